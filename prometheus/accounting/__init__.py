@@ -1,0 +1,1 @@
+"""Pure rules over lots and trades: lot selection, gains, wash sales, corporate actions."""

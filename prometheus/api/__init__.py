@@ -1,0 +1,1 @@
+"""HTTP and the operations page (a later issue fills this room)."""

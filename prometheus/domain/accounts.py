@@ -1,0 +1,74 @@
+"""What an account is: whose it is, how it is taxed, how its lots are chosen."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+
+class TaxRegime(StrEnum):
+    """Whose rules apply to gains, losses and repurchases."""
+
+    US = "US"
+    CA = "CA"
+
+
+class LotMethod(StrEnum):
+    """Order in which an account's lots are sold."""
+
+    HIFO = "HIFO"
+    LEAST_TAX_FIRST = "LEAST_TAX_FIRST"
+    FIFO = "FIFO"
+    ACB = "ACB"
+
+
+class Region(StrEnum):
+    """Where the account trades; each region has one exchange calendar."""
+
+    US = "US"
+    CA = "CA"
+
+
+@dataclass(frozen=True, slots=True)
+class TaxRates:
+    """Marginal rates as fractions of a gain.
+
+    ``st`` and ``lt`` are the rates on short- and long-term gains, ``niit`` is added to both (US). For Canada ``st`` and
+    ``lt`` are equal and are the EFFECTIVE rate on a gain: marginal rate times inclusion rate.
+    """
+
+    st: Decimal
+    lt: Decimal
+    niit: Decimal = Decimal(0)
+
+    def short_term(self) -> Decimal:
+        """Return the rate on a short-term gain, surtax included."""
+        return self.st + self.niit
+
+    def long_term(self) -> Decimal:
+        """Return the rate on a long-term gain, surtax included."""
+        return self.lt + self.niit
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One account of the fleet as its owner's broker describes it.
+
+    ``cash`` is in the base currency. ``books_as_of`` is the date through which corporate actions and fills are booked
+    in its lots, None for an account that has not been through a day yet. ``tags`` select parameter overrides.
+    """
+
+    account_id: str
+    name: str
+    region: Region
+    base_currency: str
+    tax_regime: TaxRegime
+    lot_method: LotMethod
+    benchmark_id: str
+    rates: TaxRates
+    cash: Decimal
+    fractional_shares: bool
+    tags: tuple[str, ...] = ()
+    strategy_id: str = "tax-managed-index"
+    books_as_of: date | None = None
+    paused: bool = False

@@ -1,0 +1,24 @@
+"""Rounding of money and shares: one rule for the whole ledger."""
+
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+from typing import Final
+
+CENT: Final = Decimal("0.01")
+#: Smallest part of a share an account with fractional shares trades (the fleet's brokers quote four decimals).
+SHARE_STEP: Final = Decimal("0.0001")
+ONE_SHARE: Final = Decimal(1)
+
+
+def to_cents(amount: Decimal) -> Decimal:
+    """Round an amount of money to cents, halves to even; each line of the ledger is rounded, sums are not."""
+    return amount.quantize(CENT, rounding=ROUND_HALF_EVEN)
+
+
+def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
+    """Round a non-negative quantity down to a whole number of steps."""
+    return (quantity / step).to_integral_value(rounding=ROUND_DOWN) * step
+
+
+def share_step(*, fractional: bool) -> Decimal:
+    """Return the trading step of an account in shares."""
+    return SHARE_STEP if fractional else ONE_SHARE

@@ -1,0 +1,164 @@
+"""Strategy parameters with their units, and how account tags override them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Final
+
+from prometheus.foundation.errors import ConfigurationError
+
+
+@dataclass(frozen=True, slots=True)
+class StrategyParams:
+    """Everything a quant may tune, merged for one account; stored with every run.
+
+    Attributes:
+        risk_aversion: g, weight on active variance (annualised), objective per unit of NAV. Positive.
+        tax_weight: theta, weight on the tax of the day's sales. Non-negative.
+        cost_bps: One-way trading cost (half spread and commission) in basis points of the traded value.
+        cash_min: Least cash after trading, fraction of NAV.
+        cash_max: Most cash after trading, fraction of NAV.
+        max_weight: Largest weight of a name, fraction of NAV.
+        max_active_weight: Largest absolute active weight of a name, fraction of NAV. A holding that is already outside
+            is not forced back at once: its bound is widened to where it stands, so it may only move inwards.
+        min_trade: Smallest notional of a trade, base currency; smaller ones are dropped after the solve.
+        no_buy: Tickers that must not be bought.
+        no_sell: Tickers that must not be sold.
+        never_hold: Tickers that must not be bought, and whose target is zero.
+        never_hold_sub_industries: Sub-industries treated like ``never_hold``.
+        low_volatility_tilt: Linear reward, in bps of NAV per unit of weight, for one standard deviation of lower
+            volatility across the universe.
+        loss_sale_policy: ``forbid``: a loss lot is not sold while a purchase of the 30 days before (or one still
+            unused as replacement) would wash the loss; ``allow``: it may be sold, with no tax benefit for the washed
+            part and the disallowed loss booked.
+        max_gap_bps: Largest certified gap before rounding that is accepted, bps of NAV.
+        max_missing_price_share: Share of the universe that may lack a price for the day before the phase is held.
+        solver: Name of the back-end.
+        solver_tolerance: Feasibility and gap tolerance given to it.
+    """
+
+    risk_aversion: float = 10.0
+    tax_weight: float = 1.0
+    cost_bps: float = 5.0
+    cash_min: float = 0.0
+    cash_max: float = 0.02
+    max_weight: float = 0.10
+    max_active_weight: float = 0.02
+    min_trade: float = 100.0
+    no_buy: tuple[str, ...] = ()
+    no_sell: tuple[str, ...] = ()
+    never_hold: tuple[str, ...] = ()
+    never_hold_sub_industries: tuple[str, ...] = ()
+    low_volatility_tilt: float = 0.0
+    loss_sale_policy: str = "forbid"
+    max_gap_bps: float = 5.0
+    max_missing_price_share: float = 0.05
+    solver: str = "CLARABEL"
+    solver_tolerance: float = 1e-9
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range.
+
+        Raises:
+            ConfigurationError: Names the parameter, its value and the allowed range.
+        """
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+                raise ConfigurationError(f"strategy parameter {name} = {value!r} must be a number in [{low}, {high}].")
+        if self.cash_min > self.cash_max:
+            raise ConfigurationError(f"cash_min {self.cash_min} exceeds cash_max {self.cash_max}.")
+        if self.loss_sale_policy not in {"forbid", "allow"}:
+            raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the parameters as JSON types, lists sorted as given."""
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "StrategyParams":
+        """Build parameters from a mapping; absent ones keep their default.
+
+        Raises:
+            ConfigurationError: An unknown name or a value out of range.
+        """
+        return cls().overridden(values)
+
+    def overridden(self, overrides: Mapping[str, Any]) -> "StrategyParams":
+        """Return a copy with ``overrides``; lists add to what is there, numbers and words replace it."""
+        known = {field.name for field in fields(self)}
+        unknown = sorted(set(overrides) - known)
+        if unknown:
+            raise ConfigurationError(
+                f"unknown strategy parameter {unknown[0]!r}; known are {', '.join(sorted(known))}."
+            )
+        changes: dict[str, Any] = {}
+        for name, value in overrides.items():
+            current = getattr(self, name)
+            if isinstance(current, tuple):
+                if isinstance(value, str) or not isinstance(value, Sequence):
+                    raise ConfigurationError(f"strategy parameter {name} takes a list, not {value!r}.")
+                changes[name] = current + tuple(str(item) for item in value if str(item) not in current)
+            else:
+                changes[name] = value
+        return replace(self, **changes)
+
+
+_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "risk_aversion": (1e-6, 1e6),
+    "tax_weight": (0.0, 100.0),
+    "cost_bps": (0.0, 1000.0),
+    "cash_min": (0.0, 1.0),
+    "cash_max": (0.0, 1.0),
+    "max_weight": (0.0, 1.0),
+    "max_active_weight": (0.0, 1.0),
+    "min_trade": (0.0, 1e12),
+    "low_volatility_tilt": (0.0, 1000.0),
+    "max_gap_bps": (0.0, 1e4),
+    "max_missing_price_share": (0.0, 1.0),
+    "solver_tolerance": (1e-13, 1e-3),
+}
+
+
+def merge_tag_overrides(
+    params: StrategyParams, tag_overrides: Mapping[str, Mapping[str, Any]], tags: Sequence[str]
+) -> tuple[StrategyParams, tuple[str, ...]]:
+    """Apply the overrides that an account's tags select, in the order of the tags.
+
+    A mapping key is a tag, or ends in ``*``: then the rest of the tag replaces ``{}`` in the override's texts, so that
+    ``restrict:employer-*`` with ``{"no_buy": ["{}"]}`` serves every employer.
+
+    Returns:
+        The merged parameters and the tags that no key matched (to be flagged on the run, never silently dropped).
+
+    Raises:
+        ConfigurationError: An override names an unknown parameter or a value out of range.
+    """
+    unmatched: list[str] = []
+    for tag in tags:
+        overrides, rest = _find_override(tag_overrides, tag)
+        if overrides is None:
+            unmatched.append(tag)
+            continue
+        try:
+            params = params.overridden({name: _fill(value, rest) for name, value in overrides.items()})
+        except ConfigurationError as error:
+            raise ConfigurationError(f"account tag '{tag}': {error.message}") from error
+    return params, tuple(unmatched)
+
+
+def _find_override(tag_overrides: Mapping[str, Mapping[str, Any]], tag: str) -> tuple[Mapping[str, Any] | None, str]:
+    if tag in tag_overrides:
+        return tag_overrides[tag], ""
+    patterns = [key for key in tag_overrides if key.endswith("*") and tag.startswith(key[:-1]) and len(tag) >= len(key)]
+    if not patterns:
+        return None, ""
+    longest = max(patterns, key=len)
+    return tag_overrides[longest], tag[len(longest) - 1 :]
+
+
+def _fill(value: Any, rest: str) -> Any:
+    if isinstance(value, str):
+        return value.replace("{}", rest)
+    if isinstance(value, list | tuple):
+        return [_fill(item, rest) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Decision engine, orders, brokers (a later issue fills this room)."""

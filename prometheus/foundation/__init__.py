@@ -1,0 +1,1 @@
+"""Errors, clock, identifiers, structured logging, the trading calendar. Imports nothing of ours."""

@@ -1,0 +1,53 @@
+"""Canonical JSON: one byte string for one value, so that hashes mean something."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+
+def to_jsonable(value: Any) -> Any:
+    """Return ``value`` made of JSON types only.
+
+    Decimals become strings (a float would lose digits), dates ISO strings, enums their value, tuples and sets lists.
+
+    Raises:
+        TypeError: A type with no canonical form, a naive datetime or a float that is not finite.
+    """
+    if value is None or isinstance(value, bool | int | str):
+        return value.value if isinstance(value, Enum) else value
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{value} has no canonical JSON form")
+        return value
+    if isinstance(value, Decimal):
+        return format(value, "f")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise TypeError(f"naive datetime {value} has no canonical JSON form")
+        return value.isoformat()
+    if isinstance(value, date):
+        return value.isoformat()
+    if isinstance(value, Enum):
+        return to_jsonable(value.value)
+    if isinstance(value, Mapping):
+        return {str(key): to_jsonable(item) for key, item in value.items()}
+    if isinstance(value, set | frozenset):
+        return sorted(to_jsonable(item) for item in value)
+    if isinstance(value, list | tuple):
+        return [to_jsonable(item) for item in value]
+    raise TypeError(f"{type(value).__name__} has no canonical JSON form")
+
+
+def canonical_json(value: Any) -> str:
+    """Return JSON with sorted keys and no spaces, equal for equal values."""
+    return json.dumps(to_jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def sha256_of(value: Any) -> str:
+    """Return the SHA-256 of the canonical JSON of ``value`` as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Problem value in, certified result value out."""

@@ -1,0 +1,89 @@
+"""The answer: certified trades, with what they cost and how good they provably are."""
+
+from dataclasses import dataclass
+
+from prometheus.optimizer.problem import FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectiveTerms:
+    """Parts of the objective, fractions of NAV a year; they add to ``total``."""
+
+    active_risk: float
+    trading_cost: float
+    tax: float
+    tilt: float
+
+    @property
+    def total(self) -> float:
+        """Return the sum of the parts."""
+        return self.active_risk + self.trading_cost + self.tax + self.tilt
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """Proof of quality from the problem data alone.
+
+    Attributes:
+        lower_bound: No trade list that obeys the rules has a lower objective.
+        objective: Objective of the continuous solution, before rounding.
+        gap_bps: 1e4 times (objective - lower_bound), bps of NAV.
+        rounded_objective: Objective of the rounded trades.
+        rounded_gap_bps: 1e4 times (rounded_objective - rounded_lower_bound).
+        rounded_lower_bound: Bound over rounded trades (whole shares, minimum trade); at least ``lower_bound``.
+        max_violation: Largest constraint violation of the rounded trades, fraction of NAV, recomputed from the data.
+    """
+
+    lower_bound: float
+    objective: float
+    gap_bps: float
+    rounded_objective: float
+    rounded_gap_bps: float
+    rounded_lower_bound: float
+    max_violation: float
+
+
+@dataclass(frozen=True, slots=True)
+class SolverFacts:
+    """What the back-end said about itself; a hint, never a proof."""
+
+    backend: str
+    status: str
+    iterations: int
+    tolerance: float
+    version: str
+    solve_seconds: float
+    total_seconds: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RebalanceResult:
+    """A certified answer to one problem.
+
+    Attributes:
+        trades: (N,) u before rounding, fraction of NAV, positive buys.
+        target_weights: (N,) h + u before rounding.
+        shares: (N,) signed whole steps of shares to trade after rounding, in shares.
+        lot_shares_sold: (L,) shares sold of each lot by the account's lot order; sums to -shares of the sold names.
+        rounded_weights: (N,) weights after the rounded trades.
+        terms: Objective terms of the rounded trades.
+        certificate: See Certificate.
+        tracking_error_before: Annualised, ex ante, of h against the benchmark.
+        tracking_error_after: Of the rounded weights.
+        turnover: One-way: (sum of buys + sum of sells) / 2, fraction of NAV.
+        cash_after: Fraction of NAV after trades and costs.
+        facts: See SolverFacts.
+    """
+
+    trades: FloatArray
+    target_weights: FloatArray
+    shares: FloatArray
+    lot_shares_sold: FloatArray
+    rounded_weights: FloatArray
+    terms: ObjectiveTerms
+    certificate: Certificate
+    tracking_error_before: float
+    tracking_error_after: float
+    turnover: float
+    cash_after: float
+    facts: SolverFacts

@@ -1,0 +1,1 @@
+"""What triggers the state machine: advance_all and its heartbeat."""

@@ -1,0 +1,1 @@
+"""The daily state machine: transitions, phase tasks, snapshot, solve, persist."""

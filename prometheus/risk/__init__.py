@@ -1,0 +1,1 @@
+"""Factor model from a return panel: numpy in, numpy out."""

@@ -1,0 +1,1 @@
+"""Synthetic fleets and markets, and the fills that carry a day into the next."""
