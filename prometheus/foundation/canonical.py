@@ -18,8 +18,10 @@ def to_jsonable(value: Any) -> Any:
     Raises:
         TypeError: A type with no canonical form, a naive datetime or a float that is not finite.
     """
+    if isinstance(value, Enum):
+        return to_jsonable(value.value)
     if value is None or isinstance(value, bool | int | str):
-        return value.value if isinstance(value, Enum) else value
+        return value
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{value} has no canonical JSON form")
@@ -32,8 +34,6 @@ def to_jsonable(value: Any) -> Any:
         return value.isoformat()
     if isinstance(value, date):
         return value.isoformat()
-    if isinstance(value, Enum):
-        return to_jsonable(value.value)
     if isinstance(value, Mapping):
         return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, set | frozenset):

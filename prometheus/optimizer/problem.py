@@ -105,7 +105,7 @@ class RebalanceProblem:
 
     def holdings(self) -> FloatArray:
         """Return h, (N,) current weights: the sum of each name's lots."""
-        return np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size)
+        return np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size).astype(np.float64)
 
     def _check(self) -> None:
         n, k, lots = self.size, self.loadings.shape[1] if self.loadings.ndim == 2 else -1, len(self.lot_id)
@@ -168,6 +168,6 @@ _PER_LOT: tuple[str, ...] = (
 
 def read_only(values: Any, dtype: type = np.float64) -> NDArray[Any]:
     """Return a contiguous read-only copy of ``values``."""
-    array = np.array(values, dtype=dtype)
+    array: NDArray[Any] = np.array(values, dtype=dtype)
     array.flags.writeable = False
     return array
