@@ -32,6 +32,7 @@ LEGAL_EDGES: Final = frozenset(
         (Phase.SOLVED, Phase.FAILED),
         # only by an explicit, audited reset
         (Phase.FAILED, Phase.WAITING_FOR_DATA),
+        (Phase.FAILED, Phase.DATA_READY),
     }
 )
 

@@ -1,0 +1,72 @@
+"""Settings: the only reader of the environment. Each one has a default that works on a fresh machine."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from prometheus.foundation.errors import ConfigurationError
+
+
+def default_home() -> Path:
+    """Return where the embedded database lives: under the user's home, as root a directory of our own.
+
+    As root never in root's home: the server runs as another user, which would have to be let in there.
+    """
+    return Path("/var/lib/prometheus-engine") if os.geteuid() == 0 else Path.home() / ".prometheus-engine"
+
+
+class Settings(BaseSettings):
+    """What an operator may set, by environment variable of the given name.
+
+    Attributes:
+        database_url: PROMETHEUS_DATABASE_URL; unset means the embedded server.
+        home: PROMETHEUS_HOME; directory of the embedded server.
+        embedded_linger_seconds: PROMETHEUS_EMBEDDED_LINGER_SECONDS; how long that server outlives its last user.
+        log_level: PROMETHEUS_LOG_LEVEL.
+        log_format: PROMETHEUS_LOG_FORMAT; ``text`` for people, ``json`` for machines.
+        runner_flag_frozen: RUNNER_FLAG_FROZEN; true freezes every account of the processes that see it.
+        run_heartbeat_stale_seconds: RUN_HEARTBEAT_STALE_SECONDS; lease of a claimed run, 0 or less disables take-over.
+        max_active_runs_per_account: MAX_ACTIVE_RUNS_PER_ACCOUNT; unfinished runs an account may have.
+        retry_base_seconds: PROMETHEUS_RETRY_BASE_SECONDS; first delay after a failed phase, doubled each time.
+        risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
+    """
+
+    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+
+    database_url: str | None = Field(None, validation_alias="PROMETHEUS_DATABASE_URL")
+    home: Path = Field(default_factory=default_home, validation_alias="PROMETHEUS_HOME")
+    embedded_linger_seconds: float = Field(5.0, ge=0, le=86_400, validation_alias="PROMETHEUS_EMBEDDED_LINGER_SECONDS")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias="PROMETHEUS_LOG_LEVEL")
+    log_format: Literal["text", "json"] = Field("text", validation_alias="PROMETHEUS_LOG_FORMAT")
+    runner_flag_frozen: bool = Field(False, validation_alias="RUNNER_FLAG_FROZEN")
+    run_heartbeat_stale_seconds: int = Field(300, validation_alias="RUN_HEARTBEAT_STALE_SECONDS")
+    max_active_runs_per_account: int = Field(5, ge=1, validation_alias="MAX_ACTIVE_RUNS_PER_ACCOUNT")
+    retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
+    risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
+
+    @field_validator("database_url", mode="before")
+    @classmethod
+    def _empty_is_unset(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @field_validator("home", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: A variable has a value that cannot be used; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(f"{name}={first['input']!r}: {first['msg']}.") from error

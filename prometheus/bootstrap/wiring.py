@@ -1,0 +1,70 @@
+"""Composition: from settings to an open database, in one place."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+
+from prometheus.bootstrap.settings import Settings
+from prometheus.db.database import Database
+from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.migrations import require_current_schema, schema_status, upgrade
+from prometheus.db.repositories.strategies import StrategyRecord, add_strategy_version, latest_strategy
+
+
+@contextmanager
+def unchecked_database(settings: Settings) -> Iterator[Database]:
+    """Open the database without looking at its schema; for ``prometheus db``."""
+    url = settings.database_url
+    if url is None:
+        url = EmbeddedServer(settings.home, linger_seconds=settings.embedded_linger_seconds).ensure_running()
+    database = Database(url)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_database(settings: Settings) -> Iterator[Database]:
+    """Open the database ready for work.
+
+    The embedded one is ours, so it is migrated on first use; a server somebody set up is never migrated behind their
+    back.
+
+    Raises:
+        SchemaError: The server's database is not migrated, or newer than this code.
+    """
+    with unchecked_database(settings) as database:
+        if settings.database_url is None and not schema_status(database).is_current:
+            upgrade_database(database)
+        require_current_schema(database)
+        yield database
+
+
+def upgrade_database(database: Database) -> tuple[str | None, str]:
+    """Migrate, and add the strategies this version ships where they are absent; return revisions before and after."""
+    revisions = upgrade(database)
+    for shipped in shipped_strategies():
+        with database.transaction() as connection:
+            if latest_strategy(connection, shipped.strategy_id) is None:
+                add_strategy_version(connection, shipped.strategy_id, shipped.params, shipped.tag_overrides)
+    return revisions
+
+
+def shipped_strategies() -> tuple[StrategyRecord, ...]:
+    """Return the strategies inside the package."""
+    folder = resources.files("prometheus.bootstrap") / "strategies"
+    found = []
+    for entry in sorted(folder.iterdir(), key=lambda item: item.name):
+        if entry.name.endswith(".json"):
+            record = json.loads(entry.read_text(encoding="utf-8"))
+            found.append(
+                StrategyRecord(
+                    strategy_id=record["strategy_id"],
+                    version=1,
+                    params=record["params"],
+                    tag_overrides=record["tag_overrides"],
+                )
+            )
+    return tuple(found)

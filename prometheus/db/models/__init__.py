@@ -1,0 +1,50 @@
+"""Tables as SQLAlchemy models; importing this package fills ``Base.metadata``."""
+
+from prometheus.db.models.base import Base
+from prometheus.db.models.books import AccountRow, TaxLotRow, TransactionRow
+from prometheus.db.models.engine import (
+    AlertRow,
+    EngineFlagRow,
+    EngineRunEventRow,
+    EngineRunRow,
+    RunRow,
+    RunTradeRow,
+    StagedSnapshotRow,
+    StagedSolutionRow,
+    StrategyRow,
+)
+from prometheus.db.models.reference import (
+    BenchmarkConstituentRow,
+    BorrowRateRow,
+    CorporateActionRow,
+    DataRevisionRow,
+    IngestFileRow,
+    PriceRow,
+    SecurityRow,
+)
+from prometheus.db.models.risk import BlobRow, RiskModelRow
+
+__all__ = [
+    "AccountRow",
+    "AlertRow",
+    "Base",
+    "BenchmarkConstituentRow",
+    "BlobRow",
+    "BorrowRateRow",
+    "CorporateActionRow",
+    "DataRevisionRow",
+    "EngineFlagRow",
+    "EngineRunEventRow",
+    "EngineRunRow",
+    "IngestFileRow",
+    "PriceRow",
+    "RiskModelRow",
+    "RunRow",
+    "RunTradeRow",
+    "SecurityRow",
+    "StagedSnapshotRow",
+    "StagedSolutionRow",
+    "StrategyRow",
+    "TaxLotRow",
+    "TransactionRow",
+]

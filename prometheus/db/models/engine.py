@@ -1,0 +1,204 @@
+"""The state machine's rows: runs in work, their staged results, the immutable record, events, alerts, switches."""
+
+from datetime import date
+
+from sqlalchemy import CheckConstraint, Double, ForeignKey, Index, Integer, LargeBinary, UniqueConstraint, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from prometheus.db.models.base import Base, BigKey, Instant, Json, Money, Price, Recorded, Shares
+
+#: Constraint names, matched to raise our own errors.
+UQ_ENGINE_RUN = "uq_engine_runs_as_of_date_account_id"
+UQ_RUN_DAY = "uq_runs_account_id_as_of_date"
+UQ_RUN_SEQ = "uq_runs_account_id_run_seq"
+
+_PHASES = "('WAITING_FOR_DATA', 'DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED', 'FAILED')"
+
+
+class EngineRunRow(Base):
+    """One account's day and where it stands. Exactly one row for each (as_of_date, account)."""
+
+    __tablename__ = "engine_runs"
+    __table_args__ = (
+        UniqueConstraint("as_of_date", "account_id", name=UQ_ENGINE_RUN),
+        CheckConstraint(f"phase IN {_PHASES}", name="phase"),
+        CheckConstraint(
+            "(phase = 'FAILED') = (error IS NOT NULL) OR phase NOT IN ('FAILED', 'PERSISTED')", name="error"
+        ),
+        # What a heartbeat looks for: a handful of rows among years of finished ones.
+        Index(
+            "ix_engine_runs_active",
+            "account_id",
+            "as_of_date",
+            postgresql_where=text("phase NOT IN ('PERSISTED', 'FAILED')"),
+        ),
+    )
+
+    run_id: Mapped[BigKey]
+    as_of_date: Mapped[date]
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"))
+    region: Mapped[str]
+    phase: Mapped[str]
+    phase_entered_at: Mapped[Recorded]
+    phase_started_at: Mapped[Instant | None]
+    phase_completed_at: Mapped[Instant | None]
+    created_at: Mapped[Recorded]
+    updated_at: Mapped[Recorded]
+    error: Mapped[Json | None]
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    max_attempts: Mapped[int] = mapped_column(Integer, server_default="5")
+    next_attempt_at: Mapped[Recorded]
+    lease_token: Mapped[int] = mapped_column(server_default="0")
+    owner_instance: Mapped[str | None]
+    lease_expires_at: Mapped[Instant | None]
+    heartbeat_at: Mapped[Instant | None]
+    cancel_requested_at: Mapped[Instant | None]
+    config: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
+    code_version: Mapped[str]
+
+
+class EngineRunEventRow(Base):
+    """Append-only history of a run: transitions, claims, take-overs, holds, alerts, resets."""
+
+    __tablename__ = "engine_run_events"
+
+    event_id: Mapped[BigKey]
+    run_id: Mapped[int] = mapped_column(ForeignKey("engine_runs.run_id"), index=True)
+    kind: Mapped[str]
+    from_phase: Mapped[str | None]
+    to_phase: Mapped[str | None]
+    lease_token: Mapped[int]
+    owner_instance: Mapped[str | None]
+    details: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
+    recorded_at: Mapped[Recorded]
+
+
+class EngineFlagRow(Base):
+    """The kill switch: one row, taken FOR SHARE by every commit of a phase and FOR UPDATE by whoever sets it."""
+
+    __tablename__ = "engine_flags"
+    __table_args__ = (CheckConstraint("flag_id = 1", name="one_row"),)
+
+    flag_id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)
+    frozen: Mapped[bool] = mapped_column(server_default="false")
+    reason: Mapped[str | None]
+    changed_at: Mapped[Recorded]
+    #: What this database is for: '' or 'demo', so that demo data and a real fleet never mix.
+    purpose: Mapped[str] = mapped_column(server_default="")
+
+
+class StrategyRow(Base):
+    """One immutable version of a strategy: default parameters and what each account tag overrides."""
+
+    __tablename__ = "strategies"
+
+    strategy_id: Mapped[str] = mapped_column(primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    params: Mapped[Json]
+    tag_overrides: Mapped[Json]
+    created_at: Mapped[Recorded]
+
+
+class StagedSnapshotRow(Base):
+    """The frozen inputs of a run in work; moved into ``runs`` when it is persisted."""
+
+    __tablename__ = "staged_snapshots"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("engine_runs.run_id"), primary_key=True)
+    snapshot: Mapped[Json]
+    params: Mapped[Json]
+    risk_model_id: Mapped[int | None] = mapped_column(ForeignKey("risk_models.risk_model_id"))
+    recorded_at: Mapped[Recorded]
+
+
+class StagedSolutionRow(Base):
+    """The answer of a run in work; moved into ``runs`` when it is persisted."""
+
+    __tablename__ = "staged_solutions"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("engine_runs.run_id"), primary_key=True)
+    status: Mapped[str]
+    result: Mapped[Json]
+    recorded_at: Mapped[Recorded]
+
+
+class RunRow(Base):
+    """The immutable record of one account's day. The database refuses UPDATE and DELETE."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        UniqueConstraint("account_id", "run_seq", name=UQ_RUN_SEQ),
+        UniqueConstraint("account_id", "as_of_date", name=UQ_RUN_DAY),
+        CheckConstraint("status IN ('OPTIMAL', 'NON_OPTIMAL')", name="status"),
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("engine_runs.run_id"), primary_key=True)
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"))
+    run_seq: Mapped[int]
+    as_of_date: Mapped[date]
+    status: Mapped[str]
+    solver: Mapped[str]
+    solver_tolerance: Mapped[float] = mapped_column(Double)
+    solver_status: Mapped[str]
+    iterations: Mapped[int]
+    objective: Mapped[float | None] = mapped_column(Double)
+    lower_bound: Mapped[float | None] = mapped_column(Double)
+    gap_bps: Mapped[float | None] = mapped_column(Double)
+    rounded_gap_bps: Mapped[float | None] = mapped_column(Double)
+    code_version: Mapped[str]
+    library_versions: Mapped[Json]
+    timings: Mapped[Json]
+    strategy_id: Mapped[str]
+    strategy_version: Mapped[int] = mapped_column(Integer)
+    risk_model_id: Mapped[int] = mapped_column(ForeignKey("risk_models.risk_model_id"))
+    loadings_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
+    specific_variance_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
+    snapshot: Mapped[Json]
+    params_snapshot: Mapped[Json]
+    result: Mapped[Json]
+    flags: Mapped[Json]
+    prev_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
+    run_hash: Mapped[bytes] = mapped_column(LargeBinary)
+    recorded_at: Mapped[Recorded]
+
+
+class RunTradeRow(Base):
+    """One trade of a run; a sale has one row for each lot. Amounts in cents of the base currency."""
+
+    __tablename__ = "run_trades"
+    __table_args__ = (
+        CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
+        CheckConstraint("quantity > 0", name="quantity_positive"),
+    )
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.run_id"), primary_key=True)
+    trade_no: Mapped[int] = mapped_column(Integer, primary_key=True)
+    ticker: Mapped[str]
+    side: Mapped[str]
+    lot_id: Mapped[str | None]
+    acquired_on: Mapped[date | None]
+    quantity: Mapped[Shares]
+    price: Mapped[Price]
+    amount: Mapped[Money]
+    cost: Mapped[Money]
+    basis: Mapped[Money | None]
+    realized_gain: Mapped[Money | None]
+    term: Mapped[str | None]
+    disallowed_loss: Mapped[Money | None]
+    tax: Mapped[Money | None]
+
+
+class AlertRow(Base):
+    """Something a person should look at, once for each run and code."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (UniqueConstraint("run_id", "code"),)
+
+    alert_id: Mapped[BigKey]
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("engine_runs.run_id"))
+    account_id: Mapped[str | None] = mapped_column(ForeignKey("accounts.account_id"))
+    as_of_date: Mapped[date | None]
+    code: Mapped[str]
+    message: Mapped[str]
+    details: Mapped[Json]
+    recorded_at: Mapped[Recorded]

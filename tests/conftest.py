@@ -1,0 +1,100 @@
+"""One embedded PostgreSQL for a test session; a fresh clone of a migrated template database for each test."""
+
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from prometheus.bootstrap.wiring import upgrade_database
+from prometheus.db import embedded
+from prometheus.db.database import Database
+from prometheus.db.embedded import EmbeddedServer
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SHARED_DATA = REPOSITORY.parent / "shared" / "data"
+
+# Durable writes are for crash tests, which make servers of their own.
+FAST_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
+
+
+def pytest_collection_modifyitems(items):
+    """Skip what needs the real market data where it is absent."""
+    if (SHARED_DATA / "market" / "prices.csv.gz").exists():
+        return
+    skip = pytest.mark.skip(reason="the real market data are not beside this checkout (../shared/data)")
+    for item in items:
+        if "market_data" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data():
+    """Folder of the real market data and fleet."""
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def server_home(tmp_path_factory):
+    """Home of one server, shared by all workers of a parallel session; outside pytest's private directories.
+
+    As root the server runs as another user, who could not enter a directory of mode 700.
+    """
+    run_id = os.environ.get("PYTEST_XDIST_TESTRUNUID", uuid.uuid4().hex)
+    home = Path(tempfile.gettempdir()) / f"prometheus-test-{os.geteuid()}-{run_id[:12]}"
+    yield home
+    embedded.release(home)
+    # The last worker's exit stops the server; whoever comes last removes the directory.
+    if "PYTEST_XDIST_WORKER" not in os.environ or os.environ["PYTEST_XDIST_WORKER"] == "gw0":
+        for _ in range(100):
+            if not (home / "data" / "postmaster.pid").exists():
+                shutil.rmtree(home, ignore_errors=True)
+                break
+            time.sleep(0.1)
+
+
+@pytest.fixture(scope="session")
+def server(server_home):
+    """The running server."""
+    found = EmbeddedServer(server_home, linger_seconds=1.0, settings=FAST_SERVER)
+    found.ensure_running()
+    return found
+
+
+@pytest.fixture(scope="session")
+def template_database(server):
+    """Name of a migrated database to clone, made once by whichever worker comes first."""
+    name = "prometheus_template"
+    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
+        admin.execute("SELECT pg_advisory_lock(1)")
+        if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
+            admin.execute(f"CREATE DATABASE {name}_building OWNER prometheus")
+            building = Database(server.url(f"{name}_building"))
+            upgrade_database(building)
+            building.close()
+            admin.execute(f"ALTER DATABASE {name}_building RENAME TO {name}")
+        admin.execute("SELECT pg_advisory_unlock(1)")
+    return name
+
+
+@pytest.fixture
+def database_url(server, template_database):
+    """URL of a fresh migrated database, dropped after the test."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    admin = psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True)
+    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
+    yield server.url(name)
+    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.close()
+
+
+@pytest.fixture
+def database(database_url):
+    """An open, empty, migrated database."""
+    found = Database(database_url)
+    yield found
+    found.close()
