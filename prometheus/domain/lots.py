@@ -32,7 +32,8 @@ class TaxLot:
         quantity: Shares still held, positive.
         cost_basis: Total cost of the shares still held, base currency, without wash-sale adjustments.
         adjusted_basis: Total basis for tax: ``cost_basis`` plus disallowed losses carried into this lot.
-        holding_period_start: First day that counts for the holding period; differs from ``acquired_on`` after a wash.
+        holding_period_start: The date that stands for the acquisition date when the holding period is counted (the
+            period itself runs from the day after it); earlier than ``acquired_on`` after a wash, equal to it otherwise.
     """
 
     lot_id: str
@@ -58,7 +59,9 @@ class LotSale:
 
     ``realized_gain`` = ``proceeds`` - ``basis`` (negative for a loss), before a wash sale disallows any of it.
     ``disallowed_loss`` >= 0 is the part of the loss that purchases ALREADY made wash; ``tax`` = rate times the gain
-    that counts (realized_gain + disallowed_loss), negative for a usable loss.
+    that counts (realized_gain + disallowed_loss), negative for a usable loss. ``proceeds`` are net of ``fee``, the
+    line's part of the commission. ``washed_quantity`` counts the shares whose loss was disallowed;
+    ``holding_period_start`` is that of the lot sold.
     """
 
     lot_id: str
@@ -72,6 +75,9 @@ class LotSale:
     disallowed_loss: Decimal = Decimal(0)
     tax: Decimal = Decimal(0)
     replacement_lot_ids: tuple[str, ...] = ()
+    fee: Decimal = Decimal(0)
+    washed_quantity: Decimal = Decimal(0)
+    holding_period_start: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +86,12 @@ class RecentTrade:
 
     ``realized_gain`` is that of a sale (negative for a loss), zero for a purchase. ``lot_id`` is the lot a purchase
     opened. ``quantity`` is positive; for a purchase ``unreplaced`` is how many of its shares have not yet served as
-    replacement shares of an earlier loss (a replacement share is used once).
+    replacement shares of an earlier loss (a replacement share is used once); None means all of them.
+
+    One sale is one value for each lot sold, because losses are matched lot by lot. For a sale at a loss
+    ``washed_quantity`` and ``disallowed_loss`` tell what purchases have washed of it so far, ``acquired_on`` and
+    ``holding_period_start`` are those of the sold lot and ``execution_id`` names the execution. Quantities are in
+    today's shares: splits since the trade date are applied.
     """
 
     ticker: str
@@ -90,3 +101,8 @@ class RecentTrade:
     realized_gain: Decimal = Decimal(0)
     lot_id: str | None = None
     unreplaced: Decimal | None = None
+    washed_quantity: Decimal = Decimal(0)
+    disallowed_loss: Decimal = Decimal(0)
+    acquired_on: date | None = None
+    holding_period_start: date | None = None
+    execution_id: str | None = None

@@ -1,5 +1,6 @@
 """Rounding of money and shares: one rule for the whole ledger."""
 
+from collections.abc import Sequence
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
 from typing import Final
 
@@ -22,3 +23,22 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
 def share_step(*, fractional: bool) -> Decimal:
     """Return the trading step of an account in shares."""
     return SHARE_STEP if fractional else ONE_SHARE
+
+
+def allocate_cents(amount: Decimal, weights: Sequence[Decimal]) -> tuple[Decimal, ...]:
+    """Share an amount out in proportion to weights, in cents, so that the parts add up to it exactly.
+
+    Each part is its rounded share of what is left, and the last takes the rest.
+
+    Args:
+        amount: Money, base currency.
+        weights: Positive numbers; an empty sequence gives no parts.
+    """
+    parts: list[Decimal] = []
+    rest = sum(weights, Decimal(0))
+    for weight in weights:
+        part = amount if weight == rest else to_cents(amount * weight / rest)
+        parts.append(part)
+        amount -= part
+        rest -= weight
+    return tuple(parts)

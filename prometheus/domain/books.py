@@ -1,0 +1,132 @@
+"""The books of one account: its lots and cash, the fills that change them, and the journal of what changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Any
+
+from prometheus.domain.lots import Side, TaxLot, Term
+
+
+class TransactionType(StrEnum):
+    """What a journal row records."""
+
+    OPENING = "OPENING"
+    BUY = "BUY"
+    SELL = "SELL"
+    DIVIDEND = "DIVIDEND"
+    SPECIAL_DIVIDEND = "SPECIAL_DIVIDEND"
+    SPLIT = "SPLIT"
+    CASH_IN_LIEU = "CASH_IN_LIEU"
+    SPINOFF = "SPINOFF"
+    STOCK_DISTRIBUTION = "STOCK_DISTRIBUTION"
+    LOT_SPLIT = "LOT_SPLIT"
+    POOL = "POOL"
+    WASH_SALE = "WASH_SALE"
+    SUPERFICIAL_LOSS = "SUPERFICIAL_LOSS"
+
+
+#: Rows that are income: cash comes in, no lot changes.
+INCOME_TYPES = frozenset({TransactionType.DIVIDEND, TransactionType.SPECIAL_DIVIDEND})
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """One row of the journal: the change it makes to one lot and to cash.
+
+    Rows are differences, so the journal alone rebuilds the books. Over any complete journal, apart from income rows,
+    the sum of ``realized_gain`` equals the sum of ``amount`` plus the sum of ``basis``.
+
+    Attributes:
+        txn_type: What happened.
+        trade_date: Trade date, or the ex-date of a corporate action.
+        ticker: The security; empty for a row that concerns cash alone.
+        lot_id: The lot that changes; None where only cash does.
+        quantity: Signed change of the lot's shares.
+        amount: Signed change of cash, cents of the base currency.
+        basis: Signed change of the lot's adjusted basis.
+        cost_basis: Signed change of the lot's cost basis.
+        realized_gain: Of a sale: proceeds less basis, negative for a loss. Of a WASH_SALE or SUPERFICIAL_LOSS row: the
+            loss taken back, positive, so that the journal's sum is the gain that counts.
+        term: Holding period of a sale; None for other rows.
+        details: What else a reader or a replay needs, JSON types: dates as ISO text, decimals as text.
+    """
+
+    txn_type: TransactionType
+    trade_date: date
+    ticker: str
+    lot_id: str | None
+    quantity: Decimal = Decimal(0)
+    amount: Decimal = Decimal(0)
+    basis: Decimal = Decimal(0)
+    cost_basis: Decimal = Decimal(0)
+    realized_gain: Decimal = Decimal(0)
+    term: Term | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LotPick:
+    """So many shares of one lot, named in advance: the specific identification of a sale."""
+
+    lot_id: str
+    quantity: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Fill:
+    """An execution as the broker reports it.
+
+    Attributes:
+        execution_id: The broker's unique name of the execution.
+        ticker: The security.
+        side: BUY or SELL.
+        trade_date: Trade date; settlement plays no part in tax.
+        quantity: Shares, positive.
+        price: Base currency a share.
+        fee: Commission in base currency, non-negative; raises the cost of a purchase, lowers the proceeds of a sale.
+        lot_picks: For a sale the lots to take, adding up to ``quantity``; may be empty under a pooled regime.
+        new_lot_id: For a purchase the identifier of the lot it opens, chosen by the caller; unused where lots are
+            pooled.
+    """
+
+    execution_id: str
+    ticker: str
+    side: Side
+    trade_date: date
+    quantity: Decimal
+    price: Decimal
+    fee: Decimal = Decimal(0)
+    lot_picks: tuple[LotPick, ...] = ()
+    new_lot_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Books:
+    """What an account holds: lots in the order ticker, acquired_on, lot_id, and cash in the base currency.
+
+    Raises:
+        ValueError: Two lots share an identifier.
+    """
+
+    lots: tuple[TaxLot, ...] = ()
+    cash: Decimal = Decimal(0)
+
+    def __post_init__(self) -> None:
+        ordered = tuple(sorted(self.lots, key=lambda lot: (lot.ticker, lot.acquired_on, lot.lot_id)))
+        seen: set[str] = set()
+        for lot in ordered:
+            if lot.lot_id in seen:
+                raise ValueError(f"two lots are called {lot.lot_id}; a lot identifier is unique within the account")
+            seen.add(lot.lot_id)
+        object.__setattr__(self, "lots", ordered)
+
+    def lots_of(self, ticker: str) -> tuple[TaxLot, ...]:
+        """Return the lots of one security, earliest first."""
+        return tuple(lot for lot in self.lots if lot.ticker == ticker)
+
+    def quantity_of(self, ticker: str) -> Decimal:
+        """Return the shares held of one security."""
+        return sum((lot.quantity for lot in self.lots if lot.ticker == ticker), Decimal(0))
