@@ -252,8 +252,8 @@ def _refuse_unreachable(home: Path) -> None:
             raise ConfigurationError(
                 f"PROMETHEUS_HOME={home} lies under {parent}, which only its owner may enter. As root the embedded "
                 f"PostgreSQL runs as the user '{SERVICE_USER}' and could not reach it, and the modes of your "
-                "directories are left alone. Choose another PROMETHEUS_HOME (the default as root lies under /var/lib) or "
-                "set PROMETHEUS_DATABASE_URL."
+                "directories are left alone. Choose another PROMETHEUS_HOME (the default as root lies under /var/lib) "
+                "or set PROMETHEUS_DATABASE_URL."
             )
 
 

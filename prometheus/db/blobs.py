@@ -1,0 +1,57 @@
+"""Content-addressed matrices: equal content is stored once, and every read proves it is what was written."""
+
+import hashlib
+from typing import Any
+
+import lz4.block
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from prometheus.db.models import BlobRow
+from prometheus.foundation.errors import DatabaseError
+
+_ALLOWED = ("<f4", "<f8")
+
+
+def put_array(connection: Connection, array: NDArray[Any]) -> bytes:
+    """Store an array of float32 or float64 unless it is there already; return its address (32 bytes)."""
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    dtype = little.dtype.str
+    if dtype not in _ALLOWED:
+        raise TypeError(f"blobs hold float32 or float64, not {array.dtype}")
+    raw = little.tobytes()
+    address = _address(dtype, little.shape, raw)
+    connection.execute(
+        upsert(BlobRow)
+        .values(sha256=address, dtype=dtype, shape=list(little.shape), data=lz4.block.compress(raw))
+        .on_conflict_do_nothing()
+    )
+    return address
+
+
+def get_array(connection: Connection, address: bytes) -> NDArray[Any]:
+    """Read an array, read-only, and check its content against its address.
+
+    Raises:
+        DatabaseError: There is no such blob (BLOB_MISSING), or its bytes were altered (BLOB_CORRUPT).
+    """
+    row = connection.execute(
+        select(BlobRow.dtype, BlobRow.shape, BlobRow.data).where(BlobRow.sha256 == address)
+    ).one_or_none()
+    if row is None:
+        raise DatabaseError(f"Blob {address.hex()} is missing.", code="BLOB_MISSING")
+    try:
+        raw = lz4.block.decompress(row.data)
+    except lz4.block.LZ4BlockError as error:
+        raise DatabaseError(f"Blob {address.hex()} cannot be decompressed: {error}.", code="BLOB_CORRUPT") from error
+    if _address(row.dtype, tuple(row.shape), raw) != address:
+        raise DatabaseError(f"The content of blob {address.hex()} does not match its address.", code="BLOB_CORRUPT")
+    array: NDArray[Any] = np.frombuffer(raw, dtype=row.dtype).reshape(row.shape)
+    return array
+
+
+def _address(dtype: str, shape: tuple[int, ...], raw: bytes) -> bytes:
+    header = f"{dtype}:{','.join(str(size) for size in shape)}:".encode()
+    return hashlib.sha256(header + raw).digest()

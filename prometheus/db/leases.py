@@ -1,0 +1,318 @@
+"""Claims, leases and fences: who may work on which run, by the database's clock alone.
+
+Every statement that acts for an owner carries run_id, lease token and owner; a worker whose lease was taken over
+matches no row and finds out.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from prometheus.db.repositories.engine_events import record_event
+from prometheus.domain.engine_run import Lease
+from prometheus.domain.phases import LEGAL_EDGES, TASK_PHASES, TERMINAL_PHASES, Phase
+from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionError, RunCancelledError, StaleLeaseError
+
+# A batch of runs nobody works on. Earlier days of the same account come first and alone: lots carry over.
+# A lease further away than two ttl is dead as well: then the clock stepped back after it was taken. ttl <= 0 turns
+# take-over off, so a claimed row stays with its owner for good.
+_CLAIM: Final = text("""
+    WITH eligible AS (
+        SELECT run.run_id, run.owner_instance IS NOT NULL AS taken_over
+        FROM engine_runs AS run
+        JOIN accounts USING (account_id)
+        WHERE run.phase = ANY(:phases)
+          AND run.next_attempt_at <= engine_now()
+          AND run.cancel_requested_at IS NULL
+          AND run.attempt < run.max_attempts
+          AND (run.owner_instance IS NULL
+               OR (:ttl > 0 AND (run.lease_expires_at <= engine_now()
+                                 OR run.lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))))
+          AND NOT accounts.paused
+          AND NOT (SELECT frozen FROM engine_flags WHERE flag_id = 1)
+          AND run.run_id <> ALL(:skip)
+          AND (CAST(:as_of AS date) IS NULL OR run.as_of_date = :as_of)
+          AND (CAST(:accounts AS text[]) IS NULL OR run.account_id = ANY(:accounts))
+          AND NOT EXISTS (
+              SELECT 1 FROM engine_runs AS earlier
+              WHERE earlier.account_id = run.account_id AND earlier.as_of_date < run.as_of_date
+                AND earlier.phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED'))
+        ORDER BY run.as_of_date, run.next_attempt_at, run.account_id
+        LIMIT :batch
+        FOR UPDATE OF run SKIP LOCKED
+    )
+    UPDATE engine_runs AS run
+    SET lease_token = run.lease_token + 1, owner_instance = :owner, heartbeat_at = engine_now(),
+        lease_expires_at = engine_now() + make_interval(secs => :lease_seconds), attempt = run.attempt + 1,
+        phase_started_at = engine_now(), updated_at = engine_now()
+    FROM eligible WHERE run.run_id = eligible.run_id
+    RETURNING run.run_id, run.as_of_date, run.account_id, run.phase, run.lease_token, run.attempt, run.max_attempts,
+              eligible.taken_over
+""")
+
+_COMMIT: Final = text("""
+    UPDATE engine_runs
+    SET phase = :to_phase, phase_entered_at = engine_now(), updated_at = engine_now(), heartbeat_at = engine_now(),
+        phase_completed_at = CASE WHEN :terminal THEN engine_now() END,
+        phase_started_at = CASE WHEN :terminal THEN phase_started_at ELSE engine_now() END,
+        error = CAST(:error AS jsonb), attempt = CASE WHEN :terminal THEN attempt ELSE 1 END,
+        owner_instance = CASE WHEN :terminal THEN NULL ELSE owner_instance END,
+        lease_expires_at = CASE WHEN :terminal THEN NULL
+                                ELSE engine_now() + make_interval(secs => :lease_seconds) END
+    WHERE run_id = :run_id AND phase = :from_phase AND lease_token = :token AND owner_instance = :owner
+      AND cancel_requested_at IS NULL
+    RETURNING run_id
+""")
+
+# FOR SHARE: whoever sets the switch waits for commits under way, and no commit passes after it was set.
+_SWITCH: Final = text("SELECT frozen, reason FROM engine_flags WHERE flag_id = 1 FOR SHARE")
+
+_WHY_STALE: Final = text(
+    "SELECT phase, lease_token, owner_instance, cancel_requested_at FROM engine_runs WHERE run_id = :run_id"
+)
+
+_HEARTBEAT: Final = text("""
+    UPDATE engine_runs AS run
+    SET heartbeat_at = engine_now(), lease_expires_at = engine_now() + make_interval(secs => :lease_seconds)
+    FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[])) AS mine(run_id, token)
+    WHERE run.run_id = mine.run_id AND run.lease_token = mine.token AND run.owner_instance = :owner
+    RETURNING run.run_id, run.cancel_requested_at IS NOT NULL AS cancelled
+""")
+
+# Not charged: the phase waits for something outside (a fresh risk model, a price), it did not fail.
+_RELEASE: Final = text("""
+    UPDATE engine_runs
+    SET owner_instance = NULL, lease_expires_at = NULL, attempt = greatest(attempt - 1, 0), updated_at = engine_now(),
+        next_attempt_at = engine_now()
+    WHERE run_id = :run_id AND lease_token = :token AND owner_instance = :owner
+    RETURNING run_id
+""")
+
+_RETRY: Final = text("""
+    UPDATE engine_runs
+    SET owner_instance = NULL, lease_expires_at = NULL, updated_at = engine_now(), error = CAST(:error AS jsonb),
+        next_attempt_at = engine_now() + make_interval(secs => :base * power(2, attempt - 1) * (0.75 + random() / 2))
+    WHERE run_id = :run_id AND lease_token = :token AND owner_instance = :owner
+    RETURNING next_attempt_at
+""")
+
+# The look and the update are one statement: a run that was completed or claimed again in between no longer matches.
+_REAP: Final = text("""
+    UPDATE engine_runs AS run
+    SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(), updated_at = engine_now(),
+        owner_instance = NULL, lease_expires_at = NULL, lease_token = run.lease_token + 1,
+        error = jsonb_build_object(
+            'code', CASE WHEN run.cancel_requested_at IS NOT NULL THEN 'CANCELLED' ELSE 'WORKER_LOST' END,
+            'previous_phase', run.phase,
+            'message', CASE WHEN run.cancel_requested_at IS NOT NULL
+                THEN 'Cancelled by an operator; its worker did not answer.'
+                ELSE format('%s attempts ended without a result, the last one by %s.', run.attempt, run.owner_instance)
+                END)
+    FROM (SELECT run_id, phase FROM engine_runs
+          WHERE phase NOT IN ('PERSISTED', 'FAILED')
+            AND (owner_instance IS NULL
+                 OR (:ttl > 0 AND (lease_expires_at <= engine_now()
+                                   OR lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))))
+            AND (cancel_requested_at IS NOT NULL OR (owner_instance IS NOT NULL AND attempt >= max_attempts))
+          FOR UPDATE SKIP LOCKED) AS stale
+    WHERE run.run_id = stale.run_id
+    RETURNING run.run_id, run.account_id, run.as_of_date, run.lease_token, stale.phase AS from_phase, run.error
+""")
+
+#: Lease used where take-over is disabled: the row stays claimed until its owner is done.
+_NO_TAKE_OVER_SECONDS: Final = 10 * 365 * 86_400
+
+
+def lease_seconds(ttl: int) -> int:
+    """Return the lease length for a ttl setting; 0 or less means practically for ever."""
+    return ttl if ttl > 0 else _NO_TAKE_OVER_SECONDS
+
+
+def claim_batch(
+    connection: Connection,
+    *,
+    owner: str,
+    ttl: int,
+    batch: int,
+    skip: Sequence[int] = (),
+    as_of: date | None = None,
+    account_ids: Sequence[str] | None = None,
+) -> tuple[Lease, ...]:
+    """Claim up to ``batch`` eligible runs for ``owner``; expired leases are taken over.
+
+    Args:
+        connection: An open transaction.
+        owner: Name of this process, unique to its start.
+        ttl: Lease in seconds; 0 or less disables take-over.
+        batch: Most runs to claim.
+        skip: Runs that this caller will not try again now.
+        as_of: Only runs of this day.
+        account_ids: Only runs of these accounts.
+    """
+    rows = connection.execute(
+        _CLAIM,
+        {
+            "phases": [phase.value for phase in TASK_PHASES],
+            "ttl": ttl,
+            "lease_seconds": lease_seconds(ttl),
+            "batch": batch,
+            "owner": owner,
+            "skip": list(skip),
+            "as_of": as_of,
+            "accounts": None if account_ids is None else list(account_ids),
+        },
+    ).all()
+    leases = tuple(
+        Lease(
+            run_id=row.run_id,
+            as_of_date=row.as_of_date,
+            account_id=row.account_id,
+            phase=Phase(row.phase),
+            token=row.lease_token,
+            owner=owner,
+            attempt=row.attempt,
+            max_attempts=row.max_attempts,
+            taken_over=row.taken_over,
+        )
+        for row in rows
+    )
+    for lease in leases:
+        kind = "TAKE_OVER" if lease.taken_over else "CLAIM"
+        record_event(
+            connection, lease.run_id, kind, from_phase=lease.phase, lease_token=lease.token, owner=owner,
+            details={"attempt": lease.attempt},
+        )  # fmt: skip
+    return tuple(sorted(leases, key=lambda lease: (lease.as_of_date, lease.account_id)))
+
+
+def commit_phase(
+    connection: Connection,
+    lease: Lease,
+    to_phase: Phase,
+    *,
+    ttl: int,
+    error: Mapping[str, Any] | None = None,
+) -> None:
+    """Make the transition, fenced; call it FIRST in the transaction that writes the phase's effects.
+
+    Raises:
+        IllegalTransitionError: The edge is not in the table.
+        StaleLeaseError: Another worker owns the run now; roll back and discard the work.
+        RunCancelledError: An operator cancelled it; roll back.
+        EngineFrozenError: The kill switch is on; roll back.
+    """
+    if (lease.phase, to_phase) not in LEGAL_EDGES:
+        raise IllegalTransitionError(f"{lease.phase} -> {to_phase} is not an edge of the state machine.")
+    done = connection.execute(
+        _COMMIT,
+        {
+            "run_id": lease.run_id,
+            "from_phase": lease.phase.value,
+            "to_phase": to_phase.value,
+            "terminal": to_phase in TERMINAL_PHASES,
+            "token": lease.token,
+            "owner": lease.owner,
+            "lease_seconds": lease_seconds(ttl),
+            "error": None if error is None else canonical_json(error),
+        },
+    ).one_or_none()
+    if done is None:
+        raise _why_refused(connection, lease)
+    switch = connection.execute(_SWITCH).one()
+    if switch.frozen:
+        raise EngineFrozenError(f"The engine is frozen: {switch.reason or 'no reason given'}.")
+    record_event(
+        connection,
+        lease.run_id,
+        "TRANSITION",
+        from_phase=lease.phase,
+        to_phase=to_phase,
+        lease_token=lease.token,
+        owner=lease.owner,
+        details=error or {},
+    )
+
+
+def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> tuple[frozenset[int], frozenset[int]]:
+    """Extend leases; return the run ids that are lost, and those an operator wants cancelled."""
+    if not leases:
+        return frozenset(), frozenset()
+    rows = connection.execute(
+        _HEARTBEAT,
+        {
+            "run_ids": [lease.run_id for lease in leases],
+            "tokens": [lease.token for lease in leases],
+            "owner": leases[0].owner,
+            "lease_seconds": lease_seconds(ttl),
+        },
+    ).all()
+    kept = {row.run_id for row in rows}
+    lost = frozenset(lease.run_id for lease in leases if lease.run_id not in kept)
+    return lost, frozenset(row.run_id for row in rows if row.cancelled)
+
+
+def release_lease(connection: Connection, lease: Lease, *, kind: str, details: Mapping[str, Any]) -> bool:
+    """Give a run back without charging the attempt; record why. Return False where the lease was already lost."""
+    done = connection.execute(_RELEASE, {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner})
+    if done.one_or_none() is None:
+        return False
+    record_event(
+        connection, lease.run_id, kind, from_phase=lease.phase, lease_token=lease.token, owner=lease.owner,
+        details=details,
+    )  # fmt: skip
+    return True
+
+
+def schedule_retry(connection: Connection, lease: Lease, *, error: Mapping[str, Any], base_seconds: float) -> bool:
+    """Give a run back to be tried again after base * 2^n with jitter; return False where the lease was lost."""
+    row = connection.execute(
+        _RETRY,
+        {
+            "run_id": lease.run_id,
+            "token": lease.token,
+            "owner": lease.owner,
+            "error": canonical_json(error),
+            "base": base_seconds,
+        },
+    ).one_or_none()
+    if row is None:
+        return False
+    record_event(
+        connection, lease.run_id, "RETRY", from_phase=lease.phase, lease_token=lease.token, owner=lease.owner,
+        details={**error, "next_attempt_at": row.next_attempt_at.isoformat()},
+    )  # fmt: skip
+    return True
+
+
+def reap(connection: Connection, *, ttl: int) -> tuple[tuple[int, str, date, Mapping[str, Any]], ...]:
+    """Fail claimed runs whose worker is gone and that may not be tried again; finish cancellations of dead workers.
+
+    Returns:
+        (run_id, account_id, as_of_date, error) of each run failed now.
+    """
+    rows = connection.execute(_REAP, {"ttl": ttl}).all()
+    for row in rows:
+        record_event(
+            connection,
+            row.run_id,
+            "REAPED",
+            from_phase=Phase(row.from_phase),
+            to_phase=Phase.FAILED,
+            lease_token=row.lease_token,
+            details=row.error,
+        )
+    return tuple((row.run_id, row.account_id, row.as_of_date, row.error) for row in rows)
+
+
+def _why_refused(connection: Connection, lease: Lease) -> StaleLeaseError | RunCancelledError:
+    row = connection.execute(_WHY_STALE, {"run_id": lease.run_id}).one()
+    mine = row.lease_token == lease.token and row.owner_instance == lease.owner and row.phase == lease.phase.value
+    if mine and row.cancel_requested_at is not None:
+        return RunCancelledError(f"Run {lease.run_id} of {lease.account_id} was cancelled by an operator.")
+    return StaleLeaseError(
+        f"Run {lease.run_id} of {lease.account_id}: token {lease.token} of {lease.owner} is stale; the row has phase "
+        f"{row.phase}, token {row.lease_token}, owner {row.owner_instance or 'nobody'}. The work is discarded."
+    )

@@ -1,0 +1,235 @@
+"""Rows of engine_runs: creating, reading, marking ready, cancelling, resetting."""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, text
+
+from prometheus.db.models import EngineRunRow
+from prometheus.db.repositories.engine_events import record_event
+from prometheus.domain.engine_run import EngineRun
+from prometheus.domain.phases import TERMINAL_PHASES, Phase
+from prometheus.foundation.errors import ActiveRunCapError
+
+_COLUMNS: Final = (
+    EngineRunRow.run_id,
+    EngineRunRow.as_of_date,
+    EngineRunRow.account_id,
+    EngineRunRow.region,
+    EngineRunRow.phase,
+    EngineRunRow.phase_entered_at,
+    EngineRunRow.phase_started_at,
+    EngineRunRow.phase_completed_at,
+    EngineRunRow.created_at,
+    EngineRunRow.updated_at,
+    EngineRunRow.error,
+    EngineRunRow.attempt,
+    EngineRunRow.max_attempts,
+    EngineRunRow.next_attempt_at,
+    EngineRunRow.lease_token,
+    EngineRunRow.owner_instance,
+    EngineRunRow.lease_expires_at,
+    EngineRunRow.heartbeat_at,
+    EngineRunRow.cancel_requested_at,
+)
+
+# Creators of runs for one account queue on its row, so that the cap holds however many ask at once.
+_LOCK_ACCOUNTS: Final = text(
+    "SELECT account_id, region FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id FOR UPDATE"
+)
+
+_OVER_CAP: Final = text("""
+    SELECT account_id, count(*) AS active FROM engine_runs
+    WHERE account_id = ANY(:accounts) AND phase NOT IN ('PERSISTED', 'FAILED')
+      AND NOT EXISTS (SELECT 1 FROM engine_runs same
+                      WHERE same.account_id = engine_runs.account_id AND same.as_of_date = :as_of)
+    GROUP BY account_id HAVING count(*) >= :cap ORDER BY account_id
+""")
+
+_ENSURE: Final = text("""
+    INSERT INTO engine_runs (as_of_date, account_id, region, phase, code_version)
+    SELECT :as_of, account_id, region, 'WAITING_FOR_DATA', :code_version
+    FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id
+    ON CONFLICT ON CONSTRAINT uq_engine_runs_as_of_date_account_id DO NOTHING
+    RETURNING run_id
+""")
+
+# Once a later day's inputs are frozen the earlier day can no longer be traded: lots carry over from day to day.
+_SUPERSEDE: Final = text("""
+    UPDATE engine_runs SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(),
+        updated_at = engine_now(),
+        error = jsonb_build_object('code', 'SUPERSEDED', 'previous_phase', phase, 'message',
+            format('A later day (%s) of account %s was already worked on; %s can no longer be traded.',
+                   (SELECT max(later.as_of_date) FROM engine_runs later WHERE later.account_id = engine_runs.account_id
+                    AND later.phase IN ('SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED')), account_id, as_of_date))
+    WHERE as_of_date = :as_of AND account_id = ANY(:accounts) AND phase = 'WAITING_FOR_DATA'
+      AND EXISTS (SELECT 1 FROM engine_runs later WHERE later.account_id = engine_runs.account_id
+                  AND later.as_of_date > engine_runs.as_of_date
+                  AND later.phase IN ('SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED'))
+    RETURNING run_id, account_id
+""")
+
+_DATA_READY: Final = text("""
+    UPDATE engine_runs SET phase = 'DATA_READY', phase_entered_at = engine_now(), phase_started_at = NULL,
+        phase_completed_at = NULL, updated_at = engine_now(), attempt = 0, next_attempt_at = engine_now()
+    WHERE as_of_date = :as_of AND account_id = ANY(:accounts) AND phase = 'WAITING_FOR_DATA'
+    RETURNING run_id
+""")
+
+_CANCEL_UNCLAIMED: Final = text("""
+    UPDATE engine_runs SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(),
+        updated_at = engine_now(), owner_instance = NULL, lease_expires_at = NULL, lease_token = lease_token + 1,
+        cancel_requested_at = coalesce(cancel_requested_at, engine_now()),
+        error = jsonb_build_object('code', 'CANCELLED', 'previous_phase', phase, 'message', CAST(:message AS text))
+    WHERE run_id = :run_id AND phase NOT IN ('PERSISTED', 'FAILED')
+      AND (owner_instance IS NULL OR lease_expires_at <= engine_now())
+    RETURNING run_id
+""")
+
+_FLAG_CANCEL: Final = text("""
+    UPDATE engine_runs SET cancel_requested_at = coalesce(cancel_requested_at, engine_now()), updated_at = engine_now()
+    WHERE run_id = :run_id AND phase NOT IN ('PERSISTED', 'FAILED') AND owner_instance IS NOT NULL
+    RETURNING run_id
+""")
+
+# Back to the start of the day's own work: the snapshot is taken again from today's tables.
+_RESET: Final = text("""
+    UPDATE engine_runs SET
+        phase = CASE WHEN error->>'previous_phase' = 'WAITING_FOR_DATA' THEN 'WAITING_FOR_DATA' ELSE 'DATA_READY' END,
+        phase_entered_at = engine_now(), phase_started_at = NULL, phase_completed_at = NULL, updated_at = engine_now(),
+        error = NULL, attempt = 0, next_attempt_at = engine_now(), cancel_requested_at = NULL,
+        owner_instance = NULL, lease_expires_at = NULL, lease_token = lease_token + 1
+    WHERE run_id = :run_id AND phase = 'FAILED'
+    RETURNING phase
+""")
+
+
+def list_runs(
+    connection: Connection,
+    *,
+    as_of: date | None = None,
+    region: str | None = None,
+    account_id: str | None = None,
+    phase: Phase | None = None,
+    active_only: bool = False,
+    limit: int | None = None,
+) -> tuple[EngineRun, ...]:
+    """Return runs that match, ordered by as_of_date, region, account and run_id."""
+    conditions: list[ColumnElement[bool]] = []
+    if as_of is not None:
+        conditions.append(EngineRunRow.as_of_date == as_of)
+    if region is not None:
+        conditions.append(EngineRunRow.region == region)
+    if account_id is not None:
+        conditions.append(EngineRunRow.account_id == account_id)
+    if phase is not None:
+        conditions.append(EngineRunRow.phase == phase.value)
+    if active_only:
+        conditions.append(EngineRunRow.phase.not_in([terminal.value for terminal in TERMINAL_PHASES]))
+    rows = connection.execute(
+        select(*_COLUMNS)
+        .where(*conditions)
+        .order_by(EngineRunRow.as_of_date, EngineRunRow.region, EngineRunRow.account_id, EngineRunRow.run_id)
+        .limit(limit)
+    ).mappings()
+    return tuple(_engine_run(row) for row in rows)
+
+
+def get_run(connection: Connection, run_id: int) -> EngineRun:
+    """Return one run; the id must exist."""
+    return _engine_run(connection.execute(select(*_COLUMNS).where(EngineRunRow.run_id == run_id)).mappings().one())
+
+
+def ensure_runs(
+    connection: Connection, *, as_of: date, account_ids: Sequence[str], code_version: str, cap: int
+) -> tuple[int, ...]:
+    """Create the runs of a day that are missing, in WAITING_FOR_DATA; return the ids of the new ones.
+
+    Raises:
+        ActiveRunCapError: An account has ``cap`` unfinished runs of other days; nothing is written.
+    """
+    accounts = list(account_ids)
+    connection.execute(_LOCK_ACCOUNTS, {"accounts": accounts})
+    over = connection.execute(_OVER_CAP, {"accounts": accounts, "as_of": as_of, "cap": cap}).all()
+    if over:
+        raise ActiveRunCapError(
+            f"Account {over[0].account_id} already has {over[0].active} unfinished runs (the limit is {cap}, "
+            f"{len(over)} account(s) are over it). Finish, cancel or reset them first: "
+            f"show_engine_runs --active --account {over[0].account_id}"
+        )
+    created = tuple(
+        row.run_id
+        for row in connection.execute(
+            _ENSURE, {"as_of": as_of, "accounts": accounts, "code_version": code_version}
+        ).all()
+    )
+    for run_id in created:
+        record_event(connection, run_id, "CREATED", to_phase=Phase.WAITING_FOR_DATA)
+    return created
+
+
+def mark_data_ready(
+    connection: Connection, *, as_of: date, account_ids: Sequence[str]
+) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """Move the day's waiting runs to DATA_READY; runs already past it stay as they are.
+
+    Returns:
+        The ids moved, and the accounts whose day ended as SUPERSEDED instead.
+    """
+    accounts = list(account_ids)
+    connection.execute(_LOCK_ACCOUNTS, {"accounts": accounts})
+    superseded = connection.execute(_SUPERSEDE, {"as_of": as_of, "accounts": accounts}).all()
+    for row in superseded:
+        record_event(
+            connection,
+            row.run_id,
+            "SUPERSEDED",
+            from_phase=Phase.WAITING_FOR_DATA,
+            to_phase=Phase.FAILED,
+        )
+    moved = tuple(row.run_id for row in connection.execute(_DATA_READY, {"as_of": as_of, "accounts": accounts}).all())
+    for run_id in moved:
+        record_event(connection, run_id, "TRANSITION", from_phase=Phase.WAITING_FOR_DATA, to_phase=Phase.DATA_READY)
+    return moved, tuple(row.account_id for row in superseded)
+
+
+def cancel_run(connection: Connection, run: EngineRun, *, reason: str) -> str:
+    """Cancel a run; never waits for a worker and never downgrades a finished run.
+
+    Returns:
+        ``CANCELLED`` (ended now), ``REQUESTED`` (its owner will see it), or the terminal phase it already has.
+    """
+    message = reason or "Cancelled by an operator."
+    if connection.execute(_CANCEL_UNCLAIMED, {"run_id": run.run_id, "message": message}).one_or_none():
+        record_event(
+            connection, run.run_id, "CANCELLED", from_phase=run.phase, to_phase=Phase.FAILED, details={"reason": reason}
+        )
+        return "CANCELLED"
+    if connection.execute(_FLAG_CANCEL, {"run_id": run.run_id}).one_or_none():
+        record_event(connection, run.run_id, "CANCEL_REQUESTED", from_phase=run.phase, details={"reason": reason})
+        return "REQUESTED"
+    return get_run(connection, run.run_id).phase.value
+
+
+def reset_run(connection: Connection, run: EngineRun, *, reason: str) -> Phase | None:
+    """Re-open a FAILED run, recording why; return its new phase, or None where it is not FAILED."""
+    connection.execute(text("SET LOCAL prometheus.reset = 'on'"))
+    found = connection.execute(_RESET, {"run_id": run.run_id}).one_or_none()
+    if found is None:
+        return None
+    phase = Phase(found.phase)
+    record_event(
+        connection,
+        run.run_id,
+        "RESET",
+        from_phase=Phase.FAILED,
+        to_phase=phase,
+        details={"reason": reason, "error": dict(run.error or {})},
+    )
+    return phase
+
+
+def _engine_run(row: RowMapping) -> EngineRun:
+    values: dict[str, Any] = {str(name): value for name, value in row.items()}
+    return EngineRun(**{**values, "phase": Phase(values["phase"])})

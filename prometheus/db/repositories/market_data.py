@@ -1,0 +1,161 @@
+"""Reading market data: the day's prices, benchmark weights, corporate actions, and the return panel's inputs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, text
+
+from prometheus.db.database import driver_connection
+from prometheus.domain.securities import ActionType, CorporateAction, Security
+
+_SECURITIES: Final = text("SELECT ticker, name, sector, sub_industry, group_id FROM securities ORDER BY ticker")
+
+# The latest close of each name on or before the day; a bounded look-back keeps this an index range of a few weeks.
+_PRICES: Final = text("""
+    SELECT DISTINCT ON (prices.security_id) ticker, price_date, close
+    FROM prices JOIN securities USING (security_id)
+    WHERE price_date <= :as_of AND price_date > CAST(:as_of AS date) - CAST(:days AS int)
+    ORDER BY prices.security_id, price_date DESC
+""")
+
+_PRICES_OF: Final = text("""
+    SELECT DISTINCT ON (prices.security_id) ticker, price_date, close
+    FROM prices JOIN securities USING (security_id)
+    WHERE price_date <= :as_of AND ticker = ANY(:tickers)
+    ORDER BY prices.security_id, price_date DESC
+""")
+
+_ACTIONS: Final = text("""
+    SELECT ticker, ex_date, action_type, value
+    FROM corporate_actions JOIN securities USING (security_id)
+    WHERE ex_date > :after AND ex_date <= :through
+    ORDER BY ex_date, ticker, action_type
+""")
+
+_BENCHMARK: Final = text("""
+    SELECT effective_date, ticker, weight
+    FROM benchmark_constituents JOIN securities USING (security_id)
+    WHERE benchmark_id = :benchmark AND effective_date =
+        (SELECT max(effective_date) FROM benchmark_constituents
+         WHERE benchmark_id = :benchmark AND effective_date <= :as_of)
+    ORDER BY ticker
+""")
+
+_BORROW: Final = text("""
+    SELECT DISTINCT ON (security_id) ticker, annual_rate
+    FROM borrow_rates JOIN securities USING (security_id)
+    WHERE rate_date <= :as_of ORDER BY security_id, rate_date DESC
+""")
+
+_PANEL: Final = """
+    SELECT security_id, price_date - %s::date, close::float8 FROM prices
+    WHERE price_date >= %s AND price_date <= %s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """The latest close on or before a day, and the day it is from."""
+
+    price_date: date
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkDay:
+    """Constituents in force on a day: tickers ascending, weights as stored (they sum to about one)."""
+
+    benchmark_id: str
+    effective_date: date
+    tickers: tuple[str, ...]
+    weights: tuple[Decimal, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ClosePanel:
+    """Raw closes by session and name: (T, N) float64, NaN where there is no close."""
+
+    sessions: tuple[date, ...]
+    tickers: tuple[str, ...]
+    closes: NDArray[np.float64]
+
+
+def securities(connection: Connection) -> dict[str, Security]:
+    """Return every security by ticker."""
+    return {
+        row.ticker: Security(row.ticker, row.name, row.sector, row.sub_industry, row.group_id)
+        for row in connection.execute(_SECURITIES)
+    }
+
+
+def has_prices(connection: Connection, as_of: date) -> bool:
+    """Return True where at least one name has a close for the day."""
+    found = connection.execute(text("SELECT EXISTS (SELECT 1 FROM prices WHERE price_date = :as_of)"), {"as_of": as_of})
+    return bool(found.scalar_one())
+
+
+def last_prices(connection: Connection, as_of: date, *, look_back_days: int = 30) -> dict[str, LastPrice]:
+    """Return each name's latest close within the look-back, by ticker."""
+    rows = connection.execute(_PRICES, {"as_of": as_of, "days": look_back_days})
+    return {row.ticker: LastPrice(row.price_date, row.close) for row in rows}
+
+
+def last_prices_of(connection: Connection, as_of: date, tickers: Sequence[str]) -> dict[str, LastPrice]:
+    """Return the latest close of the named securities, however old."""
+    rows = connection.execute(_PRICES_OF, {"as_of": as_of, "tickers": list(tickers)})
+    return {row.ticker: LastPrice(row.price_date, row.close) for row in rows}
+
+
+def corporate_actions(connection: Connection, *, after: date, through: date) -> tuple[CorporateAction, ...]:
+    """Return the actions with ex-date in (after, through], by date, ticker and type."""
+    rows = connection.execute(_ACTIONS, {"after": after, "through": through})
+    return tuple(CorporateAction(row.ticker, row.ex_date, ActionType(row.action_type), row.value) for row in rows)
+
+
+def benchmark_day(connection: Connection, benchmark_id: str, as_of: date) -> BenchmarkDay | None:
+    """Return the constituents in force on a day, or None where the benchmark has none by then."""
+    rows = connection.execute(_BENCHMARK, {"benchmark": benchmark_id, "as_of": as_of}).all()
+    if not rows:
+        return None
+    return BenchmarkDay(
+        benchmark_id,
+        rows[0].effective_date,
+        tuple(row.ticker for row in rows),
+        tuple(row.weight for row in rows),
+    )
+
+
+def borrow_rates(connection: Connection, as_of: date) -> Mapping[str, Decimal]:
+    """Return the annual borrow rate of each name that has one."""
+    return {row.ticker: row.annual_rate for row in connection.execute(_BORROW, {"as_of": as_of})}
+
+
+def close_panel(connection: Connection, sessions: Sequence[date]) -> ClosePanel:
+    """Return raw closes of every name that has at least one in the given sessions (ascending)."""
+    first, last = sessions[0], sessions[-1]
+    row_of = np.full((last - first).days + 1, -1, dtype=np.int64)
+    for i, session in enumerate(sessions):
+        row_of[(session - first).days] = i
+    # Binary format: a quarter of a million numbers arrive without being printed and parsed.
+    with driver_connection(connection).cursor(binary=True) as cursor:
+        cursor.execute(_PANEL, [first, first, last])
+        rows = cursor.fetchall()
+    ids = np.array([row[0] for row in rows], dtype=np.int64)
+    days = np.array([row[1] for row in rows], dtype=np.int64)
+    values = np.array([row[2] for row in rows], dtype=np.float64)
+    names = {
+        row.security_id: row.ticker for row in connection.execute(text("SELECT security_id, ticker FROM securities"))
+    }
+    present = sorted(set(ids.tolist()), key=lambda key: names[key])
+    column_of = {key: i for i, key in enumerate(present)}
+    closes = np.full((len(sessions), len(present)), np.nan)
+    at_row = row_of[days] if len(rows) else days
+    at_column = np.array([column_of[key] for key in ids.tolist()], dtype=np.int64)
+    on_session = at_row >= 0
+    closes[at_row[on_session], at_column[on_session]] = values[on_session]
+    return ClosePanel(tuple(sessions), tuple(names[key] for key in present), closes)

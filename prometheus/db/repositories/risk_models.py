@@ -1,0 +1,86 @@
+"""Stored risk models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import Connection, insert, text
+
+from prometheus.db.blobs import put_array
+from prometheus.db.models import RiskModelRow
+
+_LATEST: Final = text("""
+    SELECT risk_model_id, as_of_date, built_at, estimator, sessions, tickers, loadings_sha256, specific_variance_sha256,
+           factor_covariance, diagnostics, extract(epoch FROM engine_now() - built_at) / 3600 AS age_hours
+    FROM risk_models WHERE as_of_date <= :as_of ORDER BY as_of_date DESC, built_at DESC LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRiskModel:
+    """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock."""
+
+    risk_model_id: int
+    as_of_date: date
+    built_at: datetime
+    estimator: str
+    sessions: int
+    tickers: tuple[str, ...]
+    loadings_sha256: bytes
+    specific_variance_sha256: bytes
+    factor_covariance: NDArray[np.float64]
+    diagnostics: Mapping[str, Any]
+    age_hours: float
+
+
+def add_risk_model(
+    connection: Connection,
+    *,
+    as_of: date,
+    estimator: str,
+    sessions: int,
+    tickers: tuple[str, ...],
+    loadings: NDArray[np.float32],
+    specific_variance: NDArray[np.float32],
+    factor_covariance: NDArray[np.float64],
+    diagnostics: Mapping[str, Any],
+) -> int:
+    """Store a model and its matrices; return its id."""
+    row = connection.execute(
+        insert(RiskModelRow)
+        .values(
+            as_of_date=as_of,
+            estimator=estimator,
+            sessions=sessions,
+            tickers=list(tickers),
+            loadings_sha256=put_array(connection, loadings),
+            specific_variance_sha256=put_array(connection, specific_variance),
+            factor_covariance=factor_covariance.tolist(),
+            diagnostics=dict(diagnostics),
+        )
+        .returning(RiskModelRow.risk_model_id)
+    )
+    return int(row.scalar_one())
+
+
+def latest_risk_model(connection: Connection, as_of: date) -> StoredRiskModel | None:
+    """Return the newest model whose date is not after ``as_of``, or None."""
+    row = connection.execute(_LATEST, {"as_of": as_of}).one_or_none()
+    if row is None:
+        return None
+    return StoredRiskModel(
+        risk_model_id=row.risk_model_id,
+        as_of_date=row.as_of_date,
+        built_at=row.built_at,
+        estimator=row.estimator,
+        sessions=row.sessions,
+        tickers=tuple(row.tickers),
+        loadings_sha256=bytes(row.loadings_sha256),
+        specific_variance_sha256=bytes(row.specific_variance_sha256),
+        factor_covariance=np.array(row.factor_covariance, dtype=np.float64),
+        diagnostics=row.diagnostics,
+        age_hours=float(row.age_hours),
+    )
