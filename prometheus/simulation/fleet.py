@@ -98,8 +98,8 @@ class _Prices:
 def simulate_fleet(market: Market, seed: int) -> Fleet:
     """Return the accounts and lots of a seed.
 
-    Lots were bought at the closes of sessions before the first demo session, are split-adjusted to it, and between a quarter and a third
-    of them are under water at the last close before it.
+    Lots were bought at the closes of sessions before the first demo session and are split-adjusted to it. About three
+    in ten are under water at the last close before it; how many exactly is up to the market's path.
     """
     prices = _adjusted_prices(market)
     streams = np.random.default_rng([seed, len(_PLANS)]).spawn(len(_PLANS))
