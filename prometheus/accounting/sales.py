@@ -84,9 +84,8 @@ def book_sale(
         fee: Commission, cents, non-negative; shared among the lines by shares and taken off their proceeds.
 
     Raises:
-        AccountingError: A negative price or fee, a lot that is not among ``lots`` or is selected twice, or a sale before
-            the lot was bought.
-        OversoldError: More shares than the lot holds.
+        AccountingError: A negative price or fee, a lot that is selected twice, or a sale before the lot was bought.
+        OversoldError: More shares than the lot holds, or a lot that is not among ``lots``.
     """
     if price < 0 or fee < 0:
         raise AccountingError(f"a sale at price {price} with fee {fee} cannot be booked; neither may be negative.")

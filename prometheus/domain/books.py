@@ -47,10 +47,9 @@ class Transaction:
         quantity: Signed change of the lot's shares.
         amount: Signed change of cash, cents of the base currency.
         basis: Signed change of the lot's adjusted basis.
-        cost_basis: Signed change of the lot's cost basis.
         realized_gain: Of a sale: proceeds less basis, negative for a loss. Of a WASH_SALE or SUPERFICIAL_LOSS row: the
             loss taken back, positive, so that the journal's sum is the gain that counts.
-        term: Holding period of a sale; None for other rows.
+        term: Holding period of a US sale, or of the sale whose loss is taken back; NONE for other rows.
         details: What else a reader or a replay needs, JSON types: dates as ISO text, decimals as text.
     """
 
@@ -61,10 +60,14 @@ class Transaction:
     quantity: Decimal = Decimal(0)
     amount: Decimal = Decimal(0)
     basis: Decimal = Decimal(0)
-    cost_basis: Decimal = Decimal(0)
     realized_gain: Decimal = Decimal(0)
-    term: Term | None = None
+    term: Term = Term.NONE
     details: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def cost_basis(self) -> Decimal:
+        """Return the signed change of the lot's cost basis: that of ``basis`` unless the details say otherwise."""
+        return Decimal(self.details.get("cost_basis", self.basis))
 
 
 @dataclass(frozen=True, slots=True)

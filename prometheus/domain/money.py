@@ -20,6 +20,11 @@ def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:
     return (quantity / step).to_integral_value(rounding=ROUND_DOWN) * step
 
 
+def nearest_step(quantity: Decimal, step: Decimal) -> Decimal:
+    """Round a quantity to the nearest whole number of steps, halves to even."""
+    return (quantity / step).to_integral_value(rounding=ROUND_HALF_EVEN) * step
+
+
 def share_step(*, fractional: bool) -> Decimal:
     """Return the trading step of an account in shares."""
     return SHARE_STEP if fractional else ONE_SHARE

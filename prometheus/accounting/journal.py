@@ -1,0 +1,308 @@
+"""The journal: rows that record a change, the replay that rebuilds the books, and the trades that still matter."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date, timedelta
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus.accounting.acb import pool_lots
+from prometheus.accounting.gains import term_of
+from prometheus.accounting.loss_disallowance import LossMatch
+from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
+from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.books import Books, Transaction, TransactionType
+from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
+from prometheus.domain.money import SHARE_STEP, nearest_step
+from prometheus.foundation.errors import AccountingError
+
+_ZERO: Final = Decimal(0)
+_SALES: Final = frozenset({TransactionType.SELL, TransactionType.CASH_IN_LIEU})
+_PURCHASES: Final = frozenset({TransactionType.BUY, TransactionType.OPENING})
+_DISALLOWANCES: Final = frozenset({TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS})
+
+
+def lot_change(
+    txn_type: TransactionType,
+    trade_date: date,
+    before: TaxLot | None,
+    after: TaxLot | None,
+    *,
+    amount: Decimal = _ZERO,
+    realized_gain: Decimal = _ZERO,
+    term: Term = Term.NONE,
+    details: Mapping[str, Any] | None = None,
+) -> Transaction:
+    """Return the journal row for a lot that went from ``before`` to ``after``.
+
+    Dates that a replay cannot know (of a new lot, or of one that a wash sale changed) and a cost basis that moved
+    unlike the adjusted basis are written into the details.
+
+    Args:
+        txn_type: What happened.
+        trade_date: Trade date or ex-date.
+        before: The lot before; None where the row opens it.
+        after: The lot after; None where the row closes it.
+        amount: Signed change of cash.
+        realized_gain: See ``Transaction``.
+        term: Holding period of a sale.
+        details: Anything else worth keeping, JSON types.
+
+    Raises:
+        AccountingError: Neither lot is given, or they are two different lots.
+    """
+    named = after if after is not None else before
+    if named is None or (before is not None and before.lot_id != named.lot_id):
+        raise AccountingError(f"a {txn_type} row on {trade_date} must describe exactly one lot.")
+    quantity, basis, cost = (
+        _part(after, name) - _part(before, name) for name in ("quantity", "adjusted_basis", "cost_basis")
+    )
+    kept = dict(details or {})
+    if cost != basis:
+        kept["cost_basis"] = str(cost)
+    if before is None:
+        kept["acquired_on"] = named.acquired_on.isoformat()
+    elif after is not None and after.acquired_on != before.acquired_on:
+        kept["acquired_on"] = after.acquired_on.isoformat()
+    if before is None or (after is not None and after.holding_period_start != before.holding_period_start):
+        kept["holding_period_start"] = named.holding_period_start.isoformat()
+    return Transaction(
+        txn_type=txn_type,
+        trade_date=trade_date,
+        ticker=named.ticker,
+        lot_id=named.lot_id,
+        quantity=quantity,
+        amount=amount,
+        basis=basis,
+        realized_gain=realized_gain,
+        term=term,
+        details=kept,
+    )
+
+
+def _part(lot: TaxLot | None, name: str) -> Decimal:
+    return _ZERO if lot is None else Decimal(getattr(lot, name))
+
+
+def opening_transactions(books: Books, on: date) -> tuple[Transaction, ...]:
+    """Return the rows with which a journal begins: the cash an account brings, and each of its lots."""
+    cash = Transaction(TransactionType.OPENING, on, "", None, amount=books.cash)
+    return (cash, *(lot_change(TransactionType.OPENING, on, None, lot) for lot in books.lots))
+
+
+def disallowance_transactions(
+    txn_type: TransactionType, trade_date: date, matches: Iterable[LossMatch]
+) -> tuple[Transaction, ...]:
+    """Return the rows of losses taken back: the split of the replacement lot where there is one, then the loss.
+
+    The loss row is dated by the trade that washed the loss; ``loss_date`` in its details is that of the sale, which
+    decides the tax year.
+    """
+    rows: list[Transaction] = []
+    for match in matches:
+        if match.split is not None:
+            lot, left = match.split
+            rows.append(lot_change(TransactionType.LOT_SPLIT, trade_date, lot, left))
+            rows.append(lot_change(TransactionType.LOT_SPLIT, trade_date, None, match.before))
+        rows.append(
+            lot_change(
+                txn_type,
+                trade_date,
+                match.before,
+                match.after,
+                realized_gain=match.disallowed_loss,
+                term=_term_of_loss(match.loss, txn_type),
+                details={
+                    "loss_execution_id": match.loss.execution_id,
+                    "loss_lot_id": match.loss.lot_id,
+                    "loss_ticker": match.loss.ticker,
+                    "loss_date": match.loss.trade_date.isoformat(),
+                    "purchase_lot_id": match.purchase_lot_id,
+                    "shares": str(match.shares),
+                },
+            )
+        )
+    return tuple(rows)
+
+
+def _term_of_loss(loss: RecentTrade, txn_type: TransactionType) -> Term:
+    """Return the term of the loss taken back, so that short and long can be netted from the journal."""
+    if txn_type is TransactionType.SUPERFICIAL_LOSS:
+        return Term.NONE
+    start = loss.holding_period_start or loss.acquired_on
+    assert start is not None  # matching has refused it
+    return term_of(start, loss.trade_date, TaxRegime.US)
+
+
+def pooling_transactions(lots: Iterable[TaxLot], on: date) -> tuple[TaxLot | None, tuple[Transaction, ...]]:
+    """Pool the lots of one security, and return the pool with the rows that say so.
+
+    Args:
+        lots: Lots of one security; the pool itself may be among them.
+        on: Date of the rows.
+
+    Returns:
+        The pool (None where there are no lots) and the rows; none where the lots are the pool already.
+    """
+    found = tuple(lots)
+    if not found:
+        return None, ()
+    (pooled,) = pool_lots(found)
+    if found == (pooled,):
+        return pooled, ()
+    pool = next((lot for lot in found if lot.lot_id == pooled.lot_id), None)
+    merged = tuple(lot_change(TransactionType.POOL, on, lot, None) for lot in found if lot is not pool)
+    return pooled, (*merged, lot_change(TransactionType.POOL, on, pool, pooled))
+
+
+def replay(transactions: Iterable[Transaction], opening: Books | None = None) -> Books:
+    """Rebuild the books from the journal.
+
+    Args:
+        transactions: Rows in the order in which they were written.
+        opening: Books to start from; empty ones where not given.
+
+    Raises:
+        AccountingError: A row that takes more than its lot holds, leaves basis in an empty lot, or opens a lot without
+            saying when it was bought.
+    """
+    start = opening if opening is not None else Books()
+    lots = {lot.lot_id: lot for lot in start.lots}
+    cash = start.cash
+    for row in transactions:
+        cash += row.amount
+        if row.lot_id is None:
+            continue
+        lot = _replay_row(row, lots.get(row.lot_id))
+        if lot is None:
+            lots.pop(row.lot_id, None)
+        else:
+            lots[row.lot_id] = lot
+    return Books(tuple(lots.values()), cash)
+
+
+def _replay_row(row: Transaction, lot: TaxLot | None) -> TaxLot | None:
+    assert row.lot_id is not None  # the caller skips cash rows
+    where = f"journal row {row.txn_type} {row.trade_date} of lot {row.lot_id}"
+    quantity = _part(lot, "quantity") + row.quantity
+    cost = _part(lot, "cost_basis") + row.cost_basis
+    adjusted = _part(lot, "adjusted_basis") + row.basis
+    if quantity < 0:
+        raise AccountingError(f"{where} takes {-row.quantity} shares of {_part(lot, 'quantity')}.")
+    if quantity == 0:
+        if cost != 0 or adjusted != 0:
+            raise AccountingError(f"{where} empties the lot but leaves a basis of {adjusted} (cost {cost}) in it.")
+        return None
+    acquired = row.details.get("acquired_on")
+    start = row.details.get("holding_period_start")
+    if lot is None:
+        if acquired is None or start is None:
+            raise AccountingError(f"{where} opens a lot without its dates; a row before it is missing.")
+        return TaxLot(
+            lot_id=row.lot_id,
+            ticker=row.ticker,
+            acquired_on=date.fromisoformat(acquired),
+            quantity=quantity,
+            cost_basis=cost,
+            adjusted_basis=adjusted,
+            holding_period_start=date.fromisoformat(start),
+        )
+    return replace(
+        lot,
+        quantity=quantity,
+        cost_basis=cost,
+        adjusted_basis=adjusted,
+        acquired_on=lot.acquired_on if acquired is None else date.fromisoformat(acquired),
+        holding_period_start=lot.holding_period_start if start is None else date.fromisoformat(start),
+    )
+
+
+def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[RecentTrade, ...]:
+    """Return the purchases and sales of the 30 days before ``as_of`` (included) as the wash rules need them.
+
+    Quantities are in the shares of ``as_of``: later splits are applied. What wash sales have used up of purchases and
+    washed of losses is taken off. An opening lot counts as the purchase it was, on the day it was bought.
+
+    Args:
+        transactions: Journal rows in the order in which they were written; those of the last 61 days are enough, as
+            rows about trades that are not there are passed over.
+        as_of: Trade date from which to look back.
+    """
+    trades: list[RecentTrade] = []
+    splits_seen: set[tuple[str, date]] = set()
+    for row in transactions:
+        if row.txn_type in _PURCHASES and row.quantity > 0:
+            trades.append(_purchase(row))
+        elif row.txn_type in _SALES:
+            trades.append(_sale(row))
+        elif row.txn_type in _DISALLOWANCES:
+            trades = [_after_disallowance(trade, row) for trade in trades]
+        elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
+            splits_seen.add((row.ticker, row.trade_date))
+            trades = [_after_split(trade, row) for trade in trades]
+    window = timedelta(WASH_WINDOW_DAYS)
+    return tuple(trade for trade in trades if trade.quantity > 0 and timedelta(0) <= as_of - trade.trade_date <= window)
+
+
+def _purchase(row: Transaction) -> RecentTrade:
+    bought = row.trade_date
+    if row.txn_type is TransactionType.OPENING:
+        bought = date.fromisoformat(row.details["acquired_on"])
+    return RecentTrade(
+        ticker=row.ticker,
+        trade_date=bought,
+        side=Side.BUY,
+        quantity=row.quantity,
+        lot_id=row.lot_id,
+        unreplaced=row.quantity,
+        execution_id=row.details.get("execution_id"),
+    )
+
+
+def _sale(row: Transaction) -> RecentTrade:
+    return RecentTrade(
+        ticker=row.ticker,
+        trade_date=row.trade_date,
+        side=Side.SELL,
+        quantity=-row.quantity,
+        realized_gain=row.realized_gain,
+        lot_id=row.lot_id,
+        acquired_on=date.fromisoformat(row.details["sold_acquired_on"]),
+        holding_period_start=date.fromisoformat(row.details["sold_holding_period_start"]),
+        execution_id=row.details.get("execution_id"),
+    )
+
+
+def _after_disallowance(trade: RecentTrade, row: Transaction) -> RecentTrade:
+    details = row.details
+    shares = Decimal(details["shares"])
+    if trade.side is Side.BUY:
+        if row.txn_type is TransactionType.SUPERFICIAL_LOSS or trade.lot_id != details["purchase_lot_id"]:
+            return trade
+        # The lot served whole: whatever else the purchase brought is sold or has replaced other shares.
+        whole = row.lot_id == trade.lot_id
+        return replace(trade, unreplaced=_ZERO if whole else (trade.unreplaced or _ZERO) - shares)
+    sold = (trade.execution_id, trade.lot_id, trade.trade_date.isoformat())
+    if sold != (details["loss_execution_id"], details["loss_lot_id"], details["loss_date"]):
+        return trade
+    return replace(
+        trade,
+        washed_quantity=trade.washed_quantity + shares,
+        disallowed_loss=trade.disallowed_loss + row.realized_gain,
+    )
+
+
+def _after_split(trade: RecentTrade, row: Transaction) -> RecentTrade:
+    if trade.ticker != row.ticker or trade.trade_date >= row.trade_date:
+        return trade
+    new, old = Decimal(row.details["new_shares"]), Decimal(row.details["old_shares"])
+
+    def scaled(quantity: Decimal) -> Decimal:
+        return nearest_step(quantity * new / old, SHARE_STEP)
+
+    return replace(
+        trade,
+        quantity=scaled(trade.quantity),
+        washed_quantity=scaled(trade.washed_quantity),
+        unreplaced=None if trade.unreplaced is None else scaled(trade.unreplaced),
+    )

@@ -1,0 +1,282 @@
+"""US wash sales booked: losses matched with replacement purchases, and the disallowed loss carried into their lots."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from prometheus.accounting.basis import carry_loss, split_lot
+from prometheus.accounting.sales import tax_on
+from prometheus.accounting.wash_sales import (
+    WASHED_MARK,
+    disposition_order,
+    group_of_ticker,
+    in_wash_window,
+    purchase_of,
+    purchase_order,
+    replacement_shares,
+)
+from prometheus.domain.accounts import TaxRates
+from prometheus.domain.lots import LotSale, RecentTrade, Side, TaxLot
+from prometheus.domain.money import to_cents
+from prometheus.foundation.errors import AccountingError
+
+
+@dataclass(frozen=True, slots=True)
+class LossMatch:
+    """So many shares sold at a loss, matched with as many replacement shares.
+
+    Attributes:
+        loss: The loss sale, as it stood before this match.
+        purchase_lot_id: The lot the replacement purchase opened.
+        shares: Shares matched.
+        disallowed_loss: Loss taken back, cents, non-negative.
+        before: The replacement lot without the loss.
+        after: The same shares with it.
+        split: Where only a part of the purchased lot serves: that lot before and after the part was taken out.
+    """
+
+    loss: RecentTrade
+    purchase_lot_id: str
+    shares: Decimal
+    disallowed_loss: Decimal
+    before: TaxLot
+    after: TaxLot
+    split: tuple[TaxLot, TaxLot] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Disallowance:
+    """What matching did.
+
+    Attributes:
+        matches: In the order in which they were made.
+        losses: The loss sales given, in the order of disposition, with what is washed of each by now.
+        purchases: The purchases given, earliest first, with what is unreplaced of each by now.
+        lots: All lots given, with splits and carried losses.
+    """
+
+    matches: tuple[LossMatch, ...]
+    losses: tuple[RecentTrade, ...]
+    purchases: tuple[RecentTrade, ...]
+    lots: tuple[TaxLot, ...]
+
+
+def washed_part_of_loss(loss: RecentTrade, washed_quantity: Decimal) -> Decimal:
+    """Return the loss on the first ``washed_quantity`` shares of a loss sale, in cents, non-negative.
+
+    Computed from the whole each time, so that the parts of successive matches add up to the loss exactly.
+    """
+    return to_cents(-loss.realized_gain * washed_quantity / loss.quantity)
+
+
+def loss_trades(lines: Iterable[LotSale], sale_date: date, execution_id: str | None = None) -> tuple[RecentTrade, ...]:
+    """Return the lines that realised a loss as trades that can be matched.
+
+    Gains are left out: only losses wash, and a gain of the same day is never reduced by one.
+
+    Source: IRS Publication 550, "Wash Sales"; 26 U.S.C. 1091(a).
+    """
+    return tuple(
+        RecentTrade(
+            ticker=line.ticker,
+            trade_date=sale_date,
+            side=Side.SELL,
+            quantity=line.quantity,
+            realized_gain=line.realized_gain,
+            lot_id=line.lot_id,
+            washed_quantity=line.washed_quantity,
+            disallowed_loss=line.disallowed_loss,
+            acquired_on=line.acquired_on,
+            holding_period_start=line.holding_period_start or line.acquired_on,
+            execution_id=execution_id,
+        )
+        for line in lines
+        if line.realized_gain < 0
+    )
+
+
+def match_losses(
+    losses: Iterable[RecentTrade],
+    purchases: Iterable[RecentTrade],
+    *,
+    lots: Iterable[TaxLot],
+    group_of: Mapping[str, str],
+) -> Disallowance:
+    """Match losses with replacement purchases of the same group inside the 61-day window.
+
+    Losses come in the order of disposition (same-day ones in the order of acquisition), purchases earliest first.
+    Each match takes as many shares as both sides still have; a replacement share is used once; the purchase that
+    opened the sold lot replaces nothing of it. The disallowed loss raises the adjusted basis of exactly the matched
+    shares: where they are a part of their lot, that part becomes a lot of its own, called
+    ``<purchase lot>~W<n>-<execution of the loss sale>``. Its holding period is longer by the days for which the sold
+    shares were held; the days between are not counted.
+
+    Args:
+        losses: Sales at a loss, lot by lot; others are passed over unchanged.
+        purchases: Candidate replacement purchases.
+        lots: The account's lots AFTER the sales; a purchased lot that is not among them replaces nothing.
+        group_of: Ticker to group; a ticker not in it is its own group.
+
+    Raises:
+        AccountingError: A loss without lot or acquisition date, or a purchase without a lot to carry the loss.
+
+    Source: Treas. Reg. 1.1091-1(b)-(e), 1.1091-2(a); 26 U.S.C. 1091(d), 1223(3); Rev. Rul. 56-602.
+    """
+    held = {lot.lot_id: lot for lot in lots}
+    open_losses = sorted((loss for loss in losses if loss.realized_gain < 0), key=disposition_order)
+    open_purchases = sorted(purchases, key=purchase_order)
+    matches: list[LossMatch] = []
+    settled: list[RecentTrade] = []
+    for loss in open_losses:
+        current = loss
+        for j, purchase in enumerate(open_purchases):
+            if current.washed_quantity >= current.quantity:
+                break
+            if not _replaces(current, purchase, group_of):
+                continue
+            match = _match(current, purchase, held)
+            if match is None:
+                continue
+            matches.append(match)
+            current = after_match(current, match)
+            open_purchases[j] = replace(purchase, unreplaced=_left(purchase, match))
+        settled.append(current)
+    return Disallowance(tuple(matches), tuple(settled), tuple(open_purchases), tuple(held.values()))
+
+
+def after_match(loss: RecentTrade, match: LossMatch) -> RecentTrade:
+    """Return the loss sale with one more match counted as washed."""
+    return replace(
+        loss,
+        washed_quantity=loss.washed_quantity + match.shares,
+        disallowed_loss=loss.disallowed_loss + match.disallowed_loss,
+    )
+
+
+def _replaces(loss: RecentTrade, purchase: RecentTrade, group_of: Mapping[str, str]) -> bool:
+    return (
+        in_wash_window(loss.trade_date, purchase.trade_date)
+        and group_of_ticker(loss.ticker, group_of) == group_of_ticker(purchase.ticker, group_of)
+        and (purchase.lot_id is None or purchase.lot_id != purchase_of(loss.lot_id))
+    )
+
+
+def _left(purchase: RecentTrade, match: LossMatch) -> Decimal:
+    """Return the purchase's unreplaced shares after a match.
+
+    A match that takes the lot whole leaves nothing: the purchase's other shares are sold or already replaced others.
+    """
+    if match.split is None:
+        return Decimal(0)
+    unreplaced = purchase.quantity if purchase.unreplaced is None else purchase.unreplaced
+    return unreplaced - match.shares
+
+
+def _match(loss: RecentTrade, purchase: RecentTrade, held: dict[str, TaxLot]) -> LossMatch | None:
+    """Match one loss with one purchase and put the changed lots into ``held``; None where no shares are left."""
+    shares = min(loss.quantity - loss.washed_quantity, replacement_shares(purchase, held))
+    if shares <= 0:
+        return None
+    if purchase.lot_id is None:
+        raise AccountingError(
+            f"the purchase of {purchase.ticker} on {purchase.trade_date} washes a loss but names no lot of "
+            "this account that could carry it."
+        )
+    # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
+    disallowed = max(washed_part_of_loss(loss, loss.washed_quantity + shares) - loss.disallowed_loss, Decimal(0))
+    assert loss.acquired_on is not None  # disposition_order has refused it
+    days_held = loss.trade_date - (loss.holding_period_start or loss.acquired_on)
+    lot = held[purchase.lot_id]
+    part, left = split_lot(lot, shares)
+    split = None
+    if left is not None:
+        part = replace(part, lot_id=_washed_lot_id(lot.lot_id, loss, held))
+        held[lot.lot_id] = left
+        split = (lot, left)
+    after = carry_loss(part, disallowed, part.holding_period_start - days_held)
+    held[after.lot_id] = after
+    return LossMatch(loss, purchase.lot_id, shares, disallowed, part, after, split)
+
+
+def _washed_lot_id(lot_id: str, loss: RecentTrade, held: Mapping[str, TaxLot]) -> str:
+    origin = loss.execution_id or f"{loss.lot_id}-{loss.trade_date.isoformat()}"
+    number = 1
+    while (name := f"{lot_id}{WASHED_MARK}{number}-{origin}") in held:
+        number += 1
+    return name
+
+
+def disallow_for_prior_purchases(
+    lines: Sequence[LotSale],
+    purchases: Iterable[RecentTrade],
+    *,
+    lots: Iterable[TaxLot],
+    sale_date: date,
+    group_of: Mapping[str, str],
+    rates: TaxRates,
+    execution_id: str | None = None,
+) -> tuple[tuple[LotSale, ...], Disallowance]:
+    """Disallow the part of a sale that purchases ALREADY made wash.
+
+    Args:
+        lines: Lines of the day's sales, from ``book_sale``.
+        purchases: Purchases of the 30 days before, the sale date included; see ``wash_sales.known_purchases``.
+        lots: The account's lots after the sales.
+        sale_date: Trade date of the sales.
+        group_of: Ticker to group; a ticker not in it is its own group.
+        rates: The account's marginal rates, for the tax on what is left of the loss.
+        execution_id: Execution of the sale; becomes part of the names of lots split off.
+
+    Returns:
+        The lines in the order given, with ``disallowed_loss``, ``washed_quantity``, ``tax`` and
+        ``replacement_lot_ids`` filled in, and what matching did.
+
+    Source: Treas. Reg. 1.1091-1(a), (d); see ``match_losses``.
+    """
+    result = match_losses(loss_trades(lines, sale_date, execution_id), purchases, lots=lots, group_of=group_of)
+    by_lot = {loss.lot_id: loss for loss in result.losses}
+    replacements: dict[str | None, list[str]] = {}
+    for match in result.matches:
+        replacements.setdefault(match.loss.lot_id, []).append(match.after.lot_id)
+    return tuple(_with_disallowed(line, by_lot, replacements, rates) for line in lines), result
+
+
+def _with_disallowed(
+    line: LotSale,
+    by_lot: Mapping[str | None, RecentTrade],
+    replacements: Mapping[str | None, list[str]],
+    rates: TaxRates,
+) -> LotSale:
+    if line.lot_id not in replacements:
+        return line
+    loss = by_lot[line.lot_id]
+    return replace(
+        line,
+        disallowed_loss=loss.disallowed_loss,
+        washed_quantity=loss.washed_quantity,
+        tax=tax_on(line.realized_gain, loss.disallowed_loss, line.term, rates),
+        replacement_lot_ids=tuple(replacements[line.lot_id]),
+    )
+
+
+def wash_earlier_losses(
+    purchase: RecentTrade,
+    losses: Iterable[RecentTrade],
+    *,
+    lots: Iterable[TaxLot],
+    group_of: Mapping[str, str],
+) -> Disallowance:
+    """Let a purchase wash the losses of the 30 days before it that are still open.
+
+    A loss stays provisional for 30 days after the sale, across the year end too: this takes back what was allowed.
+
+    Args:
+        purchase: The purchase just made; its lot is among ``lots``.
+        losses: Recent sales; ``washed_quantity`` tells what other purchases have washed.
+        lots: The account's lots after the purchase.
+        group_of: Ticker to group; a ticker not in it is its own group.
+
+    Source: Treas. Reg. 1.1091-1(a)-(c); see ``match_losses``.
+    """
+    return match_losses(losses, (purchase,), lots=lots, group_of=group_of)
