@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
+from itertools import islice, takewhile
 from typing import Final
 
 from prometheus.accounting.basis import split_lot
@@ -86,27 +87,27 @@ def apply_corporate_actions(
 
     Source: docs/specs/accounting.md, "Corporate actions".
     """
-    lots = {lot.lot_id: lot for lot in books.lots}
+    by_ticker: dict[str, list[TaxLot]] = {}
+    for lot in books.lots:
+        by_ticker.setdefault(lot.ticker, []).append(lot)
     cash = books.cash
     rows: list[Transaction] = []
     ordered = sorted(actions, key=lambda a: (a.ex_date, a.ticker, _DAY_ORDER[a.action_type], a.value))
     for i, action in enumerate(ordered):
-        held = tuple(lot for lot in lots.values() if lot.ticker == action.ticker and lot.acquired_on < action.ex_date)
+        lots = by_ticker.get(action.ticker, [])
+        held = tuple(lot for lot in lots if lot.acquired_on < action.ex_date)
         if not held:
             continue
-        before = held
+        bought_since = [lot for lot in lots if lot.acquired_on >= action.ex_date]
         if regime is TaxRegime.CA and action.action_type not in _INCOME:
-            pooled, pooling = pooling_transactions(held, action.ex_date)
-            held = () if pooled is None else (pooled,)
+            held, pooling = pooling_transactions(held, action.ex_date)
             rows.extend(pooling)
-        later = _later_value(action, ordered[i + 1 :])
-        booked = _BOOKERS[action.action_type](action, held, _Terms(closes, regime, fractional, later))
-        for lot in before:
-            del lots[lot.lot_id]
-        lots.update({lot.lot_id: lot for lot in booked.lots})
+        terms = _Terms(closes, regime, fractional, _later_value(action, islice(ordered, i + 1, None)))
+        booked = _BOOKERS[action.action_type](action, held, terms)
+        by_ticker[action.ticker] = [*booked.lots, *bought_since]
         cash += sum((row.amount for row in booked.rows), Decimal(0))
         rows.extend(booked.rows)
-    return Books(tuple(lots.values()), cash), tuple(rows)
+    return Books(tuple(lot for lots in by_ticker.values() for lot in lots), cash), tuple(rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,14 +142,8 @@ class _Booked:
 
 
 def _later_value(action: CorporateAction, following: Iterable[CorporateAction]) -> Decimal:
-    return sum(
-        (
-            other.value
-            for other in following
-            if (other.ticker, other.ex_date) == (action.ticker, action.ex_date) and other.action_type in _DISTRIBUTIONS
-        ),
-        Decimal(0),
-    )
+    same_day = takewhile(lambda other: (other.ticker, other.ex_date) == (action.ticker, action.ex_date), following)
+    return sum((other.value for other in same_day if other.action_type in _DISTRIBUTIONS), Decimal(0))
 
 
 def _book_split(action: CorporateAction, held: tuple[TaxLot, ...], terms: _Terms) -> _Booked:

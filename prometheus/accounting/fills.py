@@ -1,6 +1,7 @@
 """Fills carried into the books: lots, cash, wash sales in both directions, and the journal of it all."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import date
 from decimal import Decimal
 from typing import Final
@@ -138,8 +139,7 @@ class _Ledger:
     def book_day(self, day: date, fills: Sequence[Fill]) -> None:
         self._purchases = list(known_purchases(self._purchases, self._lots.values(), day))
         if self._regime is TaxRegime.CA:
-            for ticker in sorted({fill.ticker for fill in fills}):
-                self._pool(ticker, day)
+            self._pool({fill.ticker for fill in fills}, day)
         sales = [fill for fill in fills if fill.side is Side.SELL]
         opened_today = {self._opens(fill) for fill in fills if fill.side is Side.BUY} - self._lots.keys()
         late = [fill for fill in sales if opened_today & self._sold_lots(fill)]
@@ -163,13 +163,10 @@ class _Ledger:
     def _sold_lots(self, fill: Fill) -> set[str]:
         return {pick.lot_id for pick in fill.lot_picks} or {pool_id(fill.ticker)}
 
-    def _pool(self, ticker: str, day: date) -> None:
-        lots = [lot for lot in self._lots.values() if lot.ticker == ticker]
-        pooled, rows = pooling_transactions(lots, day)
-        for lot in lots:
-            del self._lots[lot.lot_id]
-        if pooled is not None:
-            self._lots[pooled.lot_id] = pooled
+    def _pool(self, tickers: AbstractSet[str], day: date) -> None:
+        pools, rows = pooling_transactions((lot for lot in self._lots.values() if lot.ticker in tickers), day)
+        others = (lot for lot in self._lots.values() if lot.ticker not in tickers)
+        self._lots = {lot.lot_id: lot for lot in (*others, *pools)}
         self.transactions.extend(rows)
 
     def _sell(self, day: date, fills: Sequence[Fill]) -> None:

@@ -134,25 +134,27 @@ def _term_of_loss(loss: RecentTrade, txn_type: TransactionType) -> Term:
     return term_of(start, loss.trade_date, TaxRegime.US)
 
 
-def pooling_transactions(lots: Iterable[TaxLot], on: date) -> tuple[TaxLot | None, tuple[Transaction, ...]]:
-    """Pool the lots of one security, and return the pool with the rows that say so.
+def pooling_transactions(lots: Iterable[TaxLot], on: date) -> tuple[tuple[TaxLot, ...], tuple[Transaction, ...]]:
+    """Pool lots by security, and return the pools with the rows that say so.
 
     Args:
-        lots: Lots of one security; the pool itself may be among them.
+        lots: Any lots; pools may be among them.
         on: Date of the rows.
 
     Returns:
-        The pool (None where there are no lots) and the rows; none where the lots are the pool already.
+        One pool for each security, and the rows; a security that is one pool already has none.
     """
-    found = tuple(lots)
-    if not found:
-        return None, ()
-    (pooled,) = pool_lots(found)
-    if found == (pooled,):
-        return pooled, ()
-    pool = next((lot for lot in found if lot.lot_id == pooled.lot_id), None)
-    merged = tuple(lot_change(TransactionType.POOL, on, lot, None) for lot in found if lot is not pool)
-    return pooled, (*merged, lot_change(TransactionType.POOL, on, pool, pooled))
+    found = {lot.lot_id: lot for lot in lots}
+    pools = pool_lots(found.values())
+    rows: list[Transaction] = []
+    for pooled in pools:
+        before = found.get(pooled.lot_id)
+        if before == pooled:
+            continue
+        merged = (lot for lot in found.values() if lot.ticker == pooled.ticker and lot is not before)
+        rows.extend(lot_change(TransactionType.POOL, on, lot, None) for lot in merged)
+        rows.append(lot_change(TransactionType.POOL, on, before, pooled))
+    return pools, tuple(rows)
 
 
 def replay(transactions: Iterable[Transaction], opening: Books | None = None) -> Books:
