@@ -27,6 +27,9 @@ _CORE_GAP_SHARE: Final = 0.1
 _NAMES_PER_FACTOR: Final = 3
 #: Sessions' worth of evidence for the average name's loadings.
 _PRIOR_SESSIONS: Final = 5.0
+#: Eigenvalues below this share of the largest, and correlations below this, are rounding noise.
+_LEAST_EIGENVALUE: Final = 1e-8
+_LEAST_CORRELATION: Final = 1e-9
 #: Weighted sessions below which the recent variance is too noisy to use.
 _MIN_RECENT_WEIGHT: Final = 5.0
 
@@ -98,8 +101,10 @@ def _factor_returns(standardised: FloatArray, seen: NDArray[np.bool_], weight: F
     present = np.maximum(seen[:, core].sum(axis=1), 1)
     count = min(FACTORS, max(core.size // _NAMES_PER_FACTOR, 1))
     scaled = block * np.sqrt(weight / weight.sum())[:, None]
-    _, vectors = scipy.linalg.eigh(scaled.T @ scaled, subset_by_index=[core.size - count, core.size - 1])
-    portfolios: FloatArray = (block @ vectors[:, ::-1]) * (core.size / present)[:, None]
+    values, vectors = scipy.linalg.eigh(scaled.T @ scaled, subset_by_index=[core.size - count, core.size - 1])
+    # names in lockstep leave components without variance, whose directions would be rounding noise
+    vectors = vectors[:, ::-1][:, values[::-1] > _LEAST_EIGENVALUE * values[-1]]
+    portfolios: FloatArray = (block @ vectors) * (core.size / present)[:, None]
     return portfolios
 
 
@@ -140,14 +145,14 @@ def _mean_square(values: FloatArray, seen: NDArray[np.bool_], weight: FloatArray
 def _covariance(factors: FloatArray, weight: FloatArray) -> FloatArray:
     scaled = factors * np.sqrt(weight / weight.sum())[:, None]
     product: FloatArray = scaled.T @ scaled
+    deviation = np.sqrt(np.diag(product))
+    # principal components are uncorrelated up to rounding noise, which must not look like information
+    product[np.abs(product) < _LEAST_CORRELATION * np.outer(deviation, deviation)] = 0.0
     return 0.5 * (product + product.T)
 
 
 def _shrunk(variance: FloatArray, strength: float) -> FloatArray:
-    """Pull log variances towards their median; a variance of zero stays (the floor takes it)."""
-    positive = variance > 0
-    if not positive.any():
-        return variance
-    logs = np.log(np.where(positive, variance, 1.0))
-    centre = float(np.median(logs[positive]))
-    return np.where(positive, np.exp((1.0 - strength) * logs + strength * centre), 0.0)
+    """Pull log variances towards their median; a variance of zero stays far below every floor."""
+    logs = np.log(np.maximum(variance, np.finfo(np.float64).tiny))
+    shrunk: FloatArray = np.exp((1.0 - strength) * logs + strength * np.median(logs))
+    return shrunk

@@ -56,7 +56,8 @@ class FactorModel:
         as_of: Date of the model.
         tickers: N names, in the order of the panel.
         loadings: X, (N, 6) float32; each factor has unit root mean square over the estimated names. Factors stand in
-            descending order of long-run variance, signed so that their loadings' cubes add to a positive number.
+            descending order of the standardised variance that they explain in the long run, signed so that their
+            loadings' cubes add to a positive number.
         factor_covariance: F, (6, 6) float64 with float32 precision, symmetric positive semidefinite. A factor that the
             data do not support has zero loadings and variance.
         specific_variance: D, (N,) float32, positive.
