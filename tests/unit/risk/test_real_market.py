@@ -21,6 +21,11 @@ pytestmark = [
 ]
 
 
+def _is_calm(day):
+    """Return whether the month counts: the crash of 2020 cannot be predicted from before it."""
+    return date(2014, 1, 1) <= day < date(2020, 12, 31) and not date(2020, 1, 1) <= day <= date(2020, 4, 30)
+
+
 def _wide(prices, values):
     table = prices.pivot(on="ticker", index="date", values=values).sort("date")
     tickers = tuple(name for name in table.columns if name != "date")
@@ -63,7 +68,7 @@ def test_risk_of_random_portfolios_is_predicted_in_calm_years(panel):
     row_of = {day: row for row, day in enumerate(panel.dates)}
     rng = np.random.default_rng(11)
     standardised = []
-    for month_end in [day for day in sorted(set(benchmark["date"])) if date(2014, 1, 1) <= day < date(2020, 1, 1)][::6]:
+    for month_end in [day for day in sorted(set(benchmark["date"])) if _is_calm(day)]:
         row = row_of[month_end]
         weight_of = dict(benchmark.filter(pl.col("date") == month_end).select("ticker", "weight").iter_rows())
         members = [
