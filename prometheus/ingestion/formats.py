@@ -1,0 +1,186 @@
+"""The seven file formats, as data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus.domain.accounts import LotMethod, Region, TaxRegime
+from prometheus.domain.securities import ActionType
+from prometheus.ingestion.columns import Bound, Column, FieldType
+from prometheus.ingestion.kinds import FileKind
+
+#: Sums of money and numbers of shares beyond these are typing errors (the columns hold a thousand times more).
+MAX_PRICE: Final = 1e9
+MAX_MONEY: Final = 1e14
+MAX_SHARES: Final = 1e12
+MAX_VOLUME: Final = 1e15
+#: A year: announced events and index changes may be known that far ahead.
+_ANNOUNCED: Final = 366
+#: Half of the last stored decimal of a price: less than this is stored as zero.
+_TINY: Final = 0.5e-8
+
+_TICKER: Final = Column("ticker", FieldType.TEXT, pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$")
+_IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
+_PRICE_BOUNDS: Final = (
+    Bound("NEGATIVE_PRICE", above=-0.0),
+    Bound("ZERO_PRICE", above=_TINY),
+    Bound("OUT_OF_RANGE", below=MAX_PRICE),
+)
+_RATE: Final = (Bound("RATE_OUT_OF_RANGE", above=0.0, below=1.0),)
+
+
+@dataclass(frozen=True, slots=True)
+class FileFormat:
+    """One kind of file.
+
+    Attributes:
+        kind: Which.
+        columns: By name.
+        key: Columns that identify a row; no two rows may share them.
+    """
+
+    kind: FileKind
+    columns: Mapping[str, Column]
+    key: tuple[str, ...]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the columns the file must have."""
+        return tuple(name for name, column in self.columns.items() if column.required)
+
+
+def _format(kind: FileKind, key: tuple[str, ...], *columns: Column) -> FileFormat:
+    return FileFormat(kind, {column.name: column for column in columns}, key)
+
+
+def _optional(name: str, field_type: FieldType, **more: object) -> Column:
+    return Column(name, field_type, required=False, empty_allowed=True, **more)  # type: ignore[arg-type]
+
+
+FORMATS: Final[Mapping[FileKind, FileFormat]] = {
+    FileKind.SECURITIES: _format(
+        FileKind.SECURITIES,
+        ("ticker",),
+        _TICKER,
+        Column("name", FieldType.TEXT),
+        Column("sector", FieldType.TEXT),
+        _optional("sub_industry", FieldType.TEXT),
+        _optional("group", FieldType.TEXT, pattern=_IDENTIFIER),
+        _optional("first_date", FieldType.DATE, days_ahead=_ANNOUNCED),
+        _optional("last_date", FieldType.DATE, days_ahead=_ANNOUNCED),
+        _optional("missing_days", FieldType.IGNORED),
+    ),
+    FileKind.PRICES: _format(
+        FileKind.PRICES,
+        ("date", "ticker"),
+        Column("date", FieldType.DATE),
+        _TICKER,
+        Column("close", FieldType.NUMBER, bounds=_PRICE_BOUNDS),
+        _optional("adj_close", FieldType.NUMBER, bounds=_PRICE_BOUNDS),
+        _optional(
+            "volume",
+            FieldType.INTEGER,
+            bounds=(Bound("NEGATIVE_VOLUME", above=0.0), Bound("OUT_OF_RANGE", below=MAX_VOLUME)),
+        ),
+    ),
+    FileKind.ACTIONS: _format(
+        FileKind.ACTIONS,
+        ("date", "ticker", "type"),
+        Column("date", FieldType.DATE, days_ahead=_ANNOUNCED),
+        _TICKER,
+        Column(
+            "type", FieldType.CHOICE, choices=tuple(action.value for action in ActionType), choice_code="UNKNOWN_ACTION"
+        ),
+        Column(
+            "value",
+            FieldType.NUMBER,
+            bounds=(Bound("NOT_POSITIVE", above=_TINY), Bound("OUT_OF_RANGE", below=MAX_PRICE)),
+        ),
+    ),
+    FileKind.BENCHMARK: _format(
+        FileKind.BENCHMARK,
+        ("benchmark_id", "date", "ticker"),
+        Column("date", FieldType.DATE, days_ahead=_ANNOUNCED),
+        _TICKER,
+        Column(
+            "weight",
+            FieldType.NUMBER,
+            decimals=12,
+            bounds=(Bound("NEGATIVE_WEIGHT", above=0.0), Bound("WEIGHT_OVER_ONE", below=1.0)),
+        ),
+        _optional("benchmark_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        _optional("market_cap_musd", FieldType.IGNORED),
+        _optional("shares_source", FieldType.IGNORED),
+        _optional("shares_asof", FieldType.IGNORED),
+    ),
+    FileKind.BORROW: _format(
+        FileKind.BORROW,
+        ("date", "ticker"),
+        Column("date", FieldType.DATE),
+        _TICKER,
+        # Names that are hard to borrow have cost more than their price a year; ten times that is a typing error.
+        Column(
+            "annual_rate",
+            FieldType.NUMBER,
+            decimals=12,
+            bounds=(Bound("RATE_OUT_OF_RANGE", above=0.0, below=10.0),),
+        ),
+    ),
+    FileKind.ACCOUNTS: _format(
+        FileKind.ACCOUNTS,
+        ("account_id",),
+        Column("account_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("name", FieldType.TEXT),
+        Column(
+            "region", FieldType.CHOICE, choices=tuple(region.value for region in Region), choice_code="UNKNOWN_REGION"
+        ),
+        Column("base_currency", FieldType.TEXT, pattern=r"^[A-Z]{3}$"),
+        Column(
+            "tax_regime",
+            FieldType.CHOICE,
+            choices=tuple(regime.value for regime in TaxRegime),
+            choice_code="UNKNOWN_TAX_REGIME",
+        ),
+        Column(
+            "lot_method",
+            FieldType.CHOICE,
+            choices=tuple(method.value for method in LotMethod),
+            choice_code="UNKNOWN_LOT_METHOD",
+        ),
+        Column("benchmark_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("st_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
+        Column("lt_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
+        Column("niit_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
+        Column(
+            "cash",
+            FieldType.NUMBER,
+            decimals=2,
+            exact=True,
+            bounds=(Bound("NEGATIVE_CASH", above=0.0), Bound("OUT_OF_RANGE", below=MAX_MONEY)),
+        ),
+        Column("fractional_shares", FieldType.BOOLEAN),
+        Column("tags", FieldType.TEXT, empty_allowed=True, pattern=r"^[A-Za-z0-9._:;\- ]{1,500}$"),
+        _optional("strategy_id", FieldType.TEXT, pattern=_IDENTIFIER),
+    ),
+    FileKind.LOTS: _format(
+        FileKind.LOTS,
+        ("account_id", "lot_id"),
+        Column("account_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("lot_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        _TICKER,
+        Column("acquired_on", FieldType.DATE),
+        Column(
+            "quantity",
+            FieldType.NUMBER,
+            exact=True,
+            bounds=(Bound("QUANTITY_NOT_POSITIVE", above=_TINY), Bound("OUT_OF_RANGE", below=MAX_SHARES)),
+        ),
+        Column(
+            "cost_basis",
+            FieldType.NUMBER,
+            decimals=2,
+            exact=True,
+            bounds=(Bound("NEGATIVE_BASIS", above=0.0), Bound("OUT_OF_RANGE", below=MAX_MONEY)),
+        ),
+    ),
+}

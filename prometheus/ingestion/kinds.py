@@ -1,0 +1,102 @@
+"""The kinds of files: how they are recognised by name, and in which order they load."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from prometheus.foundation.errors import RequestError
+
+
+class FileKind(StrEnum):
+    """What a file holds; the values are those of ``--kind``, in the order in which files load."""
+
+    SECURITIES = "securities"
+    ACTIONS = "actions"
+    PRICES = "prices"
+    BENCHMARK = "benchmark"
+    BORROW = "borrow"
+    ACCOUNTS = "accounts"
+    LOTS = "lots"
+
+
+SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+
+#: File name without suffix, by kind.
+STEMS: Final[Mapping[FileKind, str]] = {
+    FileKind.SECURITIES: "securities",
+    FileKind.ACTIONS: "corporate_actions",
+    FileKind.PRICES: "prices",
+    FileKind.BENCHMARK: "benchmark",
+    FileKind.BORROW: "borrow",
+    FileKind.ACCOUNTS: "accounts",
+    FileKind.LOTS: "lots",
+}
+
+#: Kinds that cannot load where the one they refer to was refused: every row would be an unknown ticker or account.
+DEPENDS_ON: Final[Mapping[FileKind, tuple[FileKind, ...]]] = {
+    FileKind.SECURITIES: (),
+    FileKind.ACTIONS: (FileKind.SECURITIES,),
+    FileKind.PRICES: (FileKind.SECURITIES,),
+    FileKind.BENCHMARK: (FileKind.SECURITIES,),
+    FileKind.BORROW: (FileKind.SECURITIES,),
+    FileKind.ACCOUNTS: (),
+    FileKind.LOTS: (FileKind.SECURITIES, FileKind.ACCOUNTS),
+}
+
+#: Kinds that describe a real fleet and never go into a demo database.
+FLEET_KINDS: Final = frozenset({FileKind.ACCOUNTS, FileKind.LOTS})
+
+_NOT_NEEDED: Final = {"index_membership": "membership is point in time in the benchmark file"}
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryListing:
+    """What a directory offers.
+
+    Attributes:
+        files: Path by kind, in load order.
+        left_alone: Names of the other files, each with a reason, sorted.
+    """
+
+    files: Mapping[FileKind, Path]
+    left_alone: tuple[str, ...]
+
+
+def suffix_of(path: Path) -> str | None:
+    """Return which of ``SUFFIXES`` the name ends with, or None."""
+    name = path.name.lower()
+    return next((suffix for suffix in sorted(SUFFIXES, key=len, reverse=True) if name.endswith(suffix)), None)
+
+
+def list_directory(directory: Path) -> DirectoryListing:
+    """Recognise the files of a directory by name.
+
+    Raises:
+        RequestError: It is no directory, holds nothing to load, or several files for one kind.
+    """
+    if not directory.is_dir():
+        raise RequestError(f"'{directory}' is not a directory.")
+    kind_of_stem = {stem: kind for kind, stem in STEMS.items()}
+    found: dict[FileKind, list[Path]] = {}
+    left_alone = []
+    for path in sorted(directory.iterdir()):
+        suffix = suffix_of(path)
+        stem = path.name[: -len(suffix)].lower() if suffix else path.name
+        if suffix and stem in kind_of_stem:
+            found.setdefault(kind_of_stem[stem], []).append(path)
+        else:
+            left_alone.append(f"{path.name} ({_NOT_NEEDED.get(stem, 'not a name that is loaded')})")
+    for kind, paths in found.items():
+        if len(paths) > 1:
+            names = ", ".join(path.name for path in paths)
+            raise RequestError(
+                f"'{directory}' holds several files of kind {kind}: {names}. Keep one, or load one file with --kind."
+            )
+    if not found:
+        expected = ", ".join(STEMS.values())
+        raise RequestError(
+            f"'{directory}' holds nothing to load. Recognised names: {expected}, each with {', '.join(SUFFIXES)}."
+        )
+    return DirectoryListing({kind: found[kind][0] for kind in FileKind if kind in found}, tuple(left_alone))

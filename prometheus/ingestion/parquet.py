@@ -1,0 +1,88 @@
+"""From a Parquet file to the same table of text as a CSV file gives."""
+
+import io
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from prometheus.ingestion.columns import Column, FieldType
+from prometheus.ingestion.finding_table import FindingCollector
+from prometheus.ingestion.reading import LINE, TextTable, checked_header, refusal
+
+_TEXT: Final = (pl.String, pl.Categorical, pl.Enum)
+_WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
+_FLOAT: Final = (pl.Float32, pl.Float64)
+
+#: Column types accepted for each field type; text is judged like the text of a CSV file.
+_ACCEPTED: Final[Mapping[FieldType, tuple[type[pl.DataType], ...]]] = {
+    FieldType.TEXT: _TEXT,
+    FieldType.CHOICE: _TEXT,
+    FieldType.DATE: (*_TEXT, pl.Date, pl.Datetime),
+    FieldType.NUMBER: (*_TEXT, *_WHOLE, *_FLOAT, pl.Decimal),
+    FieldType.INTEGER: (*_TEXT, *_WHOLE, *_FLOAT, pl.Decimal),
+    FieldType.BOOLEAN: (*_TEXT, *_WHOLE, pl.Boolean),
+}
+
+
+def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCollector) -> TextTable:
+    """Read a Parquet file; the line of a row is its number plus 1, as if there were a header.
+
+    A column of floats has lost the text it once was: it is taken as the shortest decimal that reads back as the same
+    float, which restores prices and amounts of up to 15 digits (single precision: 6), with a remark.
+
+    Args:
+        raw: The file.
+        columns: The columns of the format, by name; others are left out.
+        findings: Gets the remarks.
+
+    Raises:
+        FileRefusedError: No Parquet file, damaged, without rows, or a column has a type that cannot be right.
+    """
+    if not raw:
+        raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")
+    try:
+        frame = pl.read_parquet(io.BytesIO(raw))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = (str(error).strip().splitlines() or ["unreadable"])[0]
+        raise refusal(
+            "CORRUPT_PARQUET", f"This is no readable Parquet file ({reason[:120]}); transfer it again."
+        ) from None
+    frame.columns = checked_header(frame.columns)
+    if frame.is_empty():
+        raise refusal("NO_ROWS", "The file has no rows; ask for a new copy.")
+    texts = [
+        _as_text(frame[name], columns[name], findings)
+        if name in columns and columns[name].field_type is not FieldType.IGNORED
+        else pl.Series(name, [None], dtype=pl.String).extend_constant(None, frame.height - 1)
+        for name in frame.columns
+    ]
+    text = pl.DataFrame(texts)
+    trimmed = pl.all().str.strip_chars()
+    text = text.with_columns(pl.when(trimmed != "").then(trimmed).name.keep())
+    lines = pl.int_range(2, frame.height + 2, dtype=pl.Int64).alias(LINE)
+    return TextTable(text.with_columns(lines), frame.height)
+
+
+def _as_text(values: pl.Series, column: Column, findings: FindingCollector) -> pl.Series:
+    accepted = _ACCEPTED[column.field_type]
+    base = values.dtype.base_type()
+    if base is pl.Null:
+        return values.cast(pl.String)
+    if base not in accepted:
+        raise refusal(
+            "WRONG_TYPE",
+            f"The column '{column.name}' has type {values.dtype}; a {column.field_type} cannot be read from that.",
+            value=str(values.dtype),
+        )
+    if base in _FLOAT:
+        findings.add(
+            "FLOAT_COLUMN",
+            f"'{column.name}' is stored as {values.dtype}; each value is taken as the shortest decimal that gives the "
+            "same float. Write decimals or text to be exact.",
+            column=column.name,
+            fatal=False,
+        )
+    if isinstance(values.dtype, pl.Datetime):
+        return values.dt.strftime("%Y-%m-%dT%H:%M:%S%.f").str.strip_suffix("T00:00:00")
+    return values.cast(pl.String)

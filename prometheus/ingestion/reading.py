@@ -1,0 +1,211 @@
+"""From the bytes of a CSV file to a table of text with line numbers. Structure only: values are judged elsewhere."""
+
+import csv
+import gzip
+import io
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from prometheus.foundation.errors import FileRefusedError
+from prometheus.ingestion.finding_table import FindingCollector
+
+#: Name of the column of line numbers; no header may use a name that starts like this.
+LINE: Final = "#line"
+_CHUNK: Final = 1 << 22
+_GZIP_MAGIC: Final = b"\x1f\x8b"
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A file as text.
+
+    Attributes:
+        frame: One String column for each header name, and ``LINE`` (Int64), the line in the file on which the row
+            starts. Surrounding blanks are removed; an empty field is null.
+        rows_read: Data rows in the file, those with the wrong number of fields included (they are not in ``frame``).
+    """
+
+    frame: pl.DataFrame
+    rows_read: int
+
+
+def refusal(code: str, reason: str, *, line: int | None = None, value: str | None = None) -> FileRefusedError:
+    """Return the error for a file that cannot be read as a whole; it becomes one fatal finding."""
+    return FileRefusedError(reason, code=code, details={"line": line, "value": value})
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the bytes of the file as they are on disk.
+
+    Raises:
+        FileRefusedError: It cannot be opened or read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise refusal(
+            "UNREADABLE_FILE", f"The file cannot be read ({reason}); check the path and its rights."
+        ) from None
+
+
+def decompress(raw: bytes) -> bytes:
+    """Return the content of a gzip file.
+
+    Raises:
+        FileRefusedError: It is no gzip, is damaged, or ends early.
+    """
+    if not raw:
+        raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")
+    if not raw.startswith(_GZIP_MAGIC):
+        raise refusal("NOT_GZIP", "The name says gzip, the content does not; rename the file to .csv or compress it.")
+    parts = []
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
+            while part := stream.read(_CHUNK):
+                parts.append(part)
+    except EOFError:
+        whole = b"".join(parts).count(b"\n")
+        raise refusal(
+            "TRUNCATED_GZIP",
+            f"The compressed file ends early, after about line {whole}; transfer it again.",
+            line=whole,
+        ) from None
+    except (gzip.BadGzipFile, zlib.error) as error:
+        raise refusal("CORRUPT_GZIP", f"The compressed file is damaged ({error}); transfer it again.") from None
+    return b"".join(parts)
+
+
+def read_csv(content: bytes, findings: FindingCollector) -> TextTable:
+    """Read a CSV file: UTF-8 (with or without byte order mark), comma, header in line 1, double quotes.
+
+    Rows with too few or too many fields become findings and are left out; lines that are blank altogether are ignored.
+
+    Args:
+        content: The decompressed bytes.
+        findings: Gets a finding for each ragged row.
+
+    Raises:
+        FileRefusedError: The file is empty, not UTF-8, holds NUL bytes, an unclosed quote or an unusable header.
+    """
+    text = _decoded(content)
+    header = _header(text)
+    frame = None if '"' in text else _read_plain(content, text, header)
+    rows_read = 0 if frame is None else frame.height
+    if frame is None:
+        frame, rows_read = _read_carefully(text, header, findings)
+    if rows_read == 0:
+        raise refusal("NO_ROWS", "The file has a header and no rows; ask for a new copy.", line=1)
+    return TextTable(frame, rows_read)
+
+
+def checked_header(names: list[str]) -> list[str]:
+    """Return column names trimmed and in lower case.
+
+    Raises:
+        FileRefusedError: A name is empty, starts with ``#`` or occurs twice.
+    """
+    columns = [name.strip().lower() for name in names]
+    for position, column in enumerate(columns, start=1):
+        if not column or column.startswith("#"):
+            raise refusal(
+                "BAD_COLUMN_NAME", f"Column {position} has no usable name in the header; name it.", line=1, value=column
+            )
+    for column in columns:
+        if columns.count(column) > 1:
+            raise refusal("DUPLICATED_COLUMN", f"The column '{column}' occurs twice; remove one.", line=1, value=column)
+    return columns
+
+
+def _decoded(content: bytes) -> str:
+    content = content.removeprefix(b"\xef\xbb\xbf")
+    if not content.strip():
+        raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")
+    if content.startswith(_GZIP_MAGIC):
+        raise refusal("GZIP_WITHOUT_NAME", "The content is gzip, the name does not say so; rename it to .csv.gz.")
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        byte = f"0x{content[error.start]:02x}"
+        raise refusal(
+            "NOT_UTF8", f"The byte {byte} is not UTF-8; save the file as UTF-8.", line=line, value=byte
+        ) from None
+    nul = text.find("\0")
+    if nul >= 0:
+        line = text.count("\n", 0, nul) + 1
+        raise refusal("NUL_BYTE", "The line holds a NUL byte: the file is damaged; transfer it again.", line=line)
+    return text
+
+
+def _header(text: str) -> list[str]:
+    first = text[: text.find("\n")] if "\n" in text else text
+    try:
+        names = next(csv.reader([first.rstrip("\r")], strict=True))
+    except (csv.Error, StopIteration):
+        raise refusal("BAD_HEADER", "Line 1 is not a readable header; it must name the columns.", line=1) from None
+    return checked_header(names)
+
+
+def _read_plain(content: bytes, text: str, header: list[str]) -> pl.DataFrame | None:
+    """Read a file without quotes at full speed, or return None where a line does not have its number of fields.
+
+    The parser refuses a line with too many fields and pads one with too few; so where it is content and the commas add
+    up, every line is complete.
+    """
+    try:
+        frame = pl.read_csv(
+            content, has_header=False, skip_rows=1, new_columns=header, infer_schema=False, quote_char=None
+        )
+    except pl.exceptions.PolarsError:
+        return None
+    if frame.width != len(header) or text.count(",") != (len(header) - 1) * (frame.height + 1):
+        return None
+    return _trimmed(frame).with_columns(pl.int_range(2, frame.height + 2, dtype=pl.Int64).alias(LINE))
+
+
+def _read_carefully(text: str, header: list[str], findings: FindingCollector) -> tuple[pl.DataFrame, int]:
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    rows_read, start = 0, 1
+    try:
+        next(reader)
+        start = reader.line_num + 1
+        for row in reader:
+            line, start = start, reader.line_num + 1
+            if not row:
+                continue
+            if start - line > 1:
+                raise refusal("UNCLOSED_QUOTE", "A quote opened on this line is not closed on it; close it.", line=line)
+            rows_read += 1
+            if len(row) != len(header):
+                few = len(row) < len(header)
+                findings.add(
+                    "TOO_FEW_FIELDS" if few else "TOO_MANY_FIELDS",
+                    f"The row has {len(row)} fields, the header {len(header)}; "
+                    + ("complete it." if few else "quote values that hold a comma."),
+                    line=line,
+                )
+                continue
+            rows.append(row)
+            lines.append(line)
+    except csv.Error as error:
+        if "end of data" in str(error) or "field larger" in str(error):
+            raise refusal(
+                "UNCLOSED_QUOTE", "A quote opened on this line is not closed on it; close it.", line=start
+            ) from None
+        raise refusal(
+            "BAD_QUOTE", f"The quotes of this line do not fit ({error}); double inner quotes.", line=start
+        ) from None
+    frame = pl.DataFrame(rows, schema=dict.fromkeys(header, pl.String), orient="row")
+    return _trimmed(frame).with_columns(pl.Series(LINE, lines, dtype=pl.Int64)), rows_read
+
+
+def _trimmed(frame: pl.DataFrame) -> pl.DataFrame:
+    trimmed = pl.all().str.strip_chars()
+    return frame.with_columns(pl.when(trimmed != "").then(trimmed).name.keep())

@@ -1,0 +1,91 @@
+"""What a load is told, what it tells while it works, and what it reports."""
+
+from dataclasses import dataclass
+from datetime import date
+from enum import StrEnum
+from typing import Any, Final, Protocol
+
+from prometheus.ingestion.finding_table import FindingTable
+from prometheus.ingestion.kinds import FileKind
+
+DEFAULT_BENCHMARK: Final = "SP500"
+
+
+@dataclass(frozen=True, slots=True)
+class IngestOptions:
+    """How files are loaded.
+
+    Attributes:
+        today: Latest date of things that have happened; a later price or purchase is a finding.
+        skip_bad_rows: Load the good rows of a file with bad ones, instead of none.
+        benchmark_id: Benchmark of files without that column.
+        allow_demo: Load a fleet into a demo database; for the demo itself.
+    """
+
+    today: date
+    skip_bad_rows: bool = False
+    benchmark_id: str = DEFAULT_BENCHMARK
+    allow_demo: bool = False
+
+
+class FileStatus(StrEnum):
+    """What became of a file."""
+
+    LOADED = "LOADED"
+    REFUSED = "REFUSED"
+    NOT_ATTEMPTED = "NOT_ATTEMPTED"
+
+
+@dataclass(frozen=True, slots=True)
+class FileReport:
+    """What became of one file; counts are rows.
+
+    ``rows_read`` = ``inserted`` + updated + ``unchanged`` + ``skipped`` for a loaded file, where ``revised`` counts the
+    updated rows and, for a benchmark, the members that vanished from a delivered date. A refused file has inserted,
+    revised and unchanged nothing.
+    """
+
+    file: str
+    kind: FileKind
+    status: FileStatus
+    findings: FindingTable
+    rows_read: int = 0
+    inserted: int = 0
+    revised: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+
+    @property
+    def loaded(self) -> bool:
+        """Return whether the file's rows are in the database."""
+        return self.status is FileStatus.LOADED
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report with counts of findings, as JSON types."""
+        return {
+            "file": self.file,
+            "kind": self.kind.value,
+            "status": self.status.value,
+            "rows_read": self.rows_read,
+            "inserted": self.inserted,
+            "revised": self.revised,
+            "unchanged": self.unchanged,
+            "skipped": self.skipped,
+            "findings": self.findings.counts_by_code(),
+            "fatal_findings": self.findings.fatal_count,
+        }
+
+
+class Progress(Protocol):
+    """Listens to a load."""
+
+    def step(self, file: str, step: str, done: int, total: int) -> None:
+        """Hear that ``done`` of ``total`` parts of a step (reading, checking, copying, merging) of a file are done."""
+        ...
+
+
+class NoProgress:
+    """Listens and says nothing."""
+
+    def step(self, file: str, step: str, done: int, total: int) -> None:
+        """Ignore the news."""
