@@ -1,0 +1,158 @@
+"""Each name's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
+
+On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous. It need not be
+convex: the slope falls from one piece to the next at u = 0 when the first lot is a loss worth more than the round trip,
+and wherever the account's lot order sells a dear lot before a cheap one (FIFO). A maximal convex run is a BRANCH.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.lot_order import LotOrder
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.trade_range import TradeRange
+
+#: A slope that falls by less is rounding noise of equal marginal costs, not a second branch.
+_SLOPE_TOLERANCE = 1e-14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeparableCost:
+    """What of the objective belongs to single names, as a function of the trades.
+
+    Attributes:
+        curvature: (N,) q = g D.
+        active: (N,) d, active weights before trading.
+        order: The sellable lots.
+        sell_slope: (M,) cost per unit sold of each sellable lot: k + tilt + theta t.
+        buy_slope: (N,) cost per unit bought: k - tilt.
+    """
+
+    curvature: FloatArray
+    active: FloatArray
+    order: LotOrder
+    sell_slope: FloatArray
+    buy_slope: FloatArray
+
+    def __call__(self, trades: FloatArray) -> FloatArray:
+        """Return (N,) f_i(u_i)."""
+        sold = self.sell_slope * self.order.fill(np.maximum(-trades, 0.0))
+        moved = self.active + trades
+        return (
+            self.curvature * moved * moved
+            + self.buy_slope * np.maximum(trades, 0.0)
+            + np.bincount(self.order.asset, weights=sold, minlength=len(trades))
+        )
+
+    def of_name(self, asset: int, trade: float) -> float:
+        """Return f_i(u) of one name; NaN for NaN."""
+        begin, end = np.searchsorted(self.order.asset, [asset, asset + 1])
+        taken = np.minimum(np.maximum(-trade - self.order.start[begin:end], 0.0), self.order.size[begin:end])
+        moved = self.active[asset] + trade
+        tax = float((self.sell_slope[begin:end] * taken).sum())
+        return float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """P pieces, sorted by name and from left to right; every name has at least one, possibly a single point.
+
+    Attributes:
+        asset: (P,) name.
+        left: (P,) least trade of the piece.
+        right: (P,) greatest trade of the piece.
+        slope: (P,) linear slope on the piece.
+        offset: (P,) constant that makes f continuous with f(0) = q d^2.
+        loses: (P,) True where a sale on the piece has touched a loss lot.
+        branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all names.
+        first: (N,) index of each name's first piece.
+    """
+
+    asset: IntArray
+    left: FloatArray
+    right: FloatArray
+    slope: FloatArray
+    offset: FloatArray
+    loses: BoolArray
+    branch: IntArray
+    first: IntArray
+
+    def on_branches(self, chosen: IntArray) -> "Pieces":
+        """Return the pieces of one branch for each name.
+
+        Args:
+            chosen: (N,) branch number of each name.
+        """
+        keep = self.branch == chosen[self.asset]
+        counts = np.bincount(self.asset[keep], minlength=len(self.first))
+        return Pieces(
+            asset=self.asset[keep],
+            left=self.left[keep],
+            right=self.right[keep],
+            slope=self.slope[keep],
+            offset=self.offset[keep],
+            loses=self.loses[keep],
+            branch=self.branch[keep],
+            first=np.cumsum(counts) - counts,
+        )
+
+
+def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
+    """Collect the parts of the objective that separate over names."""
+    tax = problem.tax_weight * problem.lot_tax[order.lot]
+    return SeparableCost(
+        curvature=problem.risk_aversion * problem.specific_variance,
+        active=problem.holdings() - problem.benchmark_weights,
+        order=order,
+        sell_slope=(problem.cost_rate + problem.tilt)[order.asset] + tax,
+        buy_slope=problem.cost_rate - problem.tilt,
+    )
+
+
+def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
+    """Cut every name's cost into its quadratic pieces over the range of its trade, in the account's real lot order."""
+    order, size = cost.order, len(cost.curvature)
+    # sales: lot j covers trades from -(start + size) to -start
+    left = np.maximum(-(order.start + order.size), limits.low[order.asset])
+    right = np.minimum(-order.start, limits.high[order.asset])
+    slope = -cost.sell_slope
+    level = _running_cost(order, cost.sell_slope)
+    offset = level + slope * order.start
+    loses = -left > order.loss_start[order.asset]
+    sell = right > left
+    has_sale = np.bincount(order.asset[sell], minlength=size) > 0
+    # purchases, and a single point for a name that cannot be traded or whose trade is forced to one value
+    low, high = limits.low, limits.high
+    buy = np.flatnonzero((high > np.maximum(low, 0.0)) | ~has_sale)
+    buy_left = np.where(high[buy] < 0, high[buy], np.maximum(low[buy], 0.0))
+    stuck = high[buy] < 0
+    point = np.zeros(size)
+    point[buy] = buy_left
+    forced_tax = np.bincount(order.asset, weights=cost.sell_slope * order.fill(-np.minimum(point, 0.0)), minlength=size)
+
+    asset = np.concatenate([order.asset[sell], buy])
+    lefts = np.concatenate([left[sell], buy_left])
+    by = np.lexsort((lefts, asset))
+    asset = asset[by]
+    slopes = np.concatenate([slope[sell], np.where(stuck, 0.0, cost.buy_slope[buy])])[by]
+    starts = np.ones(len(asset), dtype=bool)
+    starts[1:] = (np.diff(asset) > 0) | (np.diff(slopes) < -_SLOPE_TOLERANCE)
+    counts = np.bincount(asset, minlength=size)
+    return Pieces(
+        asset=asset,
+        left=lefts[by],
+        right=np.concatenate([right[sell], np.where(stuck, buy_left, high[buy])])[by],
+        slope=slopes,
+        offset=np.concatenate([offset[sell], np.where(stuck, forced_tax[buy], 0.0)])[by],
+        loses=np.concatenate([loses[sell], stuck & (-buy_left > order.loss_start[buy])])[by],
+        branch=np.cumsum(starts) - 1,
+        first=np.cumsum(counts) - counts,
+    )
+
+
+def _running_cost(order: LotOrder, sell_slope: FloatArray) -> FloatArray:
+    """Return (M,) the cost of having sold every earlier lot of the name."""
+    cost = sell_slope * order.size
+    before = np.cumsum(cost) - cost
+    return before - before[order.first]

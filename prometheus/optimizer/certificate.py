@@ -1,0 +1,188 @@
+"""Lower bounds on the objective that need no trust in any solver.
+
+For any point z of the factor exposures and any cash price eta the Lagrangian separates over names:
+
+    D(z, eta) = -g z'z + 2 g z' X~' d  -  eta (the cash limit on eta's side)
+                + sum_i min over allowed u_i of [ f_i(u_i) + 2 g (X~ z)_i u_i + eta (u_i + k_i |u_i|) ]
+
+because g ||y||^2 >= g (2 z'y - z'z). Every minimum is taken over the TRUE cost, piece by piece: both sides, the
+account's real lot order, locks, and for the second bound only whole steps of at least the minimum trade. In a group of
+substantially identical names the smaller of two sums is taken: nothing bought, or no loss sold.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.active_risk import FactorRisk
+from prometheus.optimizer.assembly import CashRange
+from prometheus.optimizer.asset_functions import Pieces, SeparableCost
+from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DualPoint:
+    """Prices of the coupling constraints; any values give a valid bound.
+
+    Attributes:
+        exposures: (K,) z, where the factor risk is linearised.
+        cash_price: eta, positive where cash is scarce.
+    """
+
+    exposures: FloatArray
+    cash_price: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameMinima:
+    """The inner minima at one dual point.
+
+    Attributes:
+        value: (N,) least value of each name over everything allowed.
+        trade: (N,) a trade that reaches it.
+        no_purchase: (N,) least value with nothing bought.
+        no_loss: (N,) least value with no loss lot touched.
+        branch_value: (branches,) least value on each branch.
+    """
+
+    value: FloatArray
+    trade: FloatArray
+    no_purchase: FloatArray
+    no_loss: FloatArray
+    branch_value: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lagrangian:
+    """The true problem with its coupling constraints priced."""
+
+    pieces: Pieces
+    cost: SeparableCost
+    limits: TradeRange
+    risk: FactorRisk
+    cost_rate: FloatArray
+    risk_aversion: float
+    cash: CashRange
+    share_step: FloatArray
+
+    def minima(self, dual: DualPoint) -> NameMinima:
+        """Return each name's least value over continuous trades."""
+        pieces, prices = self.pieces, self._prices(dual)
+        owner = pieces.asset
+        q, d = self.cost.curvature[owner], self.cost.active[owner]
+        slope = pieces.slope + prices
+        u = np.minimum(np.maximum(-d - slope / (2 * q), pieces.left), pieces.right)
+        value = self._value(u, slope)
+        at_zero = self._at_zero()
+        least, trade = self._least(value, u)
+        starts = np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))
+        sales = np.where(pieces.right <= 0, value, np.inf)
+        harmless = np.where(pieces.loses, np.inf, value)
+        return NameMinima(
+            value=least,
+            trade=trade,
+            no_purchase=np.minimum(np.minimum.reduceat(sales, pieces.first), at_zero),
+            no_loss=np.minimum(np.minimum.reduceat(harmless, pieces.first), at_zero),
+            branch_value=np.minimum.reduceat(value, starts),
+        )
+
+    def rounded_minima(self, dual: DualPoint, grid: ShareGrid) -> NameMinima:
+        """Return each name's least value over whole steps of at least the minimum trade, and the exact sell-out.
+
+        On a piece the cost is convex, so the best step is next to the continuous minimiser on either side.
+        """
+        pieces, prices = self.pieces, self._prices(dual)
+        owner = pieces.asset
+        q, d = self.cost.curvature[owner], self.cost.active[owner]
+        slope = pieces.slope + prices
+        step, smallest = grid.step[owner], grid.smallest[owner]
+        sale = pieces.right <= 0
+        slack = SHARE_TOLERANCE / self.share_step[owner]
+        fewest = np.where(
+            sale, np.ceil(pieces.left / step - slack), np.maximum(np.ceil(pieces.left / step - slack), smallest)
+        )
+        most = np.where(
+            sale, np.minimum(np.floor(pieces.right / step + slack), -smallest), np.floor(pieces.right / step + slack)
+        )
+        steps = np.minimum(np.maximum(np.floor((-d - slope / (2 * q)) / step), fewest), most)
+        best = np.full(len(owner), np.inf)
+        trade = np.zeros(len(owner))
+        for candidate in (steps, np.minimum(steps + 1, most)):
+            point = candidate * step
+            value = np.where(fewest <= most, self._value(point, slope), np.inf)
+            trade = np.where(value < best, point, trade)
+            best = np.minimum(best, value)
+        # the exact sell-out is the left end of the piece that reaches it
+        out = grid.sell_out[owner] & (pieces.left <= -grid.all[owner] + WEIGHT_TOLERANCE)
+        value = np.where(out, self._value(pieces.left, slope), np.inf)
+        trade = np.where(value < best, pieces.left, trade)
+        best = np.minimum(best, value)
+        at_zero = np.where(grid.may_rest, self._at_zero(), np.inf)
+        least, at = self._least(best, trade)
+        sales = np.where(pieces.right <= 0, best, np.inf)
+        harmless = np.where(pieces.loses, np.inf, best)
+        return NameMinima(
+            value=np.minimum(least, at_zero),
+            trade=np.where(at_zero < least, 0.0, at),
+            no_purchase=np.minimum(np.minimum.reduceat(sales, pieces.first), at_zero),
+            no_loss=np.minimum(np.minimum.reduceat(harmless, pieces.first), at_zero),
+            branch_value=np.zeros(0),
+        )
+
+    def bound(self, dual: DualPoint, minima: NameMinima) -> float:
+        """Return D, given the inner minima at ``dual``."""
+        z, eta, g = dual.exposures, dual.cash_price, self.risk_aversion
+        constant = g * float((2 * z * self.risk.exposures(self.cost.active) - z * z).sum())
+        limit = self.cash.most if eta > 0 else self.cash.least
+        priced = 0.0 if eta == 0 else -eta * limit
+        group = self.limits.group
+        alone = group < 0
+        total = float(minima.value[alone].sum())
+        if not alone.all():
+            total += float(np.minimum(*self.group_values(minima)).sum())
+        return constant + priced + total
+
+    def group_values(self, minima: NameMinima) -> tuple[FloatArray, FloatArray]:
+        """Return (G,) sums of each group's least values: nothing bought, and no loss sold."""
+        grouped = self.limits.group >= 0
+        label = self.limits.group[grouped]
+        count = int(label.max(initial=-1)) + 1
+        return (
+            np.bincount(label, weights=minima.no_purchase[grouped], minlength=count).astype(np.float64),
+            np.bincount(label, weights=minima.no_loss[grouped], minlength=count).astype(np.float64),
+        )
+
+    def _prices(self, dual: DualPoint) -> FloatArray:
+        """Return (P,) what the coupling constraints add to each piece's slope."""
+        owner = self.pieces.asset
+        side = np.where(self.pieces.right <= 0, -1.0, 1.0)
+        factor = 2 * self.risk_aversion * self.risk.price(dual.exposures)
+        return factor[owner] + dual.cash_price * (1.0 + side * self.cost_rate[owner])
+
+    def _value(self, u: FloatArray, slope: FloatArray) -> FloatArray:
+        owner = self.pieces.asset
+        moved = self.cost.active[owner] + u
+        return self.cost.curvature[owner] * moved * moved + slope * u + self.pieces.offset
+
+    def _at_zero(self) -> FloatArray:
+        active = self.cost.active
+        resting = (self.limits.low <= 0) & (self.limits.high >= 0)
+        return np.where(resting, self.cost.curvature * active * active, np.inf)
+
+    def _least(self, value: FloatArray, trade: FloatArray) -> tuple[FloatArray, FloatArray]:
+        first, owner = self.pieces.first, self.pieces.asset
+        least = np.minimum.reduceat(value, first)
+        position = np.where(value <= least[owner], np.arange(len(value)), len(value))
+        at = np.minimum(np.minimum.reduceat(position, first), len(value) - 1)
+        return least, trade[at]
+
+
+def branch_of(pieces: Pieces, trade: FloatArray) -> IntArray:
+    """Return (N,) the branch on which each trade lies; of two that meet in it the left one."""
+    reaches = np.where(pieces.right >= trade[pieces.asset], np.arange(len(pieces.asset)), len(pieces.asset))
+    last = np.append(pieces.first[1:], len(pieces.asset)) - 1
+    at = np.minimum(np.minimum.reduceat(reaches, pieces.first), last)
+    branch: IntArray = pieces.branch[at]
+    return branch

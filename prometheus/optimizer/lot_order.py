@@ -1,0 +1,96 @@
+"""Which lots a sale takes: the account's lot order, locked lots skipped."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
+
+#: Share quantities are compared in units of one billionth of a share.
+SHARE_DECIMALS = 9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LotOrder:
+    """The M sellable lots, sorted by name and within a name by the order in which they are sold.
+
+    Attributes:
+        lot: (M,) index into the problem's lots.
+        asset: (M,) index of the lot's name.
+        first: (M,) position (in this order) of the name's first lot.
+        size: (M,) market value as a weight.
+        start: (M,) weight of the name sold before this lot is touched.
+        shares: (M,) shares of the lot.
+        sellable: (N,) weight of the name's sellable lots.
+        loss_start: (N,) weight that can be sold before the first loss lot is touched; infinite where there is none.
+        has_locked: (N,) True where some shares of the name are locked.
+    """
+
+    lot: IntArray
+    asset: IntArray
+    first: IntArray
+    size: FloatArray
+    start: FloatArray
+    shares: FloatArray
+    sellable: FloatArray
+    loss_start: FloatArray
+    has_locked: BoolArray
+
+    def fill(self, amount: FloatArray) -> FloatArray:
+        """Return (M,) the weight taken from each lot when (N,) non-negative weights are sold."""
+        return np.minimum(np.maximum(amount[self.asset] - self.start, 0.0), self.size)
+
+    def fill_shares(self, amount: FloatArray) -> FloatArray:
+        """Return (M,) the shares taken from each lot when (N,) non-negative numbers of shares are sold.
+
+        A lot that is sold whole gives exactly what it holds; what a partial sale takes is rounded to a billionth of
+        a share, so that no rounding residue of the sum appears as a sale of its own.
+        """
+        left = amount.copy()
+        taken = np.zeros_like(self.shares)
+        rank = np.arange(len(self.asset)) - self.first
+        for r in range(int(rank.max(initial=-1)) + 1):
+            at = np.flatnonzero(rank == r)
+            i = self.asset[at]
+            part = np.round(np.minimum(left[i], self.shares[at]), SHARE_DECIMALS)
+            whole = left[i] >= self.shares[at] - 0.5 * 10.0**-SHARE_DECIMALS
+            taken[at] = np.where(whole, self.shares[at], part)
+            left[i] = np.where(whole, np.maximum(left[i] - self.shares[at], 0.0), 0.0)
+        return taken
+
+
+def lot_order(problem: RebalanceProblem) -> LotOrder:
+    """Sort the lots that may be sold into selling order."""
+    usable = np.flatnonzero(~problem.lot_locked & (problem.lot_shares > 0) & (problem.lot_weight > 0))
+    lot = usable[np.lexsort((problem.lot_rank[usable], problem.lot_asset[usable]))]
+    asset = problem.lot_asset[lot]
+    counts = np.bincount(asset, minlength=problem.size)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    size = problem.lot_weight[lot]
+    start = _running_sum(size, asset, first, problem.size)
+    loss_start = np.full(problem.size, np.inf)
+    np.minimum.at(loss_start, asset, np.where(problem.lot_is_loss[lot], start, np.inf))
+    locked = problem.lot_locked & (problem.lot_shares > 0)
+    return LotOrder(
+        lot=lot,
+        asset=asset,
+        first=first,
+        size=size,
+        start=start,
+        shares=problem.lot_shares[lot],
+        sellable=np.bincount(asset, weights=size, minlength=problem.size).astype(np.float64),
+        loss_start=loss_start,
+        has_locked=np.bincount(problem.lot_asset, weights=locked, minlength=problem.size) > 0,
+    )
+
+
+def _running_sum(size: FloatArray, asset: IntArray, first: IntArray, names: int) -> FloatArray:
+    """Return the sum of a name's earlier lots, added name by name so that one name's sum never loses digits."""
+    start = np.zeros_like(size)
+    rank = np.arange(len(asset)) - first
+    total = np.zeros(names)
+    for r in range(int(rank.max(initial=-1)) + 1):
+        at = np.flatnonzero(rank == r)
+        start[at] = total[asset[at]]
+        total[asset[at]] += size[at]
+    return start

@@ -1,0 +1,188 @@
+"""From trade weights to tradable amounts: nearest first, then whatever single step improves, cash always in its range.
+
+No name changes its side, no lot is oversold, no trade below the minimum is kept. A position that is sold whole is sold
+exactly as its lots hold it, whether or not that is a whole number of steps.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer.active_risk import FactorRisk
+from prometheus.optimizer.assembly import CashRange
+from prometheus.optimizer.asset_functions import SeparableCost
+from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.share_grid import ShareGrid
+from prometheus.optimizer.trade_range import TradeRange
+
+#: Steps that improve the objective by less (0.00001 bps of NAV) are not worth the search.
+_WORTHWHILE = 1e-9
+#: Most improving steps, as a multiple of the number of names.
+_STEPS_A_NAME = 2
+#: Cash is brought into its range by at most this weight of one name at a time (half a basis point).
+_PORTION = 5e-5
+
+
+def one_side(limits: TradeRange, trades: FloatArray) -> TradeRange:
+    """Return the range that keeps every name on the side of its trade; a name without a trade may take either."""
+    return TradeRange(
+        low=np.where(trades > 0, np.maximum(limits.low, 0.0), limits.low),
+        high=np.where(trades < 0, np.minimum(limits.high, 0.0), limits.high),
+        group=limits.group,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundingModel:
+    """What rounding needs to know of a problem.
+
+    Attributes:
+        problem: Gives risk aversion, cost rates and names.
+        risk: Factor risk.
+        cost: Separable cost.
+        grid: The tradable amounts, on the sides that stay allowed.
+        cash: Range of the cash used.
+    """
+
+    problem: RebalanceProblem
+    risk: FactorRisk
+    cost: SeparableCost
+    grid: ShareGrid
+    cash: CashRange
+
+    def missed(self, used: FloatArray) -> FloatArray:
+        """Return by how much amounts of cash used exceed their range (positive) or fall short of it (negative)."""
+        over: FloatArray = np.maximum(used - self.cash.most, 0.0) - np.maximum(self.cash.least - used, 0.0)
+        return over
+
+
+def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
+    """Return (N,) whole numbers of steps, -inf for an exact sell-out.
+
+    Args:
+        model: The problem.
+        trades: (N,) trade weights before rounding.
+
+    Raises:
+        InfeasibleProblemError: No step leads into the cash range; the message says by how much it is missed.
+    """
+    grid = model.grid
+    # what was sold to the last share stays sold
+    sold_out = grid.sell_out & (trades <= -grid.all * (1 - 1e-9))
+    state = _State(model, np.where(sold_out, -np.inf, grid.nearest(trades)))
+    _into_cash_range(model, state)
+    for _ in range(_STEPS_A_NAME * len(trades)):
+        change, cash = state.moves()
+        legal = model.missed(state.cash_used + cash) == 0
+        change = np.where(legal, change, np.inf)
+        best = int(np.argmin(change))
+        if not change.flat[best] < -_WORTHWHILE:
+            break
+        state.take(best)
+    return state.steps
+
+
+def _into_cash_range(model: RoundingModel, state: "_State") -> None:
+    """Take the steps that cost least for the cash they move, until the range is met."""
+    while True:
+        over = float(model.missed(np.array([state.cash_used]))[0])
+        missed = abs(over)
+        if missed == 0:
+            return
+        steps, change, cash = state.towards(-np.sign(over), min(missed, _PORTION))
+        progress = missed - np.abs(model.missed(state.cash_used + cash))
+        better = np.isfinite(change) & (progress > 0)
+        if not better.any():
+            low, high = model.problem.cash_min, model.problem.cash_max
+            raise InfeasibleProblemError(
+                f"whole steps of shares cannot bring cash into its range of {low:.4%} to {high:.4%} of NAV: it is "
+                f"missed by {missed:.6%}. Widen the range by the value of one share.",
+                details={
+                    "constraint": "cash range in whole steps",
+                    "required": high - low,
+                    "reachable": high - low + missed,
+                    "violation": missed,
+                },
+            )
+        # names that can move but a sliver come last, or a thousand slivers would be tried one by one
+        ample = better & (progress >= 0.25 * min(missed, _PORTION))
+        usable = ample if ample.any() else better
+        rate = np.full(len(change), np.inf)
+        rate[usable] = change[usable] / progress[usable]
+        best = int(np.argmin(rate))
+        state.move(best, float(steps[best]))
+
+
+class _State:
+    """Current steps with the effect of moving any name to its neighbours on the grid."""
+
+    def __init__(self, model: RoundingModel, steps: FloatArray) -> None:
+        self._problem, self._risk, self._cost, self._grid = model.problem, model.risk, model.cost, model.grid
+        self._norms = (model.risk.loadings * model.risk.loadings).sum(axis=1)
+        self.steps = steps
+        self.trades = self._grid.weight(steps)
+        self._exposures = self._risk.exposures(self._cost.active + self.trades)
+        self._value = self._cost(self.trades)
+        self._target = np.stack([self._grid.below(steps), self._grid.above(steps)])
+        self._moved = np.stack([self._grid.weight(row) for row in self._target])
+        self._values = np.stack([self._cost(np.nan_to_num(row)) for row in self._moved])
+        self.cash_used = float(self._cash_of(self.trades).sum())
+
+    def _cash_of(self, trades: FloatArray) -> FloatArray:
+        used: FloatArray = trades + self._problem.cost_rate * np.abs(trades)
+        return used
+
+    def moves(self) -> tuple[FloatArray, FloatArray]:
+        """Return (2, N) the change of the objective and of the cash used; infinite where there is no neighbour."""
+        delta = self._moved - self.trades
+        price = self._risk.price(self._exposures)
+        change = (
+            self._values - self._value + self._problem.risk_aversion * (2 * price * delta + self._norms * delta * delta)
+        )
+        cash = self._cash_of(self._moved) - self._cash_of(self.trades)
+        none = np.isnan(delta)
+        return np.where(none, np.inf, change), np.where(none, 0.0, cash)
+
+    def towards(self, sign: float, amount: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return (N,) steps that move each name by about ``amount`` in one direction, their cost and their cash.
+
+        Args:
+            sign: +1 buys more or sells less, -1 the other way.
+            amount: Weight to move, at least one step.
+        """
+        count = np.ceil(amount / self._grid.step)
+        steps = self._grid.shifted(self.steps, sign * count)
+        moved = self._grid.weight(steps)
+        delta = moved - self.trades
+        price = self._risk.price(self._exposures)
+        change = (
+            self._cost(np.nan_to_num(moved))
+            - self._value
+            + self._problem.risk_aversion * (2 * price * delta + self._norms * delta * delta)
+        )
+        none = np.isnan(delta)
+        cash = np.where(none, 0.0, self._cash_of(moved) - self._cash_of(self.trades))
+        return steps, np.where(none, np.inf, change), cash
+
+    def take(self, move: int) -> None:
+        """Move one name to a neighbour; ``move`` is an index into the flattened (2, N) moves."""
+        row, i = divmod(move, len(self.steps))
+        self.move(i, float(self._target[row, i]))
+
+    def move(self, asset: int, steps: float) -> None:
+        """Move one name to a number of steps."""
+        i, before = asset, float(self.trades[asset])
+        self.steps = self.steps.copy()
+        self.steps[i] = steps
+        after = float(self._grid.weight(self.steps)[i])
+        self.trades[i] = after
+        self._value[i] = self._cost.of_name(i, after)
+        self._exposures = self._exposures + self._risk.loadings[i] * (after - before)
+        rate = float(self._problem.cost_rate[i])
+        self.cash_used += after + rate * abs(after) - before - rate * abs(before)
+        self._target[0, i] = self._grid.below(self.steps)[i]
+        self._target[1, i] = self._grid.above(self.steps)[i]
+        for side in (0, 1):
+            self._moved[side, i] = self._grid.weight(self._target[side])[i]
+            self._values[side, i] = self._cost.of_name(i, float(self._moved[side, i]))

@@ -1,0 +1,127 @@
+"""Which trades can be placed: whole steps of at least the minimum trade, and the exact sell-out of a position."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer.lot_order import LotOrder
+from prometheus.optimizer.problem import BoolArray, FloatArray, RebalanceProblem
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
+
+#: Shares by which a whole step may pass a bound; less than the billionth of a share to which lots are filled.
+SHARE_TOLERANCE = 4e-10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ShareGrid:
+    """The tradable amounts of each name: first <= n <= last whole steps, none between 0 and ``smallest``, or all.
+
+    Attributes:
+        step: (N,) weight of one step.
+        first: (N,) least number of steps, negative sells; short of a sell-out where that is possible.
+        last: (N,) greatest number of steps.
+        smallest: (N,) least number of steps of a trade that is placed; one where the bounds force a trade.
+        may_rest: (N,) True where the bounds allow no trade.
+        sell_out: (N,) True where the whole position may be sold exactly as the lots hold it, step or not.
+        all: (N,) weight of that sell-out.
+    """
+
+    step: FloatArray
+    first: FloatArray
+    last: FloatArray
+    smallest: FloatArray
+    may_rest: BoolArray
+    sell_out: BoolArray
+    all: FloatArray
+
+    def below(self, steps: FloatArray) -> FloatArray:
+        """Return (N,) the next tradable number of steps below ``steps``: -inf for the sell-out, NaN for none."""
+        following = steps - 1
+        following = np.where((following > 0) & (following < self.smallest), 0.0, following)
+        following = np.where((following < 0) & (following > -self.smallest), -self.smallest, following)
+        following = np.where((following == 0) & ~self.may_rest, -self.smallest, following)
+        nothing = np.where(self.sell_out & np.isfinite(steps), -np.inf, np.nan)
+        return np.where((following >= self.first) & np.isfinite(steps), following, nothing)
+
+    def above(self, steps: FloatArray) -> FloatArray:
+        """Return (N,) the next tradable number of steps above ``steps``; -inf is the sell-out; NaN for none."""
+        following = np.where(np.isfinite(steps), steps + 1, self.first)
+        following = np.where((following < 0) & (following > -self.smallest), 0.0, following)
+        following = np.where((following > 0) & (following < self.smallest), self.smallest, following)
+        following = np.where((following == 0) & ~self.may_rest, self.smallest, following)
+        return np.where(following <= self.last, following, np.nan)
+
+    def shifted(self, steps: FloatArray, count: FloatArray) -> FloatArray:
+        """Return (N,) the tradable number of steps about ``count`` away; NaN where there is none in that direction.
+
+        The range, the gap around zero and the sell-out are respected: a move that would end in the gap ends at its
+        far end when it starts from zero, else at zero.
+        """
+        down, up = self.below(steps), self.above(steps)
+        far = np.where(np.isfinite(steps), steps, self.first) + count
+        lower = np.where((far > -self.smallest) & (far < self.smallest), down, np.maximum(far, self.first))
+        lower = np.where(np.isfinite(down) & (far < down), lower, down)
+        upper = np.where((far > -self.smallest) & (far < self.smallest), up, np.minimum(far, self.last))
+        upper = np.where(np.isfinite(up) & (far > up), upper, up)
+        return np.where(count < 0, lower, upper)
+
+    def weight(self, steps: FloatArray) -> FloatArray:
+        """Return (N,) the trade weight of numbers of steps; NaN stays NaN."""
+        finite = np.where(np.isneginf(steps), 0.0, steps)
+        return np.where(np.isneginf(steps), -self.all, finite * self.step)
+
+    def nearest(self, trades: FloatArray) -> FloatArray:
+        """Return (N,) the tradable number of steps nearest to each trade."""
+        steps = np.minimum(np.maximum(np.floor(trades / self.step), self.first), self.last)
+        # whatever lies in the gap around zero starts from zero, or from the nearer end where zero is not allowed
+        gap = np.abs(steps) < self.smallest
+        steps = np.where(gap & self.may_rest, 0.0, steps)
+        best, distance = steps, np.abs(self.weight(steps) - trades)
+        none = self.first > self.last
+        best, distance = np.where(none, np.nan, best), np.where(none, np.inf, distance)
+        out = np.where(self.sell_out, -np.inf, np.nan)
+        for other in (self.below(steps), self.above(steps), out):
+            away = np.abs(self.weight(other) - trades)
+            nearer = away < distance
+            best, distance = np.where(nearer, other, best), np.where(nearer, away, distance)
+        return best
+
+
+def share_grid(problem: RebalanceProblem, order: LotOrder, limits: TradeRange) -> ShareGrid:
+    """Work out the tradable amounts within the range of each name's trade.
+
+    Raises:
+        InfeasibleProblemError: The bounds force a trade of a name, and no whole step lies within them.
+    """
+    step = problem.share_step * problem.prices / problem.nav
+    slack = SHARE_TOLERANCE / problem.share_step
+    may_rest = (limits.low <= 0) & (limits.high >= 0)
+    minimum = np.ceil(problem.min_trade / step - slack)
+    smallest = np.where(may_rest, np.maximum(minimum, 1.0), 1.0)
+    sell_out = (
+        (order.sellable > 0)
+        & ~order.has_locked
+        & (limits.low <= -order.sellable + WEIGHT_TOLERANCE)
+        & ((order.sellable >= problem.min_trade - WEIGHT_TOLERANCE) | ~may_rest)
+    )
+    first = np.ceil(limits.low / step - slack)
+    whole = np.ceil(-order.sellable / step - slack)
+    is_whole = np.abs(whole * step + order.sellable) <= 2 * slack * step
+    first = np.where(sell_out & (first <= whole) & is_whole, first + 1, first)
+    last = np.floor(limits.high / step + slack)
+    nothing = np.flatnonzero((first > last) & ~sell_out)
+    if len(nothing):
+        i = int(nothing[0])
+        raise InfeasibleProblemError(
+            f"the bounds of {problem.tickers[i]} ask for a trade between {limits.low[i]:.6%} and {limits.high[i]:.6%} "
+            f"of NAV, and no whole step of {problem.share_step[i]:g} shares ({step[i]:.6%} of NAV) lies between. Widen "
+            "the bounds by one step.",
+            details={
+                "constraint": f"share step:{problem.tickers[i]}",
+                "required": float(limits.high[i] - limits.low[i]),
+                "reachable": float(step[i]),
+                "violation": float(max(first[i] * step[i] - limits.high[i], 0.0)),
+            },
+        )
+    return ShareGrid(step, first, last, smallest, may_rest, sell_out, order.sellable)

@@ -1,0 +1,170 @@
+"""One account's rebalancing problem in, certified trades out."""
+
+import time
+
+import numpy as np
+
+from prometheus.foundation.errors import InvalidProblemError
+from prometheus.optimizer.active_risk import FactorRisk, factor_risk
+from prometheus.optimizer.asset_functions import separable_cost
+from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
+from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
+from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
+from prometheus.optimizer.share_grid import share_grid
+from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.two_stage import TwoStageSearch
+from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
+
+#: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
+_CONSISTENCY = 1e-6
+_BPS = 1e4
+
+
+def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> RebalanceResult:
+    """Find the trades that are worth most to one account and prove how good they are.
+
+    Equal problems get equal results, bit for bit, in any process on one kind of machine; only the times in ``facts``
+    differ. The caller compares ``certificate.gap_bps`` with the account's limit.
+
+    Args:
+        problem: The account's problem.
+        backend: Name of the solver back-end.
+
+    Returns:
+        Trades before and after rounding to shares, the lots they sell, and a certificate from the problem data.
+
+    Raises:
+        InvalidProblemError: The problem data contradict each other.
+        InfeasibleProblemError: No trade list meets every constraint; the message names the constraint in conflict.
+        SolverFailedError: The solver stopped without an optimal answer.
+        CertificateRejectedError: The answer breaks a rule when checked from the problem data.
+        BackendUnavailableError: There is no such back-end.
+
+    Source: docs/specs/optimizer.md.
+    """
+    began = time.perf_counter()
+    solver = backend_named(backend)
+    _check_consistency(problem)
+    risk = factor_risk(problem)
+    order = lot_order(problem)
+    cost = separable_cost(problem, order)
+    limits = trade_range(problem, order)
+    grid = share_grid(problem, order, limits)
+
+    search = TwoStageSearch(problem, risk, cost, limits, solver)
+    answer = search.run()
+    reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
+
+    sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
+    steps = round_trades(RoundingModel(problem, risk, cost, sided, search.lagrangian.cash), answer.trades)
+    shares, lot_shares_sold = _book(problem, order, steps)
+    violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
+
+    held = problem.holdings()
+    weights = _weights_after(problem, shares, lot_shares_sold)
+    terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
+    constant = -float((problem.tilt * held).sum())
+    rounded_bound = max(
+        search.lagrangian.bound(dual, search.lagrangian.rounded_minima(dual, grid)) for dual in answer.duals
+    )
+    objective, bound = answer.objective + constant, answer.lower_bound + constant
+    rounded_bound = max(rounded_bound + constant, bound)
+    trades = weights - held
+    return RebalanceResult(
+        trades=_frozen(answer.trades),
+        target_weights=_frozen(held + answer.trades),
+        shares=_frozen(shares),
+        lot_shares_sold=_frozen(lot_shares_sold),
+        rounded_weights=_frozen(weights),
+        terms=terms,
+        certificate=Certificate(
+            lower_bound=bound,
+            objective=objective,
+            gap_bps=_BPS * (objective - bound),
+            rounded_objective=terms.total,
+            rounded_gap_bps=_BPS * (terms.total - rounded_bound),
+            rounded_lower_bound=rounded_bound,
+            max_violation=violation,
+        ),
+        tracking_error_before=risk.variance(held - problem.benchmark_weights) ** 0.5,
+        tracking_error_after=risk.variance(weights - problem.benchmark_weights) ** 0.5,
+        turnover=float(np.abs(trades).sum()) / 2,
+        cash_after=problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum()),
+        facts=SolverFacts(
+            backend=solver.name,
+            status=answer.solution.status,
+            iterations=answer.solution.iterations,
+            tolerance=problem.tolerance,
+            version=solver.version(),
+            solve_seconds=answer.solution.seconds,
+            total_seconds=time.perf_counter() - began,
+        ),
+    )
+
+
+def _check_consistency(problem: RebalanceProblem) -> None:
+    """Refuse data that the optimizer would trust and that contradict each other."""
+    if problem.size == 0 or problem.loadings.shape[1] == 0:
+        raise InvalidProblemError(
+            f"the problem has {problem.size} names and {problem.loadings.shape[1]} factors; one of each is the least."
+        )
+    if (problem.share_step <= 0).any():
+        i = int(np.argmax(problem.share_step <= 0))
+        raise InvalidProblemError(f"share_step of {problem.tickers[i]} ({problem.share_step[i]}) is not positive.")
+    if problem.min_trade < 0:
+        raise InvalidProblemError(f"min_trade {problem.min_trade} is negative.")
+    if len(problem.lot_asset) and (problem.lot_asset[0] < 0 or problem.lot_asset[-1] >= problem.size):
+        raise InvalidProblemError(f"lot_asset names asset {problem.lot_asset[-1]}, but there are {problem.size} names.")
+    expected = problem.lot_shares * problem.prices[problem.lot_asset] / problem.nav
+    off = np.abs(problem.lot_weight - expected)
+    if off.size and off.max() > _CONSISTENCY:
+        j = int(np.argmax(off))
+        raise InvalidProblemError(
+            f"lot {problem.lot_id[j]} has weight {problem.lot_weight[j]:.8f}, but {problem.lot_shares[j]:g} shares at "
+            f"{problem.prices[problem.lot_asset[j]]:g} are {expected[j]:.8f} of NAV."
+        )
+    total = problem.cash + float(problem.lot_weight.sum())
+    if abs(total - 1) > _CONSISTENCY:
+        raise InvalidProblemError(f"cash and lots add to {total:.8f} of NAV, not to one.")
+
+
+def _book(problem: RebalanceProblem, order: LotOrder, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the shares of each name and what each lot gives to its sale."""
+    whole = np.isneginf(steps)
+    held = np.bincount(order.asset, weights=order.shares, minlength=problem.size)
+    shares = np.where(whole, -held, np.round(np.where(whole, 0.0, steps) * problem.share_step, SHARE_DECIMALS))
+    lot_shares_sold = np.zeros(len(problem.lot_id))
+    lot_shares_sold[order.lot] = order.fill_shares(np.maximum(-shares, 0.0))
+    sold_out = whole[order.asset]
+    lot_shares_sold[order.lot[sold_out]] = order.shares[sold_out]
+    return shares + 0.0, lot_shares_sold
+
+
+def _weights_after(problem: RebalanceProblem, shares: FloatArray, lot_shares_sold: FloatArray) -> FloatArray:
+    kept = np.ones(len(problem.lot_id))
+    held = problem.lot_shares > 0
+    kept[held] = 1 - lot_shares_sold[held] / problem.lot_shares[held]
+    left = np.bincount(problem.lot_asset, weights=problem.lot_weight * kept, minlength=problem.size)
+    weights: FloatArray = left + np.maximum(shares, 0.0) * problem.prices / problem.nav
+    return weights
+
+
+def _objective_terms(
+    problem: RebalanceProblem, risk: FactorRisk, weights: FloatArray, trades: FloatArray, lot_shares_sold: FloatArray
+) -> ObjectiveTerms:
+    held = problem.lot_shares > 0
+    part = np.zeros(len(problem.lot_id))
+    part[held] = lot_shares_sold[held] / problem.lot_shares[held]
+    return ObjectiveTerms(
+        active_risk=problem.risk_aversion * risk.variance(weights - problem.benchmark_weights),
+        trading_cost=float((problem.cost_rate * np.abs(trades)).sum()),
+        tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
+        tilt=-float((problem.tilt * weights).sum()),
+    )
+
+
+def _frozen(values: FloatArray) -> FloatArray:
+    values.flags.writeable = False
+    return values

@@ -1,0 +1,164 @@
+"""The last word before an answer leaves: every rule checked again from the problem data, name by name.
+
+Written without the arrays, the orders and the tolerances of the code that found the answer; plain loops over the names
+that trade.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.foundation.errors import CertificateRejectedError
+from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+
+#: Accepted violation of a rule, fraction of NAV.
+FEASIBILITY_TOLERANCE = 1e-7
+#: Shares by which a sum of lots may differ from the trade (the rounding of the lots' ninth decimal).
+_SHARES = 1e-8
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One broken rule.
+
+    Attributes:
+        rule: Name of the rule.
+        subject: Ticker or lot, empty for the account.
+        amount: How far, as a fraction of NAV.
+    """
+
+    rule: str
+    subject: str
+    amount: float
+
+
+def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list[Violation]:
+    """Check (N,) trade weights before rounding against bounds, locks, the group rule and the cash range."""
+    if not np.isfinite(trades).all():
+        return [Violation("finite trades", "", float("inf"))]
+    sold = np.zeros(len(problem.lot_id))
+    found: list[Violation] = []
+    for i in np.flatnonzero(trades < 0):
+        left = -float(trades[i])
+        for j in _selling_order(problem, int(i)):
+            taken = min(left, float(problem.lot_weight[j]))
+            sold[j] = taken
+            left -= taken
+        if left > 0:
+            found.append(Violation("oversold", problem.tickers[i], left))
+    found += _account_violations(problem, trades, sold)
+    return [violation for violation in found if violation.amount > 0]
+
+
+def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shares_sold: FloatArray) -> list[Violation]:
+    """Check the rounded trade list: lots, steps, minimum trade and every rule of the account.
+
+    Args:
+        problem: The problem.
+        shares: (N,) shares to trade, positive buys.
+        lot_shares_sold: (L,) shares sold of each lot.
+    """
+    if not (np.isfinite(shares).all() and np.isfinite(lot_shares_sold).all()):
+        return [Violation("finite trades", "", float("inf"))]
+    value = problem.prices / problem.nav
+    found: list[Violation] = []
+    trades = np.zeros(problem.size)
+    sold_weight = np.zeros(len(problem.lot_id))
+    for j in np.flatnonzero(lot_shares_sold):
+        sold, holds, lot_value = lot_shares_sold[j], problem.lot_shares[j], value[problem.lot_asset[j]]
+        name = problem.lot_id[j]
+        if sold < 0 or sold > holds:
+            found.append(Violation("oversold", name, float(max(-sold, sold - holds) * lot_value)))
+        if problem.lot_locked[j]:
+            found.append(Violation("locked lot sold", name, float(abs(sold) * lot_value)))
+        sold_weight[j] = problem.lot_weight[j] * (sold / holds) if holds > 0 else sold * lot_value
+    for i in np.flatnonzero((shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)):
+        mine = _lots_of(problem, int(i))
+        total = sum(float(lot_shares_sold[j]) for j in mine)
+        wanted = max(-float(shares[i]), 0.0)
+        if abs(total - wanted) > _SHARES:
+            found.append(
+                Violation("lots do not add up to the sale", problem.tickers[i], abs(total - wanted) * value[i])
+            )
+        found += _lot_order_violations(problem, int(i), lot_shares_sold)
+        trades[i] = shares[i] * value[i] if shares[i] > 0 else -sum(float(sold_weight[j]) for j in mine)
+        liquidates = all(lot_shares_sold[j] == problem.lot_shares[j] for j in mine)
+        steps = float(shares[i] / problem.share_step[i])
+        off = abs(steps - round(steps)) * float(problem.share_step[i])
+        if off > _SHARES and not (liquidates and shares[i] < 0):
+            found.append(Violation("not a whole step", problem.tickers[i], off * float(value[i])))
+        held = sum(float(problem.lot_weight[j]) for j in mine)
+        forced = held > problem.upper[i] + 1e-12 or held < problem.lower[i] - 1e-12
+        if abs(trades[i]) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
+            found.append(Violation("below the minimum trade", problem.tickers[i], problem.min_trade - abs(trades[i])))
+    found += _account_violations(problem, trades, sold_weight)
+    return [violation for violation in found if violation.amount > 0]
+
+
+def reject(problem: RebalanceProblem, found: list[Violation], what: str) -> float:
+    """Return the largest violation, or refuse.
+
+    Raises:
+        CertificateRejectedError: A violation exceeds the tolerance; the message names the worst.
+    """
+    worst = max(found, key=lambda violation: violation.amount, default=None)
+    if worst is None:
+        return 0.0
+    if not worst.amount <= FEASIBILITY_TOLERANCE:
+        subject = f" of {worst.subject}" if worst.subject else ""
+        raise CertificateRejectedError(
+            f"the {what} break the rule '{worst.rule}'{subject} by {worst.amount:.3g} of NAV "
+            f"({worst.amount * problem.nav:.2f} in the base currency).",
+            details={"rule": worst.rule, "subject": worst.subject, "violation": worst.amount, "count": len(found)},
+        )
+    return worst.amount
+
+
+def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: FloatArray) -> list[Violation]:
+    """Check bounds, permissions, the group rule and cash, given the trades and the weight sold of each lot."""
+    found: list[Violation] = []
+    weights = problem.holdings() + trades
+    for i in np.flatnonzero((weights < problem.lower) | (weights > problem.upper)):
+        amount = float(max(problem.lower[i] - weights[i], weights[i] - problem.upper[i]))
+        found.append(Violation("bounds", problem.tickers[i], amount))
+    for rule, broken in (
+        ("may not be bought", (trades > 0) & ~problem.can_buy),
+        ("may not be sold", (trades < 0) & ~problem.can_sell),
+    ):
+        found += [Violation(rule, problem.tickers[i], abs(float(trades[i]))) for i in np.flatnonzero(broken)]
+    at_a_loss: dict[int, float] = {}
+    for j in np.flatnonzero((sold > 0) & problem.lot_is_loss):
+        label = int(problem.group[problem.lot_asset[j]])
+        at_a_loss[label] = at_a_loss.get(label, 0.0) + float(sold[j])
+    for i in np.flatnonzero(trades > 0):
+        loss = at_a_loss.get(int(problem.group[i]), 0.0)
+        if loss > 0:
+            found.append(
+                Violation("bought in a group that sells a loss", problem.tickers[i], min(float(trades[i]), loss))
+            )
+    cash = problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum())
+    found.append(Violation("cash range", "", max(problem.cash_min - cash, cash - problem.cash_max)))
+    return found
+
+
+def _lots_of(problem: RebalanceProblem, asset: int) -> list[int]:
+    begin, end = np.searchsorted(problem.lot_asset, [asset, asset + 1])
+    return list(range(int(begin), int(end)))
+
+
+def _selling_order(problem: RebalanceProblem, asset: int) -> list[int]:
+    sellable = [j for j in _lots_of(problem, asset) if not problem.lot_locked[j]]
+    return sorted(sellable, key=lambda j: int(problem.lot_rank[j]))
+
+
+def _lot_order_violations(problem: RebalanceProblem, asset: int, lot_shares_sold: FloatArray) -> list[Violation]:
+    """Report a lot that was touched while an earlier one of the lot order was not yet used up."""
+    found: list[Violation] = []
+    open_shares = 0.0
+    for j in _selling_order(problem, asset):
+        sold = float(lot_shares_sold[j])
+        if sold > 0 and open_shares > 0:
+            amount = min(sold, open_shares) * float(problem.prices[asset]) / problem.nav
+            found.append(Violation("lot order", problem.lot_id[j], amount))
+        open_shares += float(problem.lot_shares[j]) - sold
+    return found
