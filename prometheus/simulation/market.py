@@ -195,8 +195,6 @@ def _actions(
     found: list[CorporateAction] = []
     for row, column in np.argwhere((paid > 0) | (plan.split_factor != 1.0) | (plan.price_factor != 1.0)):
         ticker, ex_date = securities[column].ticker, sessions[row]
-        if row <= plan.listed_from[column]:
-            continue
         for factor, action_type in (
             (plan.split_factor[row, column], ActionType.SPLIT),
             (plan.price_factor[row, column], ActionType.SPINOFF_PRICE_FACTOR),
