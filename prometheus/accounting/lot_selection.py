@@ -113,15 +113,16 @@ def select_lots(
         missing -= taken
         if missing == 0:
             return tuple(picks)
-    held = sum((lot.quantity for lot in ordered if lot.lot_id in locked), Decimal(0))
+    available = sum((lot.quantity for lot in ordered if lot.lot_id not in locked), Decimal(0))
+    held_back = sum((lot.quantity for lot in ordered if lot.lot_id in locked), Decimal(0))
     name = ordered[0].ticker if ordered else "the security"
     raise OversoldError(
-        f"{quantity} shares of {name} are to be sold, but the lots that may be sold hold {quantity - missing}"
-        f" ({held} more are locked).",
+        f"{quantity} shares of {name} are to be sold, but the lots that may be sold hold {available}"
+        f" ({held_back} more are locked).",
         details={
             "ticker": ordered[0].ticker if ordered else None,
             "requested": str(quantity),
-            "available": str(quantity - missing),
-            "locked": str(held),
+            "available": str(available),
+            "locked": str(held_back),
         },
     )
