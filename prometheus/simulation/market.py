@@ -38,6 +38,8 @@ _CAP_EXPONENT: Final = 0.65
 _SECOND_CLASS_SHARE: Final = 0.6
 #: Annual log drift of a name that will need a reverse split.
 _DECLINE: Final = -0.75
+#: Largest growth on the ex-date of a split.
+_QUIET: Final = 1.04
 _WEIGHT_STEPS: Final = 10**8
 
 
@@ -130,6 +132,10 @@ def simulate_market(seed: int) -> Market:
         plan.payout[:, at] = plan.payout[:, leaders[security.group]]
         if leaders[security.group] != at:
             prices[at] = 0.98 * prices[leaders[security.group]]
+
+    # a large move on the day of a split is what a wrong factor looks like: the demo should raise no such alarm
+    unusual = (plan.split_factor != 1.0) | (plan.price_factor != 1.0)
+    growth[unusual] = np.clip(growth[unusual], 1.0 / _QUIET, _QUIET)
 
     exact, paid = _price_path(prices, growth, plan)
     closes = _published(exact, sessions, plan, by_rank, streams[3])

@@ -184,7 +184,7 @@ def test_the_events_of_the_demo_happen(plan, prices, actions, lots):
     split = next(value for day, kind, value in actions[plan.split_ticker] if (day, kind) == (SECOND, ActionType.SPLIT))
     assert split == 3
     jump = float(prices[plan.split_ticker][SECOND][0] * split / prices[plan.split_ticker][FIRST][0])
-    assert 0.8 < jump < 1.25
+    assert 0.95 < jump < 1.05
     assert [kind for day, kind, _ in actions[plan.dividend_ticker] if day == THIRD] == [ActionType.DIVIDEND]
     assert SECOND not in prices[plan.unpriced_ticker]
     assert {FIRST, THIRD} <= set(prices[plan.unpriced_ticker])
