@@ -34,7 +34,8 @@ class Settings(BaseSettings):
         risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
     """
 
-    model_config = SettingsConfigDict(extra="ignore", populate_by_name=True)
+    # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
+    model_config = SettingsConfigDict(extra="ignore", validate_by_name=False, validate_by_alias=True)
 
     database_url: str | None = Field(None, validation_alias="PROMETHEUS_DATABASE_URL")
     home: Path = Field(default_factory=default_home, validation_alias="PROMETHEUS_HOME")

@@ -17,18 +17,20 @@ _ALLOWED = ("<f4", "<f8")
 
 def put_array(connection: Connection, array: NDArray[Any]) -> bytes:
     """Store an array of float32 or float64 unless it is there already; return its address (32 bytes)."""
-    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
-    dtype = little.dtype.str
-    if dtype not in _ALLOWED:
-        raise TypeError(f"blobs hold float32 or float64, not {array.dtype}")
-    raw = little.tobytes()
-    address = _address(dtype, little.shape, raw)
+    dtype, raw = _raw(array)
+    address = _address(dtype, array.shape, raw)
     connection.execute(
         upsert(BlobRow)
-        .values(sha256=address, dtype=dtype, shape=list(little.shape), data=lz4.block.compress(raw))
+        .values(sha256=address, dtype=dtype, shape=list(array.shape), data=lz4.block.compress(raw))
         .on_conflict_do_nothing()
     )
     return address
+
+
+def blob_address(array: NDArray[Any]) -> bytes:
+    """Return the address under which an array would be stored (32 bytes)."""
+    dtype, raw = _raw(array)
+    return _address(dtype, array.shape, raw)
 
 
 def get_array(connection: Connection, address: bytes) -> NDArray[Any]:
@@ -50,6 +52,13 @@ def get_array(connection: Connection, address: bytes) -> NDArray[Any]:
         raise DatabaseError(f"The content of blob {address.hex()} does not match its address.", code="BLOB_CORRUPT")
     array: NDArray[Any] = np.frombuffer(raw, dtype=row.dtype).reshape(row.shape)
     return array
+
+
+def _raw(array: NDArray[Any]) -> tuple[str, bytes]:
+    little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+    if little.dtype.str not in _ALLOWED:
+        raise TypeError(f"blobs hold float32 or float64, not {array.dtype}")
+    return little.dtype.str, little.tobytes()
 
 
 def _address(dtype: str, shape: tuple[int, ...], raw: bytes) -> bytes:

@@ -25,6 +25,9 @@ _CONNECT_ARGS: Final[dict[str, Any]] = {
 }
 
 
+__all__ = ["Connection", "Database", "driver_connection", "translated_errors"]
+
+
 class Database:
     """A pool of connections to one PostgreSQL database.
 
@@ -60,6 +63,10 @@ class Database:
         """Open a connection on which every statement is its own transaction; for reads and for VACUUM."""
         with translated_errors(), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
+
+    def sibling(self) -> "Database":
+        """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn."""
+        return Database(self._engine.url.render_as_string(hide_password=False), pool_size=1)
 
     def close(self) -> None:
         """Close every pooled connection."""

@@ -221,7 +221,12 @@ def _server_account(home: Path) -> pwd.struct_passwd:
                 f"User id {os.geteuid()} has no entry in the password database, which PostgreSQL needs. Run as a named "
                 "user or set PROMETHEUS_DATABASE_URL."
             ) from error
-    _refuse_unreachable(home)
+    account = _service_account()
+    _refuse_unreachable(home, account)
+    return account
+
+
+def _service_account() -> pwd.struct_passwd:
     try:
         return pwd.getpwnam(SERVICE_USER)
     except KeyError:
@@ -246,11 +251,14 @@ def _server_account(home: Path) -> pwd.struct_passwd:
         raise ConfigurationError(f"Cannot create the user '{SERVICE_USER}': {done.stderr.strip()}") from None
 
 
-def _refuse_unreachable(home: Path) -> None:
-    for parent in home.parents:
-        if parent.exists() and not parent.stat().st_mode & stat.S_IXOTH:
+def _refuse_unreachable(home: Path, account: pwd.struct_passwd) -> None:
+    for path in (home, *home.parents):
+        if not path.exists():
+            continue
+        found = path.stat()
+        if not found.st_mode & stat.S_IXOTH and found.st_uid != account.pw_uid:
             raise ConfigurationError(
-                f"PROMETHEUS_HOME={home} lies under {parent}, which only its owner may enter. As root the embedded "
+                f"PROMETHEUS_HOME={home}: only its owner may enter {path}. As root the embedded "
                 f"PostgreSQL runs as the user '{SERVICE_USER}' and could not reach it, and the modes of your "
                 "directories are left alone. Choose another PROMETHEUS_HOME (the default as root lies under /var/lib) "
                 "or set PROMETHEUS_DATABASE_URL."

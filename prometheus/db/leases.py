@@ -91,6 +91,16 @@ _RELEASE: Final = text("""
     RETURNING run_id
 """)
 
+_FINISH_CANCEL: Final = text("""
+    UPDATE engine_runs
+    SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(), updated_at = engine_now(),
+        owner_instance = NULL, lease_expires_at = NULL,
+        error = jsonb_build_object('code', 'CANCELLED', 'previous_phase', phase, 'message', 'Cancelled by an operator.')
+    WHERE run_id = :run_id AND lease_token = :token AND owner_instance = :owner AND cancel_requested_at IS NOT NULL
+      AND phase = :from_phase
+    RETURNING run_id
+""")
+
 _RETRY: Final = text("""
     UPDATE engine_runs
     SET owner_instance = NULL, lease_expires_at = NULL, updated_at = engine_now(), error = CAST(:error AS jsonb),
@@ -120,6 +130,16 @@ _REAP: Final = text("""
           FOR UPDATE SKIP LOCKED) AS stale
     WHERE run.run_id = stale.run_id
     RETURNING run.run_id, run.account_id, run.as_of_date, run.lease_token, stale.phase AS from_phase, run.error
+""")
+
+# Once for each run while it is frozen, not at every heartbeat.
+_KILL_SWITCH: Final = text("""
+    INSERT INTO engine_run_events (run_id, kind, from_phase, lease_token, details)
+    SELECT run_id, 'KILL_SWITCH', phase, lease_token, jsonb_build_object('reason', CAST(:reason AS text))
+    FROM engine_runs AS run
+    WHERE phase = ANY(:phases) AND owner_instance IS NULL
+      AND (SELECT kind FROM engine_run_events AS event WHERE event.run_id = run.run_id
+           ORDER BY event_id DESC LIMIT 1) IS DISTINCT FROM 'KILL_SWITCH'
 """)
 
 #: Lease used where take-over is disabled: the row stays claimed until its owner is done.
@@ -266,6 +286,26 @@ def release_lease(connection: Connection, lease: Lease, *, kind: str, details: M
     return True
 
 
+def finish_cancel(connection: Connection, lease: Lease) -> bool:
+    """End a run whose owner has seen the cancel request; return False where the lease was lost meanwhile."""
+    done = connection.execute(
+        _FINISH_CANCEL,
+        {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner, "from_phase": lease.phase.value},
+    )
+    if done.one_or_none() is None:
+        return False
+    record_event(
+        connection,
+        lease.run_id,
+        "CANCELLED",
+        from_phase=lease.phase,
+        to_phase=Phase.FAILED,
+        lease_token=lease.token,
+        owner=lease.owner,
+    )
+    return True
+
+
 def schedule_retry(connection: Connection, lease: Lease, *, error: Mapping[str, Any], base_seconds: float) -> bool:
     """Give a run back to be tried again after base * 2^n with jitter; return False where the lease was lost."""
     row = connection.execute(
@@ -305,6 +345,11 @@ def reap(connection: Connection, *, ttl: int) -> tuple[tuple[int, str, date, Map
             details=row.error,
         )
     return tuple((row.run_id, row.account_id, row.as_of_date, row.error) for row in rows)
+
+
+def record_kill_switch(connection: Connection, reason: str) -> None:
+    """Write into the history of every run that waits to be worked on that the kill switch holds it."""
+    connection.execute(_KILL_SWITCH, {"phases": [phase.value for phase in TASK_PHASES], "reason": reason})
 
 
 def _why_refused(connection: Connection, lease: Lease) -> StaleLeaseError | RunCancelledError:

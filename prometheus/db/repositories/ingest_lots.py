@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from prometheus.db.bulk_load import FileIdentity, LoadCounts, record_file
 from prometheus.db.database import driver_connection
+from prometheus.domain.books import TransactionType
 
 KIND: Final = "lots"
-OPENING_LOT: Final = "OPENING_LOT"
 STAGED_COLUMNS: Final = ("account_id", "lot_id", "security_id", "acquired_on", "quantity", "cost_basis")
 
 # The staged rows are a temporary table that bulk_load.stage_rows made, with a further column line_number.
@@ -43,7 +43,7 @@ _NEW_ENTRIES: Final = """
 INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
                           realized_gain, term, external_id, details)
 SELECT s.account_id, %s, s.acquired_on, s.security_id, s.lot_id, s.quantity, 0, s.cost_basis, 0, 'NONE',
-       'opening:' || s.lot_id, '{}'
+       'opening:' || s.lot_id, jsonb_build_object('acquired_on', s.acquired_on, 'holding_period_start', s.acquired_on)
 FROM staged_rows s
 WHERE NOT EXISTS (SELECT FROM transactions x
                   WHERE x.account_id = s.account_id AND x.external_id = 'opening:' || s.lot_id)
@@ -82,7 +82,7 @@ def load_staged_lots(connection: Connection, file: FileIdentity, staged: int) ->
     """Write the staged lots that are new to the journal and to today's lots, and record the file."""
     raw = driver_connection(connection)
     lots = raw.execute(_NEW_LOTS).rowcount
-    inserted = raw.execute(_NEW_ENTRIES, [OPENING_LOT]).rowcount
+    inserted = raw.execute(_NEW_ENTRIES, [TransactionType.OPENING.value]).rowcount
     assert lots == inserted, "journal and lots disagree"
     counts = LoadCounts(inserted, 0, staged - inserted)
     record_file(connection, KIND, file, counts)

@@ -37,6 +37,12 @@ _ACTIONS: Final = text("""
     ORDER BY ex_date, ticker, action_type
 """)
 
+_CLOSES_ON: Final = text("""
+    SELECT ticker, price_date, close
+    FROM unnest(CAST(:tickers AS text[]), CAST(:days AS date[])) AS wanted(ticker, price_date)
+    JOIN securities USING (ticker) JOIN prices USING (security_id, price_date)
+""")
+
 _BENCHMARK: Final = text("""
     SELECT effective_date, ticker, weight
     FROM benchmark_constituents JOIN securities USING (security_id)
@@ -115,6 +121,16 @@ def corporate_actions(connection: Connection, *, after: date, through: date) -> 
     """Return the actions with ex-date in (after, through], by date, ticker and type."""
     rows = connection.execute(_ACTIONS, {"after": after, "through": through})
     return tuple(CorporateAction(row.ticker, row.ex_date, ActionType(row.action_type), row.value) for row in rows)
+
+
+def closes_on(connection: Connection, wanted: Sequence[tuple[str, date]]) -> dict[tuple[str, date], Decimal]:
+    """Return the closes of the given pairs of ticker and day; pairs without one are absent."""
+    if not wanted:
+        return {}
+    rows = connection.execute(
+        _CLOSES_ON, {"tickers": [ticker for ticker, _ in wanted], "days": [day for _, day in wanted]}
+    )
+    return {(row.ticker, row.price_date): row.close for row in rows}
 
 
 def benchmark_day(connection: Connection, benchmark_id: str, as_of: date) -> BenchmarkDay | None:

@@ -1,0 +1,201 @@
+"""Accounts and their books: settings, lots, cash, and the journal behind them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date
+from typing import Any, Final
+
+from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from prometheus.db.models import AccountRow, SecurityRow, TaxLotRow, TransactionRow
+from prometheus.domain.accounts import Account, LotMethod, Region, TaxRates, TaxRegime
+from prometheus.domain.books import Books, Transaction, TransactionType
+from prometheus.domain.lots import TaxLot, Term
+from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.errors import UnknownAccountError
+
+_LOTS: Final = text("""
+    SELECT lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
+    FROM tax_lots JOIN securities USING (security_id)
+    WHERE account_id = :account ORDER BY ticker, acquired_on, lot_id
+""")
+
+_JOURNAL: Final = text("""
+    SELECT txn_type, trade_date, coalesce(ticker, '') AS ticker, lot_id, quantity, amount, basis, realized_gain, term,
+           details
+    FROM transactions LEFT JOIN securities USING (security_id)
+    WHERE account_id = :account AND trade_date >= :since ORDER BY txn_id
+""")
+
+
+def accounts_of(
+    connection: Connection, *, account_ids: Sequence[str] | None = None, region: str | None = None
+) -> tuple[Account, ...]:
+    """Return accounts by id or by region, ordered by id; all of them where neither is given.
+
+    Raises:
+        UnknownAccountError: A named account is not in the database, or the region has none.
+    """
+    query = select(AccountRow.__table__).order_by(AccountRow.account_id)
+    if account_ids is not None:
+        query = query.where(AccountRow.account_id.in_(list(account_ids)))
+    if region is not None:
+        query = query.where(AccountRow.region == region)
+    found = tuple(_account(row) for row in connection.execute(query).mappings())
+    missing = sorted(set(account_ids or ()) - {account.account_id for account in found})
+    if missing:
+        raise UnknownAccountError(f"There is no account {missing[0]}. 'prometheus ingest' loads accounts from a file.")
+    if region is not None and not found:
+        raise UnknownAccountError(f"Region {region} has no accounts. 'prometheus ingest' loads accounts from a file.")
+    return found
+
+
+def load_books(connection: Connection, account_id: str) -> Books:
+    """Return an account's lots and cash as booked."""
+    cash = connection.execute(select(AccountRow.cash).where(AccountRow.account_id == account_id)).scalar_one()
+    lots = tuple(TaxLot(**row) for row in connection.execute(_LOTS, {"account": account_id}).mappings())
+    return Books(lots=lots, cash=cash)
+
+
+def journal_since(connection: Connection, account_id: str, since: date) -> tuple[Transaction, ...]:
+    """Return the journal rows with a trade date on or after ``since``, in the order in which they were written."""
+    return tuple(
+        Transaction(
+            txn_type=TransactionType(row["txn_type"]),
+            trade_date=row["trade_date"],
+            ticker=row["ticker"],
+            lot_id=row["lot_id"],
+            quantity=row["quantity"],
+            amount=row["amount"],
+            basis=row["basis"],
+            realized_gain=row["realized_gain"],
+            term=Term(row["term"]),
+            details=row["details"],
+        )
+        for row in connection.execute(_JOURNAL, {"account": account_id, "since": since}).mappings()
+    )
+
+
+def save_books(
+    connection: Connection,
+    account_id: str,
+    *,
+    before: Books,
+    after: Books,
+    transactions: Iterable[Transaction],
+    books_as_of: date,
+    external_ids: Sequence[str | None] | None = None,
+) -> None:
+    """Write what changed between two states of an account's books, and append the journal rows that explain it."""
+    tickers = {lot.ticker for lot in (*before.lots, *after.lots)}
+    journal = tuple(transactions)
+    tickers.update(entry.ticker for entry in journal if entry.ticker)
+    ids = {
+        row.ticker: row.security_id
+        for row in connection.execute(
+            select(SecurityRow.ticker, SecurityRow.security_id).where(SecurityRow.ticker.in_(sorted(tickers)))
+        )
+    }
+    _write_lots(connection, account_id, before, after, ids)
+    if journal:
+        names = external_ids or [None] * len(journal)
+        connection.execute(
+            insert(TransactionRow),
+            [
+                {
+                    "account_id": account_id,
+                    "txn_type": entry.txn_type.value,
+                    "trade_date": entry.trade_date,
+                    "security_id": ids.get(entry.ticker),
+                    "lot_id": entry.lot_id,
+                    "quantity": entry.quantity,
+                    "amount": entry.amount,
+                    "basis": entry.basis,
+                    "realized_gain": entry.realized_gain,
+                    "term": entry.term.value,
+                    "external_id": name,
+                    "details": to_jsonable(entry.details),
+                }
+                for entry, name in zip(journal, names, strict=True)
+            ],
+        )
+    connection.execute(
+        update(AccountRow)
+        .where(AccountRow.account_id == account_id)
+        .values(cash=after.cash, books_as_of=func.greatest(AccountRow.books_as_of, books_as_of))
+    )
+
+
+def journal_position(connection: Connection, account_id: str, *, lock: bool = False) -> int:
+    """Return the id of the account's latest journal row, 0 where there is none.
+
+    With ``lock`` the account's row is locked first, so that nothing is booked until the transaction ends.
+    """
+    if lock:
+        connection.execute(select(AccountRow.account_id).where(AccountRow.account_id == account_id).with_for_update())
+    newest = select(func.coalesce(func.max(TransactionRow.txn_id), 0)).where(TransactionRow.account_id == account_id)
+    return int(connection.execute(newest).scalar_one())
+
+
+def known_external_ids(connection: Connection, account_id: str, candidates: Sequence[str]) -> frozenset[str]:
+    """Return which of the given external ids the account's journal already has."""
+    rows = connection.execute(
+        select(TransactionRow.external_id).where(
+            TransactionRow.account_id == account_id, TransactionRow.external_id.in_(list(candidates))
+        )
+    )
+    return frozenset(row.external_id for row in rows if row.external_id is not None)
+
+
+def _write_lots(connection: Connection, account_id: str, before: Books, after: Books, ids: Mapping[str, int]) -> None:
+    old = {lot.lot_id: lot for lot in before.lots}
+    new = {lot.lot_id: lot for lot in after.lots}
+    gone = sorted(set(old) - set(new))
+    if gone:
+        connection.execute(delete(TaxLotRow).where(TaxLotRow.account_id == account_id, TaxLotRow.lot_id.in_(gone)))
+    changed = [lot for lot_id, lot in new.items() if old.get(lot_id) != lot]
+    if not changed:
+        return
+    statement = upsert(TaxLotRow)
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["account_id", "lot_id"],
+            set_={
+                name: statement.excluded[name]
+                for name in ("acquired_on", "holding_period_start", "quantity", "cost_basis", "adjusted_basis")
+            },
+        ),
+        [
+            {
+                "account_id": account_id,
+                "lot_id": lot.lot_id,
+                "security_id": ids[lot.ticker],
+                "acquired_on": lot.acquired_on,
+                "holding_period_start": lot.holding_period_start,
+                "quantity": lot.quantity,
+                "cost_basis": lot.cost_basis,
+                "adjusted_basis": lot.adjusted_basis,
+            }
+            for lot in changed
+        ],
+    )
+
+
+def _account(row: RowMapping) -> Account:
+    values: dict[str, Any] = dict(row)
+    return Account(
+        account_id=values["account_id"],
+        name=values["name"],
+        region=Region(values["region"]),
+        base_currency=values["base_currency"],
+        tax_regime=TaxRegime(values["tax_regime"]),
+        lot_method=LotMethod(values["lot_method"]),
+        benchmark_id=values["benchmark_id"],
+        rates=TaxRates(st=values["st_rate"], lt=values["lt_rate"], niit=values["niit_rate"]),
+        cash=values["cash"],
+        fractional_shares=values["fractional_shares"],
+        tags=tuple(values["tags"]),
+        strategy_id=values["strategy_id"],
+        books_as_of=values["books_as_of"],
+        paused=values["paused"],
+    )

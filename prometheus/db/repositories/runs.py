@@ -1,0 +1,152 @@
+"""The immutable record of runs and their trades."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, Final
+
+from sqlalchemy import Connection, insert, select, text
+
+from prometheus.db.models import RunRow, RunTradeRow
+from prometheus.foundation.canonical import sha256_of
+from prometheus.foundation.errors import RequestError
+from prometheus.foundation.ids import run_label
+
+# The account's row is locked until the transaction ends: numbers stay gap-free under races and rollbacks.
+_NEXT_SEQ: Final = text(
+    "UPDATE accounts SET last_run_seq = last_run_seq + 1 WHERE account_id = :account RETURNING last_run_seq"
+)
+_PREVIOUS_HASH: Final = text("SELECT run_hash FROM runs WHERE account_id = :account ORDER BY run_seq DESC LIMIT 1")
+
+
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a list of runs shows."""
+
+    account_id: str
+    run_seq: int
+    as_of_date: date
+    status: str
+    solver: str
+    gap_bps: float | None
+    rounded_gap_bps: float | None
+    result: Mapping[str, Any]
+    flags: Sequence[Any]
+    recorded_at: datetime
+
+
+def existing_run_seq(connection: Connection, account_id: str, as_of: date) -> int | None:
+    """Return the number of the run persisted for an account's day, or None."""
+    seq: int | None = connection.execute(
+        select(RunRow.run_seq).where(RunRow.account_id == account_id, RunRow.as_of_date == as_of)
+    ).scalar_one_or_none()
+    return seq
+
+
+def insert_run(
+    connection: Connection, *, run_id: int, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]
+) -> tuple[int, str]:
+    """Write a run with the account's next number, chained to the run before it by hash.
+
+    Args:
+        connection: The transaction of the phase's commit.
+        run_id: The engine run.
+        record: Columns of ``runs`` except keys, number and hashes.
+        trades: Columns of ``run_trades`` except keys, in order.
+
+    Returns:
+        The run's number within the account and its hash.
+    """
+    account_id = record["account_id"]
+    seq = int(connection.execute(_NEXT_SEQ, {"account": account_id}).scalar_one())
+    previous = connection.execute(_PREVIOUS_HASH, {"account": account_id}).scalar_one_or_none()
+    previous_hash = None if previous is None else bytes(previous)
+    digest = run_hash(record, trades, run_seq=seq, previous_hash=previous_hash)
+    connection.execute(
+        insert(RunRow).values(
+            **record, run_id=run_id, run_seq=seq, prev_hash=previous_hash, run_hash=bytes.fromhex(digest)
+        )
+    )
+    if trades:
+        connection.execute(
+            insert(RunTradeRow),
+            [{"run_id": run_id, "trade_no": number, **trade} for number, trade in enumerate(trades, start=1)],
+        )
+    return seq, digest
+
+
+def run_hash(
+    record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], *, run_seq: int, previous_hash: bytes | None
+) -> str:
+    """Return the SHA-256 over a run's canonical record, its trades and the hash of the account's previous run."""
+    hashed = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
+    return sha256_of(
+        {
+            **hashed,
+            "run_seq": run_seq,
+            "prev_hash": None if previous_hash is None else previous_hash.hex(),
+            # A column pads decimals with zeros; the hash must not notice.
+            "trades": [
+                {name: value.normalize() if isinstance(value, Decimal) else value for name, value in trade.items()}
+                for trade in trades
+            ],
+        }
+    )
+
+
+def previous_targets(connection: Connection, account_id: str, before: date) -> dict[str, float] | None:
+    """Return the target weights of the account's latest run before a day, or None on its first day."""
+    targets: dict[str, float] | None = connection.execute(
+        select(RunRow.result["target_weights"])
+        .where(RunRow.account_id == account_id, RunRow.as_of_date < before)
+        .order_by(RunRow.as_of_date.desc())
+        .limit(1)
+    ).scalar_one_or_none()
+    return targets
+
+
+def list_persisted(
+    connection: Connection, *, account_id: str | None = None, as_of: date | None = None, limit: int | None = None
+) -> tuple[RunSummary, ...]:
+    """Return persisted runs by account and number; the newest ``limit`` of them where given."""
+    query = select(
+        RunRow.account_id,
+        RunRow.run_seq,
+        RunRow.as_of_date,
+        RunRow.status,
+        RunRow.solver,
+        RunRow.gap_bps,
+        RunRow.rounded_gap_bps,
+        RunRow.result,
+        RunRow.flags,
+        RunRow.recorded_at,
+    ).order_by(RunRow.as_of_date.desc(), RunRow.account_id.desc())
+    if account_id is not None:
+        query = query.where(RunRow.account_id == account_id)
+    if as_of is not None:
+        query = query.where(RunRow.as_of_date == as_of)
+    rows = connection.execute(query.limit(limit)).mappings().all()
+    return tuple(RunSummary(**{str(name): value for name, value in row.items()}) for row in reversed(rows))
+
+
+def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Return every column of a run and its trades in order.
+
+    Raises:
+        RequestError: The account has no such run.
+    """
+    row = connection.execute(
+        select(RunRow.__table__).where(RunRow.account_id == account_id, RunRow.run_seq == run_seq)
+    ).mappings()
+    found = row.one_or_none()
+    if found is None:
+        raise RequestError(
+            f"Account {account_id} has no run {run_label(run_seq)}. See 'prometheus runs list {account_id}'.",
+            code="UNKNOWN_RUN",
+        )
+    record = {str(name): value for name, value in found.items()}
+    trades = connection.execute(
+        select(RunTradeRow.__table__).where(RunTradeRow.run_id == record["run_id"]).order_by(RunTradeRow.trade_no)
+    ).mappings()
+    return record, [{str(name): value for name, value in trade.items()} for trade in trades]

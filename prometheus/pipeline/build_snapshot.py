@@ -1,0 +1,219 @@
+"""From an account's books and the day's market data to the frozen snapshot. Pure: no database, no clock."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from prometheus.accounting.acb import pool_lots
+from prometheus.accounting.corporate_actions import apply_corporate_actions
+from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.wash_sales import BuyLock, LossSaleLock, buy_locks, loss_sale_locks
+from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
+from prometheus.db.repositories.risk_models import StoredRiskModel
+from prometheus.domain.accounts import Account, LotMethod
+from prometheus.domain.books import Books, Transaction
+from prometheus.domain.securities import ActionType, CorporateAction, Security
+from prometheus.foundation.errors import PhaseHeldError
+from prometheus.pipeline.day_inputs import DayInputs
+from prometheus.pipeline.snapshot import Flag, LockRecord, Snapshot, UniverseName
+
+
+@dataclass(frozen=True, slots=True)
+class AccountInputs:
+    """What belongs to one account on its day.
+
+    Attributes:
+        account: Settings.
+        books: Lots and cash as booked through ``account.books_as_of``.
+        journal: Journal rows of the last 61 days, oldest first.
+        actions: Corporate actions with ex-date after the books' date through the day; none for an account whose
+            opening lots are handed over as of its first day.
+        action_closes: Close of ticker and ex-date for those actions, where there is one.
+        older_prices: Prices of held names that had none in the usual look-back.
+        strategy_version: Version of the strategy used.
+        max_missing_price_share: From the merged parameters.
+        unmatched_tags: Tags that select no override.
+    """
+
+    account: Account
+    books: Books
+    journal: tuple[Transaction, ...]
+    actions: tuple[CorporateAction, ...]
+    action_closes: Mapping[tuple[str, date], Decimal]
+    older_prices: Mapping[str, LastPrice]
+    strategy_version: int
+    max_missing_price_share: float
+    unmatched_tags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltSnapshot:
+    """A snapshot, and the books after the corporate actions it applied."""
+
+    snapshot: Snapshot
+    books: Books
+    transactions: tuple[Transaction, ...]
+
+
+def build_snapshot(
+    inputs: AccountInputs,
+    day: DayInputs,
+    benchmark: BenchmarkDay,
+    benchmark_sha256: bytes,
+    model: StoredRiskModel,
+) -> BuiltSnapshot:
+    """Freeze the inputs of one account's day.
+
+    Raises:
+        PhaseHeldError: A held name has no price at all (NO_PRICE), or too many names lack the day's price
+            (MISSING_PRICES).
+        AccountingError: A corporate action cannot be booked.
+    """
+    account, as_of = inputs.account, day.as_of
+    held_actions = _actions_of_held(inputs.books, inputs.actions)
+    books, transactions = apply_corporate_actions(
+        inputs.books,
+        held_actions,
+        closes=inputs.action_closes,
+        regime=account.tax_regime,
+        fractional=account.fractional_shares,
+    )
+    lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
+    flags: list[Flag] = [
+        Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
+    ]
+    universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
+    trades = recent_trades((*inputs.journal, *transactions), as_of)
+    group_of = {name.ticker: name.group for name in universe}
+    price_of = {name.ticker: name.price for name in universe}
+    bought = buy_locks(trades, as_of, _all_groups(day.securities, group_of))
+    sold = loss_sale_locks(lots, trades, as_of, price_of, group_of, account.tax_regime)
+    snapshot = Snapshot(
+        account_id=account.account_id,
+        as_of=as_of,
+        base_currency=account.base_currency,
+        tax_regime=account.tax_regime,
+        lot_method=account.lot_method,
+        fractional_shares=account.fractional_shares,
+        tags=account.tags,
+        strategy_id=account.strategy_id,
+        strategy_version=inputs.strategy_version,
+        rates=account.rates,
+        cash=books.cash,
+        benchmark_id=benchmark.benchmark_id,
+        benchmark_effective_date=benchmark.effective_date,
+        benchmark_weights_sha256=benchmark_sha256.hex(),
+        risk_model_id=model.risk_model_id,
+        risk_model_as_of=model.as_of_date,
+        loadings_sha256=model.loadings_sha256.hex(),
+        specific_variance_sha256=model.specific_variance_sha256.hex(),
+        factor_covariance=tuple(tuple(row) for row in model.factor_covariance.tolist()),
+        universe=universe,
+        lots=lots,
+        recent_trades=trades,
+        buy_locks=tuple(_buy_lock(lock) for lock in bought.values()),
+        loss_sale_locks=tuple(_loss_sale_lock(lock) for lock in sold.values()),
+        borrow_rates={
+            name.ticker: day.borrow_rates[name.ticker] for name in universe if name.ticker in day.borrow_rates
+        },
+        corporate_actions=held_actions,
+        flags=tuple(flags),
+    )
+    return BuiltSnapshot(snapshot, books, transactions)
+
+
+def _actions_of_held(books: Books, actions: Iterable[CorporateAction]) -> tuple[CorporateAction, ...]:
+    held = {lot.ticker for lot in books.lots}
+    return tuple(action for action in actions if action.ticker in held)
+
+
+def _universe(
+    inputs: AccountInputs,
+    day: DayInputs,
+    benchmark: BenchmarkDay,
+    model: StoredRiskModel,
+    flags: list[Flag],
+    held: Sequence[str],
+) -> tuple[UniverseName, ...]:
+    in_benchmark = {ticker: i for i, ticker in enumerate(benchmark.tickers)}
+    in_model = {ticker: i for i, ticker in enumerate(model.tickers)}
+    splits = _split_factors(inputs.actions)
+    names: list[UniverseName] = []
+    missing: list[str] = []
+    for ticker in sorted({*held, *benchmark.tickers}):
+        price = day.prices.get(ticker) or inputs.older_prices.get(ticker)
+        if price is None:
+            if ticker in held:
+                raise PhaseHeldError(
+                    f"{ticker} is held by {inputs.account.account_id} and has no price at all. Load one with "
+                    "'prometheus ingest FILE --kind prices'.",
+                    code="NO_PRICE",
+                    details={"ticker": ticker},
+                )
+            flags.append(Flag("UNPRICED_CONSTITUENT", f"{ticker} is in the benchmark but has no price; left out."))
+            continue
+        close = price.close
+        if price.price_date != day.as_of:
+            missing.append(ticker)
+            factor = splits.get(ticker, {})
+            for ex_date, value in factor.items():
+                if price.price_date < ex_date <= day.as_of:
+                    close /= value
+            flags.append(
+                Flag("MISSING_PRICE", f"{ticker} has no price for {day.as_of}; held at that of {price.price_date}.")
+            )
+        if ticker not in in_model:
+            flags.append(Flag("NO_RISK_DATA", f"{ticker} is not in the risk model; given the market's exposure."))
+        security = day.securities[ticker]
+        names.append(
+            UniverseName(
+                ticker=ticker,
+                price=close,
+                price_date=price.price_date,
+                sector=security.sector,
+                sub_industry=security.sub_industry,
+                group=security.group,
+                benchmark_index=in_benchmark.get(ticker, -1),
+                risk_index=in_model.get(ticker, -1),
+            )
+        )
+    if len(missing) > inputs.max_missing_price_share * len(names):
+        raise PhaseHeldError(
+            f"{len(missing)} of {len(names)} names have no price for {day.as_of} (the limit is "
+            f"{inputs.max_missing_price_share:.0%}), among them {', '.join(missing[:5])}. Load the day's prices.",
+            code="MISSING_PRICES",
+            details={"missing": len(missing), "names": len(names)},
+        )
+    return tuple(names)
+
+
+def _split_factors(actions: Iterable[CorporateAction]) -> dict[str, dict[date, Decimal]]:
+    factors: dict[str, dict[date, Decimal]] = {}
+    for action in actions:
+        if action.action_type is ActionType.SPLIT:
+            factors.setdefault(action.ticker, {})[action.ex_date] = action.value
+    return factors
+
+
+def _all_groups(securities: Mapping[str, Security], group_of: Mapping[str, str]) -> dict[str, str]:
+    # A name sold out of the universe yesterday still locks the group it belongs to.
+    return {**{ticker: security.group for ticker, security in securities.items()}, **group_of}
+
+
+def _buy_lock(lock: BuyLock) -> LockRecord:
+    trade = lock.trade
+    return LockRecord(
+        lock.group,
+        lock.last_locked_day,
+        f"sold {trade.quantity.normalize():f} {trade.ticker} at a loss of {-trade.realized_gain} on {trade.trade_date}",
+    )
+
+
+def _loss_sale_lock(lock: LossSaleLock) -> LockRecord:
+    causes = "; ".join(
+        f"bought {purchase.shares.normalize():f} {purchase.ticker} on {purchase.trade_date}"
+        + (f" (lot {purchase.lot_id})" if purchase.lot_id else "")
+        for purchase in lock.purchases
+    )
+    return LockRecord(lock.lot_id, lock.last_locked_day, causes)

@@ -1,0 +1,30 @@
+"""What the engine is told from outside: who it is, how long leases last, when it must hold."""
+
+from dataclasses import dataclass
+
+from prometheus import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    """Settings of the state machine for one process.
+
+    Attributes:
+        owner: Unique name of this process as an owner of leases.
+        lease_ttl: Lease in seconds; 0 or less disables take-over.
+        retry_base_seconds: First delay after a failed phase; doubled with every attempt.
+        risk_model_max_age_hours: Age of a risk model (build time to the database's clock) that holds the phase.
+        max_active_runs: Unfinished runs an account may have.
+        frozen_by_environment: The process's own kill switch.
+        batch: Runs claimed at a time.
+        code_version: Recorded with every run.
+    """
+
+    owner: str
+    lease_ttl: int = 300
+    retry_base_seconds: float = 30.0
+    risk_model_max_age_hours: float = 36.0
+    max_active_runs: int = 5
+    frozen_by_environment: bool = False
+    batch: int = 4
+    code_version: str = __version__

@@ -1,0 +1,242 @@
+"""From the snapshot to the optimizer's problem: one of the two places where Decimals become floats."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prometheus.accounting.gains import unrealized_tax_per_share
+from prometheus.accounting.lot_selection import order_lots
+from prometheus.domain.lots import TaxLot
+from prometheus.domain.money import CENT, share_step
+from prometheus.domain.strategy import StrategyParams
+from prometheus.optimizer.problem import FloatArray, RebalanceProblem, read_only
+from prometheus.pipeline.snapshot import Snapshot
+
+_BPS: Final = 1e-4
+#: Specific variance of a name the risk model does not know: this quantile of those it knows.
+_UNKNOWN_NAME_QUANTILE: Final = 0.9
+#: Marginal tax may fall by no more than this from lot to lot and still count as rising (rounding of rates).
+_ORDER_TOLERANCE: Final = 1e-15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Matrices:
+    """What the snapshot names by content address, as decoded: float32 loadings and variances, float64 weights."""
+
+    loadings: NDArray[Any]
+    specific_variance: NDArray[Any]
+    benchmark_weights: NDArray[Any]
+
+
+def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> RebalanceProblem:
+    """Return the rebalancing problem of a snapshot under merged strategy parameters.
+
+    The matrices must be the decoded blobs, never the originals they were rounded from: that is what makes a replay
+    agree. Weights are fractions of the snapshot's NAV.
+    """
+    names = snapshot.universe
+    n = len(names)
+    nav = float(snapshot.nav())
+    prices = np.array([float(name.price) for name in names])
+    loadings, specific = _risk(snapshot, matrices)
+    weights = _benchmark_weights(snapshot, matrices)
+    lots = _lots(snapshot, params, nav)
+    held = np.bincount(lots.asset, weights=lots.weight, minlength=n).astype(np.float64)
+    limits = _limits(snapshot, params, weights, held, lots)
+    groups = {group: i for i, group in enumerate(dict.fromkeys(name.group for name in names))}
+    # Each line of the ledger is rounded to a cent: keep what that can add up to, so that cash is never short.
+    cents = float(CENT) * (n + len(lots.ids)) / nav
+    cash = float(snapshot.cash) / nav
+    cash_min = min(params.cash_min + cents, max(cash, 0.0))
+    return RebalanceProblem(
+        as_of=snapshot.as_of,
+        nav=nav,
+        tickers=tuple(name.ticker for name in names),
+        prices=read_only(prices),
+        benchmark_weights=read_only(weights),
+        loadings=read_only(loadings),
+        factor_covariance=read_only(snapshot.factor_covariance),
+        specific_variance=read_only(specific),
+        cost_rate=read_only(np.full(n, params.cost_bps * _BPS)),
+        tilt=read_only(_low_volatility_tilt(loadings, snapshot, specific, params)),
+        cash=cash,
+        cash_min=cash_min,
+        cash_max=max(params.cash_max, cash_min),
+        lower=read_only(limits.lower),
+        upper=read_only(limits.upper),
+        can_buy=read_only(limits.can_buy, np.bool_),
+        can_sell=read_only(limits.can_sell, np.bool_),
+        group=read_only([groups[name.group] for name in names], np.int64),
+        lot_asset=read_only(lots.asset, np.int64),
+        lot_id=tuple(lots.ids),
+        lot_shares=read_only(lots.shares),
+        lot_weight=read_only(lots.weight),
+        lot_tax=read_only(lots.tax),
+        lot_is_loss=read_only(lots.is_loss, np.bool_),
+        lot_locked=read_only(lots.locked, np.bool_),
+        lot_rank=read_only(lots.rank, np.int64),
+        lot_order_is_convex=lots.is_convex,
+        risk_aversion=params.risk_aversion,
+        tax_weight=params.tax_weight,
+        min_trade=params.min_trade / nav,
+        share_step=read_only(np.full(n, float(share_step(fractional=snapshot.fractional_shares)))),
+        tolerance=params.solver_tolerance,
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Lots:
+    ids: list[str]
+    asset: NDArray[np.int64]
+    shares: FloatArray
+    weight: FloatArray
+    tax: FloatArray
+    is_loss: NDArray[np.bool_]
+    locked: NDArray[np.bool_]
+    rank: NDArray[np.int64]
+    is_convex: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Limits:
+    lower: FloatArray
+    upper: FloatArray
+    can_buy: NDArray[np.bool_]
+    can_sell: NDArray[np.bool_]
+
+
+def _risk(snapshot: Snapshot, matrices: Matrices) -> tuple[FloatArray, FloatArray]:
+    known = matrices.loadings.astype(np.float64)
+    variance = matrices.specific_variance.astype(np.float64)
+    # One row more, for names the model does not know: the market's exposure and a cautious variance.
+    loadings = np.vstack([known, known.mean(axis=0)])
+    specific = np.append(variance, np.quantile(variance, _UNKNOWN_NAME_QUANTILE))
+    rows = np.array([name.risk_index for name in snapshot.universe], dtype=np.int64)
+    return loadings[rows], specific[rows]
+
+
+def _benchmark_weights(snapshot: Snapshot, matrices: Matrices) -> FloatArray:
+    rows = np.array([name.benchmark_index for name in snapshot.universe], dtype=np.int64)
+    weights = np.where(rows >= 0, matrices.benchmark_weights[rows], 0.0)
+    # Constituents without any price were left out, and files round: the rest stands for the whole.
+    total = weights.sum()
+    return np.asarray(weights / total if total > 0 else weights, dtype=np.float64)
+
+
+def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
+    by_ticker: dict[str, list[TaxLot]] = defaultdict(list)
+    for lot in snapshot.lots:
+        by_ticker[lot.ticker].append(lot)
+    locks = {lock.subject for lock in snapshot.loss_sale_locks}
+    forbid = params.loss_sale_policy == "forbid"
+    ids: list[str] = []
+    asset: list[int] = []
+    shares: list[float] = []
+    weight: list[float] = []
+    tax: list[float] = []
+    is_loss: list[bool] = []
+    locked: list[bool] = []
+    rank: list[int] = []
+    is_convex = True
+    for i, name in enumerate(snapshot.universe):
+        ordered = order_lots(
+            by_ticker.get(name.ticker, ()),
+            method=snapshot.lot_method,
+            rates=snapshot.rates,
+            regime=snapshot.tax_regime,
+            as_of=snapshot.as_of,
+            price=name.price,
+        )
+        last = -np.inf
+        for position, lot in enumerate(ordered):
+            per_share = unrealized_tax_per_share(
+                lot, price=name.price, as_of=snapshot.as_of, rates=snapshot.rates, regime=snapshot.tax_regime
+            )
+            washed = lot.lot_id in locks
+            # Under "allow" a washed loss may be realised, but it saves no tax now.
+            slope = 0.0 if washed and not forbid else float(per_share / name.price)
+            blocked = washed and forbid
+            if not blocked:
+                is_convex = is_convex and slope >= last - _ORDER_TOLERANCE
+                last = slope
+            ids.append(lot.lot_id)
+            asset.append(i)
+            shares.append(float(lot.quantity))
+            weight.append(float(lot.quantity * name.price) / nav)
+            tax.append(slope)
+            is_loss.append(lot.adjusted_basis > lot.quantity * name.price)
+            locked.append(blocked)
+            rank.append(position)
+    return _Lots(
+        ids,
+        np.array(asset, dtype=np.int64),
+        np.array(shares, dtype=np.float64),
+        np.array(weight, dtype=np.float64),
+        np.array(tax, dtype=np.float64),
+        np.array(is_loss, dtype=np.bool_),
+        np.array(locked, dtype=np.bool_),
+        np.array(rank, dtype=np.int64),
+        is_convex,
+    )
+
+
+def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, held: FloatArray, lots: _Lots) -> _Limits:
+    names = snapshot.universe
+    buy_locked = {lock.subject for lock in snapshot.buy_locks}
+    never = _never_held(snapshot, params)
+    missing = set(snapshot.missing_prices())
+    no_buy, no_sell = set(params.no_buy), set(params.no_sell)
+    can_buy = np.array(
+        [
+            name.group not in buy_locked
+            and name.ticker not in no_buy
+            and name.ticker not in never
+            and name.ticker not in missing
+            for name in names
+        ]
+    )
+    # A name that did not trade today cannot be sold at a price anybody paid today.
+    can_sell = np.array([name.ticker not in no_sell and name.ticker not in missing for name in names])
+    cap = np.minimum(params.max_weight, weights + params.max_active_weight)
+    upper = np.maximum(cap, held)
+    lower = np.minimum(np.maximum(weights - params.max_active_weight, 0.0), held)
+    unsellable = np.bincount(lots.asset, weights=np.where(lots.locked, lots.weight, 0.0), minlength=len(names))
+    for i, name in enumerate(names):
+        if name.ticker in never:
+            # Sell what may be sold; locked lots stay until their lock ends.
+            upper[i] = held[i] if not can_sell[i] else unsellable[i]
+            lower[i] = min(lower[i], upper[i])
+    return _Limits(lower, upper, can_buy, can_sell)
+
+
+def _never_held(snapshot: Snapshot, params: StrategyParams) -> set[str]:
+    barred = set(params.never_hold_sub_industries)
+    return {
+        name.ticker for name in snapshot.universe if name.ticker in params.never_hold or name.sub_industry in barred
+    }
+
+
+def _low_volatility_tilt(
+    loadings: FloatArray, snapshot: Snapshot, specific: FloatArray, params: StrategyParams
+) -> FloatArray:
+    if params.low_volatility_tilt == 0:
+        return np.zeros(len(specific))
+    factor = np.array(snapshot.factor_covariance)
+    volatility = np.sqrt(np.einsum("ik,kl,il->i", loadings, factor, loadings) + specific)
+    spread = volatility.std()
+    if spread == 0:
+        return np.zeros(len(specific))
+    return np.asarray(-params.low_volatility_tilt * _BPS * (volatility - volatility.mean()) / spread, dtype=np.float64)
+
+
+def holdings_by_ticker(snapshot: Snapshot) -> Mapping[str, Decimal]:
+    """Return the shares held of each name of the universe that is held."""
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for lot in snapshot.lots:
+        held[lot.ticker] += lot.quantity
+    return held

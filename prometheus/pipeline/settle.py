@@ -1,0 +1,210 @@
+"""From target shares to the trade list by lots, exact in decimals. Pure: the same accounting that books real fills."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+
+from prometheus.accounting.fills import apply_fills
+from prometheus.accounting.lot_selection import order_lots, select_lots
+from prometheus.accounting.sales import tax_on
+from prometheus.domain.accounts import TaxRates
+from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
+from prometheus.domain.lots import Side, TaxLot, Term
+from prometheus.domain.money import to_cents
+from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.errors import AccountingError
+from prometheus.pipeline.snapshot import Snapshot
+
+_BPS = Decimal("0.0001")
+_DISALLOWANCES = (TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS)
+
+
+@dataclass(frozen=True, slots=True)
+class TradeLine:
+    """One line of a run's trade list: a purchase, or one lot's part in a sale.
+
+    Amounts are cents of the base currency. ``amount`` is shares times price; ``cost`` the estimated trading cost, which
+    is no part of the gain; ``tax`` the rate times the gain that counts, negative for a usable loss. Basis, gain, term
+    and tax are None for a purchase.
+    """
+
+    ticker: str
+    side: Side
+    lot_id: str | None
+    acquired_on: date | None
+    quantity: Decimal
+    price: Decimal
+    amount: Decimal
+    cost: Decimal
+    basis: Decimal | None = None
+    realized_gain: Decimal | None = None
+    term: Term | None = None
+    disallowed_loss: Decimal | None = None
+    tax: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The trade list and what it adds up to, cents of the base currency; ``cash_after`` is net of estimated costs."""
+
+    lines: tuple[TradeLine, ...]
+    cash_after: Decimal
+    realized_gain_short: Decimal
+    realized_gain_long: Decimal
+    realized_gain_other: Decimal
+    disallowed_loss: Decimal
+    tax: Decimal
+    cost: Decimal
+
+
+def planned_fills(
+    snapshot: Snapshot, shares: Mapping[str, str], *, locked_lots: Sequence[str] = ()
+) -> tuple[Fill, ...]:
+    """Return the fills that would carry out the target shares at the snapshot's prices, lots picked by the lot method.
+
+    Args:
+        snapshot: The frozen inputs.
+        shares: Signed shares by ticker as exact decimal text, positive buys.
+        locked_lots: Lots that must not be sold.
+
+    Raises:
+        OversoldError: More shares are to be sold than the lots that may be sold hold.
+    """
+    price_of = {name.ticker: name.price for name in snapshot.universe}
+    lots: dict[str, list[TaxLot]] = defaultdict(list)
+    for lot in snapshot.lots:
+        lots[lot.ticker].append(lot)
+    fills = []
+    for ticker in sorted(shares):
+        quantity, price = Decimal(shares[ticker]), price_of[ticker]
+        picks: tuple[LotPick, ...] = ()
+        if quantity < 0:
+            ordered = order_lots(
+                lots[ticker],
+                method=snapshot.lot_method,
+                rates=snapshot.rates,
+                regime=snapshot.tax_regime,
+                as_of=snapshot.as_of,
+                price=price,
+            )
+            picks = tuple(
+                LotPick(lot.lot_id, taken) for lot, taken in select_lots(ordered, -quantity, locked=locked_lots)
+            )
+        fills.append(planned_fill(snapshot.account_id, snapshot.as_of, ticker, quantity, price, picks))
+    return tuple(fills)
+
+
+def planned_fill(
+    account_id: str, as_of: date, ticker: str, quantity: Decimal, price: Decimal, picks: tuple[LotPick, ...]
+) -> Fill:
+    """Return the one fill that carries out a run's trade in one name; its identifiers are the same wherever it is made.
+
+    Args:
+        account_id: The account.
+        as_of: The run's day, which is the trade date.
+        ticker: The name.
+        quantity: Signed shares, positive buys.
+        price: Base currency a share.
+        picks: Lots of a sale.
+    """
+    side = Side.SELL if quantity < 0 else Side.BUY
+    return Fill(
+        execution_id=f"{account_id}:{as_of.isoformat()}:{ticker}:{side}",
+        ticker=ticker,
+        side=side,
+        trade_date=as_of,
+        quantity=abs(quantity),
+        price=price,
+        lot_picks=picks,
+        new_lot_id=f"{account_id}-{as_of:%Y%m%d}-{ticker}" if side is Side.BUY else None,
+    )
+
+
+def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]) -> Settlement:
+    """Book the target shares against the snapshot's lots and return the trade list.
+
+    Raises:
+        AccountingError: Cash would fall below zero, or a loss would be washed although the policy forbids it; both
+            mean that the answer breaks a rule it was solved under, and nothing is persisted.
+    """
+    forbid = params.loss_sale_policy == "forbid"
+    locked = [lock.subject for lock in snapshot.loss_sale_locks] if forbid else []
+    fills = planned_fills(snapshot, shares, locked_lots=locked)
+    books, rows = apply_fills(
+        Books(lots=snapshot.lots, cash=snapshot.cash),
+        fills,
+        rates=snapshot.rates,
+        regime=snapshot.tax_regime,
+        recent_trades=snapshot.recent_trades,
+        group_of={name.ticker: name.group for name in snapshot.universe},
+    )
+    washed = _washed_by_line(rows)
+    if forbid and washed:
+        (lot_id, _), loss = next(iter(washed.items()))
+        raise AccountingError(f"selling lot {lot_id} would wash a loss of {loss}, which the policy forbids.")
+    rate = Decimal(str(params.cost_bps)) * _BPS
+    price_of = {name.ticker: name.price for name in snapshot.universe}
+    lines = tuple(
+        _line(row, price_of[row.ticker], rate, snapshot.rates, washed)
+        for row in rows
+        if row.txn_type in {TransactionType.BUY, TransactionType.SELL}
+    )
+    cost = sum((line.cost for line in lines), Decimal(0))
+    if books.cash - cost < 0:
+        raise AccountingError(
+            f"the trades leave cash of {books.cash - cost} after estimated costs; an account may not borrow."
+        )
+    return Settlement(
+        lines=lines,
+        cash_after=books.cash - cost,
+        realized_gain_short=_gain(lines, Term.SHORT),
+        realized_gain_long=_gain(lines, Term.LONG),
+        realized_gain_other=_gain(lines, Term.NONE),
+        disallowed_loss=sum((line.disallowed_loss or Decimal(0) for line in lines), Decimal(0)),
+        tax=sum((line.tax or Decimal(0) for line in lines), Decimal(0)),
+        cost=cost,
+    )
+
+
+def _washed_by_line(rows: Sequence[Transaction]) -> dict[tuple[str, str], Decimal]:
+    washed: dict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    for row in rows:
+        if row.txn_type in _DISALLOWANCES:
+            washed[row.details["loss_lot_id"], row.details["loss_execution_id"]] += row.realized_gain
+    return dict(washed)
+
+
+def _line(
+    row: Transaction,
+    price: Decimal,
+    cost_rate: Decimal,
+    rates: TaxRates,
+    washed: Mapping[tuple[str, str], Decimal],
+) -> TradeLine:
+    quantity, amount = abs(row.quantity), abs(row.amount)
+    cost = to_cents(amount * cost_rate)
+    if row.txn_type is TransactionType.BUY:
+        return TradeLine(row.ticker, Side.BUY, row.lot_id, row.trade_date, quantity, price, amount, cost)
+    assert row.lot_id is not None  # a sale always names its lot
+    disallowed = washed.get((row.lot_id, row.details["execution_id"]), Decimal(0))
+    return TradeLine(
+        ticker=row.ticker,
+        side=Side.SELL,
+        lot_id=row.lot_id,
+        acquired_on=date.fromisoformat(row.details["sold_acquired_on"]),
+        quantity=quantity,
+        price=price,
+        amount=amount,
+        cost=cost,
+        basis=-row.basis,
+        realized_gain=row.realized_gain,
+        term=row.term,
+        disallowed_loss=disallowed,
+        tax=tax_on(row.realized_gain, disallowed, row.term, rates),
+    )
+
+
+def _gain(lines: Sequence[TradeLine], term: Term) -> Decimal:
+    return sum((line.realized_gain or Decimal(0) for line in lines if line.term is term), Decimal(0))

@@ -1,0 +1,286 @@
+"""The frozen input bundle of one account's day, and its JSON form (version 1, columns rather than rows)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
+from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.securities import ActionType, CorporateAction
+from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.errors import PrometheusError
+
+SNAPSHOT_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """Something unusual about a day that a reader of the run should know."""
+
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LockRecord:
+    """A wash-sale lock and the trade that caused it.
+
+    ``subject`` is the group of a buy-lock or the lot of a loss-sale lock; ``cause`` says which trade, in words;
+    ``until`` is the last locked day.
+    """
+
+    subject: str
+    until: date
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class UniverseName:
+    """One name of the universe.
+
+    Attributes:
+        ticker: The security.
+        price: Close used, base currency a share.
+        price_date: Day of that close; earlier than the day where the price is missing.
+        sector: GICS sector.
+        sub_industry: GICS sub-industry.
+        group: Substantially identical group.
+        benchmark_index: Position among the benchmark's constituents, or -1.
+        risk_index: Position in the risk model, or -1 where it does not know the name.
+    """
+
+    ticker: str
+    price: Decimal
+    price_date: date
+    sector: str
+    sub_industry: str
+    group: str
+    benchmark_index: int
+    risk_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256)."""
+
+    account_id: str
+    as_of: date
+    base_currency: str
+    tax_regime: TaxRegime
+    lot_method: LotMethod
+    fractional_shares: bool
+    tags: tuple[str, ...]
+    strategy_id: str
+    strategy_version: int
+    rates: TaxRates
+    cash: Decimal
+    benchmark_id: str
+    benchmark_effective_date: date
+    benchmark_weights_sha256: str
+    risk_model_id: int
+    risk_model_as_of: date
+    loadings_sha256: str
+    specific_variance_sha256: str
+    factor_covariance: tuple[tuple[float, ...], ...]
+    universe: tuple[UniverseName, ...]
+    lots: tuple[TaxLot, ...]
+    recent_trades: tuple[RecentTrade, ...]
+    buy_locks: tuple[LockRecord, ...]
+    loss_sale_locks: tuple[LockRecord, ...]
+    borrow_rates: Mapping[str, Decimal]
+    corporate_actions: tuple[CorporateAction, ...]
+    flags: tuple[Flag, ...]
+
+    def nav(self) -> Decimal:
+        """Return net asset value: cash plus every lot at the snapshot's price."""
+        price = {name.ticker: name.price for name in self.universe}
+        return self.cash + sum((lot.quantity * price[lot.ticker] for lot in self.lots), Decimal(0))
+
+    def missing_prices(self) -> tuple[str, ...]:
+        """Return the names valued at an earlier day's close."""
+        return tuple(name.ticker for name in self.universe if name.price_date != self.as_of)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form: JSON types, decimals as text, lists by column."""
+        index = {name.ticker: i for i, name in enumerate(self.universe)}
+        stored: dict[str, Any] = to_jsonable(
+            {
+                "version": SNAPSHOT_VERSION,
+                "account_id": self.account_id,
+                "as_of": self.as_of,
+                "base_currency": self.base_currency,
+                "tax_regime": self.tax_regime,
+                "lot_method": self.lot_method,
+                "fractional_shares": self.fractional_shares,
+                "tags": self.tags,
+                "strategy": {"id": self.strategy_id, "version": self.strategy_version},
+                "rates": {"st": self.rates.st, "lt": self.rates.lt, "niit": self.rates.niit},
+                "cash": self.cash,
+                "benchmark": {
+                    "id": self.benchmark_id,
+                    "effective_date": self.benchmark_effective_date,
+                    "weights_sha256": self.benchmark_weights_sha256,
+                },
+                "risk_model": {
+                    "id": self.risk_model_id,
+                    "as_of": self.risk_model_as_of,
+                    "loadings_sha256": self.loadings_sha256,
+                    "specific_variance_sha256": self.specific_variance_sha256,
+                    "factor_covariance": self.factor_covariance,
+                },
+                "universe": {
+                    "ticker": [name.ticker for name in self.universe],
+                    "price": [name.price.normalize() for name in self.universe],
+                    # Only the exceptions are spelled out: nearly every price is the day's own.
+                    "missing_price": {
+                        name.ticker: name.price_date for name in self.universe if name.price_date != self.as_of
+                    },
+                    "sector": [name.sector for name in self.universe],
+                    "sub_industry": [name.sub_industry for name in self.universe],
+                    "group": {name.ticker: name.group for name in self.universe if name.group != name.ticker},
+                    "benchmark_index": [name.benchmark_index for name in self.universe],
+                    "risk_index": [name.risk_index for name in self.universe],
+                },
+                "lots": {
+                    "lot_id": [lot.lot_id for lot in self.lots],
+                    "name": [index[lot.ticker] for lot in self.lots],
+                    "acquired_on": [lot.acquired_on for lot in self.lots],
+                    "quantity": [lot.quantity.normalize() for lot in self.lots],
+                    "cost_basis": [lot.cost_basis for lot in self.lots],
+                    "adjusted_basis": {
+                        lot.lot_id: lot.adjusted_basis for lot in self.lots if lot.adjusted_basis != lot.cost_basis
+                    },
+                    "holding_period_start": {
+                        lot.lot_id: lot.holding_period_start
+                        for lot in self.lots
+                        if lot.holding_period_start != lot.acquired_on
+                    },
+                },
+                "recent_trades": [
+                    {name: value for name, value in asdict(trade).items() if value is not None and value != 0}
+                    for trade in self.recent_trades
+                ],
+                "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
+                "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
+                "borrow_rates": self.borrow_rates,
+                "corporate_actions": [
+                    [action.ticker, action.ex_date, action.action_type, action.value]
+                    for action in self.corporate_actions
+                ],
+                "flags": [[flag.code, flag.message] for flag in self.flags],
+            }
+        )
+        return stored
+
+    @classmethod
+    def from_json(cls, stored: Mapping[str, Any]) -> "Snapshot":
+        """Read the stored form back; the exact inverse of ``to_json``.
+
+        Raises:
+            PrometheusError: A version this code has no reader for (SNAPSHOT_VERSION).
+        """
+        if stored.get("version") != SNAPSHOT_VERSION:
+            raise PrometheusError(
+                f"Snapshot version {stored.get('version')} is not known here; install a newer version of the engine.",
+                code="SNAPSHOT_VERSION",
+            )
+        as_of = date.fromisoformat(stored["as_of"])
+        rates, benchmark, model = stored["rates"], stored["benchmark"], stored["risk_model"]
+        universe = _universe(stored["universe"], as_of)
+        return cls(
+            account_id=stored["account_id"],
+            as_of=as_of,
+            base_currency=stored["base_currency"],
+            tax_regime=TaxRegime(stored["tax_regime"]),
+            lot_method=LotMethod(stored["lot_method"]),
+            fractional_shares=stored["fractional_shares"],
+            tags=tuple(stored["tags"]),
+            strategy_id=stored["strategy"]["id"],
+            strategy_version=stored["strategy"]["version"],
+            rates=TaxRates(st=Decimal(rates["st"]), lt=Decimal(rates["lt"]), niit=Decimal(rates["niit"])),
+            cash=Decimal(stored["cash"]),
+            benchmark_id=benchmark["id"],
+            benchmark_effective_date=date.fromisoformat(benchmark["effective_date"]),
+            benchmark_weights_sha256=benchmark["weights_sha256"],
+            risk_model_id=model["id"],
+            risk_model_as_of=date.fromisoformat(model["as_of"]),
+            loadings_sha256=model["loadings_sha256"],
+            specific_variance_sha256=model["specific_variance_sha256"],
+            factor_covariance=tuple(tuple(float(x) for x in row) for row in model["factor_covariance"]),
+            universe=universe,
+            lots=_lots(stored["lots"], universe),
+            recent_trades=tuple(_recent_trade(row) for row in stored["recent_trades"]),
+            buy_locks=_locks(stored["buy_locks"]),
+            loss_sale_locks=_locks(stored["loss_sale_locks"]),
+            borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
+            corporate_actions=tuple(
+                CorporateAction(ticker, date.fromisoformat(day), ActionType(kind), Decimal(value))
+                for ticker, day, kind, value in stored["corporate_actions"]
+            ),
+            flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+        )
+
+
+def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ...]:
+    missing, groups = columns["missing_price"], columns["group"]
+    return tuple(
+        UniverseName(
+            ticker=ticker,
+            price=Decimal(columns["price"][i]),
+            price_date=date.fromisoformat(missing[ticker]) if ticker in missing else as_of,
+            sector=columns["sector"][i],
+            sub_industry=columns["sub_industry"][i],
+            group=groups.get(ticker, ticker),
+            benchmark_index=columns["benchmark_index"][i],
+            risk_index=columns["risk_index"][i],
+        )
+        for i, ticker in enumerate(columns["ticker"])
+    )
+
+
+def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple[TaxLot, ...]:
+    adjusted, started = columns["adjusted_basis"], columns["holding_period_start"]
+    lots = []
+    for i, lot_id in enumerate(columns["lot_id"]):
+        acquired = date.fromisoformat(columns["acquired_on"][i])
+        cost = Decimal(columns["cost_basis"][i])
+        lots.append(
+            TaxLot(
+                lot_id=lot_id,
+                ticker=universe[columns["name"][i]].ticker,
+                acquired_on=acquired,
+                quantity=Decimal(columns["quantity"][i]),
+                cost_basis=cost,
+                adjusted_basis=Decimal(adjusted[lot_id]) if lot_id in adjusted else cost,
+                holding_period_start=date.fromisoformat(started[lot_id]) if lot_id in started else acquired,
+            )
+        )
+    return tuple(lots)
+
+
+def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
+    def day(name: str) -> date | None:
+        return date.fromisoformat(row[name]) if name in row else None
+
+    side = Side(row["side"])
+    return RecentTrade(
+        ticker=row["ticker"],
+        trade_date=date.fromisoformat(row["trade_date"]),
+        side=side,
+        quantity=Decimal(row["quantity"]),
+        realized_gain=Decimal(row.get("realized_gain", 0)),
+        lot_id=row.get("lot_id"),
+        # Zero is left out of the stored form; None (all of them) does not occur for a purchase of the journal.
+        unreplaced=Decimal(row.get("unreplaced", 0)) if side is Side.BUY else None,
+        washed_quantity=Decimal(row.get("washed_quantity", 0)),
+        disallowed_loss=Decimal(row.get("disallowed_loss", 0)),
+        acquired_on=day("acquired_on"),
+        holding_period_start=day("holding_period_start"),
+        execution_id=row.get("execution_id"),
+    )
+
+
+def _locks(rows: Sequence[Sequence[str]]) -> tuple[LockRecord, ...]:
+    return tuple(LockRecord(subject, date.fromisoformat(until), cause) for subject, until, cause in rows)

@@ -1,0 +1,136 @@
+"""The solve of one account's day with its failure ladder. Pure: problem in, stored solution out."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from prometheus.domain.phases import RunStatus
+from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.errors import (
+    CertificateRejectedError,
+    InfeasibleProblemError,
+    OptimizerError,
+    SolverFailedError,
+)
+from prometheus.optimizer import rebalance
+from prometheus.optimizer.active_risk import tracking_error
+from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.result import RebalanceResult
+
+#: The second try asks for this much less residual, and always of the direct solver.
+_TIGHTER: Final = 0.01
+_TIGHTEST: Final = 1e-12
+_SECOND_SOLVER: Final = "CLARABEL"
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The answer of a day as it is staged and stored.
+
+    ``result`` has JSON types only: target weights and signed shares by ticker, objective terms, certificate, tracking
+    error before and after, turnover, cash, solver facts, and every failed attempt with its code.
+    """
+
+    status: RunStatus
+    result: Mapping[str, Any]
+
+
+def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
+    """Solve, and where no certified answer can be had keep the previous day's targets and trade nothing.
+
+    Args:
+        problem: The day's problem.
+        params: Merged strategy parameters: solver, tolerance, largest accepted gap.
+        previous_targets: Target weights of the account's last run by ticker; None on its first day.
+    """
+    failures: list[dict[str, Any]] = []
+    ladder = (
+        (params.solver, problem),
+        (_SECOND_SOLVER, replace(problem, tolerance=max(problem.tolerance * _TIGHTER, _TIGHTEST))),
+    )
+    for backend, attempt in ladder:
+        try:
+            result = rebalance(attempt, backend=backend)
+            _require_tight(result, params)
+        except (SolverFailedError, CertificateRejectedError, InfeasibleProblemError) as error:
+            failures.append({"solver": backend, "tolerance": attempt.tolerance, **_failure(error)})
+            if isinstance(error, InfeasibleProblemError):
+                # A tighter tolerance cannot make room where there is none.
+                break
+        else:
+            return Solution(RunStatus.OPTIMAL, _optimal(problem, result, failures))
+    return Solution(RunStatus.NON_OPTIMAL, _unchanged(problem, params, previous_targets, failures))
+
+
+def _require_tight(result: RebalanceResult, params: StrategyParams) -> None:
+    gap = result.certificate.gap_bps
+    if not gap <= params.max_gap_bps:
+        raise CertificateRejectedError(
+            f"The certified gap of {gap:.4f} bps exceeds the limit of {params.max_gap_bps} bps.", code="GAP_TOO_WIDE"
+        )
+
+
+def _failure(error: OptimizerError) -> dict[str, Any]:
+    return {"code": error.code, "message": error.message, **({"details": error.details} if error.details else {})}
+
+
+def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[dict[str, Any]]) -> dict[str, Any]:
+    traded = np.flatnonzero(result.shares)
+    weights = result.rounded_weights
+    return {
+        "target_weights": {problem.tickers[i]: float(weights[i]) for i in np.flatnonzero(weights)},
+        "shares": {problem.tickers[i]: shares_text(float(result.shares[i])) for i in traded},
+        "terms": {**asdict(result.terms), "total": result.terms.total},
+        "certificate": asdict(result.certificate),
+        "tracking_error_before": result.tracking_error_before,
+        "tracking_error_after": result.tracking_error_after,
+        "turnover": result.turnover,
+        "cash_after": result.cash_after,
+        "solver": asdict(result.facts),
+        "failures": failures,
+    }
+
+
+def shares_text(shares: float) -> str:
+    """Return a signed number of shares as exact decimal text; the other place where floats become ledger values.
+
+    Shares are whole steps of at least 0.00000001, so eight decimals say them exactly.
+    """
+    return f"{shares:.8f}".rstrip("0").rstrip(".")
+
+
+def _unchanged(
+    problem: RebalanceProblem,
+    params: StrategyParams,
+    previous_targets: Mapping[str, float] | None,
+    failures: list[dict[str, Any]],
+) -> dict[str, Any]:
+    held = problem.holdings()
+    error = tracking_error(problem, held)
+    kept = (
+        dict(previous_targets)
+        if previous_targets is not None
+        else {problem.tickers[i]: float(held[i]) for i in np.flatnonzero(held)}
+    )
+    return {
+        "target_weights": kept,
+        "shares": {},
+        "terms": None,
+        "certificate": None,
+        "tracking_error_before": error,
+        "tracking_error_after": error,
+        "turnover": 0.0,
+        "cash_after": problem.cash,
+        "solver": {
+            "backend": failures[-1]["solver"],
+            "status": failures[-1]["code"],
+            "iterations": 0,
+            "tolerance": params.solver_tolerance,
+            "version": "",
+            "solve_seconds": 0.0,
+            "total_seconds": 0.0,
+        },
+        "failures": failures,
+    }

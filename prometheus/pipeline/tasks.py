@@ -1,0 +1,244 @@
+"""The phase tasks: each is load -> pure function -> record, the record in one fenced transaction."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date, timedelta
+from typing import Final
+
+import numpy as np
+
+from prometheus.db.blobs import blob_address, put_array
+from prometheus.db.database import Connection, Database
+from prometheus.db.leases import commit_phase
+from prometheus.db.repositories import accounts as account_rows
+from prometheus.db.repositories import market_data
+from prometheus.db.repositories import runs as run_rows
+from prometheus.db.repositories.engine_events import raise_alert
+from prometheus.db.repositories.engine_runs import earlier_active_day
+from prometheus.db.repositories.risk_models import StoredRiskModel
+from prometheus.db.repositories.staging import (
+    clear_staging,
+    stage_snapshot,
+    stage_solution,
+    staged_snapshot,
+    staged_solution,
+)
+from prometheus.db.repositories.strategies import latest_strategy
+from prometheus.domain.engine_run import Lease
+from prometheus.domain.phases import Phase, RunStatus
+from prometheus.domain.securities import CorporateAction
+from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
+from prometheus.foundation.errors import ConfigurationError, EngineFrozenError, PhaseHeldError
+from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
+from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
+from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.run_record import run_record, trade_row
+from prometheus.pipeline.settle import settle
+from prometheus.pipeline.snapshot import Flag, Snapshot
+from prometheus.pipeline.solve import solve
+
+#: Both sides of the wash-sale window: what may still matter is at most this old.
+_JOURNAL_AGE: Final = timedelta(days=61)
+#: A model built today from data this old is stale all the same.
+_MODEL_DATE_LAG: Final = timedelta(days=7)
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """What a task works with."""
+
+    database: Database
+    config: EngineConfig
+    shared: SharedInputs
+
+
+PhaseTask = Callable[[TaskContext, Lease], Phase]
+
+
+def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
+    """Freeze the inputs: DATA_READY -> SNAPSHOT_BUILT.
+
+    Corporate actions since the account's last day are booked in the same transaction.
+
+    Raises:
+        PhaseHeldError: Risk model stale or absent, prices missing, or the books moved meanwhile; nothing is written.
+    """
+    as_of, account_id = lease.as_of_date, lease.account_id
+    day = context.shared.day(as_of)
+    model = _usable_model(day.risk_model, as_of, context.config)
+    inputs, params, position = _load_account(context, lease, day)
+    benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
+    if benchmark is None:
+        raise PhaseHeldError(
+            f"Benchmark {inputs.account.benchmark_id} of {account_id} has no constituents on or before {as_of}. Load "
+            "them with 'prometheus ingest FILE --kind benchmark'.",
+            code="NO_BENCHMARK",
+        )
+    weights = np.array([float(weight) for weight in benchmark.weights])
+
+    built = build_snapshot(inputs, day, benchmark, blob_address(weights), model)
+
+    with context.database.transaction() as connection:
+        commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=context.config.lease_ttl)
+        if account_rows.journal_position(connection, account_id, lock=True) != position:
+            raise PhaseHeldError(f"The books of {account_id} changed while its snapshot was built.", code="BOOKS_MOVED")
+        earlier = earlier_active_day(connection, account_id, as_of)
+        if earlier is not None:
+            raise PhaseHeldError(f"{earlier} of {account_id} was marked ready meanwhile and comes first.", code="ORDER")
+        put_array(connection, weights)
+        account_rows.save_books(
+            connection,
+            account_id,
+            before=inputs.books,
+            after=built.books,
+            transactions=built.transactions,
+            books_as_of=as_of,
+        )
+        stage_snapshot(
+            connection,
+            lease.run_id,
+            snapshot=built.snapshot.to_json(),
+            params=params.as_dict(),
+            risk_model_id=model.risk_model_id,
+        )
+        for code, flags in _by_code(built.snapshot.flags).items():
+            _alert(connection, lease, code, "; ".join(flag.message for flag in flags))
+    return Phase.SNAPSHOT_BUILT
+
+
+def solve_task(context: TaskContext, lease: Lease) -> Phase:
+    """Solve from the stored snapshot and the decoded blobs: SNAPSHOT_BUILT -> SOLVED."""
+    if context.config.frozen_by_environment:
+        raise EngineFrozenError("RUNNER_FLAG_FROZEN is set for this process.")
+    with context.database.transaction() as connection:
+        staged = staged_snapshot(connection, lease.run_id)
+        targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
+    snapshot, params = Snapshot.from_json(staged.snapshot), StrategyParams.from_dict(staged.params)
+
+    solution = solve(build_problem(snapshot, params, matrices(context.shared, snapshot)), params, targets)
+
+    with context.database.transaction() as connection:
+        commit_phase(connection, lease, Phase.SOLVED, ttl=context.config.lease_ttl)
+        stage_solution(connection, lease.run_id, status=solution.status.value, result=solution.result)
+    return Phase.SOLVED
+
+
+def persist_task(context: TaskContext, lease: Lease) -> Phase:
+    """Book lots exactly and write the immutable run: SOLVED -> PERSISTED."""
+    started = time.perf_counter()
+    with context.database.transaction() as connection:
+        staged = staged_snapshot(connection, lease.run_id)
+        solution = staged_solution(connection, lease.run_id)
+    snapshot, params = Snapshot.from_json(staged.snapshot), StrategyParams.from_dict(staged.params)
+    status = RunStatus(solution.status)
+
+    settlement = settle(snapshot, params, solution.result["shares"])
+    record = run_record(snapshot, staged.params, status, solution.result, settlement, context.config.code_version)
+    record["timings"] = {
+        "solve_seconds": solution.result["solver"]["total_seconds"],
+        "settle_seconds": time.perf_counter() - started,
+    }
+    trades = [trade_row(line) for line in settlement.lines]
+
+    with context.database.transaction() as connection:
+        commit_phase(connection, lease, Phase.PERSISTED, ttl=context.config.lease_ttl)
+        # A run that stands already is never written again: the phase just catches up with it.
+        if run_rows.existing_run_seq(connection, lease.account_id, lease.as_of_date) is None:
+            run_rows.insert_run(connection, run_id=lease.run_id, record=record, trades=trades)
+        if status is RunStatus.NON_OPTIMAL:
+            last = solution.result["failures"][-1]
+            _alert(
+                connection,
+                lease,
+                "NON_OPTIMAL",
+                f"No certified answer ({last['code']}): {last['message']} Previous targets kept, nothing traded.",
+            )
+        clear_staging(connection, lease.run_id)
+    return Phase.PERSISTED
+
+
+#: The task of each phase that has one.
+TASKS: Final[Mapping[Phase, PhaseTask]] = {
+    Phase.DATA_READY: snapshot_task,
+    Phase.SNAPSHOT_BUILT: solve_task,
+    Phase.SOLVED: persist_task,
+}
+
+
+def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
+    """Return the decoded blobs that a snapshot names."""
+    return Matrices(
+        loadings=shared.array(bytes.fromhex(snapshot.loadings_sha256)),
+        specific_variance=shared.array(bytes.fromhex(snapshot.specific_variance_sha256)),
+        benchmark_weights=shared.array(bytes.fromhex(snapshot.benchmark_weights_sha256)),
+    )
+
+
+def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:
+    as_of = lease.as_of_date
+    with context.database.transaction() as connection:
+        account = account_rows.accounts_of(connection, account_ids=[lease.account_id])[0]
+        strategy = latest_strategy(connection, account.strategy_id)
+        if strategy is None:
+            raise ConfigurationError(
+                f"Account {account.account_id} uses strategy '{account.strategy_id}', which is not in the database."
+            )
+        params, unmatched = merge_tag_overrides(
+            StrategyParams.from_dict(strategy.params), strategy.tag_overrides, account.tags
+        )
+        position = account_rows.journal_position(connection, account.account_id)
+        books = account_rows.load_books(connection, account.account_id)
+        held = {lot.ticker for lot in books.lots}
+        # Opening lots are handed over as of the account's first day: nothing before it is applied to them.
+        actions: tuple[CorporateAction, ...] = ()
+        if account.books_as_of is not None:
+            actions = market_data.corporate_actions(connection, after=account.books_as_of, through=as_of)
+        inputs = AccountInputs(
+            account=account,
+            books=books,
+            journal=account_rows.journal_since(connection, account.account_id, as_of - _JOURNAL_AGE),
+            actions=actions,
+            action_closes=market_data.closes_on(
+                connection, [(action.ticker, action.ex_date) for action in actions if action.ticker in held]
+            ),
+            older_prices=market_data.last_prices_of(connection, as_of, sorted(held - day.prices.keys())),
+            strategy_version=strategy.version,
+            max_missing_price_share=params.max_missing_price_share,
+            unmatched_tags=unmatched,
+        )
+    return inputs, params, position
+
+
+def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:
+    remedy = f"Run 'prometheus risk refresh --as-of {as_of}'."
+    if model is None:
+        raise PhaseHeldError(f"There is no risk model for {as_of} or before. {remedy}", code="STALE_RISK")
+    if model.age_hours > config.risk_model_max_age_hours:
+        raise PhaseHeldError(
+            f"The risk model was built {model.age_hours:.1f} hours ago, the limit is "
+            f"{config.risk_model_max_age_hours:g}. {remedy}",
+            code="STALE_RISK",
+        )
+    if as_of - model.as_of_date > _MODEL_DATE_LAG:
+        raise PhaseHeldError(f"The newest risk model is of {model.as_of_date}. {remedy}", code="STALE_RISK")
+    return model
+
+
+def _alert(connection: Connection, lease: Lease, code: str, message: str) -> None:
+    raise_alert(
+        connection,
+        run_id=lease.run_id,
+        account_id=lease.account_id,
+        as_of=lease.as_of_date,
+        code=code,
+        message=message,
+    )
+
+
+def _by_code(flags: tuple[Flag, ...]) -> dict[str, list[Flag]]:
+    grouped: dict[str, list[Flag]] = {}
+    for flag in flags:
+        grouped.setdefault(flag.code, []).append(flag)
+    return grouped

@@ -1,0 +1,45 @@
+"""``prometheus db``: migrate the database and say where it stands."""
+
+import sys
+
+import click
+
+from prometheus.scripts.boundary import Group
+
+
+@click.group("db", cls=Group)
+def command() -> None:
+    """Migrate the database and say where it stands."""
+
+
+@command.command()
+def upgrade() -> None:
+    """Migrate to the newest schema. With several callers at once one migrates and the others wait.
+
+    Exit codes: 0 done, 1 the database is newer than this version or cannot be reached.
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import unchecked_database, upgrade_database
+
+    with unchecked_database(load_settings()) as database:
+        before, after = upgrade_database(database)
+        where = database.url
+    click.echo(f"{where}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+
+
+@command.command()
+def status() -> None:
+    """Print the migration the database has and the one this version needs.
+
+    Exit codes: 0 they agree, 1 they do not.
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import unchecked_database
+    from prometheus.db.migrations import schema_status
+
+    with unchecked_database(load_settings()) as database:
+        found = schema_status(database)
+        where = database.url
+    click.echo(f"{where}: at {found.current or 'no migration'}, this version needs {found.head}")
+    if not found.is_current:
+        sys.exit(1)

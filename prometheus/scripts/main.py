@@ -1,0 +1,53 @@
+"""``prometheus``: one entry for people, with a command a file."""
+
+import importlib
+from typing import Final
+
+import click
+
+from prometheus import __version__
+from prometheus.scripts.boundary import Group
+
+#: Command to the module that defines it as ``command``; imported when it is used, so that --help answers at once.
+_COMMANDS: Final = {
+    "db": "prometheus.scripts.database",
+    "demo": "prometheus.scripts.demo",
+    "engine": "prometheus.scripts.engine",
+    "ingest": "prometheus.scripts.ingest",
+    "risk": "prometheus.scripts.risk",
+    "run-engine-state": "prometheus.scripts.run_engine_state",
+    "runs": "prometheus.scripts.runs",
+    "show-engine-runs": "prometheus.scripts.show_engine_runs",
+    "strategy": "prometheus.scripts.strategy",
+}
+
+
+class _LazyGroup(Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 -- click's signature
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
+        module = _COMMANDS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = importlib.import_module(module).command
+        return command
+
+
+@click.command(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="prometheus")
+def main() -> None:
+    """Rebalance a fleet of tax-managed portfolios, and prove every trade a year later.
+
+    \b
+    A day from files to trades:
+      prometheus ingest DIR
+      prometheus risk refresh --as-of 2018-06-01
+      run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready --advance-all
+      show_engine_runs
+      prometheus runs show ACC-001 RUN-001
+    """
+
+
+if __name__ == "__main__":
+    main()

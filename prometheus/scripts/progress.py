@@ -1,0 +1,32 @@
+"""Progress on a terminal, silence in a pipe."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    """Show a bar with a count on a terminal's standard error; do nothing where that is not a terminal.
+
+    Args:
+        what: What is being done.
+        total: How many there are, None where nobody knows.
+
+    Yields:
+        A function to call with how many more are done.
+    """
+    if not sys.stderr.isatty():
+        yield _unseen
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda done: progress.advance(task, done)
+
+
+def _unseen(done: int) -> None:
+    """Count for nobody."""

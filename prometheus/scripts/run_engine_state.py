@@ -1,0 +1,137 @@
+"""``run_engine_state``: what timers and operators call to create, ready, advance, cancel and reset runs."""
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from prometheus.scripts.boundary import DATE, Command
+
+if TYPE_CHECKING:
+    from prometheus.bootstrap.settings import Settings
+    from prometheus.db.database import Database
+
+
+@click.command(
+    "run-engine-state", cls=Command, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False
+)
+@click.option("--as-of", type=DATE, help="Day of the runs, YYYY-MM-DD.")
+@click.option("--region", help="All accounts of a region (US, CA).")
+@click.option("--account", "account_id", help="One account.")
+@click.option("--ensure", is_flag=True, help="Create the day's runs where they are missing.")
+@click.option("--data-ready", is_flag=True, help="Mark the day's data as complete: WAITING_FOR_DATA -> DATA_READY.")
+@click.option("--advance-all", is_flag=True, help="Advance every eligible run of every day; the timer's whole job.")
+@click.option("--cancel", is_flag=True, help="Cancel the day's unfinished runs.")
+@click.option("--reset", is_flag=True, help="Re-open the day's FAILED runs; needs --reason.")
+@click.option("--reason", default="", help="Why; recorded with --reset and --cancel.")
+@click.option("--time-budget", type=click.FloatRange(min=0), help="Claim nothing more after this many seconds.")
+def command(
+    as_of: datetime | None,
+    region: str | None,
+    account_id: str | None,
+    ensure: bool,  # noqa: FBT001 -- click passes options by keyword
+    data_ready: bool,  # noqa: FBT001
+    advance_all: bool,  # noqa: FBT001
+    cancel: bool,  # noqa: FBT001
+    reset: bool,  # noqa: FBT001
+    reason: str,
+    time_budget: float | None,
+) -> None:
+    """Drive the engine_runs state machine. Every action may be repeated safely.
+
+    --ensure, --data-ready, --cancel and --reset need --as-of and one of --region and --account. They run in the order
+    reset, cancel, ensure, data-ready, advance-all, however they are written. --advance-all alone takes no scope.
+
+    \b
+    Examples:
+      run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready
+      run_engine_state --advance-all
+      run_engine_state --as-of 2018-06-01 --account ACC-007 --reset --reason "price of XYZ corrected"
+
+    Exit codes: 0 done, 1 a run failed or waits for a person (or the database is gone), 2 the request cannot be met.
+    """
+    scoped = ensure or data_ready or cancel or reset
+    _check_usage(scoped=scoped, advance=advance_all, as_of=as_of, region=region, account_id=account_id)
+    if cancel and (ensure or data_ready or reset or advance_all):
+        raise click.UsageError("--cancel stands alone.")
+    if reset and not reason.strip():
+        raise click.UsageError("--reset needs --reason: it is recorded in the run's history.")
+    from prometheus.bootstrap.engine import engine_config
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline import state
+
+    settings = load_settings()
+    config = engine_config(settings)
+    said: list[str] = []
+    with open_database(settings) as database:
+        if scoped:
+            assert as_of is not None  # _check_usage has refused it
+            scope = state.resolve_scope(database, as_of=as_of.date(), region=region, account_id=account_id)
+            if reset:
+                said.append("reset: " + _counts(state.reset(database, scope, reason=reason)))
+            if cancel:
+                said.append("cancel: " + _counts(state.cancel(database, scope, reason=reason)))
+            if ensure or data_ready:
+                done = state.prepare(database, scope, config, ensure=ensure, data_ready=data_ready)
+                said.append(f"{done.created} created, {done.ready} marked ready, {len(scope.accounts)} in scope")
+                if done.superseded:
+                    said.append(
+                        f"{len(done.superseded)} ended as SUPERSEDED because a later day was already worked on: "
+                        + ", ".join(done.superseded[:5])
+                    )
+        failed = False
+        if advance_all:
+            failed = _advance(database, settings, time_budget, said)
+    click.echo("run_engine_state: " + "; ".join(said))
+    if failed:
+        sys.exit(1)
+
+
+def _check_usage(
+    *, scoped: bool, advance: bool, as_of: datetime | None, region: str | None, account_id: str | None
+) -> None:
+    if not scoped and not advance:
+        raise click.UsageError("Say what to do: --ensure, --data-ready, --advance-all, --cancel or --reset.")
+    if scoped and (as_of is None or (region is None) == (account_id is None)):
+        raise click.UsageError("--ensure, --data-ready, --cancel and --reset need --as-of and --region or --account.")
+    if not scoped and (as_of is not None or region is not None or account_id is not None):
+        raise click.UsageError(
+            "--advance-all takes every eligible run; --as-of, --region and --account do not limit it."
+        )
+
+
+def _advance(database: "Database", settings: "Settings", time_budget: float | None, said: list[str]) -> bool:
+    from prometheus.bootstrap.engine import advance_everything
+    from prometheus.scripts.progress import counting
+
+    with counting("advancing runs") as count:
+        summary = advance_everything(
+            database, settings, time_budget_seconds=time_budget, on_outcome=lambda *_: count(1)
+        )
+    if summary.frozen is not None:
+        said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
+        return False
+    advanced = sum(summary.outcomes.values())
+    said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))
+    said[-1] += _counts({outcome.value: count for outcome, count in summary.outcomes.items()}) if advanced else ""
+    if summary.reaped:
+        said.append(f"{summary.reaped} recovered from lost workers")
+    for problem in summary.problems:
+        click.echo(problem, err=True)
+    return summary.needs_a_person
+
+
+def _counts(outcomes: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(outcomes.items())) or "nothing"
+
+
+def main() -> None:
+    """Console entry point."""
+    command.main(prog_name="run_engine_state")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Tables for people."""
+
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+
+def print_table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None, right: Sequence[str] = ()
+) -> None:
+    """Print a table to standard output; in a pipe it is as wide as its content, never cut.
+
+    Args:
+        header: Column names.
+        rows: One value for each column; None prints as nothing.
+        title: A line above.
+        right: Names of columns whose values stand flush right.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    # What travels through a pipe is read by a program or searched: it must not be wrapped at 80 columns.
+    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 400
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for name in header:
+        table.add_column(name, justify="right" if name in right else "left", no_wrap=width is not None)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row))
+    Console(width=width, highlight=False, soft_wrap=False).print(table)
