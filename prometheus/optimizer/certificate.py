@@ -10,16 +10,16 @@ account's real lot order, locks, and for the second bound only whole steps of at
 substantially identical names the smaller of two sums is taken: nothing bought, or no loss sold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
-from prometheus.optimizer.asset_functions import Pieces, SeparableCost
-from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.asset_functions import Pieces, SeparableCost, true_pieces
+from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
-from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
+from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +66,47 @@ class Lagrangian:
     risk_aversion: float
     cash: CashRange
     share_step: FloatArray
+
+    @classmethod
+    def of_problem(
+        cls, problem: RebalanceProblem, risk: FactorRisk, cost: SeparableCost, limits: TradeRange
+    ) -> "Lagrangian":
+        """Price the coupling constraints of a problem."""
+        return cls(
+            pieces=true_pieces(cost, limits),
+            cost=cost,
+            limits=limits,
+            risk=risk,
+            cost_rate=problem.cost_rate,
+            risk_aversion=problem.risk_aversion,
+            cash=CashRange(least=problem.cash - problem.cash_max, most=problem.cash - problem.cash_min),
+            share_step=problem.share_step,
+        )
+
+    def within(self, limits: TradeRange) -> "Lagrangian":
+        """Return the same problem over another range of the trades."""
+        return replace(self, limits=limits, pieces=true_pieces(self.cost, limits))
+
+    def on_branches(self, local: IntArray) -> "Lagrangian":
+        """Return the problem on one branch of each name, counted from 0 within the name: it is convex."""
+        return replace(self, pieces=self.pieces.on_branches(self.pieces.branch[self.pieces.first] + local))
+
+    def objective(self, trades: FloatArray) -> float:
+        """Return the true objective of (N,) trades, without the tilt on the holdings."""
+        y = self.risk.exposures(self.cost.active + trades)
+        return self.risk_aversion * float((y * y).sum()) + float(self.cost(trades).sum())
+
+    def cash_reach(self) -> tuple[float, float]:
+        """Return the least and the most cash that the names can use on their pieces."""
+        last = np.append(self.pieces.first[1:], len(self.pieces.asset)) - 1
+        low, high = self.pieces.left[self.pieces.first], self.pieces.right[last]
+        rate = self.cost_rate
+        return float((low + rate * np.abs(low)).sum()), float((high + rate * np.abs(high)).sum())
+
+    def can_meet_cash(self) -> bool:
+        """Say whether some trades on the pieces meet the cash range."""
+        least, most = self.cash_reach()
+        return least <= self.cash.most + CASH_TOLERANCE and most >= self.cash.least - CASH_TOLERANCE
 
     def minima(self, dual: DualPoint) -> NameMinima:
         """Return each name's least value over continuous trades."""

@@ -8,13 +8,14 @@ from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.branching import search
+from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
-from prometheus.optimizer.two_stage import TwoStageSearch
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
 
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
@@ -53,12 +54,12 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     limits = trade_range(problem, order)
     grid = share_grid(problem, order, limits)
 
-    search = TwoStageSearch(problem, risk, cost, limits, solver)
-    answer = search.run()
+    lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
+    answer = search(lagrangian, solver, problem.tolerance)
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
     sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
-    steps = round_trades(RoundingModel(problem, risk, cost, sided, search.lagrangian.cash), answer.trades)
+    steps = round_trades(RoundingModel(problem, risk, cost, sided, lagrangian.cash), answer.trades)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -66,11 +67,8 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     weights = _weights_after(problem, shares, lot_shares_sold)
     terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
     constant = -float((problem.tilt * held).sum())
-    rounded_bound = max(
-        search.lagrangian.bound(dual, search.lagrangian.rounded_minima(dual, grid)) for dual in answer.duals
-    )
-    objective, bound = answer.objective + constant, answer.lower_bound + constant
-    rounded_bound = max(rounded_bound + constant, bound)
+    objective, bound = answer.objective + constant, answer.lower_bound() + constant
+    rounded_bound = answer.rounded_lower_bound(grid) + constant
     trades = weights - held
     return RebalanceResult(
         trades=_frozen(answer.trades),

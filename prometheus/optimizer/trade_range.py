@@ -31,7 +31,7 @@ class TradeRange:
     group: IntArray
 
     def with_groups(self, sells_losses: BoolArray, loss_start: FloatArray) -> "TradeRange":
-        """Return the range after each group's decision.
+        """Return the range after every group's decision.
 
         Args:
             sells_losses: (G,) True: losses may be sold and nothing bought in the group; False: the other way round.
@@ -43,6 +43,20 @@ class TradeRange:
         high = np.where(grouped & sells, np.minimum(self.high, 0.0), self.high)
         low = np.where(grouped & ~sells, np.maximum(self.low, -loss_start), self.low)
         return replace(self, low=low, high=high)
+
+    def split_group(self, label: int, loss_start: FloatArray) -> "tuple[TradeRange, TradeRange]":
+        """Return the range with one group decided either way: nothing bought, and no loss sold."""
+        members = self.group == label
+        group = np.where(members, -1, np.where(self.group > label, self.group - 1, self.group))
+        no_purchase = replace(self, high=np.where(members, np.minimum(self.high, 0.0), self.high), group=group)
+        no_loss = replace(self, low=np.where(members, np.maximum(self.low, -loss_start), self.low), group=group)
+        return no_purchase, no_loss
+
+    def split_name(self, asset: int, at: float) -> "tuple[TradeRange, TradeRange]":
+        """Return the range with one name's trade kept at or below a value, and at or above it."""
+        high, low = self.high.copy(), self.low.copy()
+        high[asset], low[asset] = at, at
+        return replace(self, high=high), replace(self, low=low)
 
 
 def cash_used(problem: RebalanceProblem, trades: FloatArray) -> FloatArray:

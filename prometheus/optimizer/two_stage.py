@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prometheus.foundation.errors import CertificateRejectedError
-from prometheus.optimizer.active_risk import FactorRisk
-from prometheus.optimizer.assembly import AssembledProgram, CashRange, assemble
-from prometheus.optimizer.asset_functions import SeparableCost, true_pieces
+from prometheus.optimizer.assembly import AssembledProgram, assemble
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
-from prometheus.optimizer.decisions import Decision, ranked_patterns, resting_places
+from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.trade_range import TradeRange
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
@@ -35,16 +33,18 @@ _NAMES_A_ROUND = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class ContinuousAnswer:
-    """The best trades found before rounding.
+class TwoStageAnswer:
+    """The best trades found for one range of the trades, and what is known about it.
 
     Attributes:
         trades: (N,) u.
         limits: Range of each name's trade after the groups' decisions.
         objective: Objective of the trades, without the tilt on the holdings.
-        lower_bound: Certified bound on the same objective.
+        lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
-        solution: What the back-end said.
+        relaxed: (N,) trades of stage 1.
+        places: Where they rest on the envelope.
+        solution: What the back-end said in stage 1.
     """
 
     trades: FloatArray
@@ -52,6 +52,8 @@ class ContinuousAnswer:
     objective: float
     lower_bound: float
     duals: tuple[DualPoint, ...]
+    relaxed: FloatArray
+    places: RestingPlaces
     solution: QuadraticSolution
 
 
@@ -64,72 +66,53 @@ class _Candidate:
 
 
 class TwoStageSearch:
-    """One search for the best trades of one problem.
+    """One search for the best trades over one range.
 
     Args:
-        problem: The problem.
-        risk: Its factor risk.
-        cost: Its separable cost.
-        limits: The range of each name's trade.
+        lagrangian: The true problem.
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
+        tolerance: The solver's tolerance.
     """
 
-    def __init__(
-        self,
-        problem: RebalanceProblem,
-        risk: FactorRisk,
-        cost: SeparableCost,
-        limits: TradeRange,
-        backend: QuadraticBackend,
-    ) -> None:
-        self._problem = problem
+    def __init__(self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> None:
+        self._whole = lagrangian
         self._backend = backend
-        self.lagrangian = Lagrangian(
-            pieces=true_pieces(cost, limits),
-            cost=cost,
-            limits=limits,
-            risk=risk,
-            cost_rate=problem.cost_rate,
-            risk_aversion=problem.risk_aversion,
-            share_step=problem.share_step,
-            cash=CashRange(least=problem.cash - problem.cash_max, most=problem.cash - problem.cash_min),
-        )
+        self._tolerance = tolerance
 
-    def run(self) -> ContinuousAnswer:
+    def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
 
         Raises:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
-        whole = self.lagrangian
+        whole = self._whole
         envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
         assembled, solution = self._solve(envelope)
-        trades = assembled.trades(solution.x)
-        dual = self._dual(assembled, solution, trades)
-        decisions = self._decide(envelope, trades, dual)
-        best = self._solve_decision(self._reachable(decisions[0], dual), dual)
+        relaxed = assembled.trades(solution.x)
+        dual = self._dual(assembled, solution, relaxed)
+        places = resting_places(envelope, whole.pieces, relaxed)
+        no_purchase, no_loss = whole.group_values(whole.minima(dual))
+        base = self._place_groups(Decision(no_purchase <= no_loss, places.branch), dual)
+        first, *others = ranked_patterns(base, places, whole, relaxed, dual)
+        best = self._solve_decision(self._reachable(first, dual), dual)
         duals = [dual, best.dual]
-        best = self._improve(best, decisions[1:], duals)
-        return ContinuousAnswer(
+        best = self._improve(best, others, duals)
+        return TwoStageAnswer(
             trades=best.trades,
             limits=whole.limits.with_groups(best.decision.sells_losses, whole.cost.order.loss_start),
             objective=best.objective,
             lower_bound=self._bound(duals),
             duals=tuple(duals),
+            relaxed=relaxed,
+            places=places,
             solution=solution,
         )
 
-    def objective(self, trades: FloatArray) -> float:
-        """Return the true objective of (N,) trades, without the tilt on the holdings."""
-        whole = self.lagrangian
-        y = whole.risk.exposures(whole.cost.active + trades)
-        return whole.risk_aversion * float((y * y).sum()) + float(whole.cost(trades).sum())
-
     def _solve(self, pieces: ConvexPieces) -> tuple[AssembledProgram, QuadraticSolution]:
-        whole = self.lagrangian
+        whole = self._whole
         assembled = assemble(pieces, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
-        solution = self._backend.solve(assembled.program, self._problem.tolerance)
+        solution = self._backend.solve(assembled.program, self._tolerance)
         violation = assembled.program.violation(solution.x)
         if not violation <= RESIDUAL_TOLERANCE:
             raise CertificateRejectedError(
@@ -141,31 +124,27 @@ class TwoStageSearch:
 
     def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
         price = assembled.cash_price(solution.z)
-        exposures = self.lagrangian.risk.exposures(self.lagrangian.cost.active + trades)
+        exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
         return DualPoint(exposures, price if abs(price) > _NO_PRICE else 0.0)
 
     def _bound(self, duals: list[DualPoint]) -> float:
-        return max(self.lagrangian.bound(dual, self.lagrangian.minima(dual)) for dual in duals)
+        return max(self._whole.bound(dual, self._whole.minima(dual)) for dual in duals)
 
     # ------------------------------------------------------------------ stage 2
 
     def _restricted(self, decision: Decision) -> Lagrangian:
         """Return the true problem after the groups' decisions, with every branch of each name."""
-        whole = self.lagrangian
         if not len(decision.sells_losses):
-            return whole
-        limits = whole.limits.with_groups(decision.sells_losses, whole.cost.order.loss_start)
-        return replace(whole, limits=limits, pieces=true_pieces(whole.cost, limits))
+            return self._whole
+        loss_start = self._whole.cost.order.loss_start
+        return self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
 
-    def _one_sided(self, decision: Decision) -> Lagrangian:
-        """Return the convex problem of a decision."""
-        restricted = self._restricted(decision)
-        pieces = restricted.pieces
-        return replace(restricted, pieces=pieces.on_branches(pieces.branch[pieces.first] + decision.branch))
+    def _convex(self, decision: Decision) -> Lagrangian:
+        return self._restricted(decision).on_branches(decision.branch)
 
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end."""
-        convex = self._one_sided(decision)
+        convex = self._convex(decision)
         answer = solve_fixed_sides(convex, start)
         if answer is None:
             assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate))
@@ -173,28 +152,17 @@ class TwoStageSearch:
             dual = self._dual(assembled, solution, trades)
             answer = solve_fixed_sides(convex, dual)
             if answer is None:
-                return _Candidate(decision, trades, dual, self.objective(trades))
-        return _Candidate(decision, answer.trades, answer.dual, self.objective(answer.trades))
+                return _Candidate(decision, trades, dual, convex.objective(trades))
+        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
     def _try_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
-        convex = self._one_sided(decision)
-        least, most = _cash_reach(convex)
-        if least > convex.cash.most or most < convex.cash.least:
-            return None
-        answer = solve_fixed_sides(convex, start)
+        convex = self._convex(decision)
+        answer = solve_fixed_sides(convex, start) if convex.can_meet_cash() else None
         if answer is None:
             return None
-        return _Candidate(decision, answer.trades, answer.dual, self.objective(answer.trades))
+        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
     # ------------------------------------------------------------------ decisions
-
-    def _decide(self, envelope: ConvexPieces, trades: FloatArray, dual: DualPoint) -> list[Decision]:
-        """Choose a side for every group and a branch for every name; the runners-up follow the first choice."""
-        whole = self.lagrangian
-        no_purchase, no_loss = whole.group_values(whole.minima(dual))
-        places = resting_places(envelope, whole.pieces, trades)
-        base = self._place_groups(Decision(no_purchase <= no_loss, places.branch), dual)
-        return ranked_patterns(base, places, whole, trades, dual)
 
     def _place_groups(self, decision: Decision, dual: DualPoint) -> Decision:
         """Give the names of decided groups the branch on which their priced cost is least."""
@@ -208,28 +176,23 @@ class TwoStageSearch:
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
         """Move names to another branch, the cheapest first, until the cash range can be met."""
         for towards_sales in (True, False):
-            convex = self._one_sided(decision)
-            least, most = _cash_reach(convex)
+            convex = self._convex(decision)
+            least, most = convex.cash_reach()
             short = least > convex.cash.most if towards_sales else most < convex.cash.least
             if not short:
                 continue
-            whole = self.lagrangian
             if len(decision.sells_losses):
                 every = np.full(len(decision.sells_losses), towards_sales)
                 decision = self._place_groups(Decision(every, decision.branch), dual)
-            pieces = self._restricted(decision).pieces
-            counts = np.bincount(pieces.asset[np.append(True, np.diff(pieces.branch) > 0)], minlength=len(pieces.first))
-            target = np.zeros_like(decision.branch) if towards_sales else counts - 1
-            values = replace(whole, pieces=pieces).minima(dual).branch_value
+            restricted = self._restricted(decision)
+            pieces, values = restricted.pieces, restricted.minima(dual).branch_value
             first = pieces.branch[pieces.first]
+            target = np.zeros_like(decision.branch) if towards_sales else np.diff(np.append(first, len(values))) - 1
             loss = values[first + target] - values[first + decision.branch]
             for i in np.argsort(loss, kind="stable"):
-                if target[i] == decision.branch[i]:
-                    continue
-                decision = decision.with_branch(int(i), int(target[i]))
-                least, most = _cash_reach(self._one_sided(decision))
-                if least <= whole.cash.most and most >= whole.cash.least:
+                if self._convex(decision).can_meet_cash():
                     break
+                decision = decision.with_branch(int(i), int(target[i]))
         return decision
 
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
@@ -262,13 +225,11 @@ class TwoStageSearch:
     def _changes(self, best: _Candidate) -> list[Decision]:
         """Return single changes of a decision, the one that the prices favour most first."""
         restricted = self._restricted(best.decision)
-        pieces = restricted.pieces
-        minima = restricted.minima(best.dual)
-        head = np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))
-        owner = pieces.asset[head]
+        pieces, values = restricted.pieces, restricted.minima(best.dual).branch_value
         first = pieces.branch[pieces.first]
+        owner = pieces.asset[np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))]
         current = first + best.decision.branch
-        gain = minima.branch_value[current][owner] - minima.branch_value
+        gain = values[current][owner] - values
         gain[current] = -np.inf
         ranked: list[tuple[float, Decision]] = [
             (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
@@ -276,7 +237,7 @@ class TwoStageSearch:
             if np.isfinite(gain[b])
         ]
         if len(best.decision.sells_losses):
-            no_purchase, no_loss = self.lagrangian.group_values(self.lagrangian.minima(best.dual))
+            no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
             preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
             for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
                 sides = best.decision.sells_losses.copy()
@@ -285,12 +246,3 @@ class TwoStageSearch:
                 ranked.append((float(preference[group]), changed))
         ranked.sort(key=lambda item: -item[0])
         return [decision for _, decision in ranked]
-
-
-def _cash_reach(lagrangian: Lagrangian) -> tuple[float, float]:
-    """Return the least and the most cash that the names can use on their pieces."""
-    pieces = lagrangian.pieces
-    last = np.append(pieces.first[1:], len(pieces.asset)) - 1
-    low, high = pieces.left[pieces.first], pieces.right[last]
-    rate = lagrangian.cost_rate
-    return float((low + rate * np.abs(low)).sum()), float((high + rate * np.abs(high)).sum())

@@ -1,0 +1,145 @@
+"""Closing the gap where two stages leave one: split one undecided name or group and search both halves.
+
+A textbook branch and bound whose every node is a complete two-stage search with its own certificate. On accounts of a
+few hundred names the first node is nearly always good enough; tiny or tightly bound problems need the others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.share_grid import ShareGrid
+from prometheus.optimizer.trade_range import TradeRange
+from prometheus.optimizer.two_stage import TwoStageAnswer, TwoStageSearch
+
+#: A gap below this is not worth another node (objective per unit of NAV: 0.01 bps).
+_GOOD_ENOUGH = 1e-6
+_MAX_NODES = 24
+#: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
+_NO_TRADE = 1e-9
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Leaf:
+    """A part of the problem that was not split any further.
+
+    Attributes:
+        lagrangian: The true problem over this part.
+        duals: Dual points that bound it.
+        lower_bound: The best of their bounds, or the parent's where that is better.
+    """
+
+    lagrangian: Lagrangian
+    duals: tuple[DualPoint, ...]
+    lower_bound: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BestTrades:
+    """The best trades found before rounding, and the parts whose bounds certify them.
+
+    Attributes:
+        trades: (N,) u.
+        limits: Range of each name's trade after every decision about groups.
+        objective: Objective of the trades, without the tilt on the holdings.
+        leaves: Parts that together cover every legal trade list.
+        solution: What the back-end said about the whole problem's stage 1.
+        nodes: How many searches were made.
+    """
+
+    trades: FloatArray
+    limits: TradeRange
+    objective: float
+    leaves: tuple[Leaf, ...]
+    solution: QuadraticSolution
+    nodes: int
+
+    def lower_bound(self) -> float:
+        """Return the certified bound on the objective of any legal trade list."""
+        return min(leaf.lower_bound for leaf in self.leaves)
+
+    def rounded_lower_bound(self, grid: ShareGrid) -> float:
+        """Return the certified bound over trade lists in whole steps of at least the minimum trade."""
+        return min(
+            max(
+                leaf.lower_bound,
+                *(leaf.lagrangian.bound(dual, leaf.lagrangian.rounded_minima(dual, grid)) for dual in leaf.duals),
+            )
+            for leaf in self.leaves
+        )
+
+
+def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> BestTrades:
+    """Search the whole problem, and its halves where the gap asks for it.
+
+    Raises:
+        SolverFailedError: The back-end failed.
+        CertificateRejectedError: Its answer breaks the program's own rows.
+    """
+    root = TwoStageSearch(lagrangian, backend, tolerance).run()
+    best = root
+    leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
+    nodes = 1
+    while nodes < _MAX_NODES:
+        leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
+        halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > _GOOD_ENOUGH else None
+        if halves is None:
+            break
+        leaves = [pair for pair in leaves if pair[0] is not leaf]
+        for limits in halves:
+            part = leaf.lagrangian.within(limits)
+            if not part.can_meet_cash():
+                continue
+            found = TwoStageSearch(part, backend, tolerance).run()
+            nodes += 1
+            leaves.append((Leaf(part, found.duals, max(found.lower_bound, leaf.lower_bound)), found))
+            if found.objective < best.objective:
+                best = found
+    return BestTrades(
+        trades=best.trades,
+        limits=best.limits,
+        objective=best.objective,
+        leaves=tuple(leaf for leaf, _ in leaves),
+        solution=root.solution,
+        nodes=nodes,
+    )
+
+
+def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange, TradeRange] | None:
+    """Split where the relaxation is loosest; None where stage 1 broke no group's rule and left no name between."""
+    limits, order = lagrangian.limits, lagrangian.cost.order
+    group, looseness = _loosest_group(lagrangian, answer)
+    places = answer.places
+    if len(places.asset):
+        # how far the envelope lies below the true cost at the resting place
+        below = lagrangian.cost.curvature[places.asset] * np.abs(places.jump[:, 0] * places.jump[:, 1])
+        widest = int(np.argmax(below))
+        if group is None or below[widest] > looseness:
+            asset = int(places.asset[widest])
+            pieces = lagrangian.pieces
+            number = pieces.branch[pieces.first[asset]] + places.ends[widest, 1]
+            return limits.split_name(asset, float(pieces.left[np.searchsorted(pieces.branch, number)]))
+    return None if group is None else limits.split_group(group, order.loss_start)
+
+
+def _loosest_group(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[int | None, float]:
+    """Return the group whose rule stage 1 broke at the greatest saving, and that saving."""
+    limits, relaxed = lagrangian.limits, answer.relaxed
+    grouped = limits.group >= 0
+    label = limits.group[grouped]
+    count = int(label.max(initial=-1)) + 1
+    if count == 0:
+        return None, 0.0
+    buys = np.bincount(label, weights=relaxed[grouped] > _NO_TRADE, minlength=count) > 0
+    losses = -relaxed[grouped] > lagrangian.cost.order.loss_start[grouped] + _NO_TRADE
+    broken = np.flatnonzero(buys & (np.bincount(label, weights=losses, minlength=count) > 0))
+    if not len(broken):
+        return None, 0.0
+    minima = lagrangian.minima(answer.duals[0])
+    either = np.bincount(label, weights=minima.value[grouped], minlength=count)
+    saving = np.minimum(*lagrangian.group_values(minima)) - either
+    worst = int(broken[np.argmax(saving[broken])])
+    return worst, float(saving[worst])

@@ -1,0 +1,94 @@
+"""An oracle for tiny problems: every combination of lots and sides, each a dense convex program of its own.
+
+Written from the problem's definition, with none of the optimizer's code: a dense covariance matrix, one box for each
+linear piece of each name's tax, and the group rule as a filter on combinations.
+"""
+
+import itertools
+from dataclasses import dataclass
+
+import clarabel
+import numpy as np
+from scipy.sparse import csc_matrix, triu
+
+from prometheus.optimizer.problem import RebalanceProblem
+
+
+@dataclass(frozen=True)
+class Box:
+    """One linear piece of a name's cost: u in [low, high] costs slope u + constant and takes cash_rate u of cash."""
+
+    low: float
+    high: float
+    slope: float
+    constant: float
+    cash_rate: float
+    buys: bool
+    sells_loss: bool
+
+
+def best_objective(problem: RebalanceProblem) -> float:
+    """Return the least objective over all trades that obey the rules, before rounding; infinite where there is none."""
+    sigma = problem.loadings @ problem.factor_covariance @ problem.loadings.T + np.diag(problem.specific_variance)
+    boxes = [_boxes(problem, i) for i in range(problem.size)]
+    best = float("inf")
+    for combination in itertools.product(*boxes):
+        losing = {problem.group[i] for i, box in enumerate(combination) if box.sells_loss}
+        buying = {problem.group[i] for i, box in enumerate(combination) if box.buys}
+        if losing & buying:
+            continue
+        best = min(best, _solve(problem, sigma, combination))
+    return best - float(problem.tilt @ problem.holdings())
+
+
+def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
+    k, tilt = problem.cost_rate[i], problem.tilt[i]
+    held = problem.holdings()[i]
+    low, high = problem.lower[i] - held, problem.upper[i] - held
+    boxes = []
+    if low <= 1e-12 and high >= -1e-12:
+        boxes.append(Box(0.0, 0.0, 0.0, 0.0, 1.0, buys=False, sells_loss=False))
+    if problem.can_buy[i] and high > 0:
+        boxes.append(Box(max(low, 0.0), high, k - tilt, 0.0, 1 + k, buys=True, sells_loss=False))
+    mine = [j for j in np.flatnonzero(problem.lot_asset == i) if not problem.lot_locked[j]]
+    sold, paid, loss = 0.0, 0.0, False
+    for j in sorted(mine, key=lambda j: problem.lot_rank[j]):
+        rate = k + tilt + problem.tax_weight * problem.lot_tax[j]
+        size = problem.lot_weight[j]
+        loss = loss or bool(problem.lot_is_loss[j])
+        left, right = max(-(sold + size), low), min(-sold, high)
+        if problem.can_sell[i] and left <= right + 1e-15:
+            boxes.append(Box(left, max(left, right), -rate, paid - rate * sold, 1 - k, buys=False, sells_loss=loss))
+        paid += rate * size
+        sold += size
+    return boxes
+
+
+def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...]) -> float:
+    n, g = problem.size, problem.risk_aversion
+    d = problem.holdings() - problem.benchmark_weights
+    slope = np.array([box.slope for box in boxes])
+    cash = np.array([box.cash_rate for box in boxes])
+    low, high = np.array([box.low for box in boxes]), np.array([box.high for box in boxes])
+    most, least = problem.cash - problem.cash_min, problem.cash - problem.cash_max
+    if np.minimum(cash * low, cash * high).sum() > most + 1e-12:
+        return float("inf")
+    if np.maximum(cash * low, cash * high).sum() < least - 1e-12:
+        return float("inf")
+    A = np.vstack([np.eye(n), -np.eye(n), cash, -cash])
+    b = np.concatenate([high, -low, [most, -least]])
+    settings = clarabel.DefaultSettings()
+    settings.verbose = False
+    settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
+    answer = clarabel.DefaultSolver(
+        csc_matrix(triu(2 * g * sigma)),
+        2 * g * sigma @ d + slope,
+        csc_matrix(A),
+        b,
+        [clarabel.NonnegativeConeT(len(b))],
+        settings,
+    ).solve()
+    if str(answer.status) not in {"Solved", "AlmostSolved"}:
+        return float("inf")
+    u = np.clip(np.array(answer.x), low, high)
+    return float(g * (d + u) @ sigma @ (d + u) + slope @ u + sum(box.constant for box in boxes))
