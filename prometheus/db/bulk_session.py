@@ -1,6 +1,6 @@
 """One load of one file: the transaction around its checks and its rows."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
@@ -8,13 +8,11 @@ from datetime import date
 from sqlalchemy import Connection
 
 from prometheus.db import bulk_load
-from prometheus.db.bulk_load import FileIdentity, LoadCounts, MergeTarget
+from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Database
 from prometheus.db.repositories import ingest_lots, ingest_reference
 from prometheus.db.repositories.ingest_reference import KnownAccount
 
-#: Number of rows of a chunk and its CSV text.
-Chunks = Iterable[tuple[int, bytes]]
 OnRows = Callable[[int], None]
 
 
@@ -60,9 +58,8 @@ class BulkSession:
             file: Where they come from.
             on_rows: Called with the number of rows sent so far.
         """
-        staged = bulk_load.stage_rows(self.connection, target.table, columns, chunks, on_rows)
-        counts = bulk_load.merge_staged(self.connection, target, columns, file, staged)
-        if target is ingest_reference.ACCOUNTS:
+        counts = bulk_load.load_rows(self.connection, target, columns, chunks, file, on_rows)
+        if target is ingest_reference.ACCOUNTS and counts.revised:
             ingest_reference.settle_opening_cash(self.connection)
         return counts
 

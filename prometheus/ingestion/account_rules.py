@@ -32,13 +32,13 @@ def check_accounts(
     st, lt, niit = (pl.col(value_column(name)) for name in ("st_rate", "lt_rate", "niit_rate"))
     findings.add_rows(
         frame.filter(canadian & (method != LotMethod.ACB.value)),
-        "LOTmethod_FORregime",
+        "LOT_METHOD_FOR_REGIME",
         "Canada averages the cost of a security (ACB); no other lot method exists there.",
         column="lot_method",
     )
     findings.add_rows(
         frame.filter(~canadian & (method == LotMethod.ACB.value)),
-        "LOTmethod_FORregime",
+        "LOT_METHOD_FOR_REGIME",
         "Average cost (ACB) is Canada's method; a US account needs HIFO, LEAST_TAX_FIRST or FIFO.",
         column="lot_method",
     )

@@ -41,6 +41,15 @@ def check_total_returns(
         findings: Gets the remarks.
     """
     adjusted = value_column("adj_close") in prices.columns
+    if adjusted and not actions:
+        findings.add(
+            "NO_ACTIONS",
+            "There are no corporate actions in the period of the file, so adj_close was not compared with the closes; "
+            "load the actions first to have that done.",
+            column="adj_close",
+            fatal=False,
+        )
+        adjusted = False
     close = pl.col(value_column("close"))
     columns = [pl.col(LINE, "date", "ticker"), close.alias("close")]
     if adjusted:

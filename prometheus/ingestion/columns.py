@@ -18,6 +18,8 @@ from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.reading import LINE
 
 FIRST_DATE: Final = date(1900, 1, 1)
+#: What an account, a lot, a benchmark, a strategy may be called.
+IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _PLAIN_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)$"
 _EXPONENT_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}$"
 _ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
@@ -25,6 +27,8 @@ _CONTROL: Final = r"[\x00-\x1f\x7f]"
 _THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}([, '_]\d{3})+(\.\d+)?")
 _NOT_FINITE: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLEANS: Final[Mapping[str, str]] = {"true": "true", "1": "true", "false": "false", "0": "false"}
+#: More characters than this are no amount, price or weight; the database would refuse some thousand digits.
+_MAX_LENGTH: Final = 64
 #: An exponent outside this range describes no amount, price or weight.
 _MAX_EXPONENT: Final = 30
 
@@ -167,6 +171,8 @@ def _check_date(frame: pl.DataFrame, column: Column, today: date, findings: Find
 def _check_number(frame: pl.DataFrame, column: Column, findings: FindingCollector) -> pl.DataFrame:
     name = column.name
     text = pl.col(name)
+    long = f"'{name}' has more than {_MAX_LENGTH} characters; correct it."
+    frame = _refuse(frame, column, text.str.len_bytes() > _MAX_LENGTH, "OUT_OF_RANGE", long, findings)
     plain = text.str.contains(_PLAIN_NUMBER)
     odd = frame.filter(~plain).select(LINE, name)
     if not odd.is_empty():

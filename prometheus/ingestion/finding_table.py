@@ -59,10 +59,6 @@ class FindingTable(Sequence[Finding]):
         counted = self._frame.group_by("code").len().sort(["len", "code"], descending=[True, False])
         return dict(counted.iter_rows())
 
-    def fatal_lines(self) -> pl.Series:
-        """Return the lines that must not load, each once."""
-        return self._frame.filter(pl.col("fatal") & pl.col("line").is_not_null())["line"].unique()
-
 
 class FindingCollector:
     """Gathers findings while a file is checked.
@@ -74,6 +70,7 @@ class FindingCollector:
     def __init__(self, file: str) -> None:
         self._file = file
         self._parts: list[pl.DataFrame] = []
+        self._excluded: list[pl.Series] = []
 
     def add(
         self,
@@ -125,6 +122,15 @@ class FindingCollector:
                 fatal=pl.lit(fatal),
             )
         )
+
+    def exclude(self, lines: pl.Series) -> None:
+        """Keep further lines from loading, because of a fatal finding about the group they belong to."""
+        self._excluded.append(lines.cast(pl.Int64))
+
+    def bad_lines(self) -> pl.Series:
+        """Return the lines that must not load, each once."""
+        parts = [part.filter(pl.col("fatal") & pl.col("line").is_not_null())["line"] for part in self._parts]
+        return pl.concat([pl.Series(dtype=pl.Int64), *parts, *self._excluded]).unique()
 
     def table(self) -> FindingTable:
         """Return everything gathered so far, ordered by line."""

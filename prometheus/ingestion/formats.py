@@ -6,7 +6,7 @@ from typing import Final
 
 from prometheus.domain.accounts import LotMethod, Region, TaxRegime
 from prometheus.domain.securities import ActionType
-from prometheus.ingestion.columns import Bound, Column, FieldType
+from prometheus.ingestion.columns import IDENTIFIER, Bound, Column, FieldType
 from prometheus.ingestion.kinds import FileKind
 
 #: Sums of money and numbers of shares beyond these are typing errors (the columns hold a thousand times more).
@@ -20,9 +20,8 @@ _ANNOUNCED: Final = 366
 _TINY: Final = 0.5e-8
 
 _TICKER: Final = Column("ticker", FieldType.TEXT, pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$")
-_IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 _PRICE_BOUNDS: Final = (
-    Bound("NEGATIVE_PRICE", above=-0.0),
+    Bound("NEGATIVE_PRICE", above=0.0),
     Bound("ZERO_PRICE", above=_TINY),
     Bound("OUT_OF_RANGE", below=MAX_PRICE),
 )
@@ -65,7 +64,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column("name", FieldType.TEXT),
         Column("sector", FieldType.TEXT),
         _optional("sub_industry", FieldType.TEXT),
-        _optional("group", FieldType.TEXT, pattern=_IDENTIFIER),
+        _optional("group", FieldType.TEXT, pattern=IDENTIFIER),
         _optional("first_date", FieldType.DATE, days_ahead=_ANNOUNCED),
         _optional("last_date", FieldType.DATE, days_ahead=_ANNOUNCED),
         _optional("missing_days", FieldType.IGNORED),
@@ -108,7 +107,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
             decimals=12,
             bounds=(Bound("NEGATIVE_WEIGHT", above=0.0), Bound("WEIGHT_OVER_ONE", below=1.0)),
         ),
-        _optional("benchmark_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        _optional("benchmark_id", FieldType.TEXT, pattern=IDENTIFIER),
         _optional("market_cap_musd", FieldType.IGNORED),
         _optional("shares_source", FieldType.IGNORED),
         _optional("shares_asof", FieldType.IGNORED),
@@ -129,7 +128,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
     FileKind.ACCOUNTS: _format(
         FileKind.ACCOUNTS,
         ("account_id",),
-        Column("account_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("account_id", FieldType.TEXT, pattern=IDENTIFIER),
         Column("name", FieldType.TEXT),
         Column(
             "region", FieldType.CHOICE, choices=tuple(region.value for region in Region), choice_code="UNKNOWN_REGION"
@@ -147,7 +146,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
             choices=tuple(method.value for method in LotMethod),
             choice_code="UNKNOWN_LOT_METHOD",
         ),
-        Column("benchmark_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("benchmark_id", FieldType.TEXT, pattern=IDENTIFIER),
         Column("st_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
         Column("lt_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
         Column("niit_rate", FieldType.NUMBER, decimals=12, bounds=_RATE),
@@ -160,13 +159,13 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         ),
         Column("fractional_shares", FieldType.BOOLEAN),
         Column("tags", FieldType.TEXT, empty_allowed=True, pattern=r"^[A-Za-z0-9._:;\- ]{1,500}$"),
-        _optional("strategy_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        _optional("strategy_id", FieldType.TEXT, pattern=IDENTIFIER),
     ),
     FileKind.LOTS: _format(
         FileKind.LOTS,
         ("account_id", "lot_id"),
-        Column("account_id", FieldType.TEXT, pattern=_IDENTIFIER),
-        Column("lot_id", FieldType.TEXT, pattern=_IDENTIFIER),
+        Column("account_id", FieldType.TEXT, pattern=IDENTIFIER),
+        Column("lot_id", FieldType.TEXT, pattern=IDENTIFIER),
         _TICKER,
         Column("acquired_on", FieldType.DATE),
         Column(

@@ -201,7 +201,7 @@ class _Load:
         return self._report(counts, loaded)
 
     def _good(self, frame: pl.DataFrame) -> pl.DataFrame:
-        bad = self._findings.table().fatal_lines()
+        bad = self._findings.bad_lines()
         if bad.is_empty():
             return frame
         return frame.join(bad.to_frame(LINE), on=LINE, how="anti", maintain_order="left")

@@ -1,10 +1,13 @@
 """What a load is told, what it tells while it works, and what it reports."""
 
+import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final, Protocol
 
+from prometheus.foundation.errors import RequestError
+from prometheus.ingestion.columns import IDENTIFIER
 from prometheus.ingestion.finding_table import FindingTable
 from prometheus.ingestion.kinds import FileKind
 
@@ -26,6 +29,10 @@ class IngestOptions:
     skip_bad_rows: bool = False
     benchmark_id: str = DEFAULT_BENCHMARK
     allow_demo: bool = False
+
+    def __post_init__(self) -> None:
+        if re.fullmatch(IDENTIFIER, self.benchmark_id) is None:
+            raise RequestError(f"'{self.benchmark_id}' is not a benchmark id; use letters, digits, '.', '_', ':', '-'.")
 
 
 class FileStatus(StrEnum):

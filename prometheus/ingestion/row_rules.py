@@ -103,21 +103,24 @@ def check_weight_sums(frame: pl.DataFrame, findings: FindingCollector) -> None:
 
     Args:
         frame: The good rows, with ``benchmark_id``, ``date``, ``weight``.
-        findings: Gets one finding for each row, so that half a benchmark is never loaded.
+        findings: Gets one finding for each such date, on its first line; half a benchmark is never loaded.
     """
-    sums = frame.group_by("benchmark_id", "date").agg(pl.col("weight").cast(_EXACT).sum().alias("#sum"))
+    dates = ["benchmark_id", "date"]
+    sums = frame.group_by(dates).agg(pl.col("weight").cast(_EXACT).sum().alias("#sum"), pl.col(LINE).min())
     wrong = sums.filter(
         (pl.col("#sum") < Decimal(1) - WEIGHT_SUM_TOLERANCE) | (pl.col("#sum") > Decimal(1) + WEIGHT_SUM_TOLERANCE)
     )
-    rows = frame.join(wrong, on=["benchmark_id", "date"], how="inner", maintain_order="left")
+    total = pl.col("#sum").cast(pl.String).str.strip_chars_end("0").str.strip_suffix(".")
     findings.add_rows(
-        rows,
+        wrong,
         "WEIGHTS_DO_NOT_SUM_TO_ONE",
         pl.format(
             "The weights of {} on {} sum to {}, not 1; deliver the date complete.",
             pl.col("benchmark_id"),
             pl.col("date"),
-            pl.col("#sum").cast(pl.String),
+            total,
         ),
         column="weight",
+        value=total,
     )
+    findings.exclude(frame.join(wrong, on=dates, how="semi")[LINE])

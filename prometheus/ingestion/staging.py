@@ -133,6 +133,9 @@ def staged_chunks(frame: pl.DataFrame, kind: FileKind, delivered: Sequence[str])
     columns = staged_columns(kind, delivered)
     sources = {field.name: field.source for field in _FIELDS[kind]}
     rows = frame.select(sources[name].alias(name) for name in columns)
+    if kind in _TARGETS:
+        target = _TARGETS[kind]
+        rows = rows.sort(target.order or target.key)
     for start in range(0, rows.height, _CHUNK_ROWS):
         part = rows.slice(start, _CHUNK_ROWS)
         yield part.height, part.write_csv(include_header=False).encode()

@@ -11,7 +11,8 @@ from prometheus.db.bulk_load import MergeTarget
 from prometheus.db.models import AccountRow, BenchmarkConstituentRow, CorporateActionRow, SecurityRow, StrategyRow
 
 SECURITIES: Final = MergeTarget("securities", "securities", ("ticker",))
-PRICES: Final = MergeTarget("prices", "prices", ("security_id", "price_date"))
+# By day, as daily files arrive: the rows of a day lie together, which is how they are read.
+PRICES: Final = MergeTarget("prices", "prices", ("security_id", "price_date"), order=("price_date", "security_id"))
 ACTIONS: Final = MergeTarget("actions", "corporate_actions", ("security_id", "ex_date", "action_type"))
 BENCHMARK: Final = MergeTarget(
     "benchmark",
