@@ -44,9 +44,9 @@ def apply_fills(
         books: The account's books before.
         fills: Executions not booked before. Telling that is the caller's part; here only one call is looked at.
         rates: The account's marginal rates.
-        regime: Whose rules apply. For Canada the lots of a security that trades are pooled first.
-        recent_trades: Trades of the 30 days before the first fill, as ``journal.recent_trades`` returns them. Recent
-            purchases that the lots themselves prove need not be among them.
+        regime: Whose rules apply. For Canada the lots of a security that trades, and of its group, are pooled first.
+        recent_trades: Trades before the first fill, as ``journal.recent_trades`` returns them. Recent purchases that
+            the lots themselves prove need not be among them.
         group_of: Ticker to substantially identical group; a ticker not in it is its own group.
 
     Returns:
@@ -139,7 +139,9 @@ class _Ledger:
     def book_day(self, day: date, fills: Sequence[Fill]) -> None:
         self._purchases = list(known_purchases(self._purchases, self._lots.values(), day))
         if self._regime is TaxRegime.CA:
-            self._pool({fill.ticker for fill in fills}, day)
+            groups = {group_of_ticker(fill.ticker, self._group_of) for fill in fills}
+            held = {lot.ticker for lot in self._lots.values()}
+            self._pool({ticker for ticker in held if group_of_ticker(ticker, self._group_of) in groups}, day)
         sales = [fill for fill in fills if fill.side is Side.SELL]
         opened_today = {self._opens(fill) for fill in fills if fill.side is Side.BUY} - self._lots.keys()
         late = [fill for fill in sales if opened_today & self._sold_lots(fill)]

@@ -16,6 +16,7 @@ from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
 from prometheus.domain.money import SHARE_STEP, nearest_step
 from prometheus.foundation.errors import AccountingError
 
+_LOOK_BACK: Final = {Side.SELL: timedelta(WASH_WINDOW_DAYS), Side.BUY: timedelta(2 * WASH_WINDOW_DAYS)}
 _ZERO: Final = Decimal(0)
 _SALES: Final = frozenset({TransactionType.SELL, TransactionType.CASH_IN_LIEU})
 _PURCHASES: Final = frozenset({TransactionType.BUY, TransactionType.OPENING})
@@ -220,7 +221,10 @@ def _replay_row(row: Transaction, lot: TaxLot | None) -> TaxLot | None:
 
 
 def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[RecentTrade, ...]:
-    """Return the purchases and sales of the 30 days before ``as_of`` (included) as the wash rules need them.
+    """Return the trades before ``as_of`` (included) that the wash rules may still need.
+
+    Sales of the last 30 days, for a purchase can wash them, and purchases of the last 60, for they may lie in the
+    window of such a sale.
 
     Quantities are in the shares of ``as_of``: later splits are applied. What wash sales have used up of purchases and
     washed of losses is taken off. An opening lot counts as the purchase it was, on the day it was bought.
@@ -242,8 +246,11 @@ def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[Rec
         elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
             splits_seen.add((row.ticker, row.trade_date))
             trades = [_after_split(trade, row) for trade in trades]
-    window = timedelta(WASH_WINDOW_DAYS)
-    return tuple(trade for trade in trades if trade.quantity > 0 and timedelta(0) <= as_of - trade.trade_date <= window)
+    return tuple(
+        trade
+        for trade in trades
+        if trade.quantity > 0 and timedelta(0) <= as_of - trade.trade_date <= _LOOK_BACK[trade.side]
+    )
 
 
 def _purchase(row: Transaction) -> RecentTrade:

@@ -98,12 +98,13 @@ def test_recent_trades_know_what_is_washed(washed):
     assert (purchase.side, purchase.quantity, purchase.unreplaced, purchase.lot_id) == (Side.BUY, 40, 0, "new")
 
 
-def test_recent_trades_look_back_30_days(washed):
-    """Day 30 is inside the look-back, day 31 outside, and trades still to come are not there."""
+def test_recent_trades_look_back_over_the_windows(washed):
+    """Sales reach back 30 days and purchases 60, the last day inside; trades still to come are not there."""
     _, rows = washed
     assert [t.side for t in recent_trades(rows, date(2018, 7, 1))] == [Side.SELL, Side.BUY]
     assert [t.side for t in recent_trades(rows, date(2018, 7, 2))] == [Side.BUY]
-    assert recent_trades(rows, date(2018, 7, 7)) == ()
+    assert [t.side for t in recent_trades(rows, date(2018, 8, 5))] == [Side.BUY]
+    assert recent_trades(rows, date(2018, 8, 6)) == ()
     assert [t.side for t in recent_trades(rows, DAY)] == [Side.SELL]
 
 
@@ -116,12 +117,34 @@ def test_a_part_that_served_leaves_the_rest_of_its_purchase(trade, make_lot):
     assert [t.unreplaced for t in recent_trades(rows, DAY) if t.side is Side.BUY] == [30]
 
 
+def test_a_lot_that_served_whole_is_used_up(trade, make_lot):
+    """A purchase of which the shares not sold have all served has none left, though fewer served than were bought."""
+    opening = Books((make_lot("old", "2017-01-03", 10, "1000"), make_lot("new", "2018-05-20", 25, "2000")))
+    part = Fill("s1", "XYZ", Side.SELL, DAY, Decimal(15), Decimal(90), lot_picks=(LotPick("new", Decimal(15)),))
+    loss = Fill("s2", "XYZ", Side.SELL, DAY, Decimal(10), Decimal(90), lot_picks=(LotPick("old", Decimal(10)),))
+    _, rows = trade(opening, part, loss)
+    journal = (*opening_transactions(opening, date(2018, 5, 21)), *rows)
+    bought = {t.lot_id: t.unreplaced for t in recent_trades(journal, DAY) if t.side is Side.BUY}
+    assert bought == {"new": 0}
+
+
+def test_a_superficial_loss_uses_up_no_purchase(make_lot, ca_rates):
+    """Canada looks at each disposition by itself: the loss tells what is denied, the purchase stays whole."""
+    opening = Books((make_lot("a", "2015-01-05", 90, "1000"), make_lot("b", "2018-05-20", 10, "100")))
+    sale = Fill("s1", "XYZ", Side.SELL, DAY, Decimal(40), Decimal(5))
+    _, rows = apply_fills(opening, (sale,), rates=ca_rates, regime=TaxRegime.CA)
+    trades = recent_trades((*opening_transactions(opening, date(2018, 5, 21)), *rows), DAY)
+    bought, sold = trades
+    assert (bought.lot_id, bought.unreplaced) == ("b", 10)
+    assert (sold.washed_quantity, sold.disallowed_loss) == (10, 60)
+
+
 def test_an_opening_lot_is_the_purchase_it_was(make_lot):
     """A lot taken over counts as bought on its own date, not on that of the opening."""
     rows = opening_transactions(Books((make_lot("a", "2018-05-20", 3, "10"),)), DAY)
     (purchase,) = recent_trades(rows, DAY)
     assert (purchase.trade_date, purchase.quantity) == (date(2018, 5, 20), 3)
-    assert recent_trades(rows, date(2018, 6, 20)) == ()
+    assert recent_trades(rows, date(2018, 7, 20)) == ()
 
 
 def test_recent_trades_follow_splits(trade, make_lot):

@@ -148,7 +148,7 @@ def test_losses_are_matched_in_the_order_of_disposition(make_lot, losses_of, was
     """The earliest loss is washed first, same-day ones in the order of acquisition (Reg. 1.1091-1(b)), in any input."""
     early = losses_of((make_lot("sold-first", "2017-05-01", 10, "1000"),), 90, "2018-06-01")
     same_day = losses_of(
-        (make_lot("bought-later", "2017-03-01", 10, "1000"), make_lot("bought-first", "2017-02-01", 10, "1000")),
+        (make_lot("a-bought-later", "2017-03-01", 10, "1000"), make_lot("z-bought-first", "2017-02-01", 10, "1000")),
         90,
         "2018-06-04",
     )
@@ -156,8 +156,8 @@ def test_losses_are_matched_in_the_order_of_disposition(make_lot, losses_of, was
         result, _, _ = wash(losses, [("new", "2018-06-10", 25, "2250")])
         assert [(loss.lot_id, loss.washed_quantity) for loss in result] == [
             ("sold-first", 10),
-            ("bought-first", 10),
-            ("bought-later", 5),
+            ("z-bought-first", 10),
+            ("a-bought-later", 5),
         ]
 
 
@@ -184,6 +184,17 @@ def test_a_replacement_share_is_used_once(make_lot, losses_of, wash):
     assert [loss.washed_quantity for loss in again] == [10, 7]
     assert unchanged["new"] == lots["new"]
     assert len(matches) == 1
+
+
+def test_a_lot_that_served_whole_does_not_serve_again(make_lot, losses_of):
+    """Of 25 shares bought, 15 are sold and 10 replace a first loss; a second finds none left (Reg. 1.1091-1(e))."""
+    losses = losses_of(
+        (make_lot("a", "2017-01-03", 10, "1000"), make_lot("b", "2017-02-03", 10, "1000")), 90, "2018-06-01"
+    )
+    purchase = RecentTrade("XYZ", date(2018, 5, 20), Side.BUY, Decimal(25), lot_id="new", unreplaced=Decimal(25))
+    result = match_losses(losses, [purchase], lots=[make_lot("new", "2018-05-20", 10, "900")], group_of={})
+    assert [loss.washed_quantity for loss in result.losses] == [10, 0]
+    assert [bought.unreplaced for bought in result.purchases] == [0]
 
 
 def test_three_losses_split_a_lot_three_times(make_lot, losses_of, wash):
