@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from prometheus.scripts.boundary import Command
+from prometheus.scripts.tables import print_table
 
+if TYPE_CHECKING:
     from prometheus.db.database import Database
     from prometheus.ingestion.reports import FileReport, IngestOptions, Progress
 
@@ -22,7 +23,7 @@ _PRINTED: Final = 50
 _KINDS: Final = ("securities", "actions", "prices", "benchmark", "borrow", "accounts", "lots")
 
 
-@click.command("ingest")
+@click.command("ingest", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--kind", type=click.Choice(_KINDS), help="What FILE holds; not for a directory.")
 @click.option("--benchmark-id", default="SP500", show_default=True, help="Benchmark of files without that column.")
@@ -54,7 +55,7 @@ def command(
     options = IngestOptions(today=SystemClock().now().date(), skip_bad_rows=skip_bad_rows, benchmark_id=benchmark_id)
     _check_request(path, kind, findings_out)
     started = time.monotonic()
-    with open_database(load_settings()) as database, _progress() as progress:
+    with open_database(load_settings()) as database, ingest_progress() as progress:
         reports = _run(database, path, kind, options, progress)
     if findings_out is not None:
         write_findings(findings_out, [report.findings for report in reports])
@@ -98,7 +99,7 @@ def _run(
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def ingest_progress() -> "Iterator[Progress]":
     """Give a progress bar on a terminal, plain lines otherwise; on standard error, so that output stays clean."""
     if not sys.stderr.isatty():
         yield _PlainProgress()
@@ -135,28 +136,20 @@ class _PlainProgress:
 
 
 def _print_reports(reports: "Sequence[FileReport]", seconds: float, findings_out: Path | None) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    table = Table(box=None, pad_edge=False)
-    table.add_column("file")
-    table.add_column("status")
-    for name in ("read", "inserted", "revised", "unchanged", "skipped"):
-        table.add_column(name, justify="right")
-    table.add_column("findings")
+    rows = []
     for report in reports:
         counts = (report.rows_read, report.inserted, report.revised, report.unchanged, report.skipped)
         codes = ", ".join(f"{code} {count:,}" for code, count in report.findings.counts_by_code().items())
-        table.add_row(report.file, report.status.value, *(f"{count:,}" for count in counts), codes or "none")
-    console.print(table)
-    _print_findings(console, reports, findings_out)
+        rows.append((report.file, report.status.value, *(f"{count:,}" for count in counts), codes or "none"))
+    numbers = ("read", "inserted", "revised", "unchanged", "skipped")
+    print_table(("file", "status", *numbers, "findings"), rows, right=numbers)
+    _print_findings(reports, findings_out)
     status = Counter(report.status.value for report in reports)
     outcome = ", ".join(f"{count} {word.lower().replace('_', ' ')}" for word, count in sorted(status.items()))
-    console.print(f"{len(reports)} files: {outcome}, in {seconds:.1f} s.")
+    click.echo(f"{len(reports)} {'file' if len(reports) == 1 else 'files'}: {outcome}, in {seconds:.1f} s.")
 
 
-def _print_findings(console: "Console", reports: "Sequence[FileReport]", findings_out: Path | None) -> None:
+def _print_findings(reports: "Sequence[FileReport]", findings_out: Path | None) -> None:
     total = sum(len(report.findings) for report in reports)
     left = _PRINTED
     for report in reports:
@@ -165,9 +158,8 @@ def _print_findings(console: "Console", reports: "Sequence[FileReport]", finding
             about = "" if finding.column is None else f" {finding.column}"
             value = "" if finding.value is None else f" '{finding.value}'"
             word = "" if finding.fatal else " (remark)"
-            # soft wrap: a finding is one line, also in a narrow pipe
-            console.print(f"{place}{about}{value}: {finding.reason} {finding.code}{word}", soft_wrap=True, markup=False)
+            click.echo(f"{place}{about}{value}: {finding.reason} {finding.code}{word}")
         left -= min(left, len(report.findings))
     if total > _PRINTED:
         where = f"all are in {findings_out}" if findings_out else "--findings-out FILE writes all"
-        console.print(f"... and {total - _PRINTED:,} more findings; {where}.")
+        click.echo(f"... and {total - _PRINTED:,} more findings; {where}.")
