@@ -83,8 +83,9 @@ def advance_run(
             # Whatever one account does, the fleet goes on.
             log.exception("phase failed", phase=lease.phase.value)
             return _fail(context, lease, error)
-        log.info("phase done", phase=reached.value)
+        log.debug("phase done", phase=reached.value)
         lease = replace(lease, phase=reached, attempt=1)
+    log.info("run done", phase=lease.phase.value)
     return Outcome(lease.phase.value), ""
 
 

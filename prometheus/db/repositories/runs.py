@@ -19,6 +19,15 @@ _NEXT_SEQ: Final = text(
 )
 _PREVIOUS_HASH: Final = text("SELECT run_hash FROM runs WHERE account_id = :account ORDER BY run_seq DESC LIMIT 1")
 
+_UNFILLED: Final = text("""
+    SELECT account_id FROM runs
+    WHERE as_of_date = :as_of AND EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
+      AND NOT EXISTS (SELECT 1 FROM transactions
+                      WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
+                        AND transactions.external_id LIKE 'fill:%')
+    ORDER BY account_id
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
@@ -128,6 +137,26 @@ def list_persisted(
         query = query.where(RunRow.as_of_date == as_of)
     rows = connection.execute(query.limit(limit)).mappings().all()
     return tuple(RunSummary(**{str(name): value for name, value in row.items()}) for row in reversed(rows))
+
+
+def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[dict[str, Any]]]:
+    """Return the trades of every run of a day by account, in the order of each run's trade list."""
+    rows = connection.execute(
+        select(RunRow.account_id, RunTradeRow.__table__)
+        .join(RunTradeRow, RunTradeRow.run_id == RunRow.run_id)
+        .where(RunRow.as_of_date == as_of)
+        .order_by(RunRow.account_id, RunTradeRow.trade_no)
+    ).mappings()
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["account_id"], []).append({str(name): value for name, value in row.items()})
+    return found
+
+
+def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:
+    """Return the accounts whose run of a day has trades of which the journal knows no fill."""
+    rows = connection.execute(_UNFILLED, {"as_of": as_of})
+    return tuple(row.account_id for row in rows)
 
 
 def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

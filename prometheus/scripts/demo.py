@@ -1,0 +1,89 @@
+"""``prometheus demo``: the whole job on synthetic data."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from prometheus.scripts.boundary import Command
+
+if TYPE_CHECKING:
+    from prometheus.bootstrap.settings import Settings
+    from prometheus.db.database import Database
+
+
+@click.command("demo", cls=Command)
+def command() -> None:
+    """Run a synthetic fleet of 20 accounts through three sessions, from files to filled trades.
+
+    Everything goes through the real engine on a real PostgreSQL; run it again and it says that there is nothing to do.
+
+    Exit codes: 0 all 60 runs are PERSISTED, 1 some are not, 2 the database holds another fleet.
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.simulation.demo import demo_is_complete
+
+    settings = load_settings()
+    with open_database(settings) as database:
+        complete = demo_is_complete(database)
+        if complete:
+            click.echo("The demo is complete: all its runs are PERSISTED and filled. There is nothing to do.")
+        else:
+            complete = _run(database, settings)
+        _report(database)
+    if not complete:
+        sys.exit(1)
+
+
+def _run(database: "Database", settings: "Settings") -> bool:
+    from prometheus.bootstrap.engine import advance_everything, engine_config
+    from prometheus.foundation.clock import SystemClock
+    from prometheus.scripts.ingest import ingest_progress
+    from prometheus.scripts.progress import counting
+    from prometheus.simulation.corporate_events import DEMO_SESSIONS
+    from prometheus.simulation.demo import demo_is_complete, load_demo, run_demo_session
+
+    with ingest_progress() as progress:
+        load_demo(database, today=SystemClock().now().date(), progress=progress, say=click.echo)
+    config = engine_config(settings)
+
+    def advance() -> None:
+        with counting("advancing runs") as count:
+            summary = advance_everything(database, settings, on_outcome=lambda *_: count(1))
+        for problem in summary.problems:
+            click.echo(f"  {problem}")
+        click.echo(f"  advanced {sum(summary.outcomes.values())} runs in {summary.seconds:.1f} s")
+
+    for session in DEMO_SESSIONS:
+        click.echo(f"Session {session}")
+        run_demo_session(database, session, config, advance=advance, say=click.echo)
+    return demo_is_complete(database)
+
+
+def _report(database: "Database") -> None:
+    from prometheus.db.repositories.engine_runs import list_runs
+    from prometheus.db.repositories.runs import list_persisted
+    from prometheus.scripts.runs import print_summaries, summary_row
+    from prometheus.scripts.tables import print_table
+
+    with database.transaction() as connection:
+        runs = list_runs(connection)
+        persisted = list_persisted(connection)
+    counts: dict[tuple[str, str, str], int] = {}
+    for run in runs:
+        key = (run.as_of_date.isoformat(), run.region, run.phase.value)
+        counts[key] = counts.get(key, 0) + 1
+    click.echo("\nEngine runs")
+    print_table(("as_of", "region", "phase", "runs"), [(*key, count) for key, count in sorted(counts.items())])
+    click.echo("\nDecisions (risk and turnover in percent, money in the account's currency)")
+    print_summaries([summary_row(run) for run in persisted])
+    click.echo("\nWhere to look next")
+    for line in (
+        "prometheus runs show ACC-001 RUN-002     one decision: trades by lot, gains, tax, proof",
+        "show_engine_runs --format table          where every run stands",
+        "prometheus runs list ACC-001             an account's history",
+        "prometheus strategy show                 the parameters and what each account tag changes",
+        "prometheus engine status                 the kill switch",
+    ):
+        click.echo(f"  {line}")

@@ -1,0 +1,209 @@
+"""``prometheus runs``: what the engine decided, account by account."""
+
+import json
+from datetime import datetime
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import click
+
+from prometheus.scripts.boundary import DATE, Group
+
+if TYPE_CHECKING:
+    from prometheus.db.repositories.runs import RunSummary
+
+_BPS: Final = 1e4
+
+
+@click.group("runs", cls=Group)
+def command() -> None:
+    """List persisted runs and show one with its trades, lots and proof."""
+
+
+@command.command("list")
+@click.argument("account_id", required=False)
+@click.option("--as-of", type=DATE, help="Only runs of this day, YYYY-MM-DD.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The newest so many.")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def list_(account_id: str | None, as_of: datetime | None, limit: int, output: Literal["table", "json"]) -> None:
+    """List persisted runs by day and account, of one account where given.
+
+    \b
+    Example:
+      prometheus runs list ACC-001
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
+    from prometheus.db.repositories.runs import list_persisted
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        if account_id is not None:
+            accounts_of(connection, account_ids=[account_id])
+        found = list_persisted(
+            connection, account_id=account_id, as_of=None if as_of is None else as_of.date(), limit=limit
+        )
+    rows = [summary_row(run) for run in found]
+    if output == "json":
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        print_summaries(rows)
+
+
+@command.command()
+@click.argument("account_id")
+@click.argument("run")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def show(account_id: str, run: str, output: Literal["table", "json"]) -> None:
+    """Show one run: what was decided, every trade by lot with gain and tax, how good it provably is, and flags.
+
+    \b
+    Example:
+      prometheus runs show ACC-001 RUN-001
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.runs import load_run
+    from prometheus.foundation.canonical import to_jsonable
+    from prometheus.foundation.ids import parse_run_label
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        record, trades = load_run(connection, account_id, parse_run_label(run))
+    if output == "json":
+        plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
+        click.echo(json.dumps(to_jsonable({**plain, "trades": trades}), indent=2))
+    else:
+        _print_run(record, trades)
+
+
+def summary_row(run: "RunSummary") -> dict[str, Any]:
+    """Return what a list shows of a run, JSON types; risk in percent a year, turnover in percent of NAV."""
+    from prometheus.foundation.ids import run_label
+
+    settled = run.result["settlement"]
+    return {
+        "as_of": run.as_of_date.isoformat(),
+        "account": run.account_id,
+        "run": run_label(run.run_seq),
+        "status": run.status,
+        "te_before_pct": _percent(run.result["tracking_error_before"]),
+        "te_after_pct": _percent(run.result["tracking_error_after"]),
+        "turnover_pct": _percent(run.result["turnover"]),
+        "gain_short": settled["realized_gain_short"],
+        "gain_long": settled["realized_gain_long"],
+        "gain_ca": settled["realized_gain_other"],
+        "tax": settled["tax"],
+        "trades": settled["trades"],
+        "gap_bps": _rounded(run.gap_bps, 4),
+        "gap_rounded_bps": _rounded(run.rounded_gap_bps, 3),
+        "flags": len(run.flags),
+    }
+
+
+def print_summaries(rows: list[dict[str, Any]]) -> None:
+    """Print run summaries as a table."""
+    from prometheus.scripts.tables import print_table
+
+    header = (
+        "as_of", "account", "run", "status", "te_before_pct", "te_after_pct", "turnover_pct", "gain_short", "gain_long",
+        "gain_ca", "tax", "trades", "gap_bps", "gap_rounded_bps", "flags",
+    )  # fmt: skip
+    print_table(header, [[row[name] for name in header] for row in rows], right=header[4:])
+
+
+def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
+    from prometheus.foundation.ids import run_label
+    from prometheus.scripts.tables import print_table
+
+    result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
+    snapshot = record["snapshot"]
+    currency = snapshot["base_currency"]
+    facts: list[tuple[str, Any]] = [
+        ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
+        ("run", f"{run_label(record['run_seq'])} of {record['as_of_date']}, {record['status']}"),
+        ("net asset value", f"{_money(result['nav'])} {currency}"),
+        ("strategy", f"{record['strategy_id']} version {record['strategy_version']}; tags: {_words(snapshot['tags'])}"),
+        (
+            "benchmark",
+            (
+                f"{snapshot['benchmark']['id']}, constituents of {snapshot['benchmark']['effective_date']}; "
+                f"risk model of {snapshot['risk_model']['as_of']}"
+            ),
+        ),
+        (
+            "tracking error",
+            f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",
+        ),
+        ("turnover", f"{_percent(result['turnover'])} % of NAV, one way"),
+        (
+            "realised gains",
+            (
+                f"short-term {_money(settled['realized_gain_short'])}, "
+                f"long-term {_money(settled['realized_gain_long'])}, "
+                f"without term {_money(settled['realized_gain_other'])}, "
+                f"disallowed {_money(settled['disallowed_loss'])}"
+            ),
+        ),
+        ("tax", f"{_money(settled['tax'])} {currency} (negative: losses that reduce other tax)"),
+        ("cash after", f"{_money(settled['cash_after'])} {currency}, estimated costs {_money(settled['cost'])}"),
+        (
+            "wash-sale locks",
+            f"{len(snapshot['buy_locks'])} names not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
+        ),
+        ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
+    ]
+    if certificate is not None:
+        facts.append(
+            (
+                "proof",
+                (
+                    f"within {certificate['gap_bps']:.4f} bps of NAV of the best possible, "
+                    f"{certificate['rounded_gap_bps']:.3f} after rounding to shares"
+                ),
+            )
+        )
+    facts.extend(("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"])
+    facts.extend(("flag", f"{code}: {message}") for code, message in record["flags"])
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name:<{width}}  {value}")
+    click.echo()
+    header = ("no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax")
+    print_table(
+        header,
+        [
+            [
+                trade["trade_no"],
+                trade["side"],
+                trade["ticker"],
+                trade["lot_id"],
+                trade["acquired_on"],
+                f"{trade['quantity'].normalize():f}",
+                f"{trade['price'].normalize():f}",
+                _money(trade["amount"]),
+                _money(trade["basis"]),
+                _money(trade["realized_gain"]),
+                trade["term"],
+                _money(trade["tax"]),
+            ]
+            for trade in trades
+        ],
+        right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
+    )
+
+
+def _percent(fraction: float) -> float:
+    return round(100 * fraction, 3)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    # Adding zero turns a negative zero into a plain one.
+    return None if value is None else round(value, digits) + 0.0
+
+
+def _money(amount: Any) -> str:
+    return "" if amount is None else f"{Decimal(amount):,.2f}"
+
+
+def _words(items: list[str]) -> str:
+    return ", ".join(items) or "none"
