@@ -12,11 +12,14 @@ from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSoluti
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.share_grid import ShareGrid
-from prometheus.optimizer.trade_range import TradeRange
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 from prometheus.optimizer.two_stage import TwoStageAnswer, TwoStageSearch
 
 #: A gap below this is not worth another node (objective per unit of NAV: 0.01 bps).
 _GOOD_ENOUGH = 1e-6
+#: After a few nodes a gap below this will do (0.05 bps).
+_ACCEPTABLE = 5e-6
+_FEW_NODES = 8
 _MAX_NODES = 24
 #: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
 _NO_TRADE = 1e-9
@@ -43,7 +46,7 @@ class BestTrades:
 
     Attributes:
         trades: (N,) u.
-        limits: Range of each name's trade after every decision about groups.
+        limits: Range of each name's trade once every group's rule is settled by what these trades do.
         objective: Objective of the trades, without the tilt on the holdings.
         leaves: Parts that together cover every legal trade list.
         solution: What the back-end said about the whole problem's stage 1.
@@ -85,7 +88,8 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
     nodes = 1
     while nodes < _MAX_NODES:
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
-        halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > _GOOD_ENOUGH else None
+        enough = _GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE
+        halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > enough else None
         if halves is None:
             break
         leaves = [pair for pair in leaves if pair[0] is not leaf]
@@ -100,12 +104,22 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
                 best = found
     return BestTrades(
         trades=best.trades,
-        limits=best.limits,
+        limits=_settled(lagrangian, best.trades),
         objective=best.objective,
         leaves=tuple(leaf for leaf, _ in leaves),
         solution=root.solution,
         nodes=nodes,
     )
+
+
+def _settled(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:
+    """Forbid purchases in the groups in which the trades sell a loss, and loss sales in the others."""
+    limits, loss_start = lagrangian.limits, lagrangian.cost.order.loss_start
+    grouped = limits.group >= 0
+    label = limits.group[grouped]
+    loses = (-trades > loss_start + WEIGHT_TOLERANCE)[grouped]
+    count = int(label.max(initial=-1)) + 1
+    return limits.with_groups(np.bincount(label, weights=loses, minlength=count) > 0, loss_start)
 
 
 def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange, TradeRange] | None:

@@ -200,7 +200,7 @@ def _common_tangents(
         newton = m - difference / np.where(width > 0, width, 1.0)
         inside = (width > 0) & (newton >= low) & (newton <= high) & (step % 8 != 7)
         following = np.where(inside, newton, 0.5 * (low + high))
-        done = np.abs(following - m) <= 1e-16 + 4e-16 * np.abs(m)
+        done = np.abs(following - m) <= 1e-15 + 1e-15 * np.abs(m)
         m = following
         if done.all():
             break

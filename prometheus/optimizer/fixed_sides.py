@@ -13,12 +13,13 @@ import numpy as np
 from prometheus.optimizer.active_risk import semidefinite_root
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
 #: Residual of the conditions at which the answer is exact for all purposes (fraction of NAV).
 _CONVERGED = 1e-13
 #: A residual below this that no longer falls is the floor of double precision.
 _STALLED = 1e-11
+#: The cash range and the sign of its price hold to this.
+_EXACT = 1e-12
 _MAX_STEPS = 25
 _MAX_HALVINGS = 4
 
@@ -57,13 +58,17 @@ def solve_fixed_sides(lagrangian: Lagrangian, start: DualPoint) -> FixedSidesAns
             return None
         used = _cash_used(lagrangian, answer.trades)
         eta = answer.dual.cash_price
-        if used > cash.most + CASH_TOLERANCE or (eta < 0 and limit == cash.most != cash.least):
-            following = cash.most if used > cash.most + CASH_TOLERANCE else None
-        elif used < cash.least - CASH_TOLERANCE or (eta > 0 and limit == cash.least != cash.most):
-            following = cash.least if used < cash.least - CASH_TOLERANCE else None
+        if used > cash.most + _EXACT:
+            limit = cash.most
+        elif used < cash.least - _EXACT:
+            limit = cash.least
+        elif cash.least < cash.most and (
+            (limit == cash.most and eta < -_EXACT) or (limit == cash.least and eta > _EXACT)
+        ):
+            limit = None
         else:
             return answer
-        limit, dual = following, answer.dual
+        dual = answer.dual
     return None
 
 

@@ -94,6 +94,8 @@ def _into_cash_range(model: RoundingModel, state: "_State") -> None:
         progress = missed - np.abs(model.missed(state.cash_used + cash))
         better = np.isfinite(change) & (progress > 0)
         if not better.any():
+            if _take_pair(model, state, missed):
+                continue
             low, high = model.problem.cash_min, model.problem.cash_max
             raise InfeasibleProblemError(
                 f"whole steps of shares cannot bring cash into its range of {low:.4%} to {high:.4%} of NAV: it is "
@@ -112,6 +114,28 @@ def _into_cash_range(model: RoundingModel, state: "_State") -> None:
         rate[usable] = change[usable] / progress[usable]
         best = int(np.argmin(rate))
         state.move(best, float(steps[best]))
+
+
+def _take_pair(model: RoundingModel, state: "_State", missed: float) -> bool:
+    """Step two names at once where no single step comes nearer to the cash range; say whether a pair was found.
+
+    Whole shares are coarse, their differences are not: one name's step up and another's step down reach cash that no
+    step alone can.
+    """
+    change, cash = (table.ravel() for table in state.moves())
+    off = np.abs(model.missed(state.cash_used + cash[:, None] + cash[None, :]))
+    name = np.tile(np.arange(len(cash) // 2), 2)
+    off[~np.isfinite(change), :] = np.inf
+    off[:, ~np.isfinite(change)] = np.inf
+    off[name[:, None] == name[None, :]] = np.inf
+    least = float(off.min(initial=np.inf))
+    if not least < missed:
+        return False
+    ties = np.argwhere(off <= least)
+    first, second = ties[np.argmin(change[ties[:, 0]] + change[ties[:, 1]])]
+    state.take(int(first))
+    state.take(int(second))
+    return True
 
 
 class _State:

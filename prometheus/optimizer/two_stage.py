@@ -18,7 +18,6 @@ from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patte
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
 from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.trade_range import TradeRange
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -38,7 +37,6 @@ class TwoStageAnswer:
 
     Attributes:
         trades: (N,) u.
-        limits: Range of each name's trade after the groups' decisions.
         objective: Objective of the trades, without the tilt on the holdings.
         lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
@@ -48,7 +46,6 @@ class TwoStageAnswer:
     """
 
     trades: FloatArray
-    limits: TradeRange
     objective: float
     lower_bound: float
     duals: tuple[DualPoint, ...]
@@ -100,7 +97,6 @@ class TwoStageSearch:
         best = self._improve(best, others, duals)
         return TwoStageAnswer(
             trades=best.trades,
-            limits=whole.limits.with_groups(best.decision.sells_losses, whole.cost.order.loss_start),
             objective=best.objective,
             lower_bound=self._bound(duals),
             duals=tuple(duals),

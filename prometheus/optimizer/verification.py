@@ -37,10 +37,11 @@ def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list
     if not np.isfinite(trades).all():
         return [Violation("finite trades", "", float("inf"))]
     sold = np.zeros(len(problem.lot_id))
+    lots = _lots_by_name(problem)
     found: list[Violation] = []
     for i in np.flatnonzero(trades < 0):
         left = -float(trades[i])
-        for j in _selling_order(problem, int(i)):
+        for j in _selling_order(problem, lots[i]):
             taken = min(left, float(problem.lot_weight[j]))
             sold[j] = taken
             left -= taken
@@ -61,6 +62,7 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
     if not (np.isfinite(shares).all() and np.isfinite(lot_shares_sold).all()):
         return [Violation("finite trades", "", float("inf"))]
     value = problem.prices / problem.nav
+    lots = _lots_by_name(problem)
     found: list[Violation] = []
     trades = np.zeros(problem.size)
     sold_weight = np.zeros(len(problem.lot_id))
@@ -73,14 +75,14 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
             found.append(Violation("locked lot sold", name, float(abs(sold) * lot_value)))
         sold_weight[j] = problem.lot_weight[j] * (sold / holds) if holds > 0 else sold * lot_value
     for i in np.flatnonzero((shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)):
-        mine = _lots_of(problem, int(i))
+        mine = lots[i]
         total = sum(float(lot_shares_sold[j]) for j in mine)
         wanted = max(-float(shares[i]), 0.0)
         if abs(total - wanted) > _SHARES:
             found.append(
                 Violation("lots do not add up to the sale", problem.tickers[i], abs(total - wanted) * value[i])
             )
-        found += _lot_order_violations(problem, int(i), lot_shares_sold)
+        found += _lot_order_violations(problem, mine, lot_shares_sold)
         trades[i] = shares[i] * value[i] if shares[i] > 0 else -sum(float(sold_weight[j]) for j in mine)
         liquidates = all(lot_shares_sold[j] == problem.lot_shares[j] for j in mine)
         steps = float(shares[i] / problem.share_step[i])
@@ -141,24 +143,25 @@ def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: Flo
     return found
 
 
-def _lots_of(problem: RebalanceProblem, asset: int) -> list[int]:
-    begin, end = np.searchsorted(problem.lot_asset, [asset, asset + 1])
-    return list(range(int(begin), int(end)))
+def _lots_by_name(problem: RebalanceProblem) -> list[list[int]]:
+    lots: list[list[int]] = [[] for _ in problem.tickers]
+    for j, i in enumerate(problem.lot_asset.tolist()):
+        lots[i].append(j)
+    return lots
 
 
-def _selling_order(problem: RebalanceProblem, asset: int) -> list[int]:
-    sellable = [j for j in _lots_of(problem, asset) if not problem.lot_locked[j]]
-    return sorted(sellable, key=lambda j: int(problem.lot_rank[j]))
+def _selling_order(problem: RebalanceProblem, lots: list[int]) -> list[int]:
+    return sorted((j for j in lots if not problem.lot_locked[j]), key=lambda j: int(problem.lot_rank[j]))
 
 
-def _lot_order_violations(problem: RebalanceProblem, asset: int, lot_shares_sold: FloatArray) -> list[Violation]:
+def _lot_order_violations(problem: RebalanceProblem, lots: list[int], lot_shares_sold: FloatArray) -> list[Violation]:
     """Report a lot that was touched while an earlier one of the lot order was not yet used up."""
     found: list[Violation] = []
     open_shares = 0.0
-    for j in _selling_order(problem, asset):
+    for j in _selling_order(problem, lots):
         sold = float(lot_shares_sold[j])
         if sold > 0 and open_shares > 0:
-            amount = min(sold, open_shares) * float(problem.prices[asset]) / problem.nav
+            amount = min(sold, open_shares) * float(problem.prices[problem.lot_asset[j]]) / problem.nav
             found.append(Violation("lot order", problem.lot_id[j], amount))
         open_shares += float(problem.lot_shares[j]) - sold
     return found
