@@ -1,0 +1,63 @@
+"""The units are valid, hardened, and the timer is dumb."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+UNITS = REPOSITORY / "deploy" / "systemd"
+SERVICE = UNITS / "prometheus-engine.service"
+TIMER = UNITS / "prometheus-engine.timer"
+
+needs_systemd = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here"
+)
+
+
+def _directives(path):
+    pairs = [line.split("=", 1) for line in path.read_text().splitlines() if re.match(r"[A-Z]\w*=", line)]
+    found = {}
+    for name, value in pairs:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+@needs_systemd
+def test_units_pass_systemd_verify():
+    """Service and timer are accepted by systemd-analyze verify without a word."""
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(SERVICE), str(TIMER)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+@needs_systemd
+def test_service_exposure_is_low():
+    """The service's exposure level is at most 2.5."""
+    done = subprocess.run(
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(SERVICE)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    level = re.search(r"exposure level for \S+: ([0-9.]+)", done.stdout)
+    assert level is not None
+    assert float(level.group(1)) <= 2.5
+
+
+def test_service_only_calls_advance_all():
+    """The one command of the service is run_engine_state --advance-all: no dates, no phases, no business logic."""
+    assert _directives(SERVICE)["ExecStart"] == ["/usr/bin/env run_engine_state --advance-all"]
+    assert _directives(SERVICE)["Type"] == ["oneshot"]
+    assert "EnvironmentFile" in _directives(SERVICE)
+
+
+def test_timer_spreads_hosts_out():
+    """The timer starts that service at fixed times with a random delay, so that hosts do not knock together."""
+    directives = _directives(TIMER)
+    assert directives["Unit"] == [SERVICE.name]
+    assert directives["RandomizedDelaySec"] != ["0"]
+    assert "OnCalendar" in directives
