@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 from prometheus.domain.lots import TaxLot
-from prometheus.domain.money import to_cents
+from prometheus.domain.money import plain_text, to_cents
 from prometheus.foundation.errors import AccountingError, OversoldError
 
 
@@ -34,8 +34,8 @@ def split_lot(lot: TaxLot, quantity: Decimal) -> tuple[TaxLot, TaxLot | None]:
             details={
                 "ticker": lot.ticker,
                 "lot_id": lot.lot_id,
-                "requested": str(quantity),
-                "available": str(lot.quantity),
+                "requested": plain_text(quantity),
+                "available": plain_text(lot.quantity),
             },
         )
     if quantity == lot.quantity:

@@ -14,7 +14,7 @@ from prometheus.accounting.journal import lot_change, pooling_transactions
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot
-from prometheus.domain.money import SHARE_STEP, floor_to_step, nearest_step, share_step, to_cents
+from prometheus.domain.money import SHARE_STEP, floor_to_step, nearest_step, plain_text, share_step, to_cents
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.errors import AccountingError
 
@@ -260,7 +260,7 @@ def _book_distribution(action: CorporateAction, held: tuple[TaxLot, ...], terms:
                 amount=received,
                 realized_gain=received - (lot.adjusted_basis - after.adjusted_basis),
                 term=term_of(lot.holding_period_start, action.ex_date, terms.regime),
-                details={"action": str(action.action_type), "value_per_share": str(action.value)},
+                details={"action": str(action.action_type), "value_per_share": plain_text(action.value)},
             )
         )
     return booked
@@ -282,7 +282,7 @@ def _book_dividend(action: CorporateAction, held: tuple[TaxLot, ...], terms: _Te
             action.ticker,
             None,
             amount=to_cents(shares * action.value),
-            details={"shares": str(shares), "value_per_share": str(action.value)},
+            details={"shares": plain_text(shares), "value_per_share": plain_text(action.value)},
         )
     )
     return booked

@@ -15,7 +15,7 @@ from prometheus.accounting.wash_sales import WASHED_MARK, group_of_ticker, in_wa
 from prometheus.domain.accounts import TaxRates, TaxRegime
 from prometheus.domain.books import Books, Fill, Transaction, TransactionType
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
-from prometheus.domain.money import to_cents
+from prometheus.domain.money import plain_text, to_cents
 from prometheus.foundation.errors import AccountingError, OversoldError
 
 _DISALLOWED_AS: Final = {
@@ -54,7 +54,7 @@ def apply_fills(
 
     Raises:
         AccountingError: A duplicate execution, a fill that contradicts itself, a lot identifier already in use, a
-            purchase without one (US), or cash below zero at the end of a day.
+            purchase without one (US), or cash driven below zero by a day's fills.
         OversoldError: A sale of more than its lots hold.
 
     Source: docs/specs/accounting.md, "Fills".
@@ -137,6 +137,7 @@ class _Ledger:
         return Books(tuple(self._lots.values()), self._cash)
 
     def book_day(self, day: date, fills: Sequence[Fill]) -> None:
+        cash_before = self._cash
         self._purchases = list(known_purchases(self._purchases, self._lots.values(), day))
         if self._regime is TaxRegime.CA:
             groups = {group_of_ticker(fill.ticker, self._group_of) for fill in fills}
@@ -150,10 +151,10 @@ class _Ledger:
             if fill.side is Side.BUY:
                 self._buy(fill)
         self._sell(day, late)
-        if self._cash < 0:
+        if self._cash < min(cash_before, Decimal(0)):
             raise AccountingError(
                 f"the fills of {day} leave cash of {self._cash}; an account may not borrow.",
-                details={"trade_date": day.isoformat(), "cash": str(self._cash)},
+                details={"trade_date": day.isoformat(), "cash": plain_text(self._cash)},
             )
 
     def _opens(self, fill: Fill) -> str:
@@ -213,8 +214,8 @@ class _Ledger:
                     term=line.term,
                     details={
                         "execution_id": fill.execution_id,
-                        "price": str(fill.price),
-                        "fee": str(line.fee),
+                        "price": plain_text(fill.price),
+                        "fee": plain_text(line.fee),
                         "sold_acquired_on": lot.acquired_on.isoformat(),
                         "sold_holding_period_start": lot.holding_period_start.isoformat(),
                     },
@@ -232,7 +233,7 @@ class _Ledger:
                     "execution_id": fill.execution_id,
                     "ticker": fill.ticker,
                     "lot_id": lot_id,
-                    "requested": str(quantity),
+                    "requested": plain_text(quantity),
                     "available": "0",
                 },
             )
@@ -255,7 +256,11 @@ class _Ledger:
                 before,
                 after,
                 amount=-cost,
-                details={"execution_id": fill.execution_id, "price": str(fill.price), "fee": str(fill.fee)},
+                details={
+                    "execution_id": fill.execution_id,
+                    "price": plain_text(fill.price),
+                    "fee": plain_text(fill.fee),
+                },
             )
         )
         self._wash_earlier(

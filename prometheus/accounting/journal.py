@@ -13,7 +13,7 @@ from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
-from prometheus.domain.money import SHARE_STEP, nearest_step
+from prometheus.domain.money import SHARE_STEP, nearest_step, plain_text
 from prometheus.foundation.errors import AccountingError
 
 _LOOK_BACK: Final = {Side.SELL: timedelta(WASH_WINDOW_DAYS), Side.BUY: timedelta(2 * WASH_WINDOW_DAYS)}
@@ -60,7 +60,7 @@ def lot_change(
     )
     kept = dict(details or {})
     if cost != basis:
-        kept["cost_basis"] = str(cost)
+        kept["cost_basis"] = plain_text(cost)
     if before is None:
         kept["acquired_on"] = named.acquired_on.isoformat()
     elif after is not None and after.acquired_on != before.acquired_on:
@@ -119,7 +119,7 @@ def disallowance_transactions(
                     "loss_ticker": match.loss.ticker,
                     "loss_date": match.loss.trade_date.isoformat(),
                     "purchase_lot_id": match.purchase_lot_id,
-                    "shares": str(match.shares),
+                    "shares": plain_text(match.shares),
                 },
             )
         )

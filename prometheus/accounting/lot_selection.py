@@ -9,6 +9,7 @@ from typing import Any, Final
 from prometheus.accounting.gains import unrealized_tax_per_share
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import TaxLot
+from prometheus.domain.money import plain_text
 from prometheus.foundation.errors import AccountingError, OversoldError
 
 
@@ -121,8 +122,8 @@ def select_lots(
         f" ({held_back} more are locked).",
         details={
             "ticker": ordered[0].ticker if ordered else None,
-            "requested": str(quantity),
-            "available": str(available),
-            "locked": str(held_back),
+            "requested": plain_text(quantity),
+            "available": plain_text(available),
+            "locked": plain_text(held_back),
         },
     )

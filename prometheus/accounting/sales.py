@@ -9,7 +9,7 @@ from prometheus.accounting.basis import split_lot
 from prometheus.accounting.gains import tax_rate_of, term_of
 from prometheus.domain.accounts import TaxRates, TaxRegime
 from prometheus.domain.lots import LotSale, TaxLot, Term
-from prometheus.domain.money import allocate_cents, to_cents
+from prometheus.domain.money import allocate_cents, plain_text, to_cents
 from prometheus.foundation.errors import AccountingError, OversoldError
 
 Selection = Sequence[tuple[TaxLot, Decimal]]
@@ -101,7 +101,7 @@ def book_sale(
                 details={
                     "lot_id": chosen.lot_id,
                     "ticker": chosen.ticker,
-                    "requested": str(quantity),
+                    "requested": plain_text(quantity),
                     "available": "0",
                 },
             )

@@ -47,3 +47,8 @@ def allocate_cents(amount: Decimal, weights: Sequence[Decimal]) -> tuple[Decimal
         amount -= part
         rest -= weight
     return tuple(parts)
+
+
+def plain_text(value: Decimal) -> str:
+    """Return the one text of a number: no exponent, no trailing zeros, so that equal numbers have equal texts."""
+    return format(value.normalize() if value else Decimal(0), "f")

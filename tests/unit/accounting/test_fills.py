@@ -105,6 +105,14 @@ def test_cash_below_zero_is_refused(us):
     assert caught.value.details == {"trade_date": "2018-06-01", "cash": "-0.01"}
 
 
+def test_a_sale_may_mend_an_overdraft(us, make_lot):
+    """An account taken over with negative cash may sell; it may not go deeper."""
+    books = Books((make_lot("a", "2015-01-05", 10, "100"),), Decimal(-50))
+    assert us(books, sell("e1", {"a": 1}, 20))[0].cash == -30
+    with pytest.raises(AccountingError, match="cash of -51"):
+        us(books, buy("e1", 1, 1))
+
+
 @pytest.mark.parametrize(("days", "basis", "counted"), [(30, 1050, 0), (31, 800, -250)])
 def test_a_purchase_washes_an_earlier_loss(us, make_lot, days, basis, counted):
     """A purchase on day 30 after a loss sale takes the loss into its basis; on day 31 it does not (rule 10)."""

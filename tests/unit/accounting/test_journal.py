@@ -186,3 +186,9 @@ def test_books_keep_their_lots_in_one_order(make_lot):
     assert (books.quantity_of("XYZ"), books.quantity_of("ABC")) == (3, 0)
     with pytest.raises(ValueError, match="two lots are called b"):
         Books((first, first))
+
+
+def test_a_lot_holds_shares(make_lot):
+    """A lot without shares is refused by name."""
+    with pytest.raises(ValueError, match="lot a: quantity 0 is not positive"):
+        make_lot("a", "2017-01-03", 0, "1")

@@ -8,7 +8,7 @@ from prometheus.accounting.lot_selection import select_lots
 from prometheus.accounting.sales import book_sale
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import Term
-from prometheus.domain.money import allocate_cents, nearest_step
+from prometheus.domain.money import allocate_cents, nearest_step, plain_text
 from prometheus.foundation.errors import AccountingError, OversoldError
 
 
@@ -144,3 +144,12 @@ def test_nearest_step_rounds_halves_to_even():
     """A quantity between two steps goes to the nearer, a half to the even one."""
     assert nearest_step(Decimal("33.33335"), Decimal("0.0001")) == Decimal("33.3334")
     assert nearest_step(Decimal("33.33325"), Decimal("0.0001")) == Decimal("33.3332")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("0.6710", "0.671"), ("100", "100"), ("1E+2", "100"), ("0.00", "0"), ("-0", "0"), ("-2.50", "-2.5")],
+)
+def test_equal_numbers_have_one_text(value, text):
+    """A number's text in the journal has no exponent and no trailing zeros, so that hashes mean something."""
+    assert plain_text(Decimal(value)) == text
