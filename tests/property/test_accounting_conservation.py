@@ -43,13 +43,24 @@ def lots(draw, prefix="L", tickers=TICKERS, most=6):
 
 
 @st.composite
-def histories(draw, regime):
-    """Draw opening books and days of fills that the books can bear: lots picked HIFO or FIFO, lots of purchases."""
+def histories(draw, regime, *, splits=False):
+    """Draw opening books and days of fills that the books can bear, after splits on some days where asked for."""
     opening = Books(draw(lots()), CASH)
     books, journal, days = opening, opening_transactions(opening, START), []
     day = START
     for step in range(draw(st.integers(1, 6))):
         day += timedelta(days=draw(st.sampled_from([1, 2, 15, 29, 30, 31])))
+        if splits and draw(st.booleans()):
+            ratio = Decimal(draw(st.sampled_from(["2", "1.5", "0.333333", "0.25"])))
+            action = CorporateAction(draw(st.sampled_from(TICKERS)), day, ActionType.SPLIT, ratio)
+            books, rows = apply_corporate_actions(
+                books,
+                [action],
+                closes={(action.ticker, day): draw(cents)},
+                regime=regime,
+                fractional=draw(st.booleans()),
+            )
+            journal += rows
         fills = []
         for ticker in draw(st.lists(st.sampled_from(TICKERS), min_size=1, max_size=3)):
             number = f"{step}-{len(fills)}"
@@ -138,6 +149,25 @@ def test_canadian_histories_conserve_everything(history):
     for row in journal:
         if row.txn_type is TransactionType.SELL and row.details["execution_id"] in denied:
             assert 0 <= denied[row.details["execution_id"]] <= -row.realized_gain
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(list(TaxRegime)).flatmap(lambda regime: histories(regime, splits=True)))
+def test_splits_inside_the_window_conserve_everything(history):
+    """With splits between loss and replacement no loss is disallowed beyond its amount, and the journal replays."""
+    _, _, books, journal = history
+    assert replay(journal) == books
+    booked = [row for row in journal if row.txn_type is not TransactionType.OPENING]
+    assert sum(row.realized_gain for row in booked) == sum(row.amount + row.basis for row in booked)
+    open_loss = defaultdict(Decimal)
+    for row in booked:
+        if row.txn_type in {TransactionType.SELL, TransactionType.CASH_IN_LIEU} and row.realized_gain < 0:
+            open_loss[row.details.get("execution_id"), row.lot_id, row.trade_date.isoformat()] -= row.realized_gain
+        elif row.txn_type in {TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS}:
+            key = (row.details["loss_execution_id"], row.details["loss_lot_id"], row.details["loss_date"])
+            open_loss[key] -= row.realized_gain
+            assert open_loss[key] >= 0
+    assert all(lot.quantity == lot.quantity.quantize(Decimal("0.0001")) for lot in books.lots)
 
 
 @settings(max_examples=60, deadline=None)
