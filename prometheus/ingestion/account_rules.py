@@ -63,7 +63,7 @@ def check_accounts(
     )
     findings.add_rows(
         frame.filter(regime != pl.col("region")),
-        "REGION_ANDregime_DIFFER",
+        "REGION_AND_REGIME_DIFFER",
         "The account trades in one country and is taxed in another; unusual, check the two columns.",
         column="tax_regime",
         fatal=False,

@@ -49,6 +49,11 @@ class FindingTable(Sequence[Finding]):
         code, line, column, value, reason, fatal = row
         return Finding(code=code, file=self.file, line=line, column=column, value=value, reason=reason, fatal=fatal)
 
+    def leading(self, count: int) -> tuple[Finding, ...]:
+        """Return the first ``count`` findings, fatal ones before remarks."""
+        ordered = self._frame.sort("fatal", descending=True, maintain_order=True).head(count)
+        return tuple(self._finding(row) for row in ordered.iter_rows())
+
     @property
     def fatal_count(self) -> int:
         """Return how many findings stop their row, or the file, from loading."""

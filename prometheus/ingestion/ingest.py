@@ -148,7 +148,7 @@ class _Load:
         match self._kind:
             case FileKind.PRICES:
                 row_rules.check_sessions(frame, findings, fatal=True)
-                self._check_total_returns(frame, session)
+                self._check_total_returns(self._good(frame), session)
             case FileKind.ACTIONS | FileKind.BORROW:
                 row_rules.check_sessions(frame, findings, fatal=False)
             case FileKind.BENCHMARK:

@@ -69,11 +69,9 @@ def decompress(raw: bytes) -> bytes:
             while part := stream.read(_CHUNK):
                 parts.append(part)
     except EOFError:
-        whole = b"".join(parts).count(b"\n")
+        line = zlib.decompressobj(wbits=31).decompress(raw).count(b"\n") + 1
         raise refusal(
-            "TRUNCATED_GZIP",
-            f"The compressed file ends early, after about line {whole}; transfer it again.",
-            line=whole,
+            "TRUNCATED_GZIP", "The compressed file ends early, on this line; transfer it again.", line=line
         ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise refusal("CORRUPT_GZIP", f"The compressed file is damaged ({error}); transfer it again.") from None

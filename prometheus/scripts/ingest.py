@@ -153,7 +153,7 @@ def _print_findings(reports: "Sequence[FileReport]", findings_out: Path | None) 
     total = sum(len(report.findings) for report in reports)
     left = _PRINTED
     for report in reports:
-        for finding in report.findings[:left]:
+        for finding in report.findings.leading(left):
             place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
             about = "" if finding.column is None else f" {finding.column}"
             value = "" if finding.value is None else f" '{finding.value}'"
