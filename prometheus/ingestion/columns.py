@@ -20,11 +20,12 @@ from prometheus.ingestion.reading import LINE
 FIRST_DATE: Final = date(1900, 1, 1)
 #: What an account, a lot, a benchmark, a strategy may be called.
 IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
-_PLAIN_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)$"
-_EXPONENT_NUMBER: Final = r"^[+-]?(\d+\.?\d*|\.\d+)[eE][+-]?\d{1,3}$"
-_ISO_DATE: Final = r"^\d{4}-\d{2}-\d{2}$"
+# [0-9]: the class \d holds the digits of every script.
+_PLAIN_NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
+_EXPONENT_NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)[eE][+-]?[0-9]{1,3}$"
+_ISO_DATE: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 _CONTROL: Final = r"[\x00-\x1f\x7f]"
-_THOUSANDS: Final = re.compile(r"[+-]?\d{1,3}([, '_]\d{3})+(\.\d+)?")
+_THOUSANDS: Final = re.compile(r"[+-]?[0-9]{1,3}([, '_][0-9]{3})+(\.[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLEANS: Final[Mapping[str, str]] = {"true": "true", "1": "true", "false": "false", "0": "false"}
 #: More characters than this are no amount, price or weight; the database would refuse some thousand digits.
@@ -199,7 +200,7 @@ def _check_number(frame: pl.DataFrame, column: Column, findings: FindingCollecto
 
 
 def _check_decimals(frame: pl.DataFrame, column: Column, findings: FindingCollector) -> pl.DataFrame:
-    longer = pl.col(column.name).str.contains(rf"\.\d{{{column.decimals}}}\d*[1-9]")
+    longer = pl.col(column.name).str.contains(rf"\.[0-9]{{{column.decimals}}}[0-9]*[1-9]")
     if column.exact:
         reason = f"'{column.name}' has more than {column.decimals} decimals, which the ledger does not round; round it."
         return _refuse(frame, column, longer, "TOO_MANY_DECIMALS", reason, findings)

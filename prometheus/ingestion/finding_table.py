@@ -40,6 +40,8 @@ class FindingTable(Sequence[Finding]):
             start, stop, step = index.indices(len(self))
             rows = self._frame.slice(start, max(stop - start, 0)) if step == 1 else self._frame[index]
             return tuple(self._finding(row) for row in rows.iter_rows())
+        if not -len(self) <= index < len(self):
+            raise IndexError(index)
         return self._finding(self._frame.row(index))
 
     def __iter__(self) -> Iterator[Finding]:

@@ -1,0 +1,49 @@
+"""The tables of kinds and formats agree with each other and with the domain."""
+
+import pytest
+
+from prometheus.ingestion import staging
+from prometheus.ingestion.formats import FORMATS
+from prometheus.ingestion.kinds import DEPENDS_ON, STEMS, FileKind, list_directory, suffix_of
+from prometheus.scripts import ingest as command_module
+
+
+def test_every_kind_has_a_name_a_format_and_a_place():
+    """No table forgets a kind."""
+    assert set(FORMATS) == set(STEMS) == set(DEPENDS_ON) == set(staging._FIELDS) == set(FileKind)
+    assert set(command_module._KINDS) == {kind.value for kind in FileKind}
+
+
+def test_kinds_load_after_those_they_refer_to():
+    """The order of the kinds is the load order."""
+    order = list(FileKind)
+    for kind, others in DEPENDS_ON.items():
+        assert all(order.index(other) < order.index(kind) for other in others)
+    assert order.index(FileKind.ACTIONS) < order.index(FileKind.PRICES)
+
+
+@pytest.mark.parametrize("kind", list(FileKind))
+def test_keys_are_columns_of_the_format(kind):
+    """What identifies a row is in the file, or has a default."""
+    assert set(FORMATS[kind].key) <= set(FORMATS[kind].columns)
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"),
+    [("prices.csv", ".csv"), ("PRICES.CSV.GZ", ".csv.gz"), ("p.parquet", ".parquet"), ("p.gz", None), ("csv", None)],
+)
+def test_suffixes_are_recognised(tmp_path, name, suffix):
+    """The longest ending counts, in any case."""
+    assert suffix_of(tmp_path / name) == suffix
+
+
+def test_other_files_are_left_alone_with_a_reason(tmp_path):
+    """Each file that is not loaded is named with the reason."""
+    for name in ("prices.csv", "index_membership.csv", "README.md"):
+        (tmp_path / name).touch()
+    listing = list_directory(tmp_path)
+    assert list(listing.files) == [FileKind.PRICES]
+    assert listing.left_alone == (
+        "README.md (not a name that is loaded)",
+        "index_membership.csv (membership is point in time in the benchmark file)",
+    )

@@ -1,0 +1,104 @@
+"""CSV bytes to text: the fast way and the careful way must agree."""
+
+import gzip
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prometheus.foundation.errors import FileRefusedError
+from prometheus.ingestion import reading
+from prometheus.ingestion.finding_table import FindingCollector
+from prometheus.ingestion.reading import LINE, decompress, read_csv
+
+FIELD = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Zs", "Zl", "Zp"]), max_size=4)
+
+
+def read(content):
+    """Frame and findings of a file."""
+    findings = FindingCollector("f.csv")
+    table = read_csv(content, findings)
+    return table, findings.table()
+
+
+def test_lines_are_those_of_the_file():
+    """Line numbers count the header and ignored blank lines."""
+    table, _ = read(b"a,b\n1,2\n\n3,4\n")
+    assert table.frame[LINE].to_list() == [2, 4]
+    assert table.rows_read == 2
+
+
+def test_quoted_commas_and_quotes_are_values():
+    """Quotes protect commas, and two quotes are one."""
+    table, _ = read(b'a,b\n"1,5","say ""x"""\n')
+    assert table.frame.drop(LINE).rows() == [("1,5", 'say "x"')]
+
+
+def test_ragged_rows_are_left_out_and_reported():
+    """Each row with another number of fields is a finding that says how many; the others stay."""
+    table, findings = read(b"a,b\n1\n2,3\n4,5,6\n")
+    assert table.frame.drop(LINE).rows() == [("2", "3")]
+    assert table.rows_read == 3
+    assert [(finding.line, finding.code) for finding in findings] == [(2, "TOO_FEW_FIELDS"), (4, "TOO_MANY_FIELDS")]
+    assert "1 fields, the header 2" in findings[0].reason
+
+
+def test_quote_beyond_the_field_limit_is_an_unclosed_quote():
+    """A quote that swallows the rest of a large file is reported on the line that opened it."""
+    with pytest.raises(FileRefusedError) as refused:
+        read(b'a,b\n1,2\n"3,4\n' + b"5,6\n" * 60_000)
+    assert (refused.value.code, refused.value.details["line"]) == ("UNCLOSED_QUOTE", 3)
+
+
+@given(rows=st.lists(st.tuples(FIELD, FIELD, FIELD), min_size=1, max_size=6), newline=st.sampled_from(["\n", "\r\n"]))
+def test_fast_and_careful_reading_agree(rows, newline):
+    """Wherever the fast parser accepts a file, the careful one gives the same table."""
+    text = "a,b,c" + newline + "".join(",".join(row) + newline for row in rows)
+    if '"' in text:
+        return
+    fast = reading._read_plain(text.encode(), text, ["a", "b", "c"])
+    findings = FindingCollector("f.csv")
+    careful, rows_read = reading._read_carefully(text, ["a", "b", "c"], findings)
+    if fast is None:
+        assert len(findings.table()) > 0
+    else:
+        assert fast.equals(careful)
+        assert rows_read == fast.height == len(rows)
+
+
+@given(content=st.binary(max_size=200))
+def test_any_bytes_are_read_or_refused(content):
+    """No bytes make the reader fail in another way than by a refusal with a sentence."""
+    refused = None
+    try:
+        table, _ = read(b"a,b\n" + content)
+    except FileRefusedError as error:
+        refused = error
+    if refused is None:
+        assert table.frame.columns == ["a", "b", LINE]
+    else:
+        assert refused.message.endswith(".")
+        assert set(refused.details) == {"line", "value"}
+
+
+@given(cut=st.integers(min_value=0, max_value=200))
+def test_any_cut_of_a_gzip_file_is_refused(cut):
+    """A compressed file that lost its end anywhere is never taken for a whole one."""
+    whole = gzip.compress(b"a,b\n" + b"".join(b"%d,%d\n" % (n, n * n % 997) for n in range(200)), mtime=0)
+    shortened = whole[: cut * (len(whole) - 1) // 200]
+    with pytest.raises(FileRefusedError) as refused:
+        decompress(shortened)
+    assert refused.value.code in {"TRUNCATED_GZIP", "EMPTY_FILE", "NOT_GZIP"}
+
+
+def test_several_gzip_members_are_one_file():
+    """Compressed files may be joined, as log rotation does."""
+    assert decompress(gzip.compress(b"a,b\n") + gzip.compress(b"1,2\n")) == b"a,b\n1,2\n"
+
+
+def test_empty_fields_are_null_and_blanks_are_trimmed():
+    """What is blank is nothing."""
+    table, _ = read(b"a,b\n  ,\t x \n")
+    assert table.frame.drop(LINE).rows() == [(None, "x")]
+    assert table.frame.schema[LINE] == pl.Int64
