@@ -8,15 +8,15 @@ from decimal import Decimal
 from prometheus.accounting.acb import pool_lots
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
-from prometheus.accounting.wash_sales import BuyLock, LossSaleLock, buy_locks, loss_sale_locks
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, LotMethod
 from prometheus.domain.books import Books, Transaction
-from prometheus.domain.securities import ActionType, CorporateAction, Security
+from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.pipeline.day_inputs import DayInputs
-from prometheus.pipeline.snapshot import Flag, LockRecord, Snapshot, UniverseName
+from prometheus.pipeline.locks import day_locks
+from prometheus.pipeline.snapshot import Flag, Snapshot, UniverseName
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +85,14 @@ def build_snapshot(
     ]
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
     trades = recent_trades((*inputs.journal, *transactions), as_of)
-    group_of = {name.ticker: name.group for name in universe}
-    price_of = {name.ticker: name.price for name in universe}
-    bought = buy_locks(trades, as_of, _all_groups(day.securities, group_of))
-    sold = loss_sale_locks(lots, trades, as_of, price_of, group_of, account.tax_regime)
+    locks = day_locks(
+        universe,
+        lots,
+        trades,
+        as_of=as_of,
+        regime=account.tax_regime,
+        group_outside={ticker: security.group for ticker, security in day.securities.items()},
+    )
     snapshot = Snapshot(
         account_id=account.account_id,
         as_of=as_of,
@@ -112,8 +116,8 @@ def build_snapshot(
         universe=universe,
         lots=lots,
         recent_trades=trades,
-        buy_locks=tuple(_buy_lock(lock) for lock in bought.values()),
-        loss_sale_locks=tuple(_loss_sale_lock(lock) for lock in sold.values()),
+        buy_locks=locks.buy,
+        loss_sale_locks=locks.loss_sale,
         borrow_rates={
             name.ticker: day.borrow_rates[name.ticker] for name in universe if name.ticker in day.borrow_rates
         },
@@ -194,26 +198,3 @@ def _split_factors(actions: Iterable[CorporateAction]) -> dict[str, dict[date, D
         if action.action_type is ActionType.SPLIT:
             factors.setdefault(action.ticker, {})[action.ex_date] = action.value
     return factors
-
-
-def _all_groups(securities: Mapping[str, Security], group_of: Mapping[str, str]) -> dict[str, str]:
-    # A name sold out of the universe yesterday still locks the group it belongs to.
-    return {**{ticker: security.group for ticker, security in securities.items()}, **group_of}
-
-
-def _buy_lock(lock: BuyLock) -> LockRecord:
-    trade = lock.trade
-    return LockRecord(
-        lock.group,
-        lock.last_locked_day,
-        f"sold {trade.quantity.normalize():f} {trade.ticker} at a loss of {-trade.realized_gain} on {trade.trade_date}",
-    )
-
-
-def _loss_sale_lock(lock: LossSaleLock) -> LockRecord:
-    causes = "; ".join(
-        f"bought {purchase.shares.normalize():f} {purchase.ticker} on {purchase.trade_date}"
-        + (f" (lot {purchase.lot_id})" if purchase.lot_id else "")
-        for purchase in lock.purchases
-    )
-    return LockRecord(lock.lot_id, lock.last_locked_day, causes)
