@@ -30,11 +30,13 @@ class Solution:
     """The answer of a day as it is staged and stored.
 
     ``result`` has JSON types only: target weights and signed shares by ticker, objective terms, certificate, tracking
-    error before and after, turnover, cash, solver facts, and every failed attempt with its code.
+    error before and after, turnover, cash, solver facts, and every failed attempt with its code. ``answer`` is the
+    optimizer's own, with the weights before rounding, which are not stored; None where nothing is traded.
     """
 
     status: RunStatus
     result: Mapping[str, Any]
+    answer: RebalanceResult | None = None
 
 
 def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
@@ -60,7 +62,7 @@ def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: M
                 # A tighter tolerance cannot make room where there is none.
                 break
         else:
-            return Solution(RunStatus.OPTIMAL, _optimal(problem, result, failures))
+            return Solution(RunStatus.OPTIMAL, _optimal(problem, result, failures), result)
     return Solution(RunStatus.NON_OPTIMAL, _unchanged(problem, params, previous_targets, failures))
 
 
