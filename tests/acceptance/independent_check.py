@@ -243,14 +243,21 @@ class Audit:
                 left = replace(lot, quantity=lot.quantity - quantity, basis=lot.basis - Decimal(trade["basis"]))
                 lots[trade["lot_id"]] = left
         actions = self.snapshot["corporate_actions"]
-        changed = {ticker for ticker, _, kind, _ in actions if "dividend" not in kind}
-        kept = [lot for lot in lots.values() if lot.ticker not in changed and lot.quantity != 0]
+        ratios = {t: Decimal(n) for t, _, kind, n in actions if kind == "split" and Decimal(n) % 1 == 0}
+        changed = {t for t, _, kind, n in actions if "dividend" not in kind and not (kind == "split" and t in ratios)}
+        kept = [
+            replace(lot, quantity=lot.quantity * ratios.get(lot.ticker, 1))
+            for lot in lots.values()
+            if lot.ticker not in changed and lot.quantity != 0
+        ]
         now = [lot for lot in _stored_lots(self.snapshot).values() if lot.ticker in changed]
         books.lots = by_ticker((*kept, *now), pooled=False)
         if changed:
             books.cash = Decimal(self.snapshot["cash"])
         else:
-            for ticker, _, _, value in actions:
+            for ticker, _, kind, value in actions:
+                if "dividend" not in kind:
+                    continue
                 held = sum((lot.quantity for lot in books.lots.get(ticker, ())), ZERO)
                 books.cash += cents(Decimal(value) * held)
         return books
