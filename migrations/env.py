@@ -3,8 +3,8 @@
 import os
 
 from alembic import context
-from sqlalchemy import create_engine
 
+from prometheus.db.database import Database
 from prometheus.db.models import Base
 
 
@@ -16,11 +16,12 @@ def run() -> None:
         context.run_migrations()
         return
     # Developers only: `alembic revision --autogenerate` against a database named in the environment.
-    engine = create_engine(os.environ["PROMETHEUS_DATABASE_URL"])
-    with engine.connect() as own:
+    url = os.environ.get("PROMETHEUS_DATABASE_URL")
+    if not url:
+        raise SystemExit("Set PROMETHEUS_DATABASE_URL; to migrate an embedded database run 'prometheus db upgrade'.")
+    with Database(url).transaction() as own:
         context.configure(connection=own, target_metadata=Base.metadata, compare_type=True)
-        with context.begin_transaction():
-            context.run_migrations()
+        context.run_migrations()
 
 
 run()

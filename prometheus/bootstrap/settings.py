@@ -15,7 +15,14 @@ def default_home() -> Path:
 
     As root never in root's home: the server runs as another user, which would have to be let in there.
     """
-    return Path("/var/lib/prometheus-engine") if os.geteuid() == 0 else Path.home() / ".prometheus-engine"
+    if os.geteuid() == 0:
+        return Path("/var/lib/prometheus-engine")
+    try:
+        return Path.home() / ".prometheus-engine"
+    except RuntimeError:
+        # A user id without an entry in the password database can still work with a server that a URL names; the
+        # embedded one refuses it with a sentence.
+        return Path("/nonexistent/.prometheus-engine")
 
 
 class Settings(BaseSettings):
@@ -35,7 +42,14 @@ class Settings(BaseSettings):
     """
 
     # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
-    model_config = SettingsConfigDict(extra="ignore", validate_by_name=False, validate_by_alias=True)
+    model_config = SettingsConfigDict(
+        extra="ignore",
+        validate_by_name=False,
+        validate_by_alias=True,
+        case_sensitive=True,
+        env_ignore_empty=True,
+        allow_inf_nan=False,
+    )
 
     database_url: str | None = Field(None, validation_alias="PROMETHEUS_DATABASE_URL")
     home: Path = Field(default_factory=default_home, validation_alias="PROMETHEUS_HOME")
@@ -48,15 +62,13 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
     risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
 
-    @field_validator("database_url", mode="before")
-    @classmethod
-    def _empty_is_unset(cls, value: object) -> object:
-        return None if value == "" else value
-
     @field_validator("home", mode="after")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            return value.expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError("no such user, or no home directory known for it") from error
 
 
 def load_settings() -> Settings:
@@ -70,4 +82,6 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        raise ConfigurationError(f"{name}={first['input']!r}: {first['msg']}.") from error
+        # A URL may hold a password.
+        value = "" if name.endswith("_URL") else f"={first['input']!r}"
+        raise ConfigurationError(f"{name}{value}: {first['msg'].removeprefix('Value error, ')}.") from error

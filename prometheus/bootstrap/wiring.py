@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import resources
 
 from prometheus.bootstrap.settings import Settings
-from prometheus.db.database import Database
+from prometheus.db.database import Connection, Database
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.migrations import require_current_schema, schema_status, upgrade
 from prometheus.db.repositories.strategies import StrategyRecord, add_strategy_version, latest_strategy
@@ -43,13 +43,18 @@ def open_database(settings: Settings) -> Iterator[Database]:
 
 
 def upgrade_database(database: Database) -> tuple[str | None, str]:
-    """Migrate, and add the strategies this version ships where they are absent; return revisions before and after."""
-    revisions = upgrade(database)
+    """Migrate, and add the strategies this version ships where they are absent, in one transaction.
+
+    Returns:
+        The revision before and after.
+    """
+    return upgrade(database, _add_shipped_strategies)
+
+
+def _add_shipped_strategies(connection: Connection) -> None:
     for shipped in shipped_strategies():
-        with database.transaction() as connection:
-            if latest_strategy(connection, shipped.strategy_id) is None:
-                add_strategy_version(connection, shipped.strategy_id, shipped.params, shipped.tag_overrides)
-    return revisions
+        if latest_strategy(connection, shipped.strategy_id) is None:
+            add_strategy_version(connection, shipped.strategy_id, shipped.params, shipped.tag_overrides)
 
 
 def shipped_strategies() -> tuple[StrategyRecord, ...]:

@@ -1,6 +1,7 @@
 """Content-addressed matrices: equal content is stored once, and every read proves it is what was written."""
 
 import hashlib
+import math
 from typing import Any
 
 import lz4.block
@@ -44,13 +45,17 @@ def get_array(connection: Connection, address: bytes) -> NDArray[Any]:
     ).one_or_none()
     if row is None:
         raise DatabaseError(f"Blob {address.hex()} is missing.", code="BLOB_MISSING")
+    shape = tuple(row.shape)
+    # LZ4 writes the raw length in front; a wrong one could ask for gigabytes before anything is checked.
+    if row.dtype not in _ALLOWED or int.from_bytes(row.data[:4], "little") != _raw_bytes(row.dtype, shape):
+        raise DatabaseError(f"Blob {address.hex()} does not hold what its shape says.", code="BLOB_CORRUPT")
     try:
         raw = lz4.block.decompress(row.data)
     except lz4.block.LZ4BlockError as error:
         raise DatabaseError(f"Blob {address.hex()} cannot be decompressed: {error}.", code="BLOB_CORRUPT") from error
-    if _address(row.dtype, tuple(row.shape), raw) != address:
+    if _address(row.dtype, shape, raw) != address:
         raise DatabaseError(f"The content of blob {address.hex()} does not match its address.", code="BLOB_CORRUPT")
-    array: NDArray[Any] = np.frombuffer(raw, dtype=row.dtype).reshape(row.shape)
+    array: NDArray[Any] = np.frombuffer(raw, dtype=row.dtype).reshape(shape)
     return array
 
 
@@ -59,6 +64,10 @@ def _raw(array: NDArray[Any]) -> tuple[str, bytes]:
     if little.dtype.str not in _ALLOWED:
         raise TypeError(f"blobs hold float32 or float64, not {array.dtype}")
     return little.dtype.str, little.tobytes()
+
+
+def _raw_bytes(dtype: str, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) * np.dtype(dtype).itemsize
 
 
 def _address(dtype: str, shape: tuple[int, ...], raw: bytes) -> bytes:

