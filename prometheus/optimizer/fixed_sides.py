@@ -20,8 +20,8 @@ _CONVERGED = 1e-13
 _STALLED = 1e-11
 #: The cash range and the sign of its price hold to this.
 _EXACT = 1e-12
-_MAX_STEPS = 25
-_MAX_HALVINGS = 4
+_MAX_STEPS = 40
+_MAX_SEARCH = 40
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,42 +77,47 @@ def _cash_used(lagrangian: Lagrangian, trades: FloatArray) -> float:
 
 
 def _newton(lagrangian: Lagrangian, start: DualPoint, limit: float | None) -> FixedSidesAnswer | None:
-    """Find prices at which the names' own answers meet the factor identities and, if priced, the cash limit."""
-    dual = start
-    trades, residual = _respond(lagrangian, dual, limit)
-    norm = float(np.abs(residual).max())
+    """Climb the concave dual to the prices at which the names' own answers meet every condition.
+
+    The residuals of the conditions are the dual's gradient (the factor ones over 2 g), so along a step the slope only
+    falls: a step that goes too far, over the kinks where names stop answering, is shortened to where it is small.
+    """
+    factors, g = len(start.exposures), lagrangian.risk_aversion
+    scale = np.append(np.full(factors, 2 * g), 1.0)
+    point = np.append(start.exposures, start.cash_price if limit is not None else 0.0)
+    trades, residual = _respond(lagrangian, point, limit)
     for _ in range(_MAX_STEPS):
-        if norm <= _CONVERGED:
+        if float(np.abs(residual).max()) <= _CONVERGED:
             break
-        step = _newton_step(lagrangian, dual, trades, residual, limit)
-        shrink = 1.0
-        for _ in range(_MAX_HALVINGS):
-            trial = DualPoint(
-                dual.exposures + shrink * step[:-1],
-                dual.cash_price + (shrink * float(step[-1]) if limit is not None else 0.0),
-            )
-            new_trades, new_residual = _respond(lagrangian, trial, limit)
-            new_norm = float(np.abs(new_residual).max())
-            if new_norm < norm:
+        step = _newton_step(lagrangian, trades, residual, limit)
+        rise = float((scale * residual * step).sum())
+        length, low, high = 1.0, 0.0, np.inf
+        for _ in range(_MAX_SEARCH):
+            new_trades, new_residual = _respond(lagrangian, point + length * step, limit)
+            slope = float((scale * new_residual * step).sum())
+            if abs(slope) <= 0.5 * rise:
                 break
-            shrink *= 0.5
-        else:
+            low, high = (length, high) if slope > 0 else (low, length)
+            length = 2 * length if np.isinf(high) else 0.5 * (low + high)
+        point, trades = point + length * step, new_trades
+        if rise <= 0 or np.abs(new_residual).max() >= np.abs(residual).max() <= _STALLED:
             break
-        dual, trades, residual, norm = trial, new_trades, new_residual, new_norm
-    return FixedSidesAnswer(trades, dual) if norm <= _STALLED else None
+        residual = new_residual
+    if float(np.abs(residual).max()) > _STALLED:
+        return None
+    return FixedSidesAnswer(trades, DualPoint(point[:-1], float(point[-1])))
 
 
-def _respond(lagrangian: Lagrangian, dual: DualPoint, limit: float | None) -> tuple[FloatArray, FloatArray]:
-    trades = lagrangian.minima(dual).trade
+def _respond(lagrangian: Lagrangian, point: FloatArray, limit: float | None) -> tuple[FloatArray, FloatArray]:
+    """Return the names' answers to prices (z, eta) and what is missing in the factor identities and in cash."""
+    trades = lagrangian.minima(DualPoint(point[:-1], float(point[-1]))).trade
     exposures = lagrangian.risk.exposures(lagrangian.cost.active + trades)
     missing = _cash_used(lagrangian, trades) - limit if limit is not None else 0.0
-    return trades, np.append(exposures - dual.exposures, missing)
+    return trades, np.append(exposures - point[:-1], missing)
 
 
-def _newton_step(
-    lagrangian: Lagrangian, dual: DualPoint, trades: FloatArray, residual: FloatArray, limit: float | None
-) -> FloatArray:
-    pieces, g = lagrangian.pieces, lagrangian.risk_aversion
+def _newton_step(lagrangian: Lagrangian, trades: FloatArray, residual: FloatArray, limit: float | None) -> FloatArray:
+    pieces, g, factors = lagrangian.pieces, lagrangian.risk_aversion, len(residual) - 1
     # a name answers to prices where its trade is strictly inside a piece
     inside = (trades[pieces.asset] > pieces.left) & (trades[pieces.asset] < pieces.right)
     free, side = pieces.asset[inside], np.where(pieces.right[inside] <= 0, -1.0, 1.0)
@@ -120,8 +125,10 @@ def _newton_step(
     cash = (1.0 + side * lagrangian.cost_rate[free]) if limit is not None else np.zeros(len(free))
     columns = np.concatenate([2 * g * lagrangian.risk.loadings[free], cash[:, None]], axis=1)
     matrix = np.einsum("ik,il->kl", columns * softness[:, None], columns)
-    factors = len(dual.exposures)
     matrix[np.arange(factors), np.arange(factors)] += 2 * g
+    if limit is not None and matrix[factors, factors] == 0:
+        # nothing answers to the price of cash here: step as if one typical name did
+        matrix[factors, factors] = 1.0 / (2 * float(lagrangian.cost.curvature.mean()))
     right = residual.copy()
     right[:factors] *= 2 * g
     return solve_semidefinite(matrix, right)

@@ -14,7 +14,7 @@ from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import SeparableCost
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.share_grid import ShareGrid
-from prometheus.optimizer.trade_range import TradeRange
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
 #: Steps that improve the objective by less (0.00001 bps of NAV) are not worth the search.
 _WORTHWHILE = 1e-9
@@ -54,6 +54,8 @@ class RoundingModel:
     def missed(self, used: FloatArray) -> FloatArray:
         """Return by how much amounts of cash used exceed their range (positive) or fall short of it (negative)."""
         over: FloatArray = np.maximum(used - self.cash.most, 0.0) - np.maximum(self.cash.least - used, 0.0)
+        # the last bit of a sum must not buy a share
+        over[np.abs(over) <= WEIGHT_TOLERANCE] = 0.0
         return over
 
 
