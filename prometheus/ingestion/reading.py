@@ -16,6 +16,8 @@ from prometheus.ingestion.finding_table import FindingCollector
 #: Name of the column of line numbers; no header may use a name that starts like this.
 LINE: Final = "#line"
 _CHUNK: Final = 1 << 22
+#: A character that no text file has; where one has it, its lines are read carefully.
+_NO_SEPARATOR: Final = "\x1f"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
 
@@ -92,7 +94,7 @@ def read_csv(content: bytes, findings: FindingCollector) -> TextTable:
     """
     text = _decoded(content)
     header = _header(text)
-    frame = None if '"' in text else _read_plain(content, text, header)
+    frame = _read_quickly(content, text, header)
     rows_read = 0 if frame is None else frame.height
     if frame is None:
         frame, rows_read = _read_carefully(text, header, findings)
@@ -149,21 +151,49 @@ def _header(text: str) -> list[str]:
     return checked_header(names)
 
 
-def _read_plain(content: bytes, text: str, header: list[str]) -> pl.DataFrame | None:
-    """Read a file without quotes at full speed, or return None where a line does not have its number of fields.
+def _read_quickly(content: bytes, text: str, header: list[str]) -> pl.DataFrame | None:
+    """Read a file at full speed, or return None where some line is not complete and correctly quoted.
 
-    The parser refuses a line with too many fields and pads one with too few; so where it is content and the commas add
-    up, every line is complete.
+    The parser pads a line with too few fields, skips none, and reads bad quotes somehow. So its answer counts only
+    where the lines are known to be good: without quotes the commas must add up (it refuses a line with too many), with
+    quotes each line must match the grammar.
     """
+    quoted = '"' in text
+    if quoted and not _lines_are_well_quoted(content, len(header)):
+        return None
     try:
         frame = pl.read_csv(
-            content, has_header=False, skip_rows=1, new_columns=header, infer_schema=False, quote_char=None
+            content,
+            has_header=False,
+            skip_rows=1,
+            new_columns=header,
+            infer_schema=False,
+            quote_char='"' if quoted else None,
         )
     except pl.exceptions.PolarsError:
         return None
-    if frame.width != len(header) or text.count(",") != (len(header) - 1) * (frame.height + 1):
+    if frame.width != len(header):
+        return None
+    if not quoted and text.count(",") != (len(header) - 1) * (frame.height + 1):
         return None
     return _trimmed(frame).with_columns(pl.int_range(2, frame.height + 2, dtype=pl.Int64).alias(LINE))
+
+
+def _lines_are_well_quoted(content: bytes, fields: int) -> bool:
+    try:
+        lines = pl.read_csv(
+            content,
+            has_header=False,
+            separator=_NO_SEPARATOR,
+            quote_char=None,
+            new_columns=["line"],
+            infer_schema=False,
+        )
+    except pl.exceptions.PolarsError:
+        return False
+    field = r'(?:[^",\r]*|"(?:[^"\r]|"")*")'
+    grammar = f"^{field}(?:,{field}){{{fields - 1}}}$"
+    return lines.width == 1 and lines.select(pl.col("line").str.contains(grammar).fill_null(value=False).all()).item()
 
 
 def _read_carefully(text: str, header: list[str], findings: FindingCollector) -> tuple[pl.DataFrame, int]:
