@@ -1,4 +1,4 @@
-"""The journal: rows that record a change, the replay that rebuilds the books, and the trades that still matter."""
+"""The journal: rows that record a change or take one back, and the trades that still matter."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,16 +11,20 @@ from prometheus.accounting.gains import term_of
 from prometheus.accounting.loss_disallowance import LossMatch
 from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
 from prometheus.domain.accounts import TaxRegime
-from prometheus.domain.books import Books, Transaction, TransactionType
+from prometheus.domain.books import (
+    DISALLOWANCE_TYPES,
+    DISPOSITION_TYPES,
+    PURCHASE_TYPES,
+    Books,
+    Transaction,
+    TransactionType,
+)
 from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
 from prometheus.domain.money import SHARE_STEP, nearest_step, plain_text
 from prometheus.foundation.errors import AccountingError
 
 _LOOK_BACK: Final = {Side.SELL: timedelta(WASH_WINDOW_DAYS), Side.BUY: timedelta(2 * WASH_WINDOW_DAYS)}
 _ZERO: Final = Decimal(0)
-_SALES: Final = frozenset({TransactionType.SELL, TransactionType.CASH_IN_LIEU})
-_PURCHASES: Final = frozenset({TransactionType.BUY, TransactionType.OPENING})
-_DISALLOWANCES: Final = frozenset({TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS})
 
 
 def lot_change(
@@ -158,65 +162,70 @@ def pooling_transactions(lots: Iterable[TaxLot], on: date) -> tuple[tuple[TaxLot
     return pools, tuple(rows)
 
 
-def replay(transactions: Iterable[Transaction], opening: Books | None = None) -> Books:
-    """Rebuild the books from the journal.
+def effective_rows(transactions: Iterable[Transaction]) -> tuple[Transaction, ...]:
+    """Return the rows that stand: those that no REVERSAL has taken back, without the reversals themselves.
 
-    Args:
-        transactions: Rows in the order in which they were written.
-        opening: Books to start from; empty ones where not given.
+    A reversal names the type of the row that it takes back; of several alike the latest is meant.
 
     Raises:
-        AccountingError: A row that takes more than its lot holds, leaves basis in an empty lot, or opens a lot without
-            saying when it was bought.
+        AccountingError: A reversal of a row that is not there, or was taken back before.
     """
-    start = opening if opening is not None else Books()
-    lots = {lot.lot_id: lot for lot in start.lots}
-    cash = start.cash
+    standing: list[Transaction] = []
     for row in transactions:
-        cash += row.amount
-        if row.lot_id is None:
+        if row.txn_type is not TransactionType.REVERSAL:
+            standing.append(row)
             continue
-        lot = _replay_row(row, lots.get(row.lot_id))
-        if lot is None:
-            lots.pop(row.lot_id, None)
+        for i in range(len(standing) - 1, -1, -1):
+            if _takes_back(row, standing[i]):
+                del standing[i]
+                break
         else:
-            lots[row.lot_id] = lot
-    return Books(tuple(lots.values()), cash)
+            raise AccountingError(
+                f"the journal takes back a {row.details.get('reverses')} row of {row.trade_date} "
+                f"({row.ticker or 'cash'}, lot {row.lot_id}) that does not stand; give the rows before it too.",
+                code="REVERSED_TWICE",
+            )
+    return tuple(standing)
 
 
-def _replay_row(row: Transaction, lot: TaxLot | None) -> TaxLot | None:
-    assert row.lot_id is not None  # the caller skips cash rows
-    where = f"journal row {row.txn_type} {row.trade_date} of lot {row.lot_id}"
-    quantity = _part(lot, "quantity") + row.quantity
-    cost = _part(lot, "cost_basis") + row.cost_basis
-    adjusted = _part(lot, "adjusted_basis") + row.basis
-    if quantity < 0:
-        raise AccountingError(f"{where} takes {-row.quantity} shares of {_part(lot, 'quantity')}.")
-    if quantity == 0:
-        if cost != 0 or adjusted != 0:
-            raise AccountingError(f"{where} empties the lot but leaves a basis of {adjusted} (cost {cost}) in it.")
-        return None
-    acquired = row.details.get("acquired_on")
-    start = row.details.get("holding_period_start")
-    if lot is None:
-        if acquired is None or start is None:
-            raise AccountingError(f"{where} opens a lot without its dates; a row before it is missing.")
-        return TaxLot(
-            lot_id=row.lot_id,
-            ticker=row.ticker,
-            acquired_on=date.fromisoformat(acquired),
-            quantity=quantity,
-            cost_basis=cost,
-            adjusted_basis=adjusted,
-            holding_period_start=date.fromisoformat(start),
+def _takes_back(reversal: Transaction, row: Transaction) -> bool:
+    return (
+        row.txn_type == reversal.details["reverses"]
+        and row.lot_id == reversal.lot_id
+        and row.trade_date == reversal.trade_date
+        and row.quantity == -reversal.quantity
+        and row.amount == -reversal.amount
+        and row.basis == -reversal.basis
+        and row.realized_gain == -reversal.realized_gain
+    )
+
+
+def reversal_of(row: Transaction, before: TaxLot | None, after: TaxLot | None) -> Transaction:
+    """Return the row that takes ``row`` back.
+
+    Args:
+        row: The row; none that was booked later on the same lot may stand.
+        before: Its lot before it; None where it opened the lot or concerned cash alone.
+        after: Its lot after it; None where it closed the lot.
+    """
+    details = {"reverses": str(row.txn_type)}
+    if row.lot_id is None:
+        return replace(
+            row,
+            txn_type=TransactionType.REVERSAL,
+            amount=-row.amount,
+            realized_gain=-row.realized_gain,
+            details=details,
         )
-    return replace(
-        lot,
-        quantity=quantity,
-        cost_basis=cost,
-        adjusted_basis=adjusted,
-        acquired_on=lot.acquired_on if acquired is None else date.fromisoformat(acquired),
-        holding_period_start=lot.holding_period_start if start is None else date.fromisoformat(start),
+    return lot_change(
+        TransactionType.REVERSAL,
+        row.trade_date,
+        after,
+        before,
+        amount=-row.amount,
+        realized_gain=-row.realized_gain,
+        term=row.term,
+        details=details,
     )
 
 
@@ -236,16 +245,19 @@ def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[Rec
     """
     trades: list[RecentTrade] = []
     splits_seen: set[tuple[str, date]] = set()
-    for row in transactions:
-        if row.txn_type in _PURCHASES and row.quantity > 0:
+    for row in effective_rows(transactions):
+        if row.txn_type in PURCHASE_TYPES and row.quantity > 0:
             trades.append(_purchase(row))
-        elif row.txn_type in _SALES:
+        elif row.txn_type in DISPOSITION_TYPES:
             trades.append(_sale(row))
-        elif row.txn_type in _DISALLOWANCES:
+        elif row.txn_type in DISALLOWANCE_TYPES:
             trades = [_after_disallowance(trade, row) for trade in trades]
         elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
             splits_seen.add((row.ticker, row.trade_date))
             trades = [_after_split(trade, row) for trade in trades]
+        elif row.txn_type is TransactionType.SYMBOL_CHANGE:
+            former = row.details["former_ticker"]
+            trades = [replace(t, ticker=row.ticker) if t.ticker == former else t for t in trades]
     return tuple(
         trade
         for trade in trades

@@ -59,7 +59,7 @@ class BulkSession:
             on_rows: Called with the number of rows sent so far.
         """
         counts = bulk_load.load_rows(self.connection, target, columns, chunks, file, on_rows)
-        if target is ingest_reference.ACCOUNTS and counts.revised:
+        if target is ingest_reference.ACCOUNTS:
             ingest_reference.settle_opening_cash(self.connection)
         return counts
 

@@ -11,10 +11,15 @@ from prometheus.domain.lots import Side, TaxLot, Term
 
 
 class TransactionType(StrEnum):
-    """What a journal row records."""
+    """What a journal row records.
+
+    CARRIED_LOSS raises the basis of a lot by a loss that ANOTHER account of the household realised; the WASH_SALE row
+    itself stands in that account. REVERSAL takes a row back; the row that it takes back stays where it is.
+    """
 
     OPENING = "OPENING"
     BUY = "BUY"
+    REINVESTMENT = "REINVESTMENT"
     SELL = "SELL"
     DIVIDEND = "DIVIDEND"
     SPECIAL_DIVIDEND = "SPECIAL_DIVIDEND"
@@ -22,22 +27,37 @@ class TransactionType(StrEnum):
     CASH_IN_LIEU = "CASH_IN_LIEU"
     SPINOFF = "SPINOFF"
     STOCK_DISTRIBUTION = "STOCK_DISTRIBUTION"
+    SYMBOL_CHANGE = "SYMBOL_CHANGE"
+    DELISTING = "DELISTING"
+    TRANSFER_IN = "TRANSFER_IN"
+    TRANSFER_OUT = "TRANSFER_OUT"
     LOT_SPLIT = "LOT_SPLIT"
     POOL = "POOL"
     WASH_SALE = "WASH_SALE"
     SUPERFICIAL_LOSS = "SUPERFICIAL_LOSS"
+    CARRIED_LOSS = "CARRIED_LOSS"
+    REVERSAL = "REVERSAL"
 
 
 #: Rows that are income: cash comes in, no lot changes.
 INCOME_TYPES = frozenset({TransactionType.DIVIDEND, TransactionType.SPECIAL_DIVIDEND})
+#: Rows that dispose of shares of a lot and realise a gain or loss.
+DISPOSITION_TYPES = frozenset({TransactionType.SELL, TransactionType.CASH_IN_LIEU, TransactionType.DELISTING})
+#: Rows that acquire shares in the sense of the wash rules: by purchase, never by split, spin-off or transfer.
+PURCHASE_TYPES = frozenset({TransactionType.BUY, TransactionType.REINVESTMENT, TransactionType.OPENING})
+#: Rows that take a realised loss back.
+DISALLOWANCE_TYPES = frozenset({TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS})
+#: Rows that bring lots or cash in, or take them away, without a gain.
+MOVEMENT_TYPES = frozenset({TransactionType.OPENING, TransactionType.TRANSFER_IN, TransactionType.TRANSFER_OUT})
 
 
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """One row of the journal: the change it makes to one lot and to cash.
 
-    Rows are differences, so the journal alone rebuilds the books. Over any complete journal, apart from income rows,
-    the sum of ``realized_gain`` equals the sum of ``amount`` plus the sum of ``basis``.
+    Rows are differences, so the journal alone rebuilds the books. Over the journals of a whole household, apart from
+    rows of income and of movement, the sum of ``realized_gain`` equals the sum of ``amount`` plus the sum of ``basis``,
+    but for losses that a purchase in a sheltered account (IRA) disallowed for good.
 
     Attributes:
         txn_type: What happened.

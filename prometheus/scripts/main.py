@@ -14,6 +14,7 @@ _COMMANDS: Final = {
     "demo": "prometheus.scripts.demo",
     "engine": "prometheus.scripts.engine",
     "ingest": "prometheus.scripts.ingest",
+    "ledger": "prometheus.scripts.ledger",
     "risk": "prometheus.scripts.risk",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from prometheus.accounting.basis import split_lot
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.fills import apply_fills
-from prometheus.accounting.journal import opening_transactions, recent_trades, replay
+from prometheus.accounting.journal import opening_transactions, recent_trades
 from prometheus.accounting.lot_selection import order_lots, select_lots
+from prometheus.accounting.replay import replay
 from prometheus.accounting.wash_sales import in_wash_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import INCOME_TYPES, Books, Fill, LotPick, TransactionType

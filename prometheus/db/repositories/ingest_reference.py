@@ -9,6 +9,7 @@ from sqlalchemy import Connection, select, text
 
 from prometheus.db.bulk_load import MergeTarget
 from prometheus.db.models import AccountRow, BenchmarkConstituentRow, CorporateActionRow, SecurityRow, StrategyRow
+from prometheus.domain.books import TransactionType
 
 SECURITIES: Final = MergeTarget("securities", "securities", ("ticker",))
 # By day, as daily files arrive: the rows of a day lie together, which is how they are read.
@@ -78,11 +79,26 @@ def stored_actions(connection: Connection, first: date, last: date) -> list[tupl
     return [(ticker, ex_date, action_type, float(value)) for ticker, ex_date, action_type, value in rows]
 
 
+#: A file of accounts says what cash an account brings, not since when: the row stands before every other.
+OPENING_CASH_DATE: Final = date.min
+
+_SETTLE_CASH: Final = text("UPDATE accounts SET cash = opening_cash WHERE books_as_of IS NULL AND cash <> opening_cash")
+
+# The first row brings the cash; a corrected opening cash adds a row with the difference, for the journal only grows.
+_OPENING_CASH: Final = text("""
+    INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term,
+                              external_id, details)
+    SELECT a.account_id, :opening, :day, 0, a.opening_cash - coalesce(x.amount, 0), 0, 0, 'NONE',
+           'opening:cash' || CASE WHEN x.rows IS NULL THEN '' ELSE ':' || (x.rows + 1) END, '{}'
+    FROM accounts a
+    LEFT JOIN (SELECT account_id, sum(amount) AS amount, count(*) AS rows FROM transactions
+               WHERE txn_type = :opening AND lot_id IS NULL GROUP BY account_id) x USING (account_id)
+    WHERE a.books_as_of IS NULL AND a.opening_cash IS DISTINCT FROM x.amount
+    ORDER BY a.account_id
+""")
+
+
 def settle_opening_cash(connection: Connection) -> None:
-    """Give accounts without books the opening cash of the accounts just revised as their cash."""
-    connection.execute(
-        text(
-            "UPDATE accounts SET cash = opening_cash "
-            "WHERE books_as_of IS NULL AND account_id IN (SELECT account_id FROM revised_rows)"
-        )
-    )
+    """Give accounts without books their opening cash, as cash and as a row of the journal; twice is as good as once."""
+    connection.execute(_SETTLE_CASH)
+    connection.execute(_OPENING_CASH, {"opening": TransactionType.OPENING.value, "day": OPENING_CASH_DATE})

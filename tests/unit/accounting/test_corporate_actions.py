@@ -6,7 +6,7 @@ from itertools import permutations
 import pytest
 
 from prometheus.accounting.corporate_actions import apply_corporate_actions, split_ratio
-from prometheus.accounting.journal import replay
+from prometheus.accounting.replay import replay
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, TransactionType
 from prometheus.domain.lots import Term

@@ -4,7 +4,8 @@ from decimal import Decimal
 import pytest
 
 from prometheus.accounting.fills import apply_fills
-from prometheus.accounting.journal import opening_transactions, recent_trades, replay
+from prometheus.accounting.journal import opening_transactions, recent_trades
+from prometheus.accounting.replay import replay
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Fill, LotPick, TransactionType
 from prometheus.domain.lots import RecentTrade, Side, Term

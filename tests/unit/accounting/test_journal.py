@@ -10,8 +10,8 @@ from prometheus.accounting.journal import (
     opening_transactions,
     pooling_transactions,
     recent_trades,
-    replay,
 )
+from prometheus.accounting.replay import replay
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
 from prometheus.domain.lots import Side

@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from prometheus.accounting.corporate_actions import apply_corporate_actions
-from prometheus.accounting.journal import opening_transactions, replay
+from prometheus.accounting.journal import opening_transactions
+from prometheus.accounting.replay import replay
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot

@@ -1,0 +1,166 @@
+"""The journal as a whole: replayed account by account, held against the tables, and written into them again."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from prometheus.accounting.reconciliation import BooksDifference, differences
+from prometheus.accounting.replay import Replay
+from prometheus.db.database import driver_connection
+from prometheus.domain.books import Books
+from prometheus.domain.lots import TaxLot
+from prometheus.foundation.errors import AccountingError
+
+_BATCH: Final = 20_000
+
+# What a replay needs of a row, and nothing else: the details as a whole would cost more than the replay.
+_ROWS: Final = """
+SELECT x.account_id, x.lot_id, coalesce(s.ticker, ''), x.quantity, x.amount, x.basis,
+       coalesce((x.details ->> 'cost_basis')::numeric, x.basis),
+       (x.details ->> 'acquired_on')::date, (x.details ->> 'holding_period_start')::date
+FROM transactions x LEFT JOIN securities s USING (security_id)
+WHERE %(accounts)s::text[] IS NULL OR x.account_id = ANY(%(accounts)s)
+ORDER BY x.account_id, x.txn_id
+"""
+
+_LOTS: Final = """
+SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
+FROM tax_lots JOIN securities USING (security_id)
+WHERE %(accounts)s::text[] IS NULL OR account_id = ANY(%(accounts)s)
+ORDER BY account_id, lot_id
+"""
+
+_CASH: Final = """
+SELECT account_id, cash FROM accounts
+WHERE %(accounts)s::text[] IS NULL OR account_id = ANY(%(accounts)s)
+ORDER BY account_id
+"""
+
+_INSERT_LOT: Final = text("""
+    INSERT INTO tax_lots (account_id, lot_id, security_id, acquired_on, holding_period_start, quantity, cost_basis,
+                          adjusted_basis)
+    SELECT :account, :lot_id, security_id, :acquired_on, :start, :quantity, :cost, :adjusted
+    FROM securities WHERE ticker = :ticker
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class AccountProof:
+    """What replaying one account's journal showed.
+
+    Attributes:
+        account_id: The account.
+        rows: Journal rows replayed.
+        lots: Lots they leave.
+        differences: Where the tables say otherwise; empty where they agree.
+    """
+
+    account_id: str
+    rows: int
+    lots: int
+    differences: tuple[BooksDifference, ...]
+
+
+def replayed_books(
+    connection: Connection, account_ids: Sequence[str] | None = None
+) -> Iterator[tuple[str, int, Books]]:
+    """Yield account, number of rows and books of every journal, by account; rows are streamed, never all held.
+
+    Raises:
+        AccountingError: A journal that cannot be replayed; the message names the account.
+    """
+    chosen = {"accounts": None if account_ids is None else list(account_ids)}
+    with driver_connection(connection).cursor(name="journal", binary=True) as cursor:
+        cursor.itersize = _BATCH
+        cursor.execute(_ROWS, chosen)
+        for account_id, rows in groupby(cursor, key=itemgetter(0)):
+            books, count = Replay(), 0
+            try:
+                for row in rows:
+                    count += 1
+                    books.post(*row[1:])
+            except AccountingError as error:
+                raise AccountingError(
+                    f"the journal of {account_id} cannot be replayed; its row {count} of {error.message}",
+                    details={"account_id": account_id, **error.details},
+                ) from error
+            yield account_id, count, books.books()
+
+
+def stored_books(connection: Connection, account_ids: Sequence[str] | None = None) -> dict[str, Books]:
+    """Return lots and cash as the tables have them, by account."""
+    raw = driver_connection(connection)
+    chosen = {"accounts": None if account_ids is None else list(account_ids)}
+    lots: dict[str, list[TaxLot]] = {}
+    for account_id, *lot in raw.execute(_LOTS, chosen):
+        lots.setdefault(account_id, []).append(TaxLot(*lot))
+    return {account_id: Books(tuple(lots.get(account_id, ())), cash) for account_id, cash in raw.execute(_CASH, chosen)}
+
+
+def prove_tables(connection: Connection, account_ids: Sequence[str] | None = None) -> Iterator[AccountProof]:
+    """Replay every journal and hold it against the tables, all of it as of one moment.
+
+    Args:
+        connection: At the beginning of a transaction.
+        account_ids: The accounts; all of them where not given.
+
+    Yields:
+        One proof for each account, by account. An account without journal must have no lots and no cash.
+    """
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
+    tables = stored_books(connection, account_ids)
+    seen = set()
+    for account_id, rows, journal in replayed_books(connection, account_ids):
+        seen.add(account_id)
+        found = tuple(differences(journal, tables[account_id]))
+        yield AccountProof(account_id, rows, len(journal.lots), found)
+    for account_id in sorted(tables.keys() - seen):
+        yield AccountProof(account_id, 0, 0, tuple(differences(Books(), tables[account_id])))
+
+
+def write_tables(connection: Connection, account_ids: Sequence[str] | None = None) -> list[AccountProof]:
+    """Write lots and cash anew from the journal where the tables differ; return what was found before.
+
+    The accounts are locked first, so that nothing is booked meanwhile.
+    """
+    chosen: dict[str, Any] = {"accounts": None if account_ids is None else list(account_ids)}
+    driver_connection(connection).execute(_CASH.rstrip() + " FOR NO KEY UPDATE", chosen)
+    tables = stored_books(connection, account_ids)
+    replayed = {account_id: (rows, books) for account_id, rows, books in replayed_books(connection, account_ids)}
+    proofs = []
+    for account_id in sorted(tables):
+        rows, journal = replayed.get(account_id, (0, Books()))
+        found = tuple(differences(journal, tables[account_id]))
+        if found:
+            _write(connection, account_id, journal)
+        proofs.append(AccountProof(account_id, rows, len(journal.lots), found))
+    return proofs
+
+
+def _write(connection: Connection, account_id: str, books: Books) -> None:
+    connection.execute(text("DELETE FROM tax_lots WHERE account_id = :account"), {"account": account_id})
+    if books.lots:
+        connection.execute(
+            _INSERT_LOT,
+            [
+                {
+                    "account": account_id,
+                    "lot_id": lot.lot_id,
+                    "ticker": lot.ticker,
+                    "acquired_on": lot.acquired_on,
+                    "start": lot.holding_period_start,
+                    "quantity": lot.quantity,
+                    "cost": lot.cost_basis,
+                    "adjusted": lot.adjusted_basis,
+                }
+                for lot in books.lots
+            ],
+        )
+    connection.execute(
+        text("UPDATE accounts SET cash = :cash WHERE account_id = :account"),
+        {"cash": books.cash, "account": account_id},
+    )
