@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "engine": "prometheus.scripts.engine",
     "ingest": "prometheus.scripts.ingest",
     "ledger": "prometheus.scripts.ledger",
+    "optimize": "prometheus.scripts.optimize",
     "risk": "prometheus.scripts.risk",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",

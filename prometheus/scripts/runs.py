@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from prometheus.scripts.boundary import DATE, Group
+from prometheus.scripts.export_run import command as export
 
 if TYPE_CHECKING:
     from prometheus.db.repositories.runs import RunSummary
@@ -17,7 +18,10 @@ _BPS: Final = 1e4
 
 @click.group("runs", cls=Group)
 def command() -> None:
-    """List persisted runs and show one with its trades, lots and proof."""
+    """List persisted runs, show one with its trades, lots and proof, write its problem file."""
+
+
+command.add_command(export)
 
 
 @command.command("list")

@@ -1,0 +1,76 @@
+"""The bytes of a problem file as a document: JSON read exactly, nothing guessed."""
+
+import json
+import math
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import Any
+
+from prometheus.foundation.errors import FileRefusedError
+from prometheus.pipeline.portable.defects import Defect, Location, json_path, refuse
+
+
+class _DuplicateKeyError(Exception):
+    pass
+
+
+def parse_document(raw: bytes, name: str) -> dict[str, Any]:
+    """Read JSON with every number exact: integers as int, the others as Decimal.
+
+    Args:
+        raw: Content of the file, UTF-8.
+        name: Name of the file, for messages.
+
+    Raises:
+        FileRefusedError: Not UTF-8, not JSON, not an object, a key twice in one object, NaN or an infinity.
+    """
+    try:
+        document = json.loads(
+            raw.decode("utf-8-sig"), parse_float=Decimal, parse_constant=Decimal, object_pairs_hook=_unique
+        )
+    except UnicodeDecodeError as error:
+        raise _refused(name, f"byte {error.start} is not UTF-8; save the file as UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise _refused(
+            name, f"line {error.lineno}, column {error.colno} is not JSON: {error.msg}; correct it there."
+        ) from error
+    except _DuplicateKeyError as error:
+        raise _refused(name, f"the key {error} stands twice in one object; keep one of the two.") from error
+    except (ValueError, ArithmeticError) as error:
+        raise _refused(name, "it holds a number that is too long to be meant; correct it.") from error
+    except RecursionError as error:
+        raise _refused(name, "the JSON is nested too deeply for a problem file.") from error
+    if not isinstance(document, dict):
+        raise _refused(name, f"a problem file holds one JSON object, not a {type(document).__name__}.")
+    refuse(name, _not_finite(document, ()))
+    return document
+
+
+def _refused(name: str, what: str) -> FileRefusedError:
+    return FileRefusedError(f"{name} cannot be read: {what}", code="PROBLEM_REFUSED")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _DuplicateKeyError(repr(next(key for i, key in enumerate(keys) if key in keys[:i])))
+    return found
+
+
+def _not_finite(value: Any, location: Location) -> Iterator[Defect]:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _not_finite(item, (*location, key))
+    elif isinstance(value, list):
+        for position, item in enumerate(value):
+            yield from _not_finite(item, (*location, position))
+    elif isinstance(value, int | Decimal) and not _fits_a_float(value):
+        yield Defect(json_path(location), str(value)[:40], "is not a finite number; write one that is.")
+
+
+def _fits_a_float(value: Decimal | int) -> bool:
+    try:
+        return math.isfinite(float(value))
+    except OverflowError:
+        return False

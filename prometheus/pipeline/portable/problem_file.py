@@ -1,0 +1,238 @@
+"""A problem file as the engine's own values: snapshot, strategy parameters and matrices."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+import numpy as np
+
+from prometheus.accounting.acb import pool_lots
+from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
+from prometheus.domain.books import Books
+from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.errors import InvalidProblemError
+from prometheus.optimizer.problem import RebalanceProblem, read_only
+from prometheus.pipeline.locks import day_locks
+from prometheus.pipeline.portable.defects import Defect, refuse, shown
+from prometheus.pipeline.portable.document import parse_document
+from prometheus.pipeline.portable.schema import PROBLEM_SCHEMA, schema_defects
+from prometheus.pipeline.portable.sense import exact, plain_number, sense_defects
+from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.snapshot import Flag, Snapshot, UniverseName
+
+#: Account of a file that names none.
+ANONYMOUS: Final = "PORTABLE"
+#: Stands where a run names its strategy and its benchmark.
+_FROM_FILE: Final = "problem-file"
+#: Weights of a benchmark that add up to one but for rounding need no remark.
+_ROUNDED_WEIGHTS: Final = Decimal("0.000001")
+
+
+@dataclass(frozen=True, slots=True)
+class PortableProblem:
+    """A problem file in the engine's own values.
+
+    Attributes:
+        name: Name of the file.
+        sha256: Of its bytes, hexadecimal.
+        snapshot: The frozen inputs, names in the order of tickers; its flags are remarks about the file.
+        params: Strategy parameters.
+        matrices: Loadings, specific variances and benchmark weights in the order of the snapshot's names.
+        cost_rates: One-way cost, fraction of the traded value, of the names that have one of their own.
+        previous_targets: Target weights of the run before, where the file has them.
+    """
+
+    name: str
+    sha256: str
+    snapshot: Snapshot
+    params: StrategyParams
+    matrices: Matrices
+    cost_rates: Mapping[str, Decimal]
+    previous_targets: Mapping[str, float] | None
+
+    def optimizer_problem(self) -> RebalanceProblem:
+        """Return the optimizer's problem."""
+        problem = build_problem(self.snapshot, self.params, self.matrices)
+        if not self.cost_rates:
+            return problem
+        rates = [float(self.cost_rates.get(ticker, problem.cost_rate[i])) for i, ticker in enumerate(problem.tickers)]
+        return replace(problem, cost_rate=read_only(rates))
+
+
+def read_problem(raw: bytes, name: str) -> PortableProblem:
+    """Read a problem file.
+
+    Args:
+        raw: Its content.
+        name: Its name, for messages.
+
+    Raises:
+        FileRefusedError: What is wrong, by JSON path, at most 50 defects.
+
+    Source: docs/specs/problem_file.md.
+    """
+    document = parse_document(raw, name)
+    refuse(name, schema_defects(document, PROBLEM_SCHEMA))
+    refuse(name, sense_defects(document))
+    refuse(name, _not_taken_yet(document))
+    params = StrategyParams.from_dict(plain_number(document.get("params", {})))
+    assets = sorted(document["assets"], key=lambda asset: str(asset["ticker"]))
+    found = PortableProblem(
+        name=name,
+        sha256=hashlib.sha256(raw).hexdigest(),
+        snapshot=_snapshot(document, assets, params),
+        params=params,
+        matrices=_matrices(assets),
+        cost_rates={asset["ticker"]: exact(asset["cost"]) for asset in assets if "cost" in asset},
+        previous_targets=plain_number(document.get("previous_targets")),
+    )
+    try:
+        found.optimizer_problem()
+    except InvalidProblemError as error:
+        refuse(name, [Defect("$", None, error.message)])
+    return found
+
+
+def _not_taken_yet(document: Mapping[str, Any]) -> list[Defect]:
+    blocks = document.get("specific_correlation_blocks")
+    if not blocks:
+        return []
+    return [
+        Defect(
+            "$.specific_correlation_blocks",
+            shown(blocks),
+            "the optimizer does not take linked specific returns yet; leave the field out to treat them as unlinked.",
+        )
+    ]
+
+
+def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], params: StrategyParams) -> Snapshot:
+    as_of = date.fromisoformat(document["as_of"])
+    regime, method = TaxRegime(document["tax_regime"]), LotMethod(document["lot_method"])
+    universe = tuple(_name(asset, i, as_of) for i, asset in enumerate(assets))
+    # Books put lots into the order in which every account of the engine has them.
+    lots = Books(tuple(_lot(row) for row in document["lots"])).lots
+    lots = pool_lots(lots) if method is LotMethod.ACB else lots
+    trades = tuple(_trade(row) for row in document["recent_trades"])
+    locks = day_locks(
+        universe,
+        lots,
+        trades,
+        as_of=as_of,
+        regime=regime,
+        group_outside={row["ticker"]: row["group"] for row in document["recent_trades"] if "group" in row},
+    )
+    rates = document["tax_rates"]
+    return Snapshot(
+        account_id=document.get("account_id", ANONYMOUS),
+        as_of=as_of,
+        base_currency=document["base_currency"],
+        tax_regime=regime,
+        lot_method=method,
+        fractional_shares=document["fractional_shares"],
+        tags=(),
+        strategy_id=_FROM_FILE,
+        strategy_version=0,
+        rates=TaxRates(st=exact(rates["st"]), lt=exact(rates["lt"]), niit=exact(rates.get("niit", 0))),
+        cash=exact(document["cash"]),
+        benchmark_id=_FROM_FILE,
+        benchmark_effective_date=as_of,
+        benchmark_weights_sha256="",
+        risk_model_id=0,
+        risk_model_as_of=as_of,
+        loadings_sha256="",
+        specific_variance_sha256="",
+        factor_covariance=tuple(tuple(float(x) for x in row) for row in document["factor_covariance"]),
+        universe=universe,
+        lots=lots,
+        recent_trades=trades,
+        buy_locks=locks.buy,
+        loss_sale_locks=locks.loss_sale,
+        borrow_rates={},
+        corporate_actions=(),
+        flags=_remarks(assets, universe, params),
+    )
+
+
+def _name(asset: Mapping[str, Any], position: int, as_of: date) -> UniverseName:
+    return UniverseName(
+        ticker=asset["ticker"],
+        price=exact(asset["price"]),
+        price_date=date.fromisoformat(asset["price_date"]) if "price_date" in asset else as_of,
+        sector=asset["sector"],
+        sub_industry=asset.get("sub_industry", ""),
+        group=asset.get("group", asset["ticker"]),
+        benchmark_index=position,
+        risk_index=position,
+    )
+
+
+def _lot(row: Mapping[str, Any]) -> TaxLot:
+    acquired_on = date.fromisoformat(row["acquired_on"])
+    return TaxLot(
+        lot_id=row["lot_id"],
+        ticker=row["ticker"],
+        acquired_on=acquired_on,
+        quantity=exact(row["quantity"]),
+        cost_basis=exact(row.get("cost_basis", row["adjusted_basis"])),
+        adjusted_basis=exact(row["adjusted_basis"]),
+        holding_period_start=_day(row, "holding_period_start") or acquired_on,
+    )
+
+
+def _trade(row: Mapping[str, Any]) -> RecentTrade:
+    return RecentTrade(
+        ticker=row["ticker"],
+        trade_date=date.fromisoformat(row["date"]),
+        side=Side(row["side"]),
+        quantity=exact(row["quantity"]),
+        realized_gain=exact(row.get("realized_gain", 0)),
+        lot_id=row.get("lot_id"),
+        unreplaced=exact(row["unreplaced"]) if "unreplaced" in row else None,
+        washed_quantity=exact(row.get("washed_quantity", 0)),
+        disallowed_loss=exact(row.get("disallowed_loss", 0)),
+        acquired_on=_day(row, "acquired_on"),
+        holding_period_start=_day(row, "holding_period_start"),
+        execution_id=row.get("execution_id"),
+    )
+
+
+def _day(row: Mapping[str, Any], name: str) -> date | None:
+    return date.fromisoformat(row[name]) if name in row else None
+
+
+def _matrices(assets: list[Mapping[str, Any]]) -> Matrices:
+    return Matrices(
+        loadings=np.array([[float(x) for x in asset["loadings"]] for asset in assets]),
+        specific_variance=np.array([float(asset["specific_variance"]) for asset in assets]),
+        benchmark_weights=np.array([float(asset["benchmark_weight"]) for asset in assets]),
+    )
+
+
+def _remarks(
+    assets: list[Mapping[str, Any]], universe: tuple[UniverseName, ...], params: StrategyParams
+) -> tuple[Flag, ...]:
+    """Return what is no defect but may be an oversight."""
+    remarks = []
+    total = sum((exact(asset["benchmark_weight"]) for asset in assets), Decimal(0))
+    if abs(total - 1) > _ROUNDED_WEIGHTS:
+        remarks.append(
+            Flag("BENCHMARK_SCALED", f"The benchmark weights add up to {total:.6f}; they are scaled to one.")
+        )
+    known, industries = {name.ticker for name in universe}, {name.sub_industry for name in universe}
+    for parameter, named, there in (
+        ("no_buy", params.no_buy, known),
+        ("no_sell", params.no_sell, known),
+        ("never_hold", params.never_hold, known),
+        ("never_hold_sub_industries", params.never_hold_sub_industries, industries),
+    ):
+        remarks += [
+            Flag("NO_SUCH_NAME", f"params.{parameter} names '{name}', which no asset is; it has no effect.")
+            for name in named
+            if name not in there
+        ]
+    return tuple(remarks)

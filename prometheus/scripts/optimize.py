@@ -1,0 +1,142 @@
+"""``prometheus optimize``: a problem file in, certified trades out; no engine, no database."""
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import click
+
+from prometheus.scripts.boundary import Command
+
+_BPS = 1e4
+
+
+@click.command("optimize", cls=Command)
+@click.argument("problem", type=click.Path(allow_dash=True))
+@click.option("--solver", help="CLARABEL, CVXPY, CUOPT or STRUCTURED; the file's own params.solver where absent.")
+@click.option("--out", type=click.Path(dir_okay=False), help="Write the result to this file, as JSON.")
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(problem: str, solver: str | None, out: str | None, output: Literal["table", "json"]) -> None:
+    """Solve a problem file with the engine's own optimizer and accounting: trades by lot, with proof.
+
+    PROBLEM is a file as docs/specs/problem_file.md describes it, or - for standard input.
+
+    \b
+    Examples:
+      prometheus optimize examples/problem_small.json
+      prometheus runs export ACC-001 RUN-001 | prometheus optimize - --format json
+
+    Exit codes: 0 OPTIMAL, 1 NON_OPTIMAL (the result says why), 2 the file is not a problem that can be solved.
+    """
+    from prometheus.domain.phases import RunStatus
+    from prometheus.pipeline.portable.answer import answer_problem
+    from prometheus.pipeline.portable.problem_file import read_problem
+
+    portable = read_problem(_content(problem), problem)
+    answer = answer_problem(portable, solver=None if solver is None else solver.upper())
+    text = json.dumps(answer.document, indent=2, ensure_ascii=False)
+    if out is not None:
+        write_text(out, text + "\n")
+    if output == "json":
+        click.echo(text)
+    else:
+        _print_answer(answer.document)
+    if answer.status is not RunStatus.OPTIMAL:
+        sys.exit(1)
+
+
+def write_text(path: str, text: str) -> None:
+    """Write a file.
+
+    Raises:
+        FileRefusedError: It cannot be written there.
+    """
+    from prometheus.foundation.errors import FileRefusedError
+
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise FileRefusedError(f"{path} cannot be written: {error.strerror}. Choose another place.") from error
+
+
+def _content(path: str) -> bytes:
+    from prometheus.foundation.errors import FileRefusedError
+
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise FileRefusedError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _print_answer(result: Mapping[str, Any]) -> None:
+    from prometheus.scripts.tables import print_table
+
+    facts = _facts(result)
+    width = max(len(name) for name, _ in facts)
+    for name, value in facts:
+        click.echo(f"{name:<{width}}  {value}")
+    click.echo()
+    header = ("no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax")
+    keys = (
+        "trade_no", "side", "ticker", "lot_id", "acquired_on", "quantity", "price", "amount", "basis", "realized_gain",
+        "term", "tax",
+    )  # fmt: skip
+    print_table(
+        header,
+        [[trade[key] for key in keys] for trade in result["trades"]],
+        right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
+    )
+
+
+def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    problem, gains, locks, solver = result["problem"], result["realized_gains"], result["locks"], result["solver"]
+    currency = problem["base_currency"]
+    facts = [
+        (
+            "problem",
+            f"{problem['account_id']} on {problem['as_of']}, {problem['assets']} names, {problem['lots']} lots",
+        ),
+        ("status", result["status"]),
+        ("net asset value", f"{problem['nav']} {currency}"),
+        (
+            "tracking error",
+            f"{result['tracking_error_before']:.3%} before, {result['tracking_error_after']:.3%} after",
+        ),
+        ("turnover", f"{result['turnover']:.3%} of NAV, one way"),
+        (
+            "realised gains",
+            (
+                f"short-term {gains['short']}, long-term {gains['long']}, without term {gains['without_term']}, "
+                f"disallowed {gains['disallowed_loss']}"
+            ),
+        ),
+        ("tax", f"{result['tax']} {currency} (negative: losses that reduce other tax)"),
+        ("cash after", f"{result['cash_after']} {currency}, estimated costs {result['cost']}"),
+    ]
+    if result["objective"] is not None:
+        facts += [
+            (
+                "objective",
+                ", ".join(f"{name.replace('_', ' ')} {_BPS * value:.4f}" for name, value in result["objective"].items())
+                + " bps of NAV",
+            ),
+            (
+                "proof",
+                (
+                    f"within {result['gap_bps']:.4f} bps of NAV of the best possible, "
+                    f"{result['rounded_gap_bps']:.3f} after rounding to shares"
+                ),
+            ),
+        ]
+    facts.append(("solver", f"{solver['backend']} {solver['version']}, {solver['status']}".replace(" ,", ",")))
+    facts += [("do not buy", f"{lock['group']} until {lock['until']}: {lock['cause']}") for lock in locks["buy"]]
+    facts += [
+        ("do not sell", f"{lock['lot_id']} until {lock['until']}: {lock['cause']}") for lock in locks["loss_sale"]
+    ]
+    facts += [("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"]]
+    facts += [("flag", f"{flag['code']}: {flag['message']}") for flag in result["flags"]]
+    return facts
