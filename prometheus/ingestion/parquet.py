@@ -1,6 +1,12 @@
-"""From a Parquet file to the same table of text as a CSV file gives."""
+"""From a Parquet file to the same table of text as a CSV file gives.
+
+A damaged Parquet file makes the decoder panic, and some abort the process (a length field that asks for more memory
+than there is). So a child process decodes the file; whatever happens to it, the load only sees that it failed.
+"""
 
 import io
+import subprocess
+import sys
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,6 +19,13 @@ from prometheus.ingestion.reading import LINE, TextTable, checked_header, refusa
 _TEXT: Final = (pl.String, pl.Categorical, pl.Enum)
 _WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _FLOAT: Final = (pl.Float32, pl.Float64)
+
+#: What the child runs: Parquet on its standard input, Arrow on its standard output.
+_DECODER: Final = """
+import io, sys
+import polars
+polars.read_parquet(io.BytesIO(sys.stdin.buffer.read())).write_ipc(sys.stdout.buffer)
+"""
 
 #: Column types accepted for each field type; text is judged like the text of a CSV file.
 _ACCEPTED: Final[Mapping[FieldType, tuple[type[pl.DataType], ...]]] = {
@@ -41,13 +54,7 @@ def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCol
     """
     if not raw:
         raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")
-    try:
-        frame = pl.read_parquet(io.BytesIO(raw))
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = (str(error).strip().splitlines() or ["unreadable"])[0]
-        raise refusal(
-            "CORRUPT_PARQUET", f"This is no readable Parquet file ({reason[:120]}); transfer it again."
-        ) from None
+    frame = _decoded(raw)
     frame.columns = checked_header(frame.columns)
     if frame.is_empty():
         raise refusal("NO_ROWS", "The file has no rows; ask for a new copy.")
@@ -62,6 +69,14 @@ def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCol
     text = text.with_columns(pl.when(trimmed != "").then(trimmed).name.keep())
     lines = pl.int_range(2, frame.height + 2, dtype=pl.Int64).alias(LINE)
     return TextTable(text.with_columns(lines), frame.height)
+
+
+def _decoded(raw: bytes) -> pl.DataFrame:
+    # -I: neither the working directory nor the environment decides which code the child runs
+    child = subprocess.run([sys.executable, "-I", "-c", _DECODER], input=raw, capture_output=True, check=False)
+    if child.returncode != 0:
+        raise refusal("CORRUPT_PARQUET", "This is no readable Parquet file; write or transfer it again.")
+    return pl.read_ipc(io.BytesIO(child.stdout))
 
 
 def _as_text(values: pl.Series, column: Column, findings: FindingCollector) -> pl.Series:

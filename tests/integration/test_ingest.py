@@ -1,7 +1,7 @@
 """Loading files into a real database: what is inserted, revised, left alone, refused."""
 
 import threading
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -484,6 +484,20 @@ def test_parquet_loads_exact_types(loaded, tmp_path):
     assert rows(loaded, "SELECT close::text, adj_close::text, volume FROM prices WHERE price_date = '2024-06-25'") == [
         ("123456789.12345678", "36.48000000", 5)
     ]
+
+
+def test_parquet_loads_what_data_frames_write(loaded, tmp_path):
+    """Instants at midnight are dates, a column of nothing is empty, booleans are booleans."""
+    prices = pl.DataFrame({"date": [datetime(2024, 6, 25)], "ticker": ["AAA"], "close": [7], "volume": [None]})  # noqa: DTZ001 -- a day
+    prices.write_parquet(tmp_path / "p.parquet")
+    report = reload(loaded, tmp_path / "p.parquet", "prices")
+    assert (report.inserted, len(report.findings)) == (1, 0)
+    accounts = pl.read_csv(FILES["accounts.csv"].encode())
+    assert accounts.schema["fractional_shares"] == pl.Boolean
+    accounts.write_parquet(tmp_path / "a.parquet")
+    report = reload(loaded, tmp_path / "a.parquet", "accounts")
+    assert report.unchanged == 2
+    assert set(report.findings.counts_by_code()) == {"FLOAT_COLUMN"}
 
 
 def test_directory_with_a_refused_file_does_not_attempt_what_refers_to_it(database, folder):

@@ -62,6 +62,10 @@ CUT = gzip.compress(LONG, mtime=0)[:-2000]
 LINES_BEFORE_CUT = zlib.decompressobj(31).decompress(CUT).count(b"\n")
 GZIPPED = gzip.compress(PRICES * 50, mtime=0)
 DAMAGED = GZIPPED[:12] + bytes(byte ^ 0x5A for byte in GZIPPED[12:20]) + GZIPPED[20:]
+GOOD_PARQUET = parquet(date=["2024-06-27"] * 40, ticker=["AAA"] * 40, close=["1.5"] * 40)
+# Every second byte of the footer: lengths and offsets that point nowhere.
+DAMAGED_PARQUET = GOOD_PARQUET[:-100] + bytes(byte ^ (0xFF * (at % 2)) for at, byte in enumerate(GOOD_PARQUET[-100:-8]))
+DAMAGED_PARQUET += GOOD_PARQUET[-8:]
 
 
 class Broken(NamedTuple):
@@ -90,6 +94,8 @@ BROKEN_FILES = [
     Broken("UTF-16", PRICES.decode().encode("utf-16"), "NOT_UTF8", 1),
     Broken("NUL bytes", price(b"2024-06-27,BBB,1\x000,1,1"), "NUL_BYTE", 3),
     Broken("corrupt Parquet", b"PAR1 this is not PAR1", "CORRUPT_PARQUET", None, file="file.parquet"),
+    Broken("damaged Parquet", DAMAGED_PARQUET, "CORRUPT_PARQUET", None, file="file.parquet"),
+    Broken("truncated Parquet", GOOD_PARQUET[:-30], "CORRUPT_PARQUET", None, file="file.parquet"),
     Broken("empty Parquet", b"", "EMPTY_FILE", None, file="file.parquet"),
     Broken("Parquet without rows", parquet(date=[], ticker=[], close=[]), "NO_ROWS", None, file="file.parquet"),
     Broken("Parquet, dates as numbers", parquet(date=[20240627], ticker=["AAA"], close=["1"]), "WRONG_TYPE", None,
