@@ -170,25 +170,36 @@ class TwoStageSearch:
         return replace(decision, branch=np.where(restricted.limits.group >= 0, priced, decision.branch))
 
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
-        """Move names to another branch, the cheapest first, until the cash range can be met."""
-        for towards_sales in (True, False):
-            convex = self._convex(decision)
-            least, most = convex.cash_reach()
-            short = least > convex.cash.most if towards_sales else most < convex.cash.least
-            if not short:
-                continue
-            if len(decision.sells_losses):
-                every = np.full(len(decision.sells_losses), towards_sales)
-                decision = self._place_groups(Decision(every, decision.branch), dual)
-            restricted = self._restricted(decision)
-            pieces, values = restricted.pieces, restricted.minima(dual).branch_value
-            first = pieces.branch[pieces.first]
-            target = np.zeros_like(decision.branch) if towards_sales else np.diff(np.append(first, len(values))) - 1
-            loss = values[first + target] - values[first + decision.branch]
-            for i in np.argsort(loss, kind="stable"):
+        """Move names to another branch, and if need be groups to another side, until the cash range can be met."""
+        trials = [decision]
+        if len(decision.sells_losses):
+            sides = (np.full(len(decision.sells_losses), sells) for sells in (True, False))
+            trials += [self._place_groups(Decision(side, decision.branch), dual) for side in sides]
+        for trial in trials:
+            stepped = self._stepped(trial, dual)
+            if self._convex(stepped).can_meet_cash():
+                return stepped
+        return decision
+
+    def _stepped(self, decision: Decision, dual: DualPoint) -> Decision:
+        """Move names towards sales or purchases, the cheapest first, one branch at a time.
+
+        Neighbouring branches share an end, so that a step never leaps over the cash range.
+        """
+        convex = self._convex(decision)
+        least, most = convex.cash_reach()
+        step = -1 if least > convex.cash.most else 1 if most < convex.cash.least else 0
+        if step == 0:
+            return decision
+        restricted = self._restricted(decision)
+        values, first = restricted.minima(dual).branch_value, restricted.pieces.branch[restricted.pieces.first]
+        target = np.zeros_like(decision.branch) if step < 0 else np.diff(np.append(first, len(values))) - 1
+        loss = values[first + target] - values[first + decision.branch]
+        for i in np.argsort(loss, kind="stable"):
+            while decision.branch[i] != target[i]:
                 if self._convex(decision).can_meet_cash():
-                    break
-                decision = decision.with_branch(int(i), int(target[i]))
+                    return decision
+                decision = decision.with_branch(int(i), int(decision.branch[i]) + step)
         return decision
 
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:

@@ -33,7 +33,7 @@ def random_problem(
     random = np.random.default_rng(seed)
     prices = np.round(np.exp(random.normal(4.3, 0.8, names)), 2) + 1.0
     benchmark = random.gamma(0.6, 1.0, names) + 1e-3
-    benchmark[random.random(names) < 0.05] = 0.0
+    benchmark[1:][random.random(names)[1:] < 0.05] = 0.0
     benchmark /= benchmark.sum()
     target = benchmark * random.lognormal(0, 0.5, names) + np.where(random.random(names) < 0.03, 0.01, 0.0)
     target[random.random(names) < 0.3] = 0.0

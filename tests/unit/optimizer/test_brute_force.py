@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer import rebalance
+from tests.unit.optimizer.brute_force import best_objective
+from tests.unit.optimizer.problems import random_problem
+
+
+def _tiny(seed, names):
+    """Return a problem with groups, locks and a tight cash range every fourth time, bounds wide enough to matter."""
+    random = np.random.default_rng(seed + 10**6)
+    held = random_problem(seed, names=names, factors=1 + seed % 3, lots_a_name=2.0).holdings()
+    return random_problem(
+        seed,
+        names=names,
+        factors=1 + seed % 3,
+        lots_a_name=2.0,
+        lot_method=("LEAST_TAX_FIRST", "HIFO", "FIFO")[seed % 3],
+        group_share=0.4,
+        lock_share=0.1,
+        fractional=True,
+        min_trade=0.0,
+        cash_range=(0.002, 0.02) if seed % 4 else (0.01, 0.01001),
+        tilt=random.normal(0, 0.001, names) if seed % 5 == 0 else np.zeros(names),
+        lower=np.zeros(names),
+        upper=np.maximum(held + 0.02, random.uniform(0.2, 1.0, names)),
+    )
+
+
+@pytest.mark.parametrize(("names", "seeds"), [(2, 20), (3, 40), (4, 25), (5, 4)])
+def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(names, seeds):
+    """Against every combination of sides and lots: the bound always holds, and 95 of 100 answers are optimal.
+
+    Measured when written: all of them were.
+    """
+    solved = optimal = 0
+    for seed in range(seeds):
+        problem = _tiny(seed, names)
+        best = best_objective(problem)
+        try:
+            certificate = rebalance(problem).certificate
+        except InfeasibleProblemError:
+            assert not np.isfinite(best)
+            continue
+        solved += 1
+        assert certificate.lower_bound <= best + 1e-8
+        assert certificate.objective >= best - 1e-8
+        optimal += certificate.objective <= best + 1e-7
+    assert solved >= 0.9 * seeds
+    assert optimal >= 0.95 * solved
