@@ -46,7 +46,7 @@ def export_problem(
         "as_of": snapshot.as_of.isoformat(),
         "base_currency": snapshot.base_currency,
         "nav": plain_text(snapshot.nav()),
-        "cash": plain_text(snapshot.cash),
+        "cash": _money(snapshot.cash),
         "fractional_shares": snapshot.fractional_shares,
         "lot_method": snapshot.lot_method.value,
         "tax_regime": snapshot.tax_regime.value,
@@ -65,8 +65,8 @@ def export_problem(
                 "ticker": lot.ticker,
                 "acquired_on": lot.acquired_on.isoformat(),
                 "quantity": plain_text(lot.quantity),
-                "adjusted_basis": plain_text(lot.adjusted_basis),
-                **({} if lot.cost_basis == lot.adjusted_basis else {"cost_basis": plain_text(lot.cost_basis)}),
+                "adjusted_basis": _money(lot.adjusted_basis),
+                **({} if lot.cost_basis == lot.adjusted_basis else {"cost_basis": _money(lot.cost_basis)}),
                 **_unless(lot.acquired_on, holding_period_start=lot.holding_period_start),
             }
             for lot in snapshot.lots
@@ -112,11 +112,11 @@ def _trade(trade: RecentTrade, group: str | None) -> dict[str, Any]:
         "date": trade.trade_date.isoformat(),
         "side": trade.side.value,
         "quantity": plain_text(trade.quantity),
-        "realized_gain": plain_text(trade.realized_gain) if trade.side is Side.SELL else None,
+        "realized_gain": _money(trade.realized_gain) if trade.side is Side.SELL else None,
         "lot_id": trade.lot_id,
         "unreplaced": None if trade.unreplaced is None else plain_text(trade.unreplaced),
-        "washed_quantity": _unless_zero(trade.washed_quantity),
-        "disallowed_loss": _unless_zero(trade.disallowed_loss),
+        "washed_quantity": plain_text(trade.washed_quantity) if trade.washed_quantity else None,
+        "disallowed_loss": _money(trade.disallowed_loss) if trade.disallowed_loss else None,
         "acquired_on": None if trade.acquired_on is None else trade.acquired_on.isoformat(),
         "holding_period_start": None if trade.holding_period_start is None else trade.holding_period_start.isoformat(),
         "execution_id": trade.execution_id,
@@ -147,8 +147,9 @@ def _unless(usual: date, **dates: date) -> dict[str, str]:
     return {name: day.isoformat() for name, day in dates.items() if day != usual}
 
 
-def _unless_zero(value: Decimal) -> str | None:
-    return plain_text(value) if value else None
+def _money(amount: Decimal) -> str:
+    """Return an amount with the zeros of its cents: the words of a lock repeat it as it stands."""
+    return format(amount, "f")
 
 
 def _written(document: Mapping[str, Any]) -> str:
