@@ -87,11 +87,11 @@ def test_cash_range_narrower_than_any_share_is_named():
 def test_two_names_together_reach_cash_that_no_single_step_can():
     """One name's share down and another's up meet a range that is narrower than either share."""
     problem = small_problem(
-        [0.5, 0.5], prices=np.array([70.0, 81.0]), nav=1000.0, cash_min=0.08, cash_max=0.095, cost_rate=np.zeros(2)
+        [0.5, 0.5], prices=np.array([70.0, 81.0]), nav=1000.0, cash_min=0.0829, cash_max=0.0835, cost_rate=np.zeros(2)
     )
     result = rebalance(problem)
-    assert 0.08 <= result.cash_after <= 0.095
-    assert (result.shares == np.round(result.shares)).all()
+    assert result.shares.tolist() == [5.0, 7.0]
+    assert result.cash_after == pytest.approx(0.083)
 
 
 def test_trades_below_the_minimum_are_dropped():
