@@ -1,5 +1,6 @@
 """One embedded PostgreSQL for a test session; a fresh clone of a migrated template database for each test."""
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -48,13 +49,44 @@ def server_home(tmp_path_factory):
     home = Path(tempfile.gettempdir()) / f"prometheus-test-{os.geteuid()}-{run_id[:12]}"
     yield home
     embedded.release(home)
-    # The last worker's exit stops the server; whoever comes last removes the directory.
-    if "PYTEST_XDIST_WORKER" not in os.environ or os.environ["PYTEST_XDIST_WORKER"] == "gw0":
-        for _ in range(100):
+    if _last_user_is_gone(home):
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _last_user_is_gone(home):
+    """Wait for the server to stop; return False soon where another worker of the session still uses it."""
+    seen_shared = 0
+    for _ in range(200):
+        if not (home / "users.lock").exists():
+            return False
+        if _can_lock(home, fcntl.LOCK_EX):
             if not (home / "data" / "postmaster.pid").exists():
-                shutil.rmtree(home, ignore_errors=True)
-                break
-            time.sleep(0.1)
+                return True
+        elif _can_lock(home, fcntl.LOCK_SH):
+            # Others share it, and the last of them cleans up; or the watcher looked just now.
+            seen_shared += 1
+            if seen_shared > 3:
+                return False
+        time.sleep(0.05)
+    return False
+
+
+def _can_lock(home, how):
+    with (home / "users.lock").open("r+") as users:
+        try:
+            fcntl.flock(users, how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+@pytest.fixture
+def open_tmp():
+    """A temporary directory that other users may enter, unlike pytest's own; removed afterwards."""
+    found = Path(tempfile.mkdtemp(prefix="prometheus-"))
+    found.chmod(0o755)
+    yield found
+    shutil.rmtree(found, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

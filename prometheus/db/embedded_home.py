@@ -199,7 +199,7 @@ def _refuse_unreachable(home: Path, account: pwd.struct_passwd) -> None:
     # Both the way as written and the way it leads: a link on it has parents of its own.
     real = Path(os.path.realpath(home))
     for path in dict.fromkeys((home, *home.parents, real, *real.parents)):
-        if path.exists() and not _may_enter(path.stat(), account):
+        if path.is_dir() and not _may_enter(path.stat(), account):
             raise ConfigurationError(
                 f"PROMETHEUS_HOME={home}: only its owner may enter {path}. As root the embedded PostgreSQL runs as the "
                 f"user '{SERVICE_USER}' and could not reach it, and the modes of your directories are left alone. "
