@@ -23,9 +23,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from prometheus.bootstrap.settings import Settings
-from prometheus.bootstrap.wiring import open_database
+from prometheus.bootstrap.wiring import upgrade_database
+from prometheus.db import embedded
 from prometheus.db.database import Database, driver_connection
+from prometheus.db.embedded import EmbeddedServer
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.ingestion.ingest import ingest_file
 from prometheus.ingestion.kinds import FileKind
@@ -47,10 +48,13 @@ def main():
     try:
         if chosen.prices is None:
             chosen.securities, chosen.prices = synthetic_market(files)
-        with open_database(Settings(home=home, embedded_linger_seconds=0)) as database:
-            run(database, chosen)
+        database = Database(EmbeddedServer(home, linger_seconds=0).ensure_running())
+        upgrade_database(database)
+        run(database, chosen)
+        database.close()
     finally:
         shutil.rmtree(files)
+        embedded.release(home)
         for _ in range(100):
             if not (home / "data" / "postmaster.pid").exists():
                 break
