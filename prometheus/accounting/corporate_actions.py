@@ -4,26 +4,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from itertools import islice, takewhile
 from typing import Final
 
 from prometheus.accounting.basis import split_lot
 from prometheus.accounting.gains import term_of
 from prometheus.accounting.journal import lot_change, pooling_transactions
+from prometheus.accounting.share_counts import scaled_lots, split_ratio
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot
-from prometheus.domain.money import SHARE_STEP, floor_to_step, nearest_step, plain_text, share_step, to_cents
+from prometheus.domain.money import floor_to_step, plain_text, share_step, to_cents
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.errors import AccountingError
 
 #: Closes by ticker and ex-date, base currency a share after the action.
 Closes = Mapping[tuple[str, date], Decimal]
-
-#: Sources quote split factors to six places: 1 for 3 comes as 0.333333.
-_FACTOR_TOLERANCE: Final = Fraction(1, 1_000_000)
-_LARGEST_SHARE_COUNT: Final = 1000
 
 #: Same-day order: share counts first, because distributions are quoted for a share after the split; then what is
 #: carved out of the price; then ordinary income.
@@ -35,26 +31,6 @@ _DAY_ORDER: Final = {
     ActionType.SPECIAL_DIVIDEND: 4,
     ActionType.DIVIDEND: 5,
 }
-
-
-def split_ratio(value: Decimal) -> Fraction:
-    """Return a split's ratio of new to old shares.
-
-    A ratio is a pair of small whole numbers; a decimal factor is that pair rounded to about six places. The fraction
-    with the smallest denominator within one millionth of the factor is taken (0.333333 is 1 for 3), up to a thousand;
-    a factor with none is taken as it stands.
-
-    Raises:
-        AccountingError: The factor is not positive.
-    """
-    if not value > 0:
-        raise AccountingError(f"a split by a factor of {value} is impossible; the factor is new shares for an old one.")
-    exact = Fraction(value)
-    for old in range(1, _LARGEST_SHARE_COUNT + 1):
-        new = round(exact * old)
-        if new > 0 and abs(Fraction(new, old) - exact) < _FACTOR_TOLERANCE:
-            return Fraction(new, old)
-    return exact
 
 
 def apply_corporate_actions(
@@ -149,8 +125,7 @@ def _later_value(action: CorporateAction, following: Iterable[CorporateAction]) 
 def _book_split(action: CorporateAction, held: tuple[TaxLot, ...], terms: _Terms) -> _Booked:
     """Multiply share counts; bases and dates stay. What is left of a share is paid in cash (rule 13).
 
-    Lots are kept in steps of 0.0001 share. Where the ratio does not end there, the lots' counts are rounded from the
-    running total, so that the position is right to half a step and no lot is off by more than one.
+    Lots whose shares vanish in rounding are sold for nothing.
     """
     ratio = split_ratio(action.value)
     details = {
@@ -159,19 +134,13 @@ def _book_split(action: CorporateAction, held: tuple[TaxLot, ...], terms: _Terms
         "old_shares": str(ratio.denominator),
     }
     booked = _Booked()
-    exact = Fraction(0)
-    placed = Decimal(0)
-    for lot in held:
-        exact += Fraction(lot.quantity) * ratio
-        total = nearest_step(Decimal(exact.numerator) / Decimal(exact.denominator), SHARE_STEP)
-        quantity = total - placed
-        placed = total
-        if quantity > 0:
-            after = replace(lot, quantity=quantity)
+    for lot, after in scaled_lots(held, ratio):
+        if after is not None:
             booked.lots.append(after)
             booked.rows.append(lot_change(TransactionType.SPLIT, action.ex_date, lot, after, details=details))
         else:
             booked.rows.append(_cash_in_lieu(action, lot, None, lot, Decimal(0), terms))
+    placed = sum((lot.quantity for lot in booked.lots), Decimal(0))
     fraction = placed - floor_to_step(placed, share_step(fractional=terms.fractional))
     _pay_fraction(action, booked, fraction, terms)
     return booked

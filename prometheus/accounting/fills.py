@@ -11,7 +11,7 @@ from prometheus.accounting.journal import disallowance_transactions, lot_change,
 from prometheus.accounting.loss_disallowance import Disallowance, loss_trades, match_losses, wash_earlier_losses
 from prometheus.accounting.sales import book_sale
 from prometheus.accounting.superficial_losses import deny_superficial_losses
-from prometheus.accounting.wash_sales import WASHED_MARK, group_of_ticker, in_wash_window, known_purchases
+from prometheus.accounting.wash_sales import group_of_ticker, in_wash_window, is_part, known_purchases
 from prometheus.domain.accounts import TaxRates, TaxRegime
 from prometheus.domain.books import Books, Fill, Transaction, TransactionType
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
@@ -96,10 +96,8 @@ def _check_purchase(fill: Fill, regime: TaxRegime, where: str) -> None:
         return
     if fill.new_lot_id is None:
         raise AccountingError(f"{where} does not say what the new lot is called; give new_lot_id.")
-    if WASHED_MARK in fill.new_lot_id:
-        raise AccountingError(
-            f"{where}: '{fill.new_lot_id}' contains '{WASHED_MARK}', which marks lots split by a wash sale."
-        )
+    if is_part(fill.new_lot_id):
+        raise AccountingError(f"{where}: '{fill.new_lot_id}' contains a sign that marks lots split by the ledger.")
 
 
 def _check_sale(fill: Fill, regime: TaxRegime, where: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any, Final
 
 from prometheus.accounting.acb import pool_lots
@@ -316,10 +317,14 @@ def _after_disallowance(trade: RecentTrade, row: Transaction) -> RecentTrade:
 def _after_split(trade: RecentTrade, row: Transaction) -> RecentTrade:
     if trade.ticker != row.ticker or trade.trade_date >= row.trade_date:
         return trade
-    new, old = Decimal(row.details["new_shares"]), Decimal(row.details["old_shares"])
+    return trade_after_split(trade, Fraction(int(row.details["new_shares"]), int(row.details["old_shares"])))
+
+
+def trade_after_split(trade: RecentTrade, ratio: Fraction) -> RecentTrade:
+    """Return a past trade in the shares of after a split, rounded to steps of 0.0001 share."""
 
     def scaled(quantity: Decimal) -> Decimal:
-        return nearest_step(quantity * new / old, SHARE_STEP)
+        return nearest_step(quantity * ratio.numerator / ratio.denominator, SHARE_STEP)
 
     return replace(
         trade,

@@ -1,12 +1,14 @@
 """US wash sales booked: losses matched with replacement purchases, and the disallowed loss carried into their lots."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from typing import Any, Final
 
 from prometheus.accounting.basis import carry_loss, split_lot
 from prometheus.accounting.sales import tax_on
+from prometheus.accounting.tie_rules import DEFAULT_TIES, ReplacementOrder, SameDayLosses, Tacking, TieRules
 from prometheus.accounting.wash_sales import (
     WASHED_MARK,
     disposition_order,
@@ -34,6 +36,8 @@ class LossMatch:
         before: The replacement lot without the loss.
         after: The same shares with it.
         split: Where only a part of the purchased lot serves: that lot before and after the part was taken out.
+        permanent: Whether the loss is gone for good, because a sheltered account bought the replacement shares; then
+            ``before`` and ``after`` only name those shares.
     """
 
     loss: RecentTrade
@@ -43,6 +47,7 @@ class LossMatch:
     before: TaxLot
     after: TaxLot
     split: tuple[TaxLot, TaxLot] | None = None
+    permanent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +107,8 @@ def match_losses(
     *,
     lots: Iterable[TaxLot],
     group_of: Mapping[str, str],
+    sheltered: Collection[str] = (),
+    ties: TieRules = DEFAULT_TIES,
 ) -> Disallowance:
     """Match losses with replacement purchases of the same group inside the 61-day window.
 
@@ -117,15 +124,18 @@ def match_losses(
         purchases: Candidate replacement purchases.
         lots: The account's lots AFTER the sales; a purchased lot that is not among them replaces nothing.
         group_of: Ticker to group; a ticker not in it is its own group.
+        sheltered: Purchased lots of sheltered accounts (an IRA). Their purchases disallow a loss for good: no basis
+            rises, and it does not matter whether the shares are still held.
+        ties: The readings chosen where sources differ.
 
     Raises:
         AccountingError: A loss without lot or acquisition date, or a purchase without a lot to carry the loss.
 
-    Source: Treas. Reg. 1.1091-1(b)-(e), 1.1091-2(a); 26 U.S.C. 1091(d), 1223(3); Rev. Rul. 56-602.
+    Source: Treas. Reg. 1.1091-1(b)-(e), 1.1091-2(a); 26 U.S.C. 1091(d), 1223(3); Rev. Rul. 56-602 and 2008-5.
     """
     held = {lot.lot_id: lot for lot in lots}
-    open_losses = sorted((loss for loss in losses if loss.realized_gain < 0), key=disposition_order)
-    open_purchases = sorted(purchases, key=purchase_order)
+    open_losses = sorted((loss for loss in losses if loss.realized_gain < 0), key=_LOSS_ORDERS[ties.same_day_losses])
+    open_purchases = sorted(purchases, key=_PURCHASE_ORDERS[ties.replacement_order])
     matches: list[LossMatch] = []
     settled: list[RecentTrade] = []
     for loss in open_losses:
@@ -133,9 +143,9 @@ def match_losses(
         for j, purchase in enumerate(open_purchases):
             if current.washed_quantity >= current.quantity:
                 break
-            if not _replaces(current, purchase, group_of):
+            if not _replaces(current, purchase, group_of, ties):
                 continue
-            match = _match(current, purchase, held)
+            match = _match(current, purchase, held, permanent=purchase.lot_id in sheltered, tacking=ties.tacking)
             if match is None:
                 continue
             matches.append(match)
@@ -154,12 +164,36 @@ def after_match(loss: RecentTrade, match: LossMatch) -> RecentTrade:
     )
 
 
-def _replaces(loss: RecentTrade, purchase: RecentTrade, group_of: Mapping[str, str]) -> bool:
-    return (
-        in_wash_window(loss.trade_date, purchase.trade_date)
-        and group_of_ticker(loss.ticker, group_of) == group_of_ticker(purchase.ticker, group_of)
-        and (purchase.lot_id is None or purchase.lot_id != purchase_of(loss.lot_id))
-    )
+def _by_execution(trade: RecentTrade) -> tuple[date, str, str]:
+    return (trade.trade_date, trade.execution_id or "", trade.lot_id or "")
+
+
+def _latest_first(trade: RecentTrade) -> tuple[int, str, str]:
+    day, lot_id, ticker = purchase_order(trade)
+    return (-day.toordinal(), lot_id, ticker)
+
+
+_LOSS_ORDERS: Final[Mapping[SameDayLosses, Callable[[RecentTrade], tuple[Any, ...]]]] = {
+    SameDayLosses.BY_ACQUISITION: disposition_order,
+    SameDayLosses.BY_EXECUTION: _by_execution,
+}
+_PURCHASE_ORDERS: Final[Mapping[ReplacementOrder, Callable[[RecentTrade], tuple[Any, ...]]]] = {
+    ReplacementOrder.EARLIEST_FIRST: purchase_order,
+    ReplacementOrder.LATEST_FIRST: _latest_first,
+}
+
+
+def _replaces(loss: RecentTrade, purchase: RecentTrade, group_of: Mapping[str, str], ties: TieRules) -> bool:
+    if not in_wash_window(loss.trade_date, purchase.trade_date):
+        return False
+    if group_of_ticker(loss.ticker, group_of) != group_of_ticker(purchase.ticker, group_of):
+        return False
+    if purchase.lot_id is not None and purchase_of(purchase.lot_id) == purchase_of(loss.lot_id):
+        return False
+    assert loss.acquired_on is not None  # disposition_order has refused it
+    if purchase.trade_date == loss.acquired_on:
+        return ties.same_day_purchases_replace
+    return ties.earlier_purchases_replace or purchase.trade_date > loss.acquired_on
 
 
 def _left(purchase: RecentTrade, match: LossMatch) -> Decimal:
@@ -167,15 +201,19 @@ def _left(purchase: RecentTrade, match: LossMatch) -> Decimal:
 
     A match that takes the lot whole leaves nothing: the purchase's other shares are sold or already replaced others.
     """
-    if match.split is None:
+    if match.split is None and not match.permanent:
         return Decimal(0)
     unreplaced = purchase.quantity if purchase.unreplaced is None else purchase.unreplaced
     return unreplaced - match.shares
 
 
-def _match(loss: RecentTrade, purchase: RecentTrade, held: dict[str, TaxLot]) -> LossMatch | None:
+def _match(
+    loss: RecentTrade, purchase: RecentTrade, held: dict[str, TaxLot], *, permanent: bool, tacking: Tacking
+) -> LossMatch | None:
     """Match one loss with one purchase and put the changed lots into ``held``; None where no shares are left."""
-    shares = min(loss.quantity - loss.washed_quantity, replacement_shares(purchase, held))
+    unreplaced = purchase.quantity if purchase.unreplaced is None else purchase.unreplaced
+    available = unreplaced if permanent else replacement_shares(purchase, held)
+    shares = min(loss.quantity - loss.washed_quantity, available)
     if shares <= 0:
         return None
     if purchase.lot_id is None:
@@ -186,7 +224,12 @@ def _match(loss: RecentTrade, purchase: RecentTrade, held: dict[str, TaxLot]) ->
     # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
     disallowed = max(washed_part_of_loss(loss, loss.washed_quantity + shares) - loss.disallowed_loss, Decimal(0))
     assert loss.acquired_on is not None  # disposition_order has refused it
-    days_held = loss.trade_date - (loss.holding_period_start or loss.acquired_on)
+    start = loss.holding_period_start or loss.acquired_on
+    if permanent:
+        bought = TaxLot(
+            purchase.lot_id, purchase.ticker, purchase.trade_date, shares, Decimal(0), Decimal(0), purchase.trade_date
+        )
+        return LossMatch(loss, purchase.lot_id, shares, disallowed, bought, bought, permanent=True)
     lot = held[purchase.lot_id]
     part, left = split_lot(lot, shares)
     split = None
@@ -194,9 +237,16 @@ def _match(loss: RecentTrade, purchase: RecentTrade, held: dict[str, TaxLot]) ->
         part = replace(part, lot_id=_washed_lot_id(lot.lot_id, loss, held))
         held[lot.lot_id] = left
         split = (lot, left)
-    after = carry_loss(part, disallowed, part.holding_period_start - days_held)
+    after = carry_loss(part, disallowed, _TACKED_START[tacking](part, start, loss.trade_date))
     held[after.lot_id] = after
     return LossMatch(loss, purchase.lot_id, shares, disallowed, part, after, split)
+
+
+#: Holding-period start of replacement shares, from their lot, the start of the sold shares and the date of the sale.
+_TACKED_START: Final[Mapping[Tacking, Callable[[TaxLot, date, date], date]]] = {
+    Tacking.DAYS_HELD: lambda lot, start, sold: lot.holding_period_start - (sold - start),
+    Tacking.ACQUISITION_DATE: lambda lot, start, sold: min(lot.holding_period_start, start),  # noqa: ARG005
+}
 
 
 def _washed_lot_id(lot_id: str, loss: RecentTrade, held: Mapping[str, TaxLot]) -> str:

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from prometheus.accounting.gains import unrealized_tax_per_share
+from prometheus.accounting.tie_rules import EqualLots
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import plain_text
@@ -37,6 +38,12 @@ def _earliest_first(lot: TaxLot, terms: _SaleTerms) -> tuple[Any, ...]:  # noqa:
     return (lot.acquired_on, lot.lot_id)
 
 
+_TIES: Final[dict[EqualLots, Callable[[TaxLot], Decimal]]] = {
+    EqualLots.LOT_ID: lambda lot: Decimal(0),  # noqa: ARG005 - one signature for the table
+    EqualLots.SMALLEST_FIRST: lambda lot: lot.quantity,
+    EqualLots.LARGEST_FIRST: lambda lot: -lot.quantity,
+}
+
 #: Sort key of each lot method. Every key ends in acquired_on and lot_id, so no order is left to chance.
 LOT_ORDERS: Final[dict[LotMethod, _SortKey]] = {
     LotMethod.HIFO: _highest_basis_first,
@@ -54,6 +61,7 @@ def order_lots(
     regime: TaxRegime,
     as_of: date,
     price: Decimal,
+    equal_lots: EqualLots = EqualLots.LOT_ID,
 ) -> tuple[TaxLot, ...]:
     """Return the lots of ONE security in the order in which the method sells them.
 
@@ -66,6 +74,7 @@ def order_lots(
         regime: Whose rules apply.
         as_of: Trade date of the sale.
         price: Base currency a share; only LEAST_TAX_FIRST looks at it.
+        equal_lots: Which lot is first among those alike in all but name.
 
     Raises:
         AccountingError: Lots of two securities, or several lots under ACB.
@@ -82,7 +91,8 @@ def order_lots(
         )
     key = LOT_ORDERS[method]
     terms = _SaleTerms(price, as_of, rates, regime)
-    return tuple(sorted(found, key=lambda lot: key(lot, terms)))
+    tie = _TIES[equal_lots]
+    return tuple(sorted(found, key=lambda lot: (*key(lot, terms)[:-1], tie(lot), lot.lot_id)))
 
 
 def select_lots(

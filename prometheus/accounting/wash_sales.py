@@ -1,5 +1,6 @@
 """The 61-day window, and what it locks: purchases after a loss sale, loss sales after a purchase."""
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -13,8 +14,13 @@ from prometheus.foundation.errors import AccountingError
 
 #: Calendar days on either side of the sale; the last of them is inside. Source: Treas. Reg. 1.1091-1(a); ITA s. 54.
 WASH_WINDOW_DAYS: Final = 30
-#: Separates the purchase's lot id from what marks the part of the lot that served as replacement shares.
+#: Marks the part of a lot that served as replacement shares.
 WASHED_MARK: Final = "~W"
+#: Marks the part of a lot that was transferred to another account.
+TRANSFERRED_MARK: Final = "~T"
+#: Marks the shares of another company that a spin-off made of a lot.
+CHILD_MARK: Final = "~S"
+_MARKS: Final = re.compile(f"{WASHED_MARK}|{TRANSFERRED_MARK}|{CHILD_MARK}")
 
 _WINDOW: Final = timedelta(days=WASH_WINDOW_DAYS)
 
@@ -81,8 +87,13 @@ def group_of_ticker(ticker: str, group_of: Mapping[str, str]) -> str:
 
 
 def purchase_of(lot_id: str | None) -> str | None:
-    """Return the lot a purchase opened, given that lot or a part that a wash sale split off it."""
-    return None if lot_id is None else lot_id.split(WASHED_MARK, 1)[0]
+    """Return the lot a purchase opened, given that lot or a part that the ledger split off it."""
+    return None if lot_id is None else _MARKS.split(lot_id, maxsplit=1)[0]
+
+
+def is_part(lot_id: str) -> bool:
+    """Return whether a lot identifier names what the ledger made of a lot, which no purchase may be called."""
+    return _MARKS.search(lot_id) is not None
 
 
 def purchases_of_lots(lots: Iterable[TaxLot], as_of: date) -> tuple[RecentTrade, ...]:
@@ -102,7 +113,7 @@ def purchases_of_lots(lots: Iterable[TaxLot], as_of: date) -> tuple[RecentTrade,
         )
         for lot in sorted(lots, key=lambda lot: (lot.acquired_on, lot.lot_id))
         if as_of - _WINDOW <= lot.acquired_on <= as_of
-        and WASHED_MARK not in lot.lot_id
+        and not is_part(lot.lot_id)
         and lot.adjusted_basis == lot.cost_basis
         and lot.holding_period_start == lot.acquired_on
     )

@@ -1,0 +1,79 @@
+"""Where public sources leave an order or a reading open: the choices as settings, the defaults as the ledger books.
+
+The alternatives and their sources are set out in docs/specs/accounting.md, "Tie rules".
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class SameDayLosses(StrEnum):
+    """Which of several losses of one day is matched first."""
+
+    BY_ACQUISITION = "BY_ACQUISITION"
+    BY_EXECUTION = "BY_EXECUTION"
+
+
+class ReplacementOrder(StrEnum):
+    """Which of several replacement purchases a loss meets first."""
+
+    EARLIEST_FIRST = "EARLIEST_FIRST"
+    LATEST_FIRST = "LATEST_FIRST"
+
+
+class SameDayTrades(StrEnum):
+    """Whether a day's sales or its purchases are booked first."""
+
+    SALES_FIRST = "SALES_FIRST"
+    PURCHASES_FIRST = "PURCHASES_FIRST"
+
+
+class Tacking(StrEnum):
+    """How the holding period of the shares sold passes to their replacement.
+
+    DAYS_HELD adds the days for which the sold shares were held; ACQUISITION_DATE lets the replacement count from where
+    the sold shares counted, so that days on which nothing was held count too.
+    """
+
+    DAYS_HELD = "DAYS_HELD"
+    ACQUISITION_DATE = "ACQUISITION_DATE"
+
+
+class EqualLots(StrEnum):
+    """Which of several lots that a lot method ranks alike is sold first."""
+
+    LOT_ID = "LOT_ID"
+    SMALLEST_FIRST = "SMALLEST_FIRST"
+    LARGEST_FIRST = "LARGEST_FIRST"
+
+
+class WashScope(StrEnum):
+    """Whose purchases wash a loss: the taxpayer's rule, or what a broker must report.
+
+    HOUSEHOLD looks at all accounts and groups. ACCOUNT looks at one account and one security at a time, as a Form
+    1099-B does (Treas. Reg. 1.6045-1(d)(6)(iii)).
+    """
+
+    HOUSEHOLD = "HOUSEHOLD"
+    ACCOUNT = "ACCOUNT"
+
+
+@dataclass(frozen=True, slots=True)
+class TieRules:
+    """The choices; each default is the reading that docs/specs/accounting.md argues for.
+
+    ``earlier_purchases_replace``: whether shares bought before the shares sold, but inside the window, replace them.
+    ``same_day_purchases_replace``: whether another lot bought on the day the sold shares were bought replaces them.
+    """
+
+    same_day_losses: SameDayLosses = SameDayLosses.BY_ACQUISITION
+    replacement_order: ReplacementOrder = ReplacementOrder.EARLIEST_FIRST
+    same_day_trades: SameDayTrades = SameDayTrades.SALES_FIRST
+    tacking: Tacking = Tacking.DAYS_HELD
+    equal_lots: EqualLots = EqualLots.LOT_ID
+    scope: WashScope = WashScope.HOUSEHOLD
+    earlier_purchases_replace: bool = True
+    same_day_purchases_replace: bool = True
+
+
+DEFAULT_TIES = TieRules()

@@ -1,0 +1,92 @@
+"""What a person or a broker writes down: the entries of a household's accounts, before any rule is applied."""
+
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+
+from prometheus.domain.books import LotPick
+
+
+class EntryAction(StrEnum):
+    """What happened, in the words of a broker's statement."""
+
+    OPEN = "OPEN"
+    BUY = "BUY"
+    SELL = "SELL"
+    DIVIDEND = "DIVIDEND"
+    REINVEST = "REINVEST"
+    SPLIT = "SPLIT"
+    SPINOFF = "SPINOFF"
+    RENAME = "RENAME"
+    DELIST = "DELIST"
+    TRANSFER_IN = "TRANSFER_IN"
+    TRANSFER_OUT = "TRANSFER_OUT"
+    REVERSE = "REVERSE"
+
+
+class AccountKind(StrEnum):
+    """Whether gains and losses of an account are taxed when they are realised.
+
+    SHELTERED stands for an IRA in the US, an RRSP or TFSA in Canada: what it sells is no taxable event, what it buys
+    can still disallow a loss of the owner, for good.
+    """
+
+    TAXABLE = "TAXABLE"
+    SHELTERED = "SHELTERED"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a household's history.
+
+    Attributes:
+        row: Line of the file, counted from 1; it names the entry in findings and decides nothing.
+        day: Trade date, ex-date, or the day an account opens.
+        account: The account.
+        action: What happened.
+        ticker: The security; empty where cash alone moves.
+        quantity: Shares, positive. For a SPLIT new shares for one old, for a SPINOFF shares of the child for one of
+            the parent.
+        amount: Money, not negative: what a purchase cost and a sale paid, both after commission; the basis of a lot
+            that comes in; the cash in lieu of fractions of a SPLIT or SPINOFF (None: fractions are kept).
+        picks: Lots named by a sale or transfer, with a quantity each; empty where the lot method chooses.
+        lot_id: Name of the lot that a purchase or opening makes; None lets it be named by its date.
+        group: Substantially identical group of the ticker; None says nothing about it.
+        acquired_on: Acquisition date of a lot that is brought in; ``day`` where None.
+        other_ticker: The child of a SPINOFF, the new symbol of a RENAME.
+        other_account: Where a TRANSFER_OUT goes; None where it leaves the household.
+        basis_fraction: Part of the parent's basis that a SPINOFF moves to the child, above 0 and below 1.
+        entry_id: Name of the entry for a REVERSE; None where only its row names it.
+        reverses: Of a REVERSE: name or row number of the entry that never happened.
+    """
+
+    row: int
+    day: date
+    account: str
+    action: EntryAction
+    ticker: str = ""
+    quantity: Decimal | None = None
+    amount: Decimal | None = None
+    picks: tuple[LotPick, ...] = ()
+    lot_id: str | None = None
+    group: str | None = None
+    acquired_on: date | None = None
+    other_ticker: str | None = None
+    other_account: str | None = None
+    basis_fraction: Decimal | None = None
+    entry_id: str | None = None
+    reverses: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFinding:
+    """An entry that was left out: where it stands, why, and what to do."""
+
+    row: int
+    code: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.message} {self.remedy} [{self.code}]"
