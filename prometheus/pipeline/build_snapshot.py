@@ -66,11 +66,12 @@ def build_snapshot(
     """Freeze the inputs of one account's day.
 
     Raises:
-        PhaseHeldError: A held name has no price at all (NO_PRICE), or too many names lack the day's price
-            (MISSING_PRICES).
+        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), a held name has no price at all (NO_PRICE), too
+            many names lack the day's price (MISSING_PRICES), or the account is worth nothing (NO_ASSETS).
         AccountingError: A corporate action cannot be booked.
     """
     account, as_of = inputs.account, day.as_of
+    _require_bought_by(inputs.books, as_of, account.account_id)
     held_actions = _actions_of_held(inputs.books, inputs.actions)
     books, transactions = apply_corporate_actions(
         inputs.books,
@@ -124,7 +125,25 @@ def build_snapshot(
         corporate_actions=held_actions,
         flags=tuple(flags),
     )
+    if snapshot.nav() <= 0:
+        raise PhaseHeldError(
+            f"{account.account_id} is worth {snapshot.nav():f} {account.base_currency}: there is nothing to invest. "
+            "Load its cash or lots with 'prometheus ingest', or cancel the day's run.",
+            code="NO_ASSETS",
+        )
     return BuiltSnapshot(snapshot, books, transactions)
+
+
+def _require_bought_by(books: Books, as_of: date, account_id: str) -> None:
+    """Refuse lots from the future: they would count as holdings of a day on which they were not held."""
+    for lot in books.lots:
+        if lot.acquired_on > as_of:
+            raise PhaseHeldError(
+                f"Lot {lot.lot_id} ({lot.ticker}) of {account_id} was bought on {lot.acquired_on}, after {as_of}. "
+                "Cancel the run and begin with a day on or after that date.",
+                code="LOT_AFTER_DAY",
+                details={"lot_id": lot.lot_id, "acquired_on": lot.acquired_on.isoformat()},
+            )
 
 
 def _actions_of_held(books: Books, actions: Iterable[CorporateAction]) -> tuple[CorporateAction, ...]:

@@ -6,108 +6,24 @@ import io
 import json
 import subprocess
 import sys
-import uuid
-from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import psycopg
 import pytest
-import structlog
-from click.testing import CliRunner
 
 from prometheus.db.database import Database
 from prometheus.simulation.fills import fill_day
-from tests.acceptance.independent_check import cents, check_run, read_fleet, read_market
+from tests.acceptance.independent_check import cents, check_run
+from tests.acceptance.loaded_market import AS_OF, command, copy_of, printed_run
 
 pytestmark = [pytest.mark.market_data, pytest.mark.slow, pytest.mark.xdist_group("real_fleet")]
 
-AS_OF = date(2018, 6, 1)
 CHECKER = Path(__file__).with_name("independent_check.py")
 #: One whole-share US account by highest cost, one fractional US account by FIFO, one Canadian pool.
 TO_THE_CENT = ("ACC-001", "ACC-011", "ACC-007")
 MANY_NAMES = 200
-
-
-@dataclass(frozen=True)
-class Day:
-    """The fleet's persisted day: every run as the command prints it, and the files it came from."""
-
-    url: str
-    untouched_url: str
-    runs: dict
-    market: object
-    fleet: dict
-
-
-def command(url: str, name: str, *arguments: str) -> str:
-    """Run one of the package's commands on a database and return what it printed; it must succeed."""
-    from prometheus.scripts import main, run_engine_state, show_engine_runs
-
-    entry = {
-        "prometheus": main.main,
-        "run_engine_state": run_engine_state.command,
-        "show_engine_runs": show_engine_runs.command,
-    }[name]
-    logging_before = structlog.get_config()
-    result = CliRunner().invoke(entry, list(arguments), env={"PROMETHEUS_DATABASE_URL": url})
-    # The command has pointed the log at the runner's stream, which is closed by now.
-    structlog.configure(**logging_before)
-    assert result.exit_code == 0, f"{name} {' '.join(arguments)}: {result.output}"
-    return result.stdout
-
-
-def printed_run(url, account_id):
-    """Return an account's first run as the command prints it."""
-    text = command(url, "prometheus", "runs", "show", account_id, "RUN-001", "--format", "json")
-    return json.loads(text, parse_float=Decimal)
-
-
-def copy_of(admin, server, template):
-    """Clone a database that nobody is connected to and return its name."""
-    name = f"fleet_{uuid.uuid4().hex[:16]}"
-    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER prometheus STRATEGY file_copy")
-    return name
-
-
-@pytest.fixture(scope="session")
-def admin(server):
-    """Return a connection that may create and drop databases."""
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as found:
-        yield found
-
-
-@pytest.fixture(scope="session")
-def loaded(server, template_database, admin, shared_data):
-    """Return the name of a database with the market, the fleet and the day's risk model; no run yet."""
-    name = copy_of(admin, server, template_database)
-    url = server.url(name)
-    command(url, "prometheus", "ingest", str(shared_data / "market"))
-    command(url, "prometheus", "ingest", str(shared_data / "fleet"))
-    command(url, "prometheus", "risk", "refresh", "--as-of", AS_OF.isoformat())
-    yield name
-    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture(scope="session")
-def day(server, admin, loaded, shared_data):
-    """Return the fleet's day, run by the commands an operator uses."""
-    name = copy_of(admin, server, loaded)
-    url = server.url(name)
-    for region in ("US", "CA"):
-        scope = ("--as-of", AS_OF.isoformat(), "--region", region)
-        command(url, "run_engine_state", *scope, "--ensure", "--data-ready")
-    command(url, "run_engine_state", "--advance-all")
-    fleet = read_fleet(shared_data / "fleet")
-    yield Day(
-        url=url,
-        untouched_url=server.url(loaded),
-        runs={account_id: printed_run(url, account_id) for account_id in fleet},
-        market=read_market(shared_data / "market", AS_OF),
-        fleet=fleet,
-    )
-    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
