@@ -2,15 +2,17 @@
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import click
 
 from prometheus.scripts.boundary import Command
 
-_BPS = 1e4
+_BPS: Final = 1e4
+#: Locks of a kind that a person is shown; the result file has them all.
+_LOCKS_SHOWN: Final = 10
 
 
 @click.command("optimize", cls=Command)
@@ -80,6 +82,9 @@ def _print_answer(result: Mapping[str, Any]) -> None:
     for name, value in facts:
         click.echo(f"{name:<{width}}  {value}")
     click.echo()
+    if not result["trades"]:
+        click.echo("No trades.")
+        return
     header = ("no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax")
     keys = (
         "trade_no", "side", "ticker", "lot_id", "acquired_on", "quantity", "price", "amount", "basis", "realized_gain",
@@ -133,10 +138,13 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
             ),
         ]
     facts.append(("solver", f"{solver['backend']} {solver['version']}, {solver['status']}".replace(" ,", ",")))
-    facts += [("do not buy", f"{lock['group']} until {lock['until']}: {lock['cause']}") for lock in locks["buy"]]
-    facts += [
-        ("do not sell", f"{lock['lot_id']} until {lock['until']}: {lock['cause']}") for lock in locks["loss_sale"]
-    ]
+    facts += _locks("do not buy", "group", locks["buy"])
+    facts += _locks("do not sell", "lot_id", locks["loss_sale"])
     facts += [("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"]]
     facts += [("flag", f"{flag['code']}: {flag['message']}") for flag in result["flags"]]
     return facts
+
+
+def _locks(name: str, subject: str, locks: Sequence[Mapping[str, str]]) -> list[tuple[str, str]]:
+    facts = [(name, f"{lock[subject]} until {lock['until']}: {lock['cause']}") for lock in locks[:_LOCKS_SHOWN]]
+    return facts + ([(name, f"and {len(locks) - _LOCKS_SHOWN} more")] if len(locks) > _LOCKS_SHOWN else [])

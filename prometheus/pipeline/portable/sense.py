@@ -11,12 +11,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prometheus.accounting.wash_sales import WASHED_MARK
 from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import Side
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
-from prometheus.pipeline.portable.defects import Defect, Location, defect
+from prometheus.pipeline.portable.defects import Defect, Location, defect, json_path
 from prometheus.pipeline.portable.schema import advice
 
 _NAV_TOLERANCE: Final = Decimal("0.01")
@@ -204,6 +203,18 @@ def _recent_trades(document: Mapping[str, Any]) -> Iterator[Defect]:
             if exact(trade.get(name, 0)) > exact(trade["quantity"]):
                 yield defect((*where, name), trade[name], "is more than the quantity; it counts some of those shares.")
         yield from _too_many_decimals(where, trade)
+        if _may_wash_into_nowhere(document, trade):
+            yield Defect(
+                json_path((*where, "lot_id")),
+                None,
+                "is missing; under loss_sale_policy 'allow' a washed loss is booked into the lot that this purchase "
+                "opened: name it, or set the policy to 'forbid'.",
+            )
+
+
+def _may_wash_into_nowhere(document: Mapping[str, Any], trade: Mapping[str, Any]) -> bool:
+    allowed = document.get("params", {}).get("loss_sale_policy") == "allow"
+    return allowed and document["tax_regime"] == TaxRegime.US and trade["side"] == Side.BUY and "lot_id" not in trade
 
 
 def _taxes(document: Mapping[str, Any]) -> Iterator[Defect]:
@@ -228,11 +239,6 @@ def _taxes(document: Mapping[str, Any]) -> Iterator[Defect]:
             document["tax_rates"]["st"],
             "Canada has one rate for all holding periods; write the same effective rate for st and lt.",
         )
-    for i, lot in enumerate(document["lots"]):
-        if WASHED_MARK in lot["lot_id"] and canadian:
-            yield defect(
-                ("lots", i, "lot_id"), lot["lot_id"], f"contains '{WASHED_MARK}', which marks lots of a US wash sale."
-            )
 
 
 def _params(params: Mapping[str, Any]) -> Iterator[Defect]:
