@@ -47,6 +47,8 @@ _COLLISIONS: Final = (
     sql_errors.ObjectInUse,
 )
 
+#: How long a transaction waits for a free connection of its pool.
+_POOL_SECONDS: Final = 30.0
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
@@ -67,7 +69,7 @@ class Database:
             full,
             pool_size=pool_size,
             max_overflow=4,
-            pool_timeout=30,
+            pool_timeout=_POOL_SECONDS,
             pool_pre_ping=True,
             connect_args={name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in full.query},
             json_serializer=jsonb_text,

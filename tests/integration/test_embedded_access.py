@@ -234,7 +234,8 @@ def test_a_normal_user_works_in_its_own_home_directory(other_user, python_for_ot
     home = Path(other_user.pw_dir) / ".prometheus-engine"
     code = "from prometheus.scripts.main import main; main(['db', 'upgrade'])"
     try:
-        done = run_for(other_user, other_user.pw_dir, python_for_others, code, PROMETHEUS_EMBEDDED_LINGER_SECONDS="0.2")
+        linger = {"PROMETHEUS_EMBEDDED_LINGER_SECONDS": "0.2"}
+        done = run_for(other_user, other_user.pw_dir, python_for_others, code, environment=linger)
         assert done.returncode == 0, done.stderr
         assert done.stdout.endswith("empty -> 0001\n")
         assert (home.stat().st_uid, stat.S_IMODE(home.stat().st_mode)) == (other_user.pw_uid, 0o700)
