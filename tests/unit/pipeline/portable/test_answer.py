@@ -1,0 +1,185 @@
+"""From a problem file to the result document."""
+
+import json
+from decimal import Decimal
+
+import pytest
+
+from prometheus.domain.phases import RunStatus
+from prometheus.foundation.errors import AccountingError, InvalidProblemError, RequestError
+from prometheus.pipeline.portable import answer as answer_module
+from prometheus.pipeline.portable.answer import answer_problem, available_solvers
+from prometheus.pipeline.portable.problem_file import read_problem
+from prometheus.pipeline.portable.schema import RESULT_SCHEMA, schema_defects
+from prometheus.pipeline.solve import solve
+from tests.unit.pipeline.portable.small_problem import EXAMPLE, changed, read, small_document
+
+
+def example():
+    """Return the example that is shipped."""
+    return read_problem(EXAMPLE.read_bytes(), "problem_small.json")
+
+
+def infeasible():
+    """Return a problem with too much cash and nothing that may be bought."""
+    document = small_document()
+    document["cash"] = "20000"
+    document["params"]["no_buy"] = ["AAA", "BBB", "CCC", "DDD"]
+    return document
+
+
+def timeless(document):
+    """Return a result without what differs from call to call."""
+    return {name: value for name, value in document.items() if name != "timings"}
+
+
+def test_example_harvests_locks_and_proves():
+    """The example sells its loss lots and none that is locked, buys nothing locked, and is proven near the best."""
+    found = answer_problem(example())
+    document = found.document
+    assert found.status is RunStatus.OPTIMAL
+    assert schema_defects(document, RESULT_SCHEMA) == ()
+    assert [lock["group"] for lock in document["locks"]["buy"]] == ["CRUX"]
+    assert [lock["lot_id"] for lock in document["locks"]["loss_sale"]] == ["L11"]
+    sold = {trade["lot_id"] for trade in document["trades"] if trade["side"] == "SELL"}
+    bought = {trade["ticker"] for trade in document["trades"] if trade["side"] == "BUY"}
+    assert "L04" in sold
+    assert "L11" not in sold
+    assert "CRUX" not in bought
+    assert Decimal(document["realized_gains"]["short"]) < 0
+    assert 0 <= document["gap_bps"] < 0.01
+    assert document["lower_bound"] <= document["rounded_lower_bound"] + 1e-12
+    assert document["tracking_error_after"] < document["tracking_error_before"]
+    assert json.loads(json.dumps(document)) == document
+
+
+def test_sums_of_the_result_are_those_of_its_trades():
+    """Cash, gains, tax and cost add up from the trade list to the cent."""
+    portable = example()
+    document = answer_problem(portable).document
+    trades = document["trades"]
+
+    def total(name, **wanted: str):
+        chosen = [trade for trade in trades if all(trade[key] == value for key, value in wanted.items())]
+        return sum((Decimal(trade[name]) for trade in chosen if trade[name] is not None), Decimal(0))
+
+    cash = portable.snapshot.cash + total("amount", side="SELL") - total("amount", side="BUY") - total("cost")
+    assert Decimal(document["cash_after"]) == cash
+    assert Decimal(document["tax"]) == total("tax")
+    assert Decimal(document["cost"]) == total("cost")
+    assert Decimal(document["realized_gains"]["short"]) == total("realized_gain", term="SHORT")
+    assert Decimal(document["realized_gains"]["long"]) == total("realized_gain", term="LONG")
+
+
+def test_own_cost_is_charged_in_the_ledger():
+    """The estimated cost of a trade is at the asset's own rate where it has one, at params.cost_bps otherwise."""
+    rates = {"JADE": Decimal("0.0012")}
+    for trade in answer_problem(example()).document["trades"]:
+        expected = Decimal(trade["amount"]) * rates.get(trade["ticker"], Decimal("0.0005"))
+        assert abs(Decimal(trade["cost"]) - expected) <= Decimal("0.005")
+
+
+def test_cost_that_overdraws_is_an_error_of_the_ledger(monkeypatch):
+    """Own costs that the trades leave no cash for are refused, as the engine refuses them."""
+    portable = read(changed(small_document(), ("assets", 1, "cost"), "1"))
+    buy = {"BBB": "60"}
+    monkeypatch.setattr(answer_module, "solve", lambda problem, params, _: _solution(problem, params, buy))
+    with pytest.raises(AccountingError, match="may not borrow"):
+        answer_problem(portable)
+
+
+def _solution(problem, params, shares):
+    solution = solve(problem, params, None)
+    return type(solution)(solution.status, {**solution.result, "shares": shares}, solution.answer)
+
+
+def test_target_weights_are_those_before_rounding():
+    """Target weights differ from the weights of whole shares, by less than a share of each name."""
+    portable = read(small_document())
+    document = answer_problem(portable).document
+    nav = float(portable.snapshot.nav())
+    names = document["target_weights"].keys() | document["rounded_weights"].keys()
+    differences = [
+        abs(document["target_weights"].get(name, 0) - document["rounded_weights"].get(name, 0)) for name in names
+    ]
+    assert 0 < max(differences) < 2 * 40.25 / nav
+
+
+def test_order_of_the_file_does_not_change_the_answer():
+    """The same problem written in another order has the same trades, weights and proof."""
+    document = small_document()
+    first = timeless(answer_problem(read(document)).document)
+    document["assets"].reverse()
+    document["lots"].reverse()
+    second = timeless(answer_problem(read(document)).document)
+    assert first["problem"].pop("sha256") != second["problem"].pop("sha256")
+    assert first == second
+
+
+def test_conflicting_constraint_is_named_with_what_is_reachable():
+    """Without an answer there are no trades, and the result says which constraint conflicts and what can be reached."""
+    found = answer_problem(read(infeasible()))
+    document = found.document
+    assert found.status is RunStatus.NON_OPTIMAL
+    assert schema_defects(document, RESULT_SCHEMA) == ()
+    assert document["trades"] == []
+    assert document["objective"] is document["lower_bound"] is document["gap_bps"] is None
+    failure = document["failures"][0]
+    assert failure["code"] == "INFEASIBLE"
+    assert failure["details"]["constraint"] == "cash_max"
+    assert failure["details"]["reachable"] == pytest.approx(20000 / 94400, rel=1e-3)
+    assert document["rounded_weights"]["CCC"] == pytest.approx(24150 / 94400)
+    assert document["target_weights"] == document["rounded_weights"]
+
+
+def test_previous_targets_are_kept_without_an_answer():
+    """Without an answer the targets of the run before are reported unchanged, whatever names they have."""
+    document = infeasible() | {"previous_targets": {"AAA": 0.25, "GONE": 0.125}}
+    assert answer_problem(read(document)).document["target_weights"] == {"AAA": 0.25, "GONE": 0.125}
+
+
+def test_explanations_are_passed_on_where_there_are_any(monkeypatch):
+    """The key stays out of a result whose solve gives no explanations and is there where it does."""
+    reasons = [{"ticker": "AAA", "reason": "harvest"}]
+
+    def explained(problem, params, previous):
+        solution = solve(problem, params, previous)
+        result = {name: value for name, value in solution.result.items() if name != "explanations"}
+        return type(solution)(solution.status, result | extra, solution.answer)
+
+    monkeypatch.setattr(answer_module, "solve", explained)
+    extra = {}
+    assert "explanations" not in answer_problem(read(small_document())).document
+    extra = {"explanations": reasons}
+    document = answer_problem(read(small_document())).document
+    assert document["explanations"] == reasons
+    assert schema_defects(document, RESULT_SCHEMA) == ()
+
+
+def test_chosen_solver_is_used():
+    """The solver asked for replaces that of the file, and the result says which it was."""
+    document = changed(small_document(), ("params", "solver"), "NO_SUCH_SOLVER")
+    found = answer_problem(read(document), solver="CLARABEL").document
+    assert found["params"]["solver"] == found["solver"]["backend"] == "CLARABEL"
+    assert found["status"] == "OPTIMAL"
+
+
+def test_unknown_solver_says_which_exist():
+    """A solver that is not here is refused as a bad request with the list of those that are."""
+    with pytest.raises(RequestError) as refused:
+        answer_problem(read(small_document()), solver="ABACUS")
+    assert refused.value.exit_code == 2
+    assert f"Solvers here: {', '.join(available_solvers())}" in refused.value.message
+    assert "CLARABEL" in available_solvers()
+
+
+def test_data_refused_while_solving_are_a_bad_request(monkeypatch):
+    """What the optimizer refuses only when it solves ends as a bad request that names the file."""
+
+    def refusing(*_: object):
+        raise InvalidProblemError("factor_covariance is not symmetric.")
+
+    monkeypatch.setattr(answer_module, "solve", refusing)
+    with pytest.raises(RequestError, match=r"problem\.json: factor_covariance") as refused:
+        answer_problem(read(small_document()))
+    assert refused.value.exit_code == 2

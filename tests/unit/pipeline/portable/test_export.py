@@ -1,0 +1,105 @@
+"""A run's record as a problem file."""
+
+import json
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from prometheus.domain.lots import RecentTrade, Side
+from prometheus.foundation.errors import PrometheusError
+from prometheus.pipeline.portable.export import export_problem
+from prometheus.pipeline.portable.problem_file import read_problem
+from prometheus.pipeline.portable.same_problem import differing_fields
+from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.snapshot import LockRecord, Snapshot
+from tests.unit.pipeline.portable.small_problem import EXAMPLE, changed, read, small_document
+
+
+def exported(portable, snapshot=None, targets=None):
+    """Export a problem that was read from a file, perhaps with another snapshot."""
+    return export_problem(snapshot or portable.snapshot, portable.params.as_dict(), portable.matrices, targets)
+
+
+def example():
+    """Return the example as a run could have it: one cost for all, and purchases that say what is unreplaced."""
+    document = json.loads(EXAMPLE.read_text(encoding="utf-8"))
+    for asset in document["assets"]:
+        asset.pop("cost", None)
+    for trade in document["recent_trades"]:
+        if trade["side"] == "BUY":
+            trade["unreplaced"] = trade["quantity"]
+    return read(document)
+
+
+def test_exported_file_is_the_same_problem_bit_for_bit():
+    """Export and reading back change nothing: not the problem, nor the lots, the trades and the locks' causes."""
+    portable = example()
+    # As a run has it: through the stored form of its snapshot.
+    stored = Snapshot.from_json(json.loads(json.dumps(portable.snapshot.to_json())))
+    back = read_problem(exported(portable, stored, {"ALPH": 0.1}).encode(), "back.json")
+    assert differing_fields(portable.optimizer_problem(), back.optimizer_problem()) == ()
+    assert back.snapshot.lots == portable.snapshot.lots
+    assert back.snapshot.buy_locks == portable.snapshot.buy_locks
+    assert back.snapshot.loss_sale_locks == portable.snapshot.loss_sale_locks
+    assert back.snapshot.account_id == "EXAMPLE"
+    assert back.params == portable.params
+    assert back.previous_targets == {"ALPH": 0.1}
+
+
+def test_export_has_a_line_for_each_entry():
+    """Each asset, lot and trade stands on a line of its own, so that two files can be compared line by line."""
+    lines = exported(example()).splitlines()
+    assert sum(line.startswith('    {"ticker"') and '"loadings"' in line for line in lines) == 12
+    assert sum(line.startswith('    {"lot_id"') for line in lines) == 14
+    assert lines[0] == "{"
+    assert lines[-1] == "}"
+
+
+def test_names_unknown_to_the_risk_model_get_what_the_engine_gave_them():
+    """A name without a row in the matrices is exported with the loadings and variance of its day's problem."""
+    portable = read(small_document())
+    names = list(portable.snapshot.universe)
+    names[1] = replace(names[1], risk_index=-1, benchmark_index=-1)
+    snapshot = replace(portable.snapshot, universe=tuple(names))
+    matrices = Matrices(
+        portable.matrices.loadings.astype(np.float32),
+        portable.matrices.specific_variance.astype(np.float32),
+        portable.matrices.benchmark_weights,
+    )
+    problem = build_problem(snapshot, portable.params, matrices)
+    text = export_problem(snapshot, portable.params.as_dict(), matrices, None)
+    back = read_problem(text.encode(), "back.json")
+    assert differing_fields(problem, back.optimizer_problem()) == ()
+    asset = json.loads(text)["assets"][1]
+    assert asset["benchmark_weight"] == 0.0
+    assert asset["loadings"] == matrices.loadings.astype(float).mean(axis=0).tolist()
+
+
+def test_name_priced_earlier_keeps_its_date():
+    """The day of an older price is exported, so that the name stays untraded."""
+    portable = read(changed(small_document(), ("assets", 1, "price_date"), "2026-11-13"))
+    assets = json.loads(exported(portable))["assets"]
+    assert [asset.get("price_date") for asset in assets] == [None, "2026-11-13", None, None]
+
+
+def test_group_of_a_name_that_left_is_taken_from_its_lock():
+    """A ticker outside the universe whose loss sale locks a group is exported with that group, others without."""
+    portable = read(small_document())
+    gone = RecentTrade("OLD", date(2026, 11, 3), Side.SELL, Decimal(10), Decimal("-20.50"))
+    other = replace(gone, ticker="ELSE", realized_gain=Decimal(30))
+    lock = LockRecord("CCC", date(2026, 12, 3), "sold 10 OLD at a loss of 20.50 on 2026-11-03")
+    text = exported(portable, replace(portable.snapshot, recent_trades=(gone, other), buy_locks=(lock,)))
+    assert [trade.get("group") for trade in json.loads(text)["recent_trades"]] == ["CCC", None]
+    assert read_problem(text.encode(), "back.json").snapshot.buy_locks == (lock,)
+
+
+def test_record_that_the_file_cannot_state_is_refused():
+    """A lock that no recent trade explains would be lost in the file, so the export says so and writes nothing."""
+    portable = read(small_document())
+    lock = LockRecord("CCC", date(2026, 12, 3), "entered by hand")
+    with pytest.raises(PrometheusError, match="differs in can_buy") as refused:
+        exported(portable, replace(portable.snapshot, buy_locks=(lock,)))
+    assert refused.value.code == "EXPORT_DIFFERS"
