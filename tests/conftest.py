@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import time
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
@@ -113,15 +114,26 @@ def template_database(server):
     return name
 
 
+@pytest.fixture(scope="session")
+def cloned(server, template_database):
+    """A context manager that gives the URL of a fresh migrated database and drops it afterwards."""
+
+    @contextmanager
+    def clone():
+        name = f"test_{uuid.uuid4().hex[:16]}"
+        with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
+            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
+            yield server.url(name)
+            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    return clone
+
+
 @pytest.fixture
-def database_url(server, template_database):
+def database_url(cloned):
     """URL of a fresh migrated database, dropped after the test."""
-    name = f"test_{uuid.uuid4().hex[:16]}"
-    admin = psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True)
-    admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
-    yield server.url(name)
-    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-    admin.close()
+    with cloned() as url:
+        yield url
 
 
 @pytest.fixture
