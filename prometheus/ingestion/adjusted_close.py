@@ -128,7 +128,7 @@ def _compare_adjusted(rows: pl.DataFrame, findings: FindingCollector) -> None:
     findings.add(
         "ADJ_CLOSE_SUMMARY",
         f"In {differing.height:,} of {rows.height:,} rows adj_close and the closes with actions differ by more than "
-        f"{ADJ_CLOSE_TOLERANCE:.2%} of return; the largest difference is {largest['difference']:.1%} at "
+        f"{ADJ_CLOSE_TOLERANCE:.2%} of return; the largest difference is {largest['difference']:.2%} at "
         f"{largest['ticker']} {largest['date']}, line {largest[LINE]}.",
         column="adj_close",
         fatal=False,

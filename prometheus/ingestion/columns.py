@@ -55,12 +55,14 @@ class Bound:
         above: The value must be greater than this, or equal to it where ``closed``.
         below: The value must be less than this, or equal to it where ``closed``.
         closed: Whether the limits themselves are allowed.
+        words: What a person is told instead of the limits.
     """
 
     code: str
     above: float = -float("inf")
     below: float = float("inf")
     closed: bool = True
+    words: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,8 @@ def _outside(value: pl.Expr, bound: Bound) -> pl.Expr:
 
 
 def _limits(bound: Bound) -> str:
+    if bound.words:
+        return bound.words
     low, high = f"{bound.above:,g}", f"{bound.below:,g}"
     if bound.below == float("inf"):
         return f"must be {'at least' if bound.closed else 'greater than'} {low}"

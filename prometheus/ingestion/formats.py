@@ -18,11 +18,12 @@ MAX_VOLUME: Final = 1e15
 _ANNOUNCED: Final = 366
 #: Half of the last stored decimal of a price: less than this is stored as zero.
 _TINY: Final = 0.5e-8
+_POSITIVE: Final = "must be greater than 0 (with eight decimals)"
 
 _TICKER: Final = Column("ticker", FieldType.TEXT, pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$")
 _PRICE_BOUNDS: Final = (
-    Bound("NEGATIVE_PRICE", above=0.0),
-    Bound("ZERO_PRICE", above=_TINY),
+    Bound("NEGATIVE_PRICE", above=0.0, words=_POSITIVE),
+    Bound("ZERO_PRICE", above=_TINY, words=_POSITIVE),
     Bound("OUT_OF_RANGE", below=MAX_PRICE),
 )
 _RATE: Final = (Bound("RATE_OUT_OF_RANGE", above=0.0, below=1.0),)
@@ -93,7 +94,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column(
             "value",
             FieldType.NUMBER,
-            bounds=(Bound("NOT_POSITIVE", above=_TINY), Bound("OUT_OF_RANGE", below=MAX_PRICE)),
+            bounds=(Bound("NOT_POSITIVE", above=_TINY, words=_POSITIVE), Bound("OUT_OF_RANGE", below=MAX_PRICE)),
         ),
     ),
     FileKind.BENCHMARK: _format(
@@ -172,7 +173,10 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
             "quantity",
             FieldType.NUMBER,
             exact=True,
-            bounds=(Bound("QUANTITY_NOT_POSITIVE", above=_TINY), Bound("OUT_OF_RANGE", below=MAX_SHARES)),
+            bounds=(
+                Bound("QUANTITY_NOT_POSITIVE", above=_TINY, words=_POSITIVE),
+                Bound("OUT_OF_RANGE", below=MAX_SHARES),
+            ),
         ),
         Column(
             "cost_basis",

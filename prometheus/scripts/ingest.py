@@ -136,13 +136,17 @@ class _PlainProgress:
 
 
 def _print_reports(reports: "Sequence[FileReport]", seconds: float, findings_out: Path | None) -> None:
+    numbers = ("read", "inserted", "revised", "unchanged", "skipped", "findings")
     rows = []
     for report in reports:
         counts = (report.rows_read, report.inserted, report.revised, report.unchanged, report.skipped)
-        codes = ", ".join(f"{code} {count:,}" for code, count in report.findings.counts_by_code().items())
-        rows.append((report.file, report.status.value, *(f"{count:,}" for count in counts), codes or "none"))
-    numbers = ("read", "inserted", "revised", "unchanged", "skipped")
-    print_table(("file", "status", *numbers, "findings"), rows, right=numbers)
+        rows.append((report.file, report.status.value, *(f"{count:,}" for count in (*counts, len(report.findings)))))
+    print_table(("file", "status", *numbers), rows, right=numbers)
+    # not in the table, which a narrow terminal would cut
+    for report in reports:
+        if report.findings:
+            codes = (f"{code} {count:,}" for code, count in report.findings.counts_by_code().items())
+            click.echo(f"{report.file}: {', '.join(codes)}")
     _print_findings(reports, findings_out)
     status = Counter(report.status.value for report in reports)
     outcome = ", ".join(f"{count} {word.lower().replace('_', ' ')}" for word, count in sorted(status.items()))

@@ -575,6 +575,20 @@ def test_two_loads_of_one_file_at_once_insert_it_once(loaded, tmp_path):
     assert sorted((report.inserted, report.unchanged) for report in reports) == [(0, 2), (2, 0)]
 
 
+def test_readers_are_not_blocked_and_see_the_old_rows(loaded, folder):
+    """While a load is copying, others read at once what was there before."""
+    seen = []
+
+    class Reading:
+        def step(self, file, step, done, total):  # noqa: ARG002 -- the protocol's signature
+            if step == "copying":
+                seen.append(rows(loaded, "SELECT close FROM prices WHERE close IN (10.10, 10.11)"))
+
+    path = replaced(folder, "prices.csv", "10.10,", "10.11,")
+    assert ingest_file(loaded, path, FileKind.PRICES, options=OPTIONS, progress=Reading()).revised == 1
+    assert seen == [[(Decimal("10.10"),)]]
+
+
 def test_progress_is_told_in_order(database, folder):
     """The listener hears reading, checking, copying, merging, and copying reaches the number of rows."""
     heard = []

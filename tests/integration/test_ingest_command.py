@@ -29,6 +29,8 @@ def folder(tmp_path):
 def start(database_url, *arguments: object):
     """Start the command on a database."""
     environment = {**os.environ, "PROMETHEUS_DATABASE_URL": database_url}
+    # a test runner's own width must not decide how tables are cut
+    environment.pop("COLUMNS", None)
     return subprocess.Popen(
         [sys.executable, "-m", "prometheus.scripts.main", "ingest", *map(str, arguments)],
         env=environment,
@@ -77,6 +79,7 @@ def test_refused_file_exits_with_two_and_prints_at_most_fifty_findings(database_
     code, output, _ = run(database_url, folder, "--findings-out", out)
     assert code == 2
     assert output.count("UNKNOWN_TICKER") == 51
+    assert "prices.csv: UNKNOWN_TICKER 70" in output.splitlines()
     assert "prices.csv:4 ticker 'Z0': The ticker is not among the securities" in output
     assert "... and 20 more findings" in output
     assert "1 loaded, 1 refused" in output
