@@ -1,8 +1,10 @@
 """``prometheus runs export`` and ``prometheus optimize``: a persisted run leaves the database and is solved again."""
 
+import hashlib
 import json
 from datetime import date, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -32,6 +34,9 @@ ACCOUNTS = (
     "ACC-2,Two,CA,CAD,CA,ACB,IDX,0.26,0.26,0,4000,false,",
     "ACC-3,Three,US,USD,US,LEAST_TAX_FIRST,IDX,0.32,0.15,0.038,1500.55,true,restrict:employer-CCC",
 )
+EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "problem_small.json"
+#: A database that cannot be reached: whoever asks for it fails.
+NOWHERE = {"PROMETHEUS_DATABASE_URL": "postgresql://nowhere.invalid/none"}
 MONEY = {"quantity", "price", "amount", "cost", "basis", "realized_gain", "disallowed_loss", "tax"}
 
 
@@ -125,7 +130,7 @@ def test_exported_run_solves_to_the_same_trades(fleet, database_url, tmp_path):
         )
         assert exported.exit_code == 0, exported.output
         # No database behind this one: the file is all there is.
-        alone = CliRunner(env={"PROMETHEUS_DATABASE_URL": "postgresql://nowhere.invalid/none"})
+        alone = CliRunner(env=NOWHERE)
         solved = alone.invoke(main, ["optimize", str(problem), "--out", str(answer)])
         assert solved.exit_code == 0, solved.output
         result = json.loads(answer.read_text())
@@ -155,3 +160,112 @@ def test_export_of_an_unknown_run_is_refused(database_url):
     found = runner.invoke(main, ["runs", "export", "ACC-9", "RUN-001"])
     assert found.exit_code == 2
     assert "has no run RUN-001" in found.stderr
+
+
+@pytest.fixture
+def run():
+    """Calls the command where no database can be reached."""
+    return lambda *arguments, **options: CliRunner(env=NOWHERE).invoke(
+        main, ["optimize", *map(str, arguments)], **options
+    )
+
+
+def example(**changes: object):
+    """Return the example's document with parts replaced."""
+    return json.loads(EXAMPLE.read_text(encoding="utf-8")) | changes
+
+
+def test_example_is_solved_and_shown(run, tmp_path):
+    """The shipped example ends with exit code 0, a table for people, and a result file that fits the schema."""
+    out = tmp_path / "result.json"
+    found = run(EXAMPLE, "--out", out)
+    assert found.exit_code == 0, found.output
+    lines = found.stdout.splitlines()
+    assert lines[0].split(maxsplit=1) == ["problem", "EXAMPLE on 2026-11-16, 12 names, 14 lots"]
+    assert any(line.startswith("do not buy") and "CRUX until 2026-12-03" in line for line in lines)
+    assert any(line.startswith("do not sell") and "L11 until 2026-11-27" in line for line in lines)
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert schema_defects(result, RESULT_SCHEMA) == ()
+    header = next(i for i, line in enumerate(lines) if line.startswith("no "))
+    assert len(lines) - header - 1 == len(result["trades"])
+
+
+def test_json_on_standard_output_from_standard_input(run):
+    """With - and --format json the command is a filter: a problem in, the result and nothing else out."""
+    found = run("-", "--format", "json", "--solver", "clarabel", input=EXAMPLE.read_bytes())
+    assert found.exit_code == 0
+    result = json.loads(found.stdout)
+    assert result["solver"]["backend"] == "CLARABEL"
+    assert result["problem"]["sha256"] == hashlib.sha256(EXAMPLE.read_bytes()).hexdigest()
+
+
+def test_no_answer_is_exit_code_one_and_still_a_file(run, tmp_path):
+    """A problem without a feasible portfolio ends with 1, and the result file names the constraint in conflict."""
+    names = [asset["ticker"] for asset in example()["assets"]]
+    problem, out = tmp_path / "problem.json", tmp_path / "result.json"
+    problem.write_text(json.dumps(example(cash=60000, params={"no_buy": names})))
+    found = run(problem, "--out", out)
+    assert found.exit_code == 1
+    assert "attempt failed   INFEASIBLE: cash after trading must be at most 2.0000% of NAV" in found.stdout
+    assert found.stdout.endswith("No trades.\n")
+    result = json.loads(out.read_text(encoding="utf-8"))
+    assert result["status"] == "NON_OPTIMAL"
+    assert result["failures"][0]["details"]["constraint"] == "cash_max"
+
+
+def test_bad_input_is_exit_code_two_and_no_file(run, tmp_path):
+    """A file with defects ends with 2, every defect on standard error, and nothing is written."""
+    problem, out = tmp_path / "problem.json", tmp_path / "result.json"
+    problem.write_text(json.dumps(example(cash="much", nav=1, unknown=1)))
+    found = run(problem, "--out", out)
+    assert found.exit_code == 2
+    assert found.stdout == ""
+    assert "2 defects" in found.stderr
+    assert "$.cash = " in found.stderr
+    assert "$.unknown = 1: is not known here" in found.stderr
+    assert found.stderr.endswith("[PROBLEM_REFUSED]\n")
+    assert not out.exists()
+
+
+def test_unknown_solver_is_exit_code_two(run):
+    """A solver that is not here ends with 2 and the list of those that are."""
+    found = run(EXAMPLE, "--solver", "ABACUS")
+    assert found.exit_code == 2
+    assert "'ABACUS'" in found.stderr
+    assert "Solvers here: CLARABEL" in found.stderr
+
+
+def test_files_that_cannot_be_opened_are_exit_code_two(run, tmp_path):
+    """A missing problem and an unwritable result end with 2 and the name of the file."""
+    missing = run(tmp_path / "none.json")
+    assert missing.exit_code == 2
+    assert "none.json cannot be read: No such file or directory." in missing.stderr
+    unwritable = run(EXAMPLE, "--out", tmp_path / "no" / "result.json")
+    assert unwritable.exit_code == 2
+    assert "result.json cannot be written: No such file or directory." in unwritable.stderr
+
+
+def test_long_lists_of_locks_are_folded(run, tmp_path):
+    """A person is shown ten locks of a kind and told how many more there are; the result file has them all."""
+    document = example()
+    sale = {"date": "2026-11-03", "side": "SELL", "quantity": 1, "realized_gain": -1}
+    document["recent_trades"] = [{**sale, "ticker": f"GONE{number:02d}"} for number in range(14)]
+    problem, out = tmp_path / "problem.json", tmp_path / "result.json"
+    problem.write_text(json.dumps(document))
+    found = run(problem, "--out", out)
+    assert found.exit_code == 0, found.stderr
+    shown = [line for line in found.stdout.splitlines() if line.startswith("do not buy")]
+    assert len(shown) == 11
+    assert shown[-1].endswith("and 4 more")
+    assert len(json.loads(out.read_text(encoding="utf-8"))["locks"]["buy"]) == 14
+
+
+def test_export_to_standard_output_feeds_the_command(run, fleet, database_url):
+    """The file on standard output is a problem that the command solves as it comes through a pipe."""
+    exported = CliRunner(env={"PROMETHEUS_DATABASE_URL": database_url}).invoke(
+        main, ["runs", "export", "ACC-3", "RUN-002"]
+    )
+    assert exported.exit_code == 0, exported.stderr
+    found = run("-", "--format", "json", input=exported.stdout)
+    assert found.exit_code == 0, found.stderr
+    assert json.loads(found.stdout)["problem"]["account_id"] == "ACC-3"
