@@ -1,6 +1,5 @@
 """Tables for people."""
 
-import os
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -20,8 +19,9 @@ def print_table(
     from rich.console import Console
     from rich.table import Table
 
-    # What travels through a pipe is read by a program or searched: it must not be wrapped at 80 columns.
-    width = None if sys.stdout.isatty() or "COLUMNS" in os.environ else 400
+    # What travels through a pipe is read by a program or searched: it must not be cut at 80 columns, not even where a
+    # shell or a test runner has exported the width of some terminal.
+    width = None if sys.stdout.isatty() else 400
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
     for name in header:
         table.add_column(name, justify="right" if name in right else "left", no_wrap=width is not None)

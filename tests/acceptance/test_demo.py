@@ -48,7 +48,8 @@ class Demo:
 def prometheus(home: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run the installed command in a home of its own."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_")}
-    environment |= {"PROMETHEUS_HOME": str(home), "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "3"}
+    # A narrow terminal somewhere must not cut what goes through a pipe.
+    environment |= {"PROMETHEUS_HOME": str(home), "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "3", "COLUMNS": "80"}
     program = Path(sys.executable).with_name("prometheus")
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)
 
