@@ -283,22 +283,45 @@ def test_other_inputs_are_found(day, tampered):
 # ---------------------------------------------------------------- washed losses allowed
 
 
-@pytest.fixture(scope="module")
-def allowed(day, server, admin, loaded, tmp_path_factory):
-    """Return the URL of a copy of the loaded fleet whose strategy lets washed losses be realised, with three runs."""
-    name = copy_of(admin, server, loaded)
-    url = server.url(name)
+def run_under(server, admin, loaded, folder, account_ids, **params: object):
+    """Run some accounts' day on a copy of the loaded fleet with other strategy parameters; return its URL."""
+    url = server.url(copy_of(admin, server, loaded))
     strategy = json.loads(command(url, "prometheus", "strategy", "show"))
-    strategy["params"]["loss_sale_policy"] = "allow"
-    file = tmp_path_factory.mktemp("strategy") / "allow.json"
+    strategy["params"] |= params
+    file = folder / "strategy.json"
     file.write_text(json.dumps(strategy))
     assert "version 2" in command(url, "prometheus", "strategy", "load", str(file))
-    for account_id in ALLOWED:
+    for account_id in account_ids:
         scope = ("--as-of", AS_OF.isoformat(), "--account", account_id)
         command(url, "run_engine_state", *scope, "--ensure", "--data-ready")
     command(url, "run_engine_state", "--advance-all")
+    return url
+
+
+def database_name(url):
+    """Return the database of a URL."""
+    return url.rpartition("/")[2].partition("?")[0]
+
+
+def test_a_run_without_proof_trades_nothing(day, server, admin, loaded, tmp_path):
+    """An account whose certified gap exceeds the limit keeps what it holds, says so, and the check agrees."""
+    url = run_under(server, admin, loaded, tmp_path, ["ACC-010"], max_gap_bps=0.0)
+    run = printed_run(url, "ACC-010")
+    assert (run["status"], run["trades"]) == ("NON_OPTIMAL", [])
+    assert {failure["code"] for failure in run["result"]["failures"]} == {"GAP_TOO_WIDE"}
+    assert deviations(day, run) == []
+    held = {lot.ticker for lot in day.fleet["ACC-010"].lots}
+    assert run["result"]["target_weights"].keys() == held
+    admin.execute(f"DROP DATABASE {database_name(url)} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def allowed(server, admin, loaded, tmp_path_factory):
+    """Return the URL of a copy of the fleet whose strategy lets washed losses be realised, with three runs."""
+    folder = tmp_path_factory.mktemp("strategy")
+    url = run_under(server, admin, loaded, folder, ALLOWED, loss_sale_policy="allow")
     yield url
-    admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    admin.execute(f"DROP DATABASE {database_name(url)} WITH (FORCE)")
 
 
 ALLOWED = ("ACC-005", "ACC-010", "ACC-014")
@@ -329,7 +352,7 @@ def test_a_cent_of_disallowed_loss_is_found(day, allowed):
 
 def test_disallowed_losses_move_into_the_lots_held(allowed, server, admin):
     """Once filled, the lots held carry exactly the disallowed losses in their basis, and no share or cent is lost."""
-    name = copy_of(admin, server, allowed.rpartition("/")[2].partition("?")[0])
+    name = copy_of(admin, server, database_name(allowed))
     database = Database(server.url(name))
     try:
         assert fill_day(database, AS_OF) > 0
