@@ -111,17 +111,22 @@ def test_record_that_the_file_cannot_state_is_refused():
     [
         (
             Snapshot,
-            "account_id as_of base_currency tax_regime lot_method fractional_shares tags strategy_id strategy_version "
-            "rates cash benchmark_id benchmark_effective_date benchmark_weights_sha256 risk_model_id risk_model_as_of "
-            "loadings_sha256 specific_variance_sha256 factor_covariance universe lots recent_trades buy_locks "
-            "loss_sale_locks borrow_rates corporate_actions flags",
+            (
+                "account_id as_of base_currency tax_regime lot_method fractional_shares tags strategy_id "
+                "strategy_version rates cash benchmark_id benchmark_effective_date benchmark_weights_sha256 "
+                "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
+                "universe lots recent_trades buy_locks "
+                "loss_sale_locks borrow_rates corporate_actions flags"
+            ),
         ),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),
         (TaxLot, "lot_id ticker acquired_on quantity cost_basis adjusted_basis holding_period_start"),
         (
             RecentTrade,
-            "ticker trade_date side quantity realized_gain lot_id unreplaced washed_quantity disallowed_loss "
-            "acquired_on holding_period_start execution_id",
+            (
+                "ticker trade_date side quantity realized_gain lot_id unreplaced washed_quantity disallowed_loss "
+                "acquired_on holding_period_start execution_id"
+            ),
         ),
         (TaxRates, "st lt niit"),
         (Matrices, "loadings specific_variance benchmark_weights"),

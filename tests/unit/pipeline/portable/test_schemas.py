@@ -2,10 +2,12 @@
 
 import json
 import re
+from dataclasses import fields
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from prometheus.domain.strategy import StrategyParams
 from prometheus.pipeline.portable import schema as schema_module
 from prometheus.pipeline.portable.schema import PROBLEM_SCHEMA, RESULT_SCHEMA, schema_named
 from tests.unit.pipeline.portable.small_problem import REPOSITORY, small_document
@@ -72,3 +74,28 @@ def test_patterns_accept_what_their_words_offer():
 def test_foreign_validator_accepts_the_same_document():
     """A document that is read here fits the schema for any validator, with numbers as plain JSON."""
     Draft202012Validator(schema_named(PROBLEM_SCHEMA)).validate(json.loads(json.dumps(small_document())))
+
+
+@pytest.mark.parametrize(("name", "heading"), [(PROBLEM_SCHEMA, "## PROBLEM.json"), (RESULT_SCHEMA, "## RESULT.json")])
+def test_page_explains_every_field(name, heading):
+    """Every field of the problem, and every one at the top of the result, is explained in the documentation."""
+    page = (REPOSITORY / "docs" / "specs" / "problem_file.md").read_text(encoding="utf-8")
+    section = page.split(heading, 1)[1].split("\n## ", 1)[0]
+    # First cells of the tables, and what stands in bold before them.
+    cells = " ".join(line.split("|")[1] for line in section.splitlines() if line.startswith("| "))
+    explained = set(re.findall(r"[$\w]+", cells)) | set(re.findall(r"\*\*(\w+)\*\*", section))
+    root = schema_named(name)
+    stated = set(root["properties"])
+    if name == PROBLEM_SCHEMA:
+        for kind in ("asset", "lot", "recent_trade", "tax_rates"):
+            stated |= set(root["$defs"][kind]["properties"])
+    assert stated - explained == set()
+
+
+def test_page_names_no_parameter_that_does_not_exist():
+    """Each parameter in the page's table is one of the strategy's."""
+    page = (REPOSITORY / "docs" / "specs" / "problem_file.md").read_text(encoding="utf-8")
+    table = page.split("| parameter |", 1)[1].split("\n\n", 1)[0]
+    named = {name for row in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert "risk_aversion" in named
+    assert named <= {field.name for field in fields(StrategyParams)}
