@@ -3,8 +3,12 @@
 The alternatives and their sources are set out in docs/specs/accounting.md, "Tie rules".
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from enum import StrEnum
+from typing import Any
+
+from prometheus.foundation.errors import ConfigurationError
 
 
 class SameDayLosses(StrEnum):
@@ -77,3 +81,22 @@ class TieRules:
 
 
 DEFAULT_TIES = TieRules()
+
+
+def tie_rules(choices: Mapping[str, str]) -> TieRules:
+    """Return tie rules from texts, such as ``{"scope": "ACCOUNT"}``; what is not named keeps its default.
+
+    Raises:
+        ConfigurationError: A rule or a choice that is not known; the message lists those that are.
+    """
+    known = {rule.name: getattr(DEFAULT_TIES, rule.name) for rule in fields(TieRules)}
+    chosen: dict[str, Any] = {}
+    for name, choice in choices.items():
+        if name not in known:
+            raise ConfigurationError(f"There is no tie rule '{name}'; there are {', '.join(known)}.")
+        kind = type(known[name])
+        options = {"true": True, "false": False} if kind is bool else {option.value.lower(): option for option in kind}
+        if choice.lower() not in options:
+            raise ConfigurationError(f"'{choice}' is no choice for {name}; choose one of {', '.join(options)}.")
+        chosen[name] = options[choice.lower()]
+    return TieRules(**chosen)

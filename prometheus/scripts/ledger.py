@@ -1,10 +1,21 @@
 """``prometheus ledger``: the journal proved, wash sales of a file, tax reports."""
 
 import sys
+from datetime import date, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from prometheus.scripts.boundary import Group
+from prometheus.scripts.boundary import DATE, Group
+
+if TYPE_CHECKING:
+    from prometheus.accounting.tie_rules import TieRules
+
+_FORMAT = click.option(
+    "--format", "output", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
+)
 
 
 @click.group("ledger", cls=Group)
@@ -58,3 +69,151 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
         click.echo("'prometheus ledger rebuild' writes the tables anew from the journal.", err=True)
         sys.exit(1)
     click.echo("The tables were written anew from the journal.")
+
+
+@command.command("wash-sales")
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option("--regime", type=click.Choice(["US", "CA"]), default="US", show_default=True, help="Whose rules apply.")
+@click.option("--ira", "sheltered", multiple=True, metavar="ACCOUNT", help="A sheltered account; may be repeated.")
+@click.option(
+    "--method", type=click.Choice(["FIFO", "HIFO"]), default="FIFO", show_default=True, help="Where no lot is named."
+)
+@click.option("--as-of", type=DATE, help="Day on which losses count as provisional; the file's last where not given.")
+@click.option("--tie", "ties", multiple=True, metavar="RULE=CHOICE", help="A tie rule; may be repeated. See the specs.")
+@_FORMAT
+def wash_sales(
+    file: Path,
+    *,
+    regime: Literal["US", "CA"],
+    sheltered: tuple[str, ...],
+    method: Literal["FIFO", "HIFO"],
+    as_of: datetime | None,
+    ties: tuple[str, ...],
+    output: Literal["table", "csv", "json"],
+) -> None:
+    """Find the wash sales (US) or superficial losses (CA) of a broker's history in FILE; no database is needed.
+
+    FILE is CSV with the columns date,account,ticker,action,quantity,amount and, where needed, lot_id, group,
+    account_type, acquired_on, other_ticker, other_account, basis_fraction, entry_id, reverses. All accounts of the file
+    count together. Every lot is printed with basis, adjusted basis, holding-period start, sale, disallowed loss and
+    replacement lots. A calculation, not tax advice.
+
+    \b
+    Exit codes: 0 every row was booked; 1 some rows were left out, each named on standard error with its remedy, and
+    the rest is as if they were not there; 2 the file cannot be read.
+
+    \b
+    Examples:
+      prometheus ledger wash-sales trades.csv
+      prometheus ledger wash-sales trades.csv --ira ROTH-1 --format csv
+      prometheus ledger wash-sales trades.csv --tie scope=ACCOUNT    (what a Form 1099-B shows)
+    """
+    from prometheus.accounting.entry_file import read_entries
+    from prometheus.accounting.household import book_entries
+    from prometheus.accounting.household_ledger import HouseholdSettings
+    from prometheus.accounting.lot_report import lot_lines
+    from prometheus.domain.accounts import LotMethod, TaxRegime
+    from prometheus.foundation.errors import FileRefusedError
+    from prometheus.scripts.ledger_output import show_lots
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise FileRefusedError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.") from error
+    found = read_entries(text)
+    settings = HouseholdSettings(
+        regime=TaxRegime(regime),
+        sheltered=found.sheltered | frozenset(sheltered),
+        method=LotMethod(method),
+        ties=_tie_rules(ties),
+        as_of=None if as_of is None else as_of.date(),
+    )
+    books = book_entries(found.entries, settings)
+    findings = sorted((*found.findings, *books.findings), key=lambda finding: finding.row)
+    show_lots(books, lot_lines(books), findings, output)
+    for finding in findings:
+        click.echo(str(finding), err=True)
+    if findings:
+        click.echo(f"{len(findings)} of {found.rows} rows left out.", err=True)
+        sys.exit(1)
+
+
+def _tie_rules(choices: tuple[str, ...]) -> "TieRules":
+    from prometheus.accounting.tie_rules import tie_rules
+    from prometheus.foundation.errors import ConfigurationError
+
+    parts = [choice.partition("=") for choice in choices]
+    if any(not equals for _, equals, _ in parts):
+        raise ConfigurationError("--tie needs RULE=CHOICE, such as --tie scope=ACCOUNT.")
+    return tie_rules({name.strip(): choice.strip() for name, _, choice in parts})
+
+
+@command.command("tax-report")
+@click.argument("account_id")
+@click.option("--from", "first", type=DATE, required=True, help="First sale date.")
+@click.option("--to", "last", type=DATE, required=True, help="Last sale date, included.")
+@click.option("--filing-separately", is_flag=True, help="Half the limit against ordinary income (US).")
+@click.option("--carried-short", default="0", help="Short-term loss carried in, USD (US).")
+@click.option("--carried-long", default="0", help="Long-term loss carried in, USD (US).")
+@_FORMAT
+def tax_report(
+    account_id: str,
+    *,
+    first: datetime,
+    last: datetime,
+    filing_separately: bool,
+    carried_short: str,
+    carried_long: str,
+    output: Literal["table", "csv", "json"],
+) -> None:
+    """Report an account's realised gains of a period, as Form 8949 (US) or Schedule 3 (CA) lays them out.
+
+    Later purchases count: a loss that one of them washed is reported with code W. Lines that a purchase can still
+    change carry the date until which it can. Years are netted as far as the period covers them. A calculation, not
+    tax advice.
+
+    \b
+    Exit codes: 0; 2 the account, the period or a carried loss cannot be used.
+
+    \b
+    Example:
+      prometheus ledger tax-report ACC-001 --from 2018-01-01 --to 2018-12-31 --format csv
+    """
+    from prometheus.accounting.netting import CarriedLoss
+    from prometheus.accounting.tax_lines import tax_lines
+    from prometheus.accounting.tax_report import tax_report as report_of
+    from prometheus.accounting.tax_settings import FilingStatus
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of, journal_since
+    from prometheus.foundation.errors import RequestError
+    from prometheus.scripts.ledger_output import show_tax_report
+
+    if first > last:
+        raise RequestError(f"The period from {first.date()} to {last.date()} ends before it begins.")
+    carried = CarriedLoss(_loss("--carried-short", carried_short), _loss("--carried-long", carried_long))
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        account = accounts_of(connection, account_ids=[account_id])[0]
+        rows = journal_since(connection, account_id, date.min)
+    as_of = account.books_as_of or max((row.trade_date for row in rows), default=last.date())
+    report = report_of(
+        tax_lines({account_id: rows}, as_of=as_of),
+        regime=account.tax_regime,
+        first=first.date(),
+        last=last.date(),
+        status=FilingStatus.SEPARATE if filing_separately else FilingStatus.JOINT_OR_SINGLE,
+        carried_in=carried,
+    )
+    show_tax_report(account_id, report, output)
+
+
+def _loss(option: str, text: str) -> Decimal:
+    from prometheus.foundation.errors import RequestError
+
+    try:
+        found = Decimal(text)
+    except ArithmeticError:
+        found = Decimal("NaN")
+    if not found.is_finite() or found < 0:
+        raise RequestError(f"{option} {text} is no amount of money; give a loss as a positive number.")
+    return found

@@ -1,0 +1,435 @@
+"""A US household: lots account by account, and wash sales across all of them."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from prometheus.accounting.basis import split_lot
+from prometheus.accounting.household_ledger import HouseholdLedger, HouseholdSettings, RefusedError, window_start
+from prometheus.accounting.journal import disallowance_transactions, lot_change, trade_after_split
+from prometheus.accounting.loss_disallowance import LossMatch, match_losses
+from prometheus.accounting.lot_selection import order_lots
+from prometheus.accounting.security_events import (
+    LotEvent,
+    fraction_of,
+    rename_event,
+    sale_lines,
+    spin_off_event,
+    split_event,
+)
+from prometheus.accounting.tie_rules import WashScope
+from prometheus.accounting.wash_sales import TRANSFERRED_MARK, group_of_ticker, purchase_of
+from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.books import Transaction, TransactionType
+from prometheus.domain.entries import AccountKind, Entry, EntryAction
+from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.foundation.errors import AccountingError
+
+#: Between account and lot in the names used inside; sorts before every character a name can have.
+_JOINT: Final = "\x1f"
+_ZERO: Final = Decimal(0)
+
+
+class USHousehold(HouseholdLedger):
+    """Lots of all accounts under names ``<account of origin><joint><lot>``, which no transfer changes."""
+
+    def __init__(self, settings: HouseholdSettings, group_of: Mapping[str, str]) -> None:
+        super().__init__(settings, group_of)
+        self._lots: dict[str, dict[str, TaxLot]] = defaultdict(dict)
+        self._account_of: dict[str, str] = {}
+        self._account_of_sale: dict[str, str] = {}
+        self._ever: set[str] = set()
+        self._losses: dict[str, list[RecentTrade]] = defaultdict(list)
+        self._purchases: dict[str, list[RecentTrade]] = defaultdict(list)
+        self._unmatched: list[RecentTrade] = []
+
+    # ------------------------------------------------------------ lots
+
+    def lots(self) -> dict[str, tuple[TaxLot, ...]]:
+        """Return the lots held, by account, under the names that the account's journal gives them."""
+        found: dict[str, list[TaxLot]] = defaultdict(list)
+        for of_ticker in self._lots.values():
+            for lot in of_ticker.values():
+                account = self._account_of[lot.lot_id]
+                found[account].append(replace(lot, lot_id=_name_in(account, lot.lot_id)))
+        return {account: tuple(lots) for account, lots in found.items()}
+
+    def _held(self, account: str, ticker: str) -> list[TaxLot]:
+        return [lot for lot in self._lots.get(ticker, {}).values() if self._account_of[lot.lot_id] == account]
+
+    def _put(self, lot: TaxLot, account: str) -> None:
+        self._lots[lot.ticker][lot.lot_id] = lot
+        self._account_of[lot.lot_id] = account
+        self._ever.add(lot.lot_id)
+
+    def _apply(self, account: str, before: Iterable[TaxLot], event: LotEvent) -> None:
+        """Replace lots by what an event made of them, and write its rows."""
+        for lot in before:
+            del self._lots[lot.ticker][lot.lot_id]
+        for lot in event.lots:
+            self._put(lot, account)
+        for row in event.rows:
+            self.post(account, row)
+
+    def post(self, account: str, row: Transaction) -> None:
+        """Append a row to the account's journal, with lots under the names they have there."""
+        if row.lot_id is not None:
+            row = replace(row, lot_id=_name_in(account, row.lot_id))
+        self.journals[account].append(row)
+
+    # ------------------------------------------------------------ days
+
+    def begin_day(self, day: date) -> None:
+        """Forget losses and purchases of more than thirty days ago."""
+        first = window_start(day)
+        for trades in (self._losses, self._purchases):
+            for key, found in list(trades.items()):
+                kept = [trade for trade in found if trade.trade_date >= first]
+                if kept:
+                    trades[key] = kept
+                else:
+                    del trades[key]
+
+    def end_sales(self, day: date) -> None:
+        """Match the losses of the sales just booked with purchases already made, group by group."""
+        by_key: dict[str, list[RecentTrade]] = defaultdict(list)
+        for loss in self._unmatched:
+            assert loss.execution_id is not None
+            by_key[self._key(self._account_of_sale[loss.execution_id], loss.ticker)].append(loss)
+        self._unmatched = []
+        for key in sorted(by_key):
+            self._match(key, by_key[key], self._purchases.get(key, []), day)
+
+    def _key(self, account: str, ticker: str) -> str:
+        """Return what a trade's window is looked at with: its group, or its account and security alone."""
+        if self.settings.ties.scope is WashScope.ACCOUNT:
+            return f"{account}{_JOINT}{ticker}"
+        return group_of_ticker(ticker, self.group_of)
+
+    def _match(self, key: str, losses: list[RecentTrade], purchases: list[RecentTrade], day: date) -> None:
+        tickers = {trade.ticker for trade in (*losses, *purchases)}
+        lots = [lot for ticker in tickers for lot in self._lots.get(ticker, {}).values()]
+        result = match_losses(
+            losses,
+            purchases,
+            lots=lots,
+            group_of=dict.fromkeys(tickers, key),
+            sheltered=self._sheltered(purchases),
+            ties=self.settings.ties,
+        )
+        for match in result.matches:
+            account = self._account_of[match.purchase_lot_id]
+            if not match.permanent:
+                if match.split is not None:
+                    self._put(match.split[1], account)
+                self._put(match.after, account)
+            self._post_match(match, account, day)
+        untouched = [loss for loss in self._losses.get(key, []) if not any(loss is other for other in losses)]
+        self._losses[key] = untouched + list(result.losses)
+        seen = {id(trade) for trade in purchases}
+        self._purchases[key] = [t for t in self._purchases.get(key, []) if id(t) not in seen] + list(result.purchases)
+
+    def _sheltered(self, purchases: Iterable[RecentTrade]) -> frozenset[str]:
+        kind = self.settings.kind
+        return frozenset(
+            trade.lot_id
+            for trade in purchases
+            if trade.lot_id is not None and kind(self._account_of[trade.lot_id]) is AccountKind.SHELTERED
+        )
+
+    def _post_match(self, match: LossMatch, account: str, day: date) -> None:
+        """Write a match into the journals: the loss in that of the sale, the basis in that of the replacement."""
+        assert match.loss.execution_id is not None
+        seller = self._account_of_sale[match.loss.execution_id]
+        *splits, row = disallowance_transactions(TransactionType.WASH_SALE, day, [match])
+        for split in splits:
+            self.post(account, split)
+        details = {
+            **row.details,
+            "loss_account": seller,
+            "loss_lot_id": _name_in(seller, match.loss.lot_id or ""),
+            "purchase_lot_id": _name_in(account, match.purchase_lot_id),
+            "replacement_account": account,
+            "replacement_lot_id": _name_in(account, match.after.lot_id),
+        }
+        if match.permanent:
+            details["permanent"] = True
+        row = replace(row, details=details)
+        if account == seller and not match.permanent:
+            self.post(account, row)
+            return
+        loss_only = {name: value for name, value in details.items() if name != "holding_period_start"}
+        self.post(seller, replace(row, lot_id=None, basis=_ZERO, quantity=_ZERO, details=loss_only))
+        if not match.permanent:
+            carried = replace(row, txn_type=TransactionType.CARRIED_LOSS, realized_gain=_ZERO)
+            self.post(account, replace(carried, term=row.term.NONE))
+
+    # ------------------------------------------------------------ what comes in
+
+    def bring_in(self, entry: Entry) -> None:
+        """Book a lot or cash that comes in; a lot bought in the last thirty days is a purchase like another."""
+        txn_type = TransactionType(entry.action.replace("OPEN", "OPENING"))
+        if not entry.ticker:
+            self.move_cash(entry, txn_type)
+            return
+        self._open_lot(entry, txn_type, entry.acquired_on or entry.day, _ZERO)
+
+    def buy(self, entry: Entry) -> None:
+        """Book a purchase; it washes the losses of its window that are still open."""
+        assert entry.amount is not None  # checked
+        reinvested = entry.action is EntryAction.REINVEST
+        txn_type = TransactionType.REINVESTMENT if reinvested else TransactionType.BUY
+        self._open_lot(entry, txn_type, entry.day, -entry.amount)
+
+    def _open_lot(self, entry: Entry, txn_type: TransactionType, acquired_on: date, amount: Decimal) -> None:
+        assert entry.quantity is not None  # checked
+        assert entry.amount is not None
+        lot_id = f"{entry.account}{_JOINT}{entry.lot_id or self._lot_name(entry)}"
+        if lot_id in self._ever:
+            raise RefusedError(
+                "LOT_EXISTS",
+                f"{entry.account} has had a lot called {entry.lot_id} already.",
+                "Give every purchase a lot_id of its own, or leave it empty.",
+            )
+        lot = TaxLot(lot_id, entry.ticker, acquired_on, entry.quantity, entry.amount, entry.amount, acquired_on)
+        self._put(lot, entry.account)
+        details = {"execution_id": self.execution(entry)}
+        self.post(entry.account, lot_change(txn_type, entry.day, None, lot, amount=amount, details=details))
+        if acquired_on < window_start(window_start(entry.day)):
+            return
+        purchase = RecentTrade(
+            ticker=entry.ticker,
+            trade_date=acquired_on,
+            side=Side.BUY,
+            quantity=entry.quantity,
+            lot_id=lot_id,
+            unreplaced=entry.quantity,
+            execution_id=self.execution(entry),
+        )
+        key = self._key(entry.account, entry.ticker)
+        self._purchases[key].append(purchase)
+        washable = [loss for loss in self._losses.get(key, []) if loss.washed_quantity < loss.quantity]
+        if washable:
+            self._match(key, washable, [purchase], entry.day)
+
+    def _lot_name(self, entry: Entry) -> str:
+        stem = f"{entry.day:%Y%m%d}-{entry.ticker}"
+        number = 1
+        while f"{entry.account}{_JOINT}{stem}-{number}" in self._ever:
+            number += 1
+        return f"{stem}-{number}"
+
+    # ------------------------------------------------------------ sales
+
+    def sell(self, entry: Entry) -> None:
+        """Book a sale of named lots, or of those that the lot method chooses."""
+        assert entry.amount is not None  # checked
+        self._dispose(entry, self._selection(entry), entry.amount, TransactionType.SELL)
+
+    def delist(self, entry: Entry) -> None:
+        """Sell all that is held for the amount, which may be nothing."""
+        held = self._held(entry.account, entry.ticker)
+        if not held:
+            raise self.not_held(entry)
+        ordered = sorted(held, key=lambda lot: (lot.acquired_on, lot.lot_id))
+        selection = [(lot, lot.quantity) for lot in ordered]
+        self._dispose(entry, selection, entry.amount or _ZERO, TransactionType.DELISTING)
+
+    def _dispose(
+        self, entry: Entry, selection: list[tuple[TaxLot, Decimal]], proceeds: Decimal, txn_type: TransactionType
+    ) -> None:
+        execution = self.execution(entry)
+        self._account_of_sale[execution] = entry.account
+        details = {"execution_id": execution}
+        event = sale_lines(selection, proceeds, on=entry.day, regime=TaxRegime.US, txn_type=txn_type, details=details)
+        self._apply(entry.account, [lot for lot, _ in selection], event)
+        if self.settings.kind(entry.account) is AccountKind.SHELTERED:
+            return
+        for (lot, quantity), row in zip(selection, event.rows, strict=True):
+            if row.realized_gain < 0:
+                self._unmatched.append(
+                    RecentTrade(
+                        ticker=lot.ticker,
+                        trade_date=entry.day,
+                        side=Side.SELL,
+                        quantity=quantity,
+                        realized_gain=row.realized_gain,
+                        lot_id=lot.lot_id,
+                        acquired_on=lot.acquired_on,
+                        holding_period_start=lot.holding_period_start,
+                        execution_id=execution,
+                    )
+                )
+
+    def _selection(self, entry: Entry) -> list[tuple[TaxLot, Decimal]]:
+        """Return lots and shares of a sale or transfer; a named lot includes the parts the ledger split off it."""
+        assert entry.quantity is not None  # checked
+        held = self._held(entry.account, entry.ticker)
+        if not entry.picks:
+            return self._walk(entry, held, entry.quantity)
+        selection: list[tuple[TaxLot, Decimal]] = []
+        for pick in entry.picks:
+            parts = [lot for lot in held if pick.lot_id in self._known_as(entry.account, lot.lot_id)]
+            if not parts:
+                raise RefusedError(
+                    "UNKNOWN_LOT",
+                    f"{entry.account} holds no lot {pick.lot_id} of {entry.ticker} on {entry.day}.",
+                    "Name a lot that is held, or leave lot_id empty to let the lot method choose.",
+                )
+            selection += self._walk(entry, parts, pick.quantity)
+        if len({lot.lot_id for lot, _ in selection}) < len(selection):
+            raise RefusedError(
+                "LOT_NAMED_TWICE", f"{entry.account} names one lot twice.", "Name every lot once, with all its shares."
+            )
+        return selection
+
+    def _known_as(self, account: str, lot_id: str) -> tuple[str | None, ...]:
+        name = _name_in(account, lot_id)
+        return (name, purchase_of(name))
+
+    def _walk(self, entry: Entry, lots: list[TaxLot], quantity: Decimal) -> list[tuple[TaxLot, Decimal]]:
+        available = sum((lot.quantity for lot in lots), _ZERO)
+        if quantity > available:
+            raise self.oversold(entry, available)
+        price = (entry.amount or _ZERO) / (entry.quantity or Decimal(1))
+        ordered = order_lots(
+            lots,
+            method=self.settings.method,
+            rates=self.settings.rates,
+            regime=TaxRegime.US,
+            as_of=entry.day,
+            price=price,
+            equal_lots=self.settings.ties.equal_lots,
+        )
+        picks = []
+        for lot in ordered:
+            taken = min(lot.quantity, quantity)
+            if taken > 0:
+                picks.append((lot, taken))
+            quantity -= taken
+        return picks
+
+    # ------------------------------------------------------------ what happens to lots held
+
+    def _held_before(self, entry: Entry) -> list[TaxLot]:
+        held = [lot for lot in self._held(entry.account, entry.ticker) if lot.acquired_on < entry.day]
+        if not held:
+            raise self.not_held(entry)
+        return sorted(held, key=lambda lot: (lot.acquired_on, lot.lot_id))
+
+    def split(self, entry: Entry) -> None:
+        """Split lots bought before the day, and pay the position's fraction where the entry has an amount."""
+        held = self._held_before(entry)
+        try:
+            event = split_event(held, self.ratio(entry), entry.day)
+        except AccountingError as error:
+            raise RefusedError("VANISHING_LOT", error.message, "Sell the shares before the split.") from error
+        self._apply(entry.account, held, event)
+        if self.is_first(entry):
+            self._scale_trades(entry.ticker, entry.day, self.ratio(entry))
+        self._pay_fraction(entry, self._held(entry.account, entry.ticker))
+
+    def spin_off(self, entry: Entry) -> None:
+        """Give shares of the child out of the parent's lots; receiving them is no purchase."""
+        assert entry.other_ticker is not None  # checked
+        assert entry.basis_fraction is not None
+        held = self._held_before(entry)
+        event = spin_off_event(
+            held,
+            child=entry.other_ticker,
+            ratio=self.ratio(entry),
+            basis_fraction=entry.basis_fraction,
+            on=entry.day,
+        )
+        self._apply(entry.account, held, event)
+        self._pay_fraction(entry, self._held(entry.account, entry.other_ticker))
+
+    def _pay_fraction(self, entry: Entry, lots: list[TaxLot]) -> None:
+        if entry.amount is None:
+            return
+        selection = list(fraction_of(lots))
+        if selection:
+            self._dispose(entry, selection, entry.amount, TransactionType.CASH_IN_LIEU)
+
+    def rename(self, entry: Entry) -> None:
+        """Give lots and past trades the new symbol."""
+        assert entry.other_ticker is not None  # checked
+        held = self._held(entry.account, entry.ticker)
+        if not held:
+            raise self.not_held(entry)
+        self._apply(entry.account, held, rename_event(held, entry.other_ticker, entry.day))
+        if not self.is_first(entry):
+            return
+        for trades in (self._losses, self._purchases):
+            for found in list(trades.values()):
+                for trade in [trade for trade in found if trade.ticker == entry.ticker]:
+                    found.remove(trade)
+                    renamed = replace(trade, ticker=entry.other_ticker)
+                    trades[self._key(self._account_of_trade(trade), entry.other_ticker)].append(renamed)
+
+    def _account_of_trade(self, trade: RecentTrade) -> str:
+        if trade.side is Side.SELL:
+            return self._account_of_sale[trade.execution_id or ""]
+        return self._account_of[trade.lot_id or ""]
+
+    def transfer_out(self, entry: Entry) -> None:
+        """Move lots with basis and dates to another account, or out of the household."""
+        if not entry.ticker:
+            self.move_cash(entry, TransactionType.TRANSFER_OUT, -1)
+            if entry.other_account is not None:
+                self.move_cash(replace(entry, account=entry.other_account), TransactionType.TRANSFER_IN)
+            return
+        target = entry.other_account
+        if target is not None and self.settings.kind(target) is not self.settings.kind(entry.account):
+            raise RefusedError(
+                "TRANSFER_ACROSS_SHELTER",
+                f"{entry.account} and {target} are taxed differently; shares do not pass between them untaxed.",
+                "Enter a SELL in one account and a BUY in the other.",
+            )
+        for lot, quantity in self._selection(entry):
+            moved, left = split_lot(lot, quantity)
+            if left is not None:
+                moved = replace(moved, lot_id=self._part_name(lot.lot_id))
+                self._put(left, entry.account)
+                self._divide_purchase(lot.lot_id, moved)
+            else:
+                del self._lots[lot.ticker][lot.lot_id]
+            self.post(entry.account, lot_change(TransactionType.TRANSFER_OUT, entry.day, lot, left))
+            if target is not None:
+                self._put(moved, target)
+                self.post(target, lot_change(TransactionType.TRANSFER_IN, entry.day, None, moved))
+
+    def _part_name(self, lot_id: str) -> str:
+        number = 1
+        while (name := f"{lot_id}{TRANSFERRED_MARK}{number}") in self._ever:
+            number += 1
+        return name
+
+    def _divide_purchase(self, lot_id: str, moved: TaxLot) -> None:
+        """Let the part of a purchase that moves be a purchase of its own, so that both can still serve."""
+        self._account_of.setdefault(moved.lot_id, self._account_of[lot_id])
+        for found in self._purchases.values():
+            for trade in [trade for trade in found if trade.lot_id == lot_id]:
+                unreplaced = trade.quantity if trade.unreplaced is None else trade.unreplaced
+                part = min(moved.quantity, unreplaced)
+                found.remove(trade)
+                found.append(replace(trade, quantity=trade.quantity - moved.quantity, unreplaced=unreplaced - part))
+                found.append(replace(trade, lot_id=moved.lot_id, quantity=moved.quantity, unreplaced=part))
+
+    def _scale_trades(self, ticker: str, day: date, ratio: Fraction) -> None:
+        for trades in (self._losses, self._purchases):
+            for key, found in trades.items():
+                trades[key] = [
+                    trade_after_split(trade, ratio) if trade.ticker == ticker and trade.trade_date < day else trade
+                    for trade in found
+                ]
+
+
+def _name_in(account: str, lot_id: str) -> str:
+    """Return a lot's name as the account's journal has it: that of another account says where it comes from."""
+    origin, _, name = lot_id.partition(_JOINT)
+    return name if origin == account else f"{name}@{origin}"
