@@ -24,7 +24,7 @@ print(server.ensure_running(), flush=True)
 sys.stdin.read()
 """
 #: Eight whole commands (settings, server, migration) that start at the same moment. They are forked after the imports,
-#: which would otherwise take longer than everything that is tested.
+#: which would otherwise take longer than everything that is tested, and use the server until their input ends.
 EIGHT_COMMANDS = """
 import os, sys, traceback
 import alembic.command, alembic.config
@@ -40,6 +40,7 @@ for _ in range(8):
         try:
             with open_database(load_settings()) as database:
                 os.write(1, f"{schema_status(database).current}\\n".encode())
+                os.read(0, 1)
         except BaseException:
             traceback.print_exc()
             os._exit(1)

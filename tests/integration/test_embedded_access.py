@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from prometheus.db import embedded_cluster
+from prometheus.db import embedded_cluster, embedded_home
 from prometheus.db.embedded import EmbeddedServer, release
 from prometheus.db.embedded_cluster import processes_in, reachable_binaries
 from prometheus.db.embedded_home import (
@@ -351,6 +351,21 @@ def test_a_lock_that_a_killed_command_left_with_root_is_given_over(open_tmp):
     os.chown(home / "users.lock", 0, 0)
     prepare_home(home, account)
     assert (home / "users.lock").stat().st_uid == account.pw_uid
+
+
+@as_root
+def test_the_service_user_is_made_where_it_is_missing(open_tmp, monkeypatch):
+    """As root the account of the server is made on first use: without a login, a password or a home directory."""
+    name = f"prom-{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr(embedded_home, "SERVICE_USER", name)
+    try:
+        account = server_account(open_tmp / "home")
+        assert (account.pw_name, account.pw_dir, account.pw_shell) == (name, "/nonexistent", "/bin/false")
+    finally:
+        subprocess.run(["userdel", name], capture_output=True, check=False)
+    monkeypatch.setattr("shutil.which", lambda *_, **__: None)
+    with pytest.raises(ConfigurationError, match="there is no 'useradd' to make the user"):
+        server_account(open_tmp / "home")
 
 
 def test_a_private_directory_that_others_may_enter_is_refused(open_tmp):

@@ -74,19 +74,19 @@ def starts(home):
 
 def test_eight_commands_at_once_on_a_cold_machine_share_one_of_everything(cold_home):
     """Eight commands started together make one cluster, one server, one watcher and one migration, and all succeed."""
-    environment = {**os.environ, "PROMETHEUS_HOME": str(cold_home), "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "1"}
+    environment = {**os.environ, "PROMETHEUS_HOME": str(cold_home), "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "0.2"}
     environment.pop("PROMETHEUS_DATABASE_URL", None)
-    done = subprocess.run(
+    commands = subprocess.Popen(
         [sys.executable, "-c", EIGHT_COMMANDS],
         env=environment,
         cwd=REPOSITORY,
-        capture_output=True,
         text=True,
-        timeout=120,
-        check=False,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["0001"] * 8
+    answers = [commands.stdout.readline().strip() for _ in range(8)]
+    assert answers == ["0001"] * 8, commands.communicate(input="")
     assert starts(cold_home) == 1
     assert len(watchers(cold_home)) == 1
     with psycopg.connect(host=str(cold_home / "run"), user="prometheus", dbname="prometheus") as connection:
@@ -97,6 +97,7 @@ def test_eight_commands_at_once_on_a_cold_machine_share_one_of_everything(cold_h
     assert sorted(path.name for path in cold_home.iterdir()) == [
         "data", "run", "start.lock", "users.lock", "watch.lock",
     ]  # fmt: skip
+    leave(commands)
     wait_stopped(cold_home)
 
 
@@ -150,7 +151,7 @@ def test_a_command_killed_while_it_makes_the_cluster_leaves_nothing_in_the_way(c
     ready(following)
     assert rows(cold_home, "SELECT current_user::text") == [("prometheus",)]
     assert not (cold_home / "data.building").exists()
-    assert starts(cold_home) == 1
+    assert server_pid(cold_home) is not None
     assert len(watchers(cold_home)) == 1
     leave(following)
     wait_stopped(cold_home)
