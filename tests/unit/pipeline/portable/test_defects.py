@@ -34,6 +34,8 @@ def defects_of(document):
         (("lots", 1, "acquired_on"), "2026-02-30", "$.lots[1].acquired_on", "must be a date of the calendar"),
         (("lots", 1, "acquired_on"), "20260203", "$.lots[1].acquired_on", "must be a date of the calendar"),
         (("assets", 2, "loadings", 1), "x", "$.assets[2].loadings[1]", "must be a number; it is: K factor loadings"),
+        (("assets", 2, "loadings", 0), True, "$.assets[2].loadings[0]", "must be a number; it is: K factor loadings"),
+        (("assets", 2, "loadings"), 1, "$.assets[2].loadings", "must be a list; it is: K factor loadings"),
         (("assets", 2, "specific_variance"), 0, "$.assets[2].specific_variance", "must be more than 0"),
         (("assets", 2, "benchmark_weight"), 20, "$.assets[2].benchmark_weight", "must be at most 1"),
         (("assets", 2, "benchmark_weight"), -0.1, "$.assets[2].benchmark_weight", "must be at least 0"),
