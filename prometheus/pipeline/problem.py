@@ -97,7 +97,8 @@ def _cash_range(
     reserved = params.cash_min + float(CENT) * lines / nav
     least = min(reserved, cash) if cash >= params.cash_min else reserved
     # A range narrower than a share or two of the cheapest name cannot be hit by a small account in whole shares.
-    return least, max(params.cash_max, least + 2 * float(step_values.min(initial=0.0)))
+    cheapest = float(step_values.min()) if len(step_values) else 0.0
+    return least, max(params.cash_max, least + 2 * cheapest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

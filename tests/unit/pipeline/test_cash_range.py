@@ -10,8 +10,9 @@ NAV = 1_000_000.0
 STEPS = np.array([5e-5, 2e-4])
 
 
-def _range(cash, *, steps=STEPS, **params):
-    return _cash_range(StrategyParams(**params), cash, lines=1000, nav=NAV, step_values=steps)
+def _range(cash, cash_min, cash_max, steps=STEPS):
+    params = StrategyParams(cash_min=cash_min, cash_max=cash_max)
+    return _cash_range(params, cash, lines=1000, nav=NAV, step_values=steps)
 
 
 def test_cent_reserve_is_added_to_the_minimum():
