@@ -88,6 +88,7 @@ def advance_all(
             if not leases:
                 break
             keeper.hold(leases)
+            context.shared.forget_if_changed()
             for lease in leases:
                 outcome, reason = advance_run(context, lease, keeper.check)
                 keeper.drop(lease)
@@ -102,7 +103,9 @@ def advance_all(
 
 def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
     with database.transaction() as connection:
-        for run_id, account_id, day, error in reap(connection, ttl=config.lease_ttl):
+        for run_id, account_id, day, error in reap(
+            connection, ttl=config.lease_ttl, deadline_seconds=config.phase_deadline_seconds
+        ):
             summary.reaped += 1
             if error["code"] == "CANCELLED":
                 continue

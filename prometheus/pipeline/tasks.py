@@ -179,6 +179,7 @@ def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
 def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:
     as_of = lease.as_of_date
     with context.database.transaction() as connection:
+        market_data.read_one_state(connection)
         account = account_rows.accounts_of(connection, account_ids=[lease.account_id])[0]
         strategy = latest_strategy(connection, account.strategy_id)
         if strategy is None:
@@ -207,6 +208,7 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             strategy_version=strategy.version,
             max_missing_price_share=params.max_missing_price_share,
             unmatched_tags=unmatched,
+            unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
         )
     return inputs, params, position
 

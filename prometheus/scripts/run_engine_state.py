@@ -71,7 +71,7 @@ def command(
             assert as_of is not None  # _check_usage has refused it
             scope = state.resolve_scope(database, as_of=as_of.date(), region=region, account_id=account_id)
             if reset:
-                said.append("reset: " + _counts(state.reset(database, scope, reason=reason)))
+                said.append("reset: " + _counts(state.reset(database, scope, config, reason=reason)))
             if cancel:
                 said.append("cancel: " + _counts(state.cancel(database, scope, reason=reason)))
             if ensure or data_ready:

@@ -19,13 +19,21 @@ _NEXT_SEQ: Final = text(
 )
 _PREVIOUS_HASH: Final = text("SELECT run_hash FROM runs WHERE account_id = :account ORDER BY run_seq DESC LIMIT 1")
 
-_UNFILLED: Final = text("""
-    SELECT account_id FROM runs
-    WHERE as_of_date = :as_of AND EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
-      AND NOT EXISTS (SELECT 1 FROM transactions
-                      WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
-                        AND transactions.external_id LIKE 'fill:%')
-    ORDER BY account_id
+_HAS_UNFILLED: Final = """
+    EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
+    AND NOT EXISTS (SELECT 1 FROM transactions
+                    WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
+                      AND transactions.txn_type IN ('BUY', 'SELL'))
+"""
+_UNFILLED: Final = text(
+    f"SELECT account_id FROM runs WHERE as_of_date = :as_of AND {_HAS_UNFILLED} ORDER BY account_id"
+)
+_PREVIOUS_UNFILLED: Final = text(f"""
+    SELECT run_seq, as_of_date FROM runs
+    WHERE run_id = (SELECT previous.run_id FROM runs AS previous
+                    WHERE previous.account_id = :account AND previous.as_of_date < :before
+                    ORDER BY previous.as_of_date DESC LIMIT 1)
+      AND {_HAS_UNFILLED}
 """)
 
 
@@ -157,6 +165,12 @@ def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:
     """Return the accounts whose run of a day has trades of which the journal knows no fill."""
     rows = connection.execute(_UNFILLED, {"as_of": as_of})
     return tuple(row.account_id for row in rows)
+
+
+def unfilled_run_before(connection: Connection, account_id: str, before: date) -> str | None:
+    """Return label and day of the account's previous run where it has trades and none is booked as a fill."""
+    row = connection.execute(_PREVIOUS_UNFILLED, {"account": account_id, "before": before}).one_or_none()
+    return None if row is None else f"{run_label(row.run_seq)} of {row.as_of_date}"
 
 
 def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
