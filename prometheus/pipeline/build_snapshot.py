@@ -9,6 +9,7 @@ from typing import Final
 from prometheus.accounting.acb import pool_lots
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.share_counts import split_ratio
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, LotMethod
@@ -176,6 +177,7 @@ def _universe(
     in_model = {ticker: i for i, ticker in enumerate(model.tickers)}
     names: list[UniverseName] = []
     missing: list[str] = []
+    unpriced: list[str] = []
     for ticker in sorted({*held, *benchmark.tickers}):
         price = day.prices.get(ticker) or inputs.older_prices.get(ticker)
         if price is None:
@@ -186,6 +188,7 @@ def _universe(
                     code="NO_PRICE",
                     details={"ticker": ticker},
                 )
+            unpriced.append(ticker)
             flags.append(Flag("UNPRICED_CONSTITUENT", f"{ticker} is in the benchmark but has no price; left out."))
             continue
         close = price.close
@@ -210,12 +213,13 @@ def _universe(
                 risk_index=in_model.get(ticker, -1),
             )
         )
-    if len(missing) > inputs.max_missing_price_share * len(names):
+    without, wanted = [*missing, *unpriced], len(names) + len(unpriced)
+    if len(without) > inputs.max_missing_price_share * wanted:
         raise PhaseHeldError(
-            f"{len(missing)} of {len(names)} names have no price for {day.as_of} (the limit is "
-            f"{inputs.max_missing_price_share:.0%}), among them {', '.join(missing[:5])}. Load the day's prices.",
+            f"{len(without)} of {wanted} names have no price for {day.as_of} (the limit is "
+            f"{inputs.max_missing_price_share:.0%}), among them {', '.join(without[:5])}. Load the day's prices.",
             code="MISSING_PRICES",
-            details={"missing": len(missing), "names": len(names)},
+            details={"missing": len(without), "names": wanted},
         )
     return tuple(names)
 
@@ -225,5 +229,6 @@ def _carried_forward(price: LastPrice, splits: Sequence[tuple[date, Decimal]]) -
     close = price.close
     for ex_date, factor in splits:
         if ex_date > price.price_date:
-            close /= factor
+            ratio = split_ratio(factor)
+            close = close * ratio.denominator / ratio.numerator
     return close.quantize(_PRICE_STEP)

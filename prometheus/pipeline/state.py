@@ -112,13 +112,11 @@ def reset(database: Database, scope: Scope, config: EngineConfig, *, reason: str
         whose later day was already worked on.
 
     Raises:
-        ActiveRunCapError: An account has too many unfinished runs; those before it in order are re-opened.
+        ActiveRunCapError: An account has too many unfinished runs; nothing is re-opened.
     """
-    outcomes: Counter[str] = Counter()
-    for run in _runs_in(database, scope):
-        with database.transaction() as connection:
-            outcomes[reset_run(connection, run, reason=reason, cap=config.max_active_runs)] += 1
-    return outcomes
+    runs = _runs_in(database, scope)
+    with database.transaction() as connection:
+        return Counter(reset_run(connection, run, reason=reason, cap=config.max_active_runs) for run in runs)
 
 
 def _runs_in(database: Database, scope: Scope) -> tuple[EngineRun, ...]:
