@@ -3,10 +3,12 @@
 import os
 import subprocess
 import sys
+import uuid
 from contextlib import contextmanager
 from datetime import date
 
 import numpy as np
+import psycopg
 from click.testing import CliRunner
 
 from prometheus.db.database import Database
@@ -113,6 +115,16 @@ def loaded_database(cloned, folder):
         done = call(url, "risk", "refresh", "--as-of", AS_OF)
         assert done.exit_code == 0, done.stderr
         yield url
+
+
+@contextmanager
+def copy_of(server, url):
+    """Give the URL of a copy of a database that nobody is connected to; dropped afterwards."""
+    original, name = url.split("?")[0].rsplit("/", 1)[1], f"copy_{uuid.uuid4().hex[:16]}"
+    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {original} OWNER prometheus STRATEGY file_copy")
+        yield server.url(name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @contextmanager
