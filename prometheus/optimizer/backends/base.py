@@ -121,6 +121,7 @@ class QuadraticBackend(Protocol):
 #: Back-ends by name; a module is imported when its solver is first asked for. Each has a ``BACKEND``.
 _MODULES: Final = {
     "CLARABEL": "prometheus.optimizer.backends.clarabel",
+    "CUOPT": "prometheus.optimizer.backends.cuopt",
     "CVXPY": "prometheus.optimizer.backends.cvxpy",
 }
 
