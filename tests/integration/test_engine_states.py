@@ -1,8 +1,10 @@
 """What operators may do to runs: ensure, ready, cancel, reset, freeze; refused requests write nothing."""
 
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -36,6 +38,7 @@ from tests.integration.engine_fleet import (
     WITHOUT_PRICES,
 )
 
+REPOSITORY = Path(__file__).resolve().parents[2]
 REFUSED = {
     "no data": (["--as-of", WITHOUT_PRICES, "--region", "US", "--ensure", "--data-ready"], "NO_DATA"),
     "unknown account": (["--as-of", MONDAY, "--account", "ACC-9", "--ensure"], "UNKNOWN_ACCOUNT"),
@@ -374,3 +377,14 @@ def test_paused_account_is_left_out(fleet):
     with fleet.database.transaction() as connection:
         connection.execute(text("UPDATE accounts SET paused = false"))
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+
+
+def test_written_guarantees_name_tests_that_exist():
+    """Every test that the engine's specification names is there."""
+    written = (REPOSITORY / "docs" / "specs" / "engine.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(test_\w+)`", written))
+    there = set()
+    for path in Path(__file__).parent.glob("test_engine_*.py"):
+        there.update(re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+    assert len(named) > 40
+    assert named <= there
