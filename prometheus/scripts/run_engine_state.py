@@ -62,8 +62,6 @@ def command(
         raise click.UsageError("--reset needs --reason: it is recorded in the run's history.")
     if reason and not (reset or cancel):
         raise click.UsageError("--reason belongs to --reset and --cancel; nothing else records it.")
-    if time_budget is not None and not advance_all:
-        raise click.UsageError("--time-budget limits --advance-all and nothing else.")
     from prometheus.bootstrap.engine import engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database

@@ -71,6 +71,51 @@ def test_risk_refresh_on_a_sunday_uses_the_session_before(url):
     assert of_sunday.specific_variance_sha256 == of_friday.specific_variance_sha256
 
 
+def test_risk_refresh_asked_for_twice_stores_one_model(url):
+    """The second call finds the model it would store, says so on standard error and names the same id."""
+    first, second = (call(url, "risk", "refresh", "--as-of", AS_OF) for _ in range(2))
+    assert (second.exit_code, second.stdout) == (0, first.stdout)
+    assert "nothing was written" in second.stderr
+    assert ask(url, lambda connection: connection.execute(text("SELECT count(*) FROM risk_models")).scalar_one()) == 1
+
+
+def test_corrected_price_makes_a_new_model(url, tmp_path):
+    """After a price was corrected the model of the same day is estimated anew and takes over."""
+    first = call(url, "risk", "refresh", "--as-of", AS_OF)
+    (tmp_path / "prices.csv").write_text(f"date,ticker,close\n{AS_OF},N00,30\n")
+    loaded = call(url, "ingest", tmp_path / "prices.csv", "--kind", "prices")
+    assert loaded.exit_code == 0, loaded.stdout
+    second = call(url, "risk", "refresh", "--as-of", AS_OF)
+    assert second.stdout.split(" ", 3)[2] != first.stdout.split(" ", 3)[2]
+    assert second.stderr == ""
+
+
+def test_long_list_of_fallbacks_is_cut_with_a_count(url):
+    """Of more than ten names with fallback values ten are printed and the others counted."""
+    database = Database(url)
+    with database.transaction() as connection:
+        connection.execute(
+            text("""
+                INSERT INTO securities (ticker, name, sector, group_id)
+                SELECT 'Y' || number, 'Young', 'Energy', 'Y' || number FROM generate_series(10, 22) AS number
+            """)
+        )
+        connection.execute(
+            text("""
+                INSERT INTO prices (security_id, price_date, close)
+                SELECT young.security_id, price_date, close FROM securities AS young, prices
+                JOIN securities USING (security_id)
+                WHERE young.ticker LIKE 'Y%' AND securities.ticker = 'N00' AND price_date > '2024-06-20'
+            """)
+        )
+    database.close()
+    printed = call(url, "risk", "refresh", "--as-of", AS_OF).stdout
+    assert "25 names" in printed
+    assert "14 names with fallback values" in printed
+    assert printed.count("  fallback: ") == 10
+    assert printed.endswith("  and 4 more\n")
+
+
 def test_too_little_data_keeps_the_last_model(url):
     """With too few sessions the exit code is 1 with one sentence, and the model in force stays in force."""
     assert call(url, "risk", "refresh", "--as-of", AS_OF).exit_code == 0

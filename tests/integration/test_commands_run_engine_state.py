@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from tests.integration.commands_fleet import AS_OF, call, copy_of, loaded_database, spawn
+from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, copy_of, loaded_database, spawn
 
 NO_SERVER = "postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2"
 DAY = ("--as-of", AS_OF.isoformat())
@@ -120,6 +120,20 @@ def test_request_that_cannot_be_met_writes_nothing(url, arguments, code):
     assert (done.exit_code, done.stdout) == (2, "")
     assert re.fullmatch(rf"error: .+ \[{code}\]\n", done.stderr)
     assert phases(url) == {}
+
+
+def test_day_that_was_overtaken_is_said_and_stays_failed(url):
+    """Once a later day was traded the earlier one ends as SUPERSEDED, and a reset says that it cannot be helped."""
+    account = ("--account", "ACC-4")
+    state(url, *DAY, *account, "--ensure")
+    state(url, "--as-of", NEXT_DAY, *account, "--ensure", "--data-ready", "--advance-all")
+    late = state(url, *DAY, *account, "--data-ready")
+    assert late.exit_code == 0
+    assert late.stdout.rstrip().endswith("1 ended as SUPERSEDED because a later day was already worked on: ACC-4")
+    again = state(url, *DAY, *account, "--reset", "--reason", "try")
+    assert again.exit_code == 1
+    assert again.stdout == "run_engine_state: reset: 1 SUPERSEDED\n"
+    assert "can no longer be traded" in again.stderr
 
 
 def test_run_that_waits_for_a_person_is_exit_code_one(url):
