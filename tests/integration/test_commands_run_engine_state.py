@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import pty
 import re
@@ -10,7 +11,7 @@ import sys
 
 import pytest
 
-from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, copy_of, loaded_database, spawn
+from tests.integration.commands_fleet import AS_OF, NAMES, NEXT_DAY, call, copy_of, loaded_database, spawn
 
 NO_SERVER = "postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2"
 DAY = ("--as-of", AS_OF.isoformat())
@@ -134,6 +135,23 @@ def test_day_that_was_overtaken_is_said_and_stays_failed(url):
     assert again.exit_code == 1
     assert again.stdout == "run_engine_state: reset: 1 SUPERSEDED\n"
     assert "can no longer be traded" in again.stderr
+
+
+def test_day_without_an_answer_is_persisted_and_shown(url, tmp_path):
+    """A day that no trade list can satisfy is PERSISTED as NON_OPTIMAL; list and show say why and trade nothing."""
+    strategy = json.loads(call(url, "strategy", "show").stdout)
+    strategy["params"] |= {"cash_min": 0.9, "cash_max": 0.95, "no_sell": list(NAMES)}
+    (tmp_path / "strategy.json").write_text(json.dumps(strategy))
+    assert call(url, "strategy", "load", tmp_path / "strategy.json").exit_code == 0
+    done = state(url, *DAY, "--account", "ACC-1", "--ensure", "--data-ready", "--advance-all")
+    assert "1 PERSISTED" in done.stdout
+    (row,) = json.loads(call(url, "runs", "list", "--format", "json").stdout)
+    assert (row["status"], row["trades"], row["gap_bps"]) == ("NON_OPTIMAL", 0, None)
+    assert "NON_OPTIMAL" in call(url, "runs", "list").stdout
+    shown = call(url, "runs", "show", "ACC-1", "1").stdout
+    assert re.search(r"^attempt failed +INFEASIBLE: .+", shown, re.MULTILINE)
+    assert "proof" not in shown
+    assert shown.rstrip().splitlines()[-1].split()[:3] == ["no", "side", "ticker"]
 
 
 def test_run_that_waits_for_a_person_is_exit_code_one(url):
