@@ -86,8 +86,8 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             rounded_lower_bound=rounded_bound,
             max_violation=violation,
         ),
-        tracking_error_before=risk.variance(held - problem.benchmark_weights) ** 0.5,
-        tracking_error_after=risk.variance(weights - problem.benchmark_weights) ** 0.5,
+        tracking_error_before=risk.variance(problem.active(held)) ** 0.5,
+        tracking_error_after=risk.variance(problem.active(weights)) ** 0.5,
         turnover=float(np.abs(trades).sum()) / 2,
         cash_after=problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum()),
         facts=SolverFacts(
@@ -156,7 +156,7 @@ def _objective_terms(
     part = np.zeros(len(problem.lot_id))
     part[held] = lot_shares_sold[held] / problem.lot_shares[held]
     return ObjectiveTerms(
-        active_risk=problem.risk_aversion * risk.variance(weights - problem.benchmark_weights),
+        active_risk=problem.risk_aversion * risk.variance(problem.active(weights)),
         trading_cost=float((problem.cost_rate * np.abs(trades)).sum()),
         tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
         tilt=-float((problem.tilt * weights).sum()),
