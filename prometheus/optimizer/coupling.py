@@ -6,7 +6,8 @@ without a trade and linear on every piece of the name's cost. A limit on the wei
 specific risks; its price lambda adds to the risk aversion.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -56,6 +57,16 @@ class RowLimits:
         """Return (R,) prices without those on a side that has no limit."""
         wrong = ((prices > 0) & ~np.isfinite(self.most)) | ((prices < 0) & ~np.isfinite(self.least))
         return np.where(wrong, 0.0, prices)
+
+    def tightened(self, margins: Mapping[str, float]) -> "RowLimits":
+        """Return limits that keep a distance from the named ones, at most to the middle of a two-sided range."""
+        by = np.array([margins.get(name, 0.0) for name in self.names])
+        with np.errstate(invalid="ignore"):
+            by = np.minimum(by, 0.5 * (self.most - self.least))
+        te = margins.get(TRACKING_ERROR, 0.0)
+        return replace(
+            self, least=self.least + by, most=self.most - by, te_max=max(self.te_max - te, 0.5 * self.te_max)
+        )
 
     def missed(self, use: FloatArray) -> FloatArray:
         """Return by how much (R, ...) uses exceed their range (positive) or fall short of it (negative)."""

@@ -71,7 +71,7 @@ class RebalanceResult:
         tracking_error_before: Annualised, ex ante, of h against the benchmark.
         tracking_error_after: Of the rounded weights.
         turnover: One-way: (sum of buys + sum of sells) / 2, fraction of NAV.
-        cash_after: Fraction of NAV after trades and costs.
+        cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
     """
 

@@ -1,14 +1,15 @@
 """One account's rebalancing problem in, certified trades out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from prometheus.foundation.errors import InvalidProblemError
+from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.asset_functions import separable_cost
-from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.branching import search
+from prometheus.optimizer.backends.base import QuadraticBackend, backend_named
+from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
@@ -21,6 +22,9 @@ from prometheus.optimizer.verification import reject, violations_of_shares, viol
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
 _CONSISTENCY = 1e-6
 _BPS = 1e4
+#: Roundings tried, each from trades that keep this many times the last miss away from the missed limits.
+_ROUNDINGS = 4
+_MARGIN = 1.5
 
 
 def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> RebalanceResult:
@@ -58,8 +62,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     answer = search(lagrangian, solver, problem.tolerance)
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
-    sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
-    steps = round_trades(RoundingModel(problem, risk, cost, sided, lagrangian.cash), answer.trades)
+    steps = _rounded(problem, order, risk, lagrangian, answer, solver)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -89,7 +92,10 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
         tracking_error_before=risk.variance(problem.active(held)) ** 0.5,
         tracking_error_after=risk.variance(problem.active(weights)) ** 0.5,
         turnover=float(np.abs(trades).sum()) / 2,
-        cash_after=problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum()),
+        cash_after=problem.cash
+        - float(trades.sum())
+        - float((problem.cost_rate * np.abs(trades)).sum())
+        + problem.cash_flow,
         facts=SolverFacts(
             backend=solver.name,
             status=answer.solution.status,
@@ -100,6 +106,39 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             total_seconds=time.perf_counter() - began,
         ),
     )
+
+
+def _rounded(
+    problem: RebalanceProblem,
+    order: LotOrder,
+    risk: FactorRisk,
+    lagrangian: Lagrangian,
+    answer: BestTrades,
+    solver: QuadraticBackend,
+) -> FloatArray:
+    """Round the trades; where whole steps miss a limit, round trades that keep a distance from it.
+
+    The certificate is not touched: its bounds are those of the limits as they were asked for.
+    """
+    margins: dict[str, float] = {}
+    for attempt in range(_ROUNDINGS):
+        sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
+        model = RoundingModel(problem, risk, lagrangian.cost, sided, lagrangian.cash, lagrangian.rows)
+        try:
+            return round_trades(model, answer.trades)
+        except InfeasibleProblemError as error:
+            if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any:
+                raise
+            for conflict in error.details["conflicts"]:
+                name = conflict["constraint"]
+                margins[name] = margins.get(name, 0.0) + _MARGIN * conflict["violation"]
+            try:
+                answer = search(replace(lagrangian, rows=lagrangian.rows.tightened(margins)), solver, problem.tolerance)
+            except (SolverFailedError, InfeasibleProblemError):
+                raise error from None
+            if not np.isfinite(answer.objective):
+                raise
+    raise AssertionError
 
 
 def _check_consistency(problem: RebalanceProblem) -> None:

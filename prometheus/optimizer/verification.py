@@ -139,7 +139,33 @@ def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: Flo
                 Violation("bought in a group that sells a loss", problem.tickers[i], min(float(trades[i]), loss))
             )
     cash = problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum())
+    # what is to be paid out must be there, what comes in counts
+    cash += problem.cash_flow
     found.append(Violation("cash range", "", max(problem.cash_min - cash, cash - problem.cash_max)))
+    return found + _limit_violations(problem, weights, trades, sold)
+
+
+def _limit_violations(
+    problem: RebalanceProblem, weights: FloatArray, trades: FloatArray, sold: FloatArray
+) -> list[Violation]:
+    """Check the limits that join all names; each in its own unit (weight, turnover, gain, tracking error)."""
+    found: list[Violation] = []
+    for r, name in enumerate(problem.row_names):
+        value = sum(float(problem.row_matrix[r, i]) * float(weights[i]) for i in np.flatnonzero(problem.row_matrix[r]))
+        amount = max(float(problem.row_lower[r]) - value, value - float(problem.row_upper[r]))
+        found.append(Violation("linear limit", name, amount))
+    if np.isfinite(problem.turnover_max):
+        bought, sales = float(trades[trades > 0].sum()), -float(trades[trades < 0].sum())
+        found.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
+    if np.isfinite(problem.gain_max):
+        gain = sum(float(problem.lot_gain[j]) * float(sold[j]) for j in np.flatnonzero(sold))
+        found.append(Violation("realised gain", "", gain - problem.gain_max))
+    if np.isfinite(problem.te_max):
+        away = weights - (1.0 + problem.cash_flow) * problem.benchmark_weights
+        exposure = problem.loadings.T @ away
+        variance = float(exposure @ problem.factor_covariance @ exposure)
+        variance += float((problem.specific_variance * away * away).sum())
+        found.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
     return found
 
 
