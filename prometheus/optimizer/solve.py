@@ -133,7 +133,8 @@ def _rounded(
                 name = conflict["constraint"]
                 margins[name] = margins.get(name, 0.0) + _MARGIN * conflict["violation"]
             try:
-                answer = search(replace(lagrangian, rows=lagrangian.rows.tightened(margins)), solver, problem.tolerance)
+                tightened = replace(lagrangian, rows=lagrangian.rows.tightened(margins))
+                answer = search(tightened, solver, problem.tolerance, answer.dual)
             except (SolverFailedError, InfeasibleProblemError):
                 raise error from None
             if not np.isfinite(answer.objective):

@@ -28,8 +28,11 @@ _NO_PRICE = 1e-9
 _GOOD_ENOUGH = 1e-7
 #: Most trials of a changed decision after stage 2.
 _MAX_TRIALS = 32
+#: With coupling limits trials cost more: none below this gap, and none after so many in a row brought nothing.
+_GOOD_ENOUGH_COUPLED = 1e-6
+_VAIN_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
-_MAX_RECENTRINGS = 3
+_MAX_RECENTRINGS = 2
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -87,12 +90,17 @@ class TwoStageSearch:
         lagrangian: The true problem.
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
         tolerance: The solver's tolerance.
+        centre: Prices of a problem around this one, at which stage 1 starts; None to start without any.
     """
 
-    def __init__(self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> None:
+    def __init__(
+        self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float, centre: DualPoint | None = None
+    ) -> None:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
+        self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
+        self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
     def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -101,7 +109,7 @@ class TwoStageSearch:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
-        stage_one = self._stage_one(None)
+        stage_one = self._stage_one(self._centre)
         duals = [stage_one.dual]
         best = self._decide(stage_one, duals)
         for _ in range(_MAX_RECENTRINGS):
@@ -109,15 +117,15 @@ class TwoStageSearch:
             if not _is_bent(self._whole, centre):
                 break
             bound = self._bound(duals)
-            if best is not None and best.objective - bound <= _GOOD_ENOUGH:
+            if best is not None and best.objective - bound <= self._good_enough:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
             found = self._decide(stage_one, duals)
-            improves = found is not None and (best is None or found.objective < best.objective - _GOOD_ENOUGH)
+            improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
             if found is not None and (best is None or found.objective < best.objective):
                 best = found
-            if not improves and self._bound(duals) <= bound + _GOOD_ENOUGH:
+            if not improves and self._bound(duals) <= bound + self._good_enough:
                 break
         return TwoStageAnswer(
             trades=stage_one.relaxed if best is None else best.trades,
@@ -296,9 +304,11 @@ class TwoStageSearch:
         seen = {best.decision.key()}
         bound = self._bound(duals)
         queue = list(waiting)
+        vain = 0
         for _ in range(_MAX_TRIALS):
-            if best.objective - bound <= _GOOD_ENOUGH:
+            if best.objective - bound <= self._good_enough or (self._whole.rows.any and vain >= _VAIN_TRIALS):
                 break
+            vain += 1
             if not queue:
                 queue = [change for change in self._changes(best) if change.key() not in seen]
                 if not queue:
@@ -315,7 +325,7 @@ class TwoStageSearch:
                 bound = trial
                 duals.append(found.dual)
             if found.objective < best.objective:
-                best, queue = found, []
+                best, queue, vain = found, [], 0
         return best
 
     def _changes(self, best: _Candidate) -> list[Decision]:
