@@ -11,6 +11,7 @@ from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import QuadraticBackend, backend_named
 from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
@@ -59,7 +60,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     grid = share_grid(problem, order, limits)
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
-    answer = search(lagrangian, solver, problem.tolerance)
+    answer = _search(problem, lagrangian, solver)
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
     steps = _rounded(problem, order, risk, lagrangian, answer, solver)
@@ -106,6 +107,20 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             total_seconds=time.perf_counter() - began,
         ),
     )
+
+
+def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> BestTrades:
+    """Search, and say which limits conflict where there is nothing to find."""
+    try:
+        answer = search(lagrangian, solver, problem.tolerance)
+    except SolverFailedError:
+        conflict = conflicting_limits(problem, lagrangian, solver) if lagrangian.rows.any else None
+        if conflict is None:
+            raise
+        raise conflict from None
+    if not np.isfinite(answer.objective):
+        raise conflicting_limits(problem, lagrangian, solver) or no_sides(problem, lagrangian)
+    return answer
 
 
 def _rounded(
