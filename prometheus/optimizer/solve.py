@@ -11,6 +11,7 @@ from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import QuadraticBackend, backend_named
 from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.explain import explain
 from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
@@ -106,6 +107,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             solve_seconds=answer.solution.seconds,
             total_seconds=time.perf_counter() - began,
         ),
+        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
     )
 
 
