@@ -23,6 +23,8 @@ _CONVERGED = 1e-13
 #: A residual below this that no longer falls is the floor of double precision.
 _STALLED = 2e-11
 _MAX_STEPS = 60
+#: Prices beyond this (per unit of NAV) are on their way to infinity: no trades of these sides meet the limits.
+_RUNAWAY = 1e6
 _MAX_HALVINGS = 30
 #: Share of the predicted rise that a step must bring.
 _ENOUGH = 1e-4
@@ -167,6 +169,8 @@ def solve_coupled_sides(lagrangian: Lagrangian, start: DualPoint) -> FixedSidesA
         if following is None:
             break
         state = following
+        if not np.abs(state.point).max() <= _RUNAWAY:
+            return None
     if not state.residual <= _STALLED:
         return None
     return FixedSidesAnswer(state.minima.trade, dual.dual_point(state.point))
