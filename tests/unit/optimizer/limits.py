@@ -57,7 +57,8 @@ def binding(problem: RebalanceProblem, kinds: tuple[str, ...], tightness: float,
         changes["turnover_max"] = float(np.abs(free.trades).sum()) / 2 * part
     if "gain" in kinds:
         gain = realised(problem, free.trades)
-        changes["gain_max"] = gain - tightness * abs(gain) / 5
+        # beside other limits, which all cost gains, there must be room
+        changes["gain_max"] = gain + abs(gain) * (0.3 if len(kinds) > 1 else -tightness / 5)
     return changed(problem, **changes)
 
 

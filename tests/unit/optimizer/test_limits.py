@@ -60,7 +60,7 @@ def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(ki
     solved = optimal = 0
     for seed in range(10):
         try:
-            problem = binding(_tiny(seed), kinds, 0.1 if len(kinds) == 1 else 0.005, seed)
+            problem = binding(_tiny(seed), kinds, 0.1 if len(kinds) == 1 else 0.002, seed)
         except InfeasibleProblemError:
             continue
         best = best_objective(problem)
@@ -74,7 +74,7 @@ def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(ki
         assert result.certificate.lower_bound <= best + 1e-7
         assert result.certificate.objective >= best - 1e-7
         optimal += result.certificate.objective <= best + 2e-6
-    assert solved >= 4
+    assert solved >= (4 if len(kinds) < len(KINDS) else 2)
     assert optimal >= 0.85 * solved
 
 
