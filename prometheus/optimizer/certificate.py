@@ -201,6 +201,14 @@ class Lagrangian:
             branch_value=np.zeros(0),
         )
 
+    def at_no_weight(self, dual: DualPoint) -> FloatArray:
+        """Return (N,) each name's priced cost with nothing of it held; infinite where that cannot be reached."""
+        pieces, order = self.pieces, self.cost.order
+        curvature, slope, offset = self._priced(dual)
+        value = self._value(pieces.left, curvature[pieces.asset], slope, offset)[pieces.first]
+        empty = (pieces.left[pieces.first] <= -order.sellable + WEIGHT_TOLERANCE) & ~order.has_locked
+        return np.where(empty, value, np.inf)
+
     def bound(self, dual: DualPoint, minima: NameMinima) -> float:
         """Return D, given the inner minima at ``dual``."""
         z, eta, g = dual.exposures, dual.cash_price, self.risk_aversion + dual.risk_price

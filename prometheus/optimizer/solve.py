@@ -14,6 +14,7 @@ from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.explain import explain
 from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
+from prometheus.optimizer.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
@@ -62,9 +63,12 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
     answer = _search(problem, lagrangian, solver)
+    proof, limited = answer, lagrangian
+    if problem.max_names is not None:
+        answer, limited = limit_names(problem, lagrangian, answer, lambda part: _search(problem, part, solver))
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
-    steps = _rounded(problem, order, risk, lagrangian, answer, solver)
+    steps = _rounded(problem, order, risk, limited, answer, solver)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -72,8 +76,13 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     weights = _weights_after(problem, shares, lot_shares_sold)
     terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
     constant = -float((problem.tilt * held).sum())
-    objective, bound = answer.objective + constant, answer.lower_bound() + constant
-    rounded_bound = answer.rounded_lower_bound(grid) + constant
+    objective = answer.objective + constant
+    if problem.max_names is None:
+        bound, rounded_bound = proof.lower_bound() + constant, proof.rounded_lower_bound(grid) + constant
+    else:
+        prices = (answer.dual,)
+        bound = bound_with_names(proof.leaves, prices, problem.max_names, None) + constant
+        rounded_bound = max(bound_with_names(proof.leaves, prices, problem.max_names, grid) + constant, bound)
     trades = weights - held
     return RebalanceResult(
         trades=_frozen(answer.trades),

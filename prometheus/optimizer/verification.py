@@ -15,6 +15,8 @@ from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 FEASIBILITY_TOLERANCE = 1e-7
 #: Shares by which a sum of lots may differ from the trade (the rounding of the lots' ninth decimal).
 _SHARES = 1e-8
+#: Weights below this are not held.
+_HELD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
             found.append(Violation("not a whole step", problem.tickers[i], off * float(value[i])))
         held = sum(float(problem.lot_weight[j]) for j in mine)
         forced = held > problem.upper[i] + 1e-12 or held < problem.lower[i] - 1e-12
+        forced = forced or (problem.max_names is not None and liquidates)
         if abs(trades[i]) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
             found.append(Violation("below the minimum trade", problem.tickers[i], problem.min_trade - abs(trades[i])))
     found += _account_violations(problem, trades, sold_weight)
@@ -154,6 +157,10 @@ def _limit_violations(
         value = sum(float(problem.row_matrix[r, i]) * float(weights[i]) for i in np.flatnonzero(problem.row_matrix[r]))
         amount = max(float(problem.row_lower[r]) - value, value - float(problem.row_upper[r]))
         found.append(Violation("linear limit", name, amount))
+    if problem.max_names is not None:
+        held = int((weights > _HELD).sum())
+        if held > problem.max_names:
+            found.append(Violation("number of names", "", float(held - problem.max_names)))
     if np.isfinite(problem.turnover_max):
         bought, sales = float(trades[trades > 0].sum()), -float(trades[trades < 0].sum())
         found.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
