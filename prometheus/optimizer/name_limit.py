@@ -87,12 +87,10 @@ def bound_with_names(
         limit: M.
         grid: Tradable amounts for the bound over rounded trades; None for any amounts.
     """
-
     if grid is not None:
         # to meet the number a position may be sold out although it is below the minimum trade
-        order, limits = leaves[0].lagrangian.cost.order, leaves[0].lagrangian.limits
-        out = (order.sellable > 0) & ~order.has_locked & (limits.low <= -order.sellable + WEIGHT_TOLERANCE)
-        grid = replace(grid, sell_out=grid.sell_out | out)
+        order = leaves[0].lagrangian.cost.order
+        grid = replace(grid, sell_out=grid.sell_out | ((order.sellable > 0) & ~order.has_locked))
 
     def best(leaf: Leaf) -> float:
         lagrangian, bound = leaf.lagrangian, leaf.lower_bound
