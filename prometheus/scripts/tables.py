@@ -16,6 +16,7 @@ def print_table(
         title: A line above.
         right: Names of columns whose values stand flush right.
     """
+    import click
     from rich.console import Console
     from rich.table import Table
 
@@ -27,4 +28,8 @@ def print_table(
         table.add_column(name, justify="right" if name in right else "left", no_wrap=width is not None)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row))
-    Console(width=width, highlight=False, soft_wrap=False).print(table)
+    console = Console(width=width, highlight=False, soft_wrap=False)
+    with console.capture() as text:
+        console.print(table)
+    # rich ends the process with exit code 1 where the reader of a pipe went away; the boundary knows better.
+    click.echo(text.get(), nl=False)
