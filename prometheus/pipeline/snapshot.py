@@ -1,7 +1,7 @@
 """The frozen input bundle of one account's day, and its JSON form (version 1, columns rather than rows)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -15,6 +15,7 @@ from prometheus.foundation.errors import PrometheusError
 SNAPSHOT_VERSION: Final = 1
 #: Columns of a recent trade that are left out of the stored form where they are zero.
 _ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Snapshot:
                 "recent_trades": [
                     {
                         name: value
-                        for name, value in asdict(trade).items()
+                        for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
                         if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
                     }
                     for trade in self.recent_trades

@@ -136,7 +136,9 @@ def persist_task(context: TaskContext, lease: Lease) -> Phase:
     status = RunStatus(solution.status)
 
     settlement = settle(snapshot, params, solution.result["shares"])
-    record = run_record(snapshot, staged.params, status, solution.result, settlement, context.config.code_version)
+    record = run_record(
+        snapshot, staged.snapshot, staged.params, status, solution.result, settlement, context.config.code_version
+    )
     record["timings"] = {
         "solve_seconds": solution.result["solver"]["total_seconds"],
         "settle_seconds": time.perf_counter() - started,
