@@ -10,13 +10,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.foundation.errors import CertificateRejectedError
-from prometheus.optimizer.assembly import AssembledProgram, assemble
+from prometheus.foundation.errors import CertificateRejectedError, SolverFailedError
+from prometheus.optimizer.assembly import AssembledProgram, CouplingRows, assemble
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
-from prometheus.optimizer.fixed_sides import solve_fixed_sides
+from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
 from prometheus.optimizer.problem import FloatArray
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
@@ -27,6 +28,11 @@ _NO_PRICE = 1e-9
 _GOOD_ENOUGH = 1e-7
 #: Most trials of a changed decision after stage 2.
 _MAX_TRIALS = 32
+#: With coupling limits trials cost more: none below this gap, and none after so many in a row brought nothing.
+_GOOD_ENOUGH_COUPLED = 1e-6
+_VAIN_TRIALS = 8
+#: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
+_MAX_RECENTRINGS = 2
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -36,8 +42,9 @@ class TwoStageAnswer:
     """The best trades found for one range of the trades, and what is known about it.
 
     Attributes:
-        trades: (N,) u.
-        objective: Objective of the trades, without the tilt on the holdings.
+        trades: (N,) u; those of stage 1 where no decision met every coupling limit.
+        objective: Objective of the trades, without the tilt on the holdings; infinite where there are none.
+        dual: Prices of stage 2 at the trades.
         lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
         relaxed: (N,) trades of stage 1.
@@ -47,6 +54,7 @@ class TwoStageAnswer:
 
     trades: FloatArray
     objective: float
+    dual: DualPoint
     lower_bound: float
     duals: tuple[DualPoint, ...]
     relaxed: FloatArray
@@ -62,6 +70,19 @@ class _Candidate:
     objective: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _StageOne:
+    relaxed: FloatArray
+    dual: DualPoint
+    places: RestingPlaces
+    solution: QuadraticSolution
+
+
+def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
+    """Say whether the prices change the envelopes: linear prices do not, those of the other rows and of risk do."""
+    return dual.risk_price > 0 or bool(dual.rows(lagrangian.cost.rows)[lagrangian.rows.linear :].any())
+
+
 class TwoStageSearch:
     """One search for the best trades over one range.
 
@@ -69,12 +90,17 @@ class TwoStageSearch:
         lagrangian: The true problem.
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
         tolerance: The solver's tolerance.
+        centre: Prices of a problem around this one, at which stage 1 starts; None to start without any.
     """
 
-    def __init__(self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> None:
+    def __init__(
+        self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float, centre: DualPoint | None = None
+    ) -> None:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
+        self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
+        self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
     def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -83,31 +109,82 @@ class TwoStageSearch:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
-        whole = self._whole
-        envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
-        assembled, solution = self._solve(envelope)
-        relaxed = assembled.trades(solution.x)
-        dual = self._dual(assembled, solution, relaxed)
-        places = resting_places(envelope, whole.pieces, relaxed)
-        no_purchase, no_loss = whole.group_values(whole.minima(dual))
-        base = self._place_groups(Decision(no_purchase <= no_loss, places.branch), dual)
-        first, *others = ranked_patterns(base, places, whole, relaxed, dual)
-        best = self._solve_decision(self._reachable(first, dual), dual)
-        duals = [dual, best.dual]
-        best = self._improve(best, others, duals)
+        stage_one = self._stage_one(self._centre)
+        duals = [stage_one.dual]
+        best = self._decide(stage_one, duals)
+        for _ in range(_MAX_RECENTRINGS):
+            centre = duals[0] if best is None else best.dual
+            if not _is_bent(self._whole, centre):
+                break
+            bound = self._bound(duals)
+            if best is not None and best.objective - bound <= self._good_enough:
+                break
+            stage_one = self._stage_one(centre)
+            duals.append(stage_one.dual)
+            found = self._decide(stage_one, duals)
+            improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
+            if found is not None and (best is None or found.objective < best.objective):
+                best = found
+            if not improves and self._bound(duals) <= bound + self._good_enough:
+                break
         return TwoStageAnswer(
-            trades=best.trades,
-            objective=best.objective,
+            trades=stage_one.relaxed if best is None else best.trades,
+            objective=float("inf") if best is None else best.objective,
+            dual=stage_one.dual if best is None else best.dual,
             lower_bound=self._bound(duals),
             duals=tuple(duals),
-            relaxed=relaxed,
-            places=places,
-            solution=solution,
+            relaxed=stage_one.relaxed,
+            places=stage_one.places,
+            solution=stage_one.solution,
         )
 
-    def _solve(self, pieces: ConvexPieces) -> tuple[AssembledProgram, QuadraticSolution]:
+    def _stage_one(self, centre: DualPoint | None) -> _StageOne:
+        """Solve the envelope, of the problem itself or at known prices of its bent rows and of its active risk."""
         whole = self._whole
-        assembled = assemble(pieces, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
+        priced = whole if centre is None else whole.repriced(centre)
+        envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
+        assembled, solution = self._solve(envelope, priced)
+        relaxed = assembled.trades(solution.x)
+        dual = self._dual(assembled, solution, relaxed)
+        places = resting_places(envelope, priced.pieces, relaxed)
+        if centre is not None:
+            dual = replace(
+                dual,
+                row_prices=dual.row_prices + centre.rows(whole.cost.rows),
+                risk_price=dual.risk_price + centre.risk_price,
+            )
+            at_prices = branch_of(whole.pieces, whole.minima(dual).trade) - whole.pieces.branch[whole.pieces.first]
+            places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
+        return _StageOne(relaxed, dual, places, solution)
+
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint]) -> _Candidate | None:
+        """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
+        whole, dual = self._whole, stage_one.dual
+        no_purchase, no_loss = whole.group_values(whole.minima(dual))
+        base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
+        first, *others = ranked_patterns(base, stage_one.places, whole, stage_one.relaxed, dual)
+        best: _Candidate | None
+        if whole.rows.any:
+            best = None
+            while best is None:
+                best = self._solve_coupled(self._reachable(first, dual), dual)
+                if best is None and not others:
+                    return None
+                if best is None:
+                    first, *others = others
+        else:
+            best = self._solve_decision(self._reachable(first, dual), dual)
+        duals.append(best.dual)
+        return self._improve(best, others, duals)
+
+    def _solve(self, pieces: ConvexPieces, priced: Lagrangian) -> tuple[AssembledProgram, QuadraticSolution]:
+        coupling = None
+        if priced.rows.any:
+            linear = priced.cost.row_buy[: priced.rows.linear]
+            coupling = CouplingRows(priced.rows, linear, lambda trades: priced.cost.row_use(trades).sum(axis=1))
+        assembled = assemble(
+            pieces, priced.risk, priced.cost.active, priced.cost_rate, priced.risk_aversion, priced.cash, coupling
+        )
         solution = self._backend.solve(assembled.program, self._tolerance)
         violation = assembled.program.violation(solution.x)
         if not violation <= RESIDUAL_TOLERANCE:
@@ -121,7 +198,12 @@ class TwoStageSearch:
     def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
         price = assembled.cash_price(solution.z)
         exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
-        return DualPoint(exposures, price if abs(price) > _NO_PRICE else 0.0)
+        price = price if abs(price) > _NO_PRICE else 0.0
+        if not self._whole.rows.any:
+            return DualPoint(exposures, price)
+        rows = assembled.row_prices(solution.z, self._whole.cost.rows)
+        rows[np.abs(rows) <= _NO_PRICE] = 0.0
+        return DualPoint(exposures, price, rows, assembled.risk_price(solution.z))
 
     def _bound(self, duals: list[DualPoint]) -> float:
         return max(self._whole.bound(dual, self._whole.minima(dual)) for dual in duals)
@@ -143,7 +225,7 @@ class TwoStageSearch:
         convex = self._convex(decision)
         answer = solve_fixed_sides(convex, start)
         if answer is None:
-            assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate))
+            assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             trades = assembled.trades(solution.x)
             dual = self._dual(assembled, solution, trades)
             answer = solve_fixed_sides(convex, dual)
@@ -151,9 +233,24 @@ class TwoStageSearch:
                 return _Candidate(decision, trades, dual, convex.objective(trades))
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
+    def _solve_coupled(self, decision: Decision, start: DualPoint) -> _Candidate | None:
+        """Solve the problem of a decision with coupling limits; None where the back-end finds no point in them."""
+        convex = self._convex(decision)
+        answer = solve_coupled_sides(convex, start) if convex.can_meet_cash() else None
+        if answer is None:
+            try:
+                assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
+            except SolverFailedError:
+                return None
+            trades = assembled.trades(solution.x)
+            dual = self._dual(assembled, solution, trades)
+            answer = solve_coupled_sides(convex, dual) or FixedSidesAnswer(trades, dual)
+        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
+
     def _try_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
         convex = self._convex(decision)
-        answer = solve_fixed_sides(convex, start) if convex.can_meet_cash() else None
+        newton = solve_coupled_sides if convex.rows.any else solve_fixed_sides
+        answer = newton(convex, start) if convex.can_meet_cash() else None
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -207,9 +304,11 @@ class TwoStageSearch:
         seen = {best.decision.key()}
         bound = self._bound(duals)
         queue = list(waiting)
+        vain = 0
         for _ in range(_MAX_TRIALS):
-            if best.objective - bound <= _GOOD_ENOUGH:
+            if best.objective - bound <= self._good_enough or (self._whole.rows.any and vain >= _VAIN_TRIALS):
                 break
+            vain += 1
             if not queue:
                 queue = [change for change in self._changes(best) if change.key() not in seen]
                 if not queue:
@@ -226,7 +325,7 @@ class TwoStageSearch:
                 bound = trial
                 duals.append(found.dual)
             if found.objective < best.objective:
-                best, queue = found, []
+                best, queue, vain = found, [], 0
         return best
 
     def _changes(self, best: _Candidate) -> list[Decision]:
