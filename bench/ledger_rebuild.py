@@ -225,10 +225,8 @@ def main():
         if options.profile:
             profile.disable()
         print(f"rebuild --check: {rows} rows in {seconds:.2f} s of the clock, {rows / seconds:,.0f} a second")
-        print(
         together = rows / (worked + served)
         print(f"  CPU: {worked:.2f} s here, {served:.2f} s in the server; {together:,.0f} a second of one core")
-        )
         print(f"  {differences} differences")
         if options.profile:
             text = io.StringIO()
