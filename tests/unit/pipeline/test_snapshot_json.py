@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
@@ -108,6 +108,7 @@ def snapshots(draw):
     )
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(snapshots())
 def test_reading_back_gives_the_same_snapshot(one):
     """What is written as JSON text and read back equals what was frozen, and writes the same text again."""
