@@ -4,7 +4,7 @@ A textbook branch and bound whose every node is a complete two-stage search with
 few hundred names the first node is nearly always good enough; tiny or tightly bound problems need the others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -49,7 +49,8 @@ class BestTrades:
         limits: Range of each name's trade once every group's rule is settled by what these trades do.
         objective: Objective of the trades, without the tilt on the holdings.
         leaves: Parts that together cover every legal trade list.
-        solution: What the back-end said about the whole problem's stage 1.
+        solution: What the back-end said about the whole problem's stage 1, and why another solver had to answer
+            it or a part of it, if one had to.
         nodes: How many searches were made.
     """
 
@@ -85,7 +86,7 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
     root = TwoStageSearch(lagrangian, backend, tolerance).run()
     best = root
     leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
-    nodes = 1
+    nodes, said = 1, root.solution
     while nodes < _MAX_NODES:
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
         enough = _GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE
@@ -99,6 +100,7 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
                 continue
             found = TwoStageSearch(part, backend, tolerance).run()
             nodes += 1
+            said = said if said.fallback else replace(said, fallback=found.solution.fallback)
             leaves.append((Leaf(part, found.duals, max(found.lower_bound, leaf.lower_bound)), found))
             if found.objective < best.objective:
                 best = found
@@ -107,7 +109,7 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
         limits=_settled(lagrangian, best.trades),
         objective=best.objective,
         leaves=tuple(leaf for leaf, _ in leaves),
-        solution=root.solution,
+        solution=said,
         nodes=nodes,
     )
 

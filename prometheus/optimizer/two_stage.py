@@ -18,6 +18,7 @@ from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patte
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
 from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.structured import PiecesProgram, StructuredBackend, pieces_program
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -105,8 +106,23 @@ class TwoStageSearch:
             solution=solution,
         )
 
-    def _solve(self, pieces: ConvexPieces) -> tuple[AssembledProgram, QuadraticSolution]:
+    def _solve(self, pieces: ConvexPieces) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
         whole = self._whole
+        fallback = ""
+        if isinstance(self._backend, StructuredBackend):
+            program = pieces_program(
+                pieces,
+                whole.risk,
+                whole.cost.active,
+                whole.cost.curvature,
+                whole.cost_rate,
+                whole.risk_aversion,
+                whole.cash,
+            )
+            relaxed = self._backend.solve_pieces(program, whole.risk.exposures(whole.cost.active))
+            if not relaxed.fallback:
+                return program, relaxed
+            fallback = relaxed.fallback
         assembled = assemble(pieces, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
         solution = self._backend.solve(assembled.program, self._tolerance)
         violation = assembled.program.violation(solution.x)
@@ -116,9 +132,11 @@ class TwoStageSearch:
                 f"{violation:.3g} of NAV; at most {RESIDUAL_TOLERANCE:g} is accepted.",
                 details={"violation": violation, "status": solution.status},
             )
-        return assembled, solution
+        return assembled, replace(solution, fallback=fallback)
 
-    def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
+    def _dual(
+        self, assembled: AssembledProgram | PiecesProgram, solution: QuadraticSolution, trades: FloatArray
+    ) -> DualPoint:
         price = assembled.cash_price(solution.z)
         exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
         return DualPoint(exposures, price if abs(price) > _NO_PRICE else 0.0)

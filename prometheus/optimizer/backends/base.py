@@ -70,6 +70,7 @@ class QuadraticSolution:
         status: The solver's own word.
         iterations: Its iterations.
         seconds: Its own time.
+        fallback: Why another solver than the one asked for had to answer; empty where none had to.
     """
 
     x: FloatArray
@@ -77,6 +78,7 @@ class QuadraticSolution:
     status: str
     iterations: int
     seconds: float
+    fallback: str = ""
 
 
 class QuadraticBackend(Protocol):
@@ -98,7 +100,10 @@ class QuadraticBackend(Protocol):
 
 
 #: Back-ends by name; a module is imported when its solver is first asked for. Each has a ``BACKEND``.
-_MODULES: Final = {"CLARABEL": "prometheus.optimizer.backends.clarabel"}
+_MODULES: Final = {
+    "CLARABEL": "prometheus.optimizer.backends.clarabel",
+    "STRUCTURED": "prometheus.optimizer.structured",
+}
 
 
 def backend_named(name: str) -> QuadraticBackend:
