@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prometheus.optimizer.fixed_sides import solve_semidefinite
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 
 #: Duality gap (objective per unit of NAV) and residual (fraction of NAV) at which the answer is exact for all purposes.
@@ -29,8 +30,6 @@ _MAX_STEPS = 60
 _MAX_SEARCH = 30
 #: A step of the line search is taken where the slope along it has fallen to this part of what it was.
 _SLOPE_LEFT = 0.7
-#: Weight of the identity that keeps a row to which nothing answers out of the way, relative to the largest diagonal.
-_RIDGE = 1e-13
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -209,7 +208,7 @@ class _Climb:
         inside: BoolArray = (self._amounts > 0) & (self._amounts < p.length)
         soft = np.where(inside, self._soft, 0.0)
         by_name = np.bincount(p.asset, weights=soft, minlength=names).astype(np.float64)
-        matrix = np.zeros((factors + rows, factors + rows + 1))
+        matrix = np.zeros((factors + rows, factors + rows))
         matrix[:factors, :factors] = self._factor_matrix(by_name)
         diagonal = np.arange(factors)
         matrix[diagonal, diagonal] += 1.0 / (2 * p.risk_aversion)
@@ -224,8 +223,7 @@ class _Climb:
             elif matrix[factors + r, factors + r] == 0:
                 # nothing answers to this row here: step as if every name did
                 matrix[factors + r, factors + r] = 1.0 / self._row_stiffness
-        matrix[:, -1] = self._gradient
-        return eliminate(matrix)
+        return solve_semidefinite(matrix, self._gradient)
 
     def _factor_matrix(self, by_name: FloatArray) -> FloatArray:
         """Return X~' diag(by_name) X~, from the last one where few names have changed."""
@@ -267,28 +265,3 @@ class _Climb:
         off = p.base + np.einsum("kn,n->k", p.loadings, moved) - prices[:factors] / (2 * p.risk_aversion)
         excess += p.risk_aversion * float((off * off).sum())
         return DualAnswer(t, prices[:factors], mu, excess, residual, self.steps)
-
-
-def eliminate(matrix: FloatArray) -> FloatArray:
-    """Solve a small symmetric positive semidefinite system without a linear-algebra library.
-
-    A library may split the work by its number of threads, and with it the last bits.
-
-    Args:
-        matrix: (n, n + 1) the matrix and, in the last column, the right-hand side; overwritten.
-
-    Returns:
-        (n,) the solution; zero along directions without weight.
-    """
-    size = len(matrix)
-    least = _RIDGE * float(np.abs(matrix[:, :-1]).max(initial=0.0))
-    for k in range(size):
-        pivot = matrix[k, k]
-        if pivot <= least:
-            matrix[k, k:] = 0.0
-            matrix[:, k] = 0.0
-            continue
-        row = matrix[k, k:] / pivot
-        matrix[:, k:] -= matrix[:, k, None] * row
-        matrix[k, k:] = row
-    return matrix[:, -1].copy()

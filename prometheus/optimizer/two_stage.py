@@ -26,6 +26,8 @@ RESIDUAL_TOLERANCE = 1e-7
 _NO_PRICE = 1e-9
 #: No further trials once the gap is below this (objective per unit of NAV: 0.001 bps).
 _GOOD_ENOUGH = 1e-7
+#: An improvement smaller than this (0.00001 bps) is not worth a trial.
+_WORTHWHILE = 1e-9
 #: Most trials of a changed decision after stage 2.
 _MAX_TRIALS = 32
 #: Names whose other branch is looked at in one round.
@@ -76,6 +78,7 @@ class TwoStageSearch:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
+        self._by_groups: dict[bytes, Lagrangian] = {}
 
     def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -150,8 +153,11 @@ class TwoStageSearch:
         """Return the true problem after the groups' decisions, with every branch of each name."""
         if not len(decision.sells_losses):
             return self._whole
-        loss_start = self._whole.cost.order.loss_start
-        return self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
+        key = decision.sells_losses.tobytes()
+        if key not in self._by_groups:
+            loss_start = self._whole.cost.order.loss_start
+            self._by_groups[key] = self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
+        return self._by_groups[key]
 
     def _convex(self, decision: Decision) -> Lagrangian:
         return self._restricted(decision).on_branches(decision.branch)
@@ -169,9 +175,13 @@ class TwoStageSearch:
                 return _Candidate(decision, trades, dual, convex.objective(trades))
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
-    def _try_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
+    def _try_decision(self, decision: Decision, best: _Candidate) -> _Candidate | None:
+        """Solve the problem of a decision unless the prices already known prove that it cannot be better."""
         convex = self._convex(decision)
-        answer = solve_fixed_sides(convex, start) if convex.can_meet_cash() else None
+        start = best.dual
+        if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
+            return None
+        answer = solve_fixed_sides(convex, start)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -236,7 +246,7 @@ class TwoStageSearch:
             if decision.key() in seen:
                 continue
             seen.add(decision.key())
-            found = self._try_decision(decision, best.dual)
+            found = self._try_decision(decision, best)
             if found is None:
                 continue
             trial = self._bound([found.dual])
@@ -259,7 +269,7 @@ class TwoStageSearch:
         ranked: list[tuple[float, Decision]] = [
             (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
             for b in np.argsort(-gain, kind="stable")[:_NAMES_A_ROUND]
-            if np.isfinite(gain[b])
+            if gain[b] > _WORTHWHILE
         ]
         if len(best.decision.sells_losses):
             no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
