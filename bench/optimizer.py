@@ -70,8 +70,8 @@ def main():
     rows = []
     _warm_up()
     print(
-        f"{'N':>5} {'K':>3} {'lots':>4} {'solver':<12} {'two stages':>11} {'no compile':>11} {'whole':>11} {'ratio':>7} "
-        "gap bps"
+        f"{'N':>5} {'K':>3} {'lots':>4} {'solver':<12} {'two stages':>11} {'no compile':>11} {'whole':>11} "
+        f"{'ratio':>7} gap bps"
     )
     for shape in shapes:
         found = _shape(shape, count, deadline, options.dense_up_to)

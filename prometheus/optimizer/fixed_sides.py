@@ -139,11 +139,13 @@ def _newton_step(lagrangian: Lagrangian, trades: FloatArray, residual: FloatArra
 def solve_semidefinite(matrix: FloatArray, right: FloatArray) -> FloatArray:
     """Return x with matrix x = right for a small symmetric positive semidefinite matrix; zero along null directions.
 
+    ``right`` is (n,) or (n, m), and so is the answer.
+
     By elimination row by row, without a linear-algebra library: one might split the work by its number of threads, and
     with it the last bits.
     """
     size = len(right)
-    rows = np.concatenate([matrix, right[:, None]], axis=1)
+    rows = np.concatenate([matrix, right.reshape(size, -1)], axis=1)
     least = _NO_PIVOT * float(np.abs(matrix).max(initial=0.0))
     for k in range(size):
         pivot = rows[k, k]
@@ -154,4 +156,4 @@ def solve_semidefinite(matrix: FloatArray, right: FloatArray) -> FloatArray:
         eliminated = rows[k, k:] / pivot
         rows[:, k:] -= rows[:, k, None] * eliminated
         rows[k, k:] = eliminated
-    return rows[:, -1].copy()
+    return rows[:, size:].reshape(right.shape)

@@ -17,6 +17,7 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
+from prometheus.optimizer.flips import flipped_together
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.structured import PiecesProgram, StructuredBackend, pieces_program
 
@@ -30,6 +31,8 @@ _GOOD_ENOUGH = 1e-7
 _WORTHWHILE = 1e-9
 #: Most trials of a changed decision after stage 2.
 _MAX_TRIALS = 32
+#: Most trials of single changes, which the model of flips.py has not found worthwhile.
+_MAX_SINGLE_TRIALS = 8
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -79,6 +82,7 @@ class TwoStageSearch:
         self._backend = backend
         self._tolerance = tolerance
         self._by_groups: dict[bytes, Lagrangian] = {}
+        self._bounds: dict[DualPoint, float] = {}
 
     def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -145,7 +149,12 @@ class TwoStageSearch:
         return DualPoint(exposures, price if abs(price) > _NO_PRICE else 0.0)
 
     def _bound(self, duals: list[DualPoint]) -> float:
-        return max(self._whole.bound(dual, self._whole.minima(dual)) for dual in duals)
+        return max(self._bound_of(dual) for dual in duals)
+
+    def _bound_of(self, dual: DualPoint) -> float:
+        if dual not in self._bounds:
+            self._bounds[dual] = self._whole.bound(dual, self._whole.minima(dual))
+        return self._bounds[dual]
 
     # ------------------------------------------------------------------ stage 2
 
@@ -231,11 +240,26 @@ class TwoStageSearch:
         return decision
 
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
-        """Try the runners-up, then single changes that the current prices recommend; keep what improves."""
-        seen = {best.decision.key()}
-        bound = self._bound(duals)
-        queue = list(waiting)
+        """Try what the model recommends together, then single changes that the prices recommend; keep what improves."""
+        started, seen = best, {best.decision.key()}
         for _ in range(_MAX_TRIALS):
+            if best.objective - self._bound(duals) <= _GOOD_ENOUGH:
+                return best
+            together = flipped_together(
+                self._whole, self._restricted(best.decision), best.decision, best.trades, best.dual
+            )
+            if together is None or together.key() in seen:
+                break
+            seen.add(together.key())
+            found = self._try_decision(together, best)
+            if found is None or found.objective >= best.objective - _WORTHWHILE:
+                break
+            best = found
+            duals.append(best.dual)
+        bound = self._bound(duals)
+        # the runners-up of stage 1 know less than the prices of stage 2, unless these had nothing to change
+        queue = list(waiting) if best is started else []
+        for _ in range(_MAX_SINGLE_TRIALS):
             if best.objective - bound <= _GOOD_ENOUGH:
                 break
             if not queue:
@@ -258,7 +282,10 @@ class TwoStageSearch:
         return best
 
     def _changes(self, best: _Candidate) -> list[Decision]:
-        """Return single changes of a decision, the one that the prices favour most first."""
+        """Return single changes of a decision, the one that the prices favour most first.
+
+        A change that the prices do not favour cannot improve: the optimal prices of a decision bound every other one.
+        """
         restricted = self._restricted(best.decision)
         pieces, values = restricted.pieces, restricted.minima(best.dual).branch_value
         first = pieces.branch[pieces.first]
@@ -275,6 +302,8 @@ class TwoStageSearch:
             no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
             preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
             for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
+                if preference[group] <= _WORTHWHILE:
+                    break
                 sides = best.decision.sells_losses.copy()
                 sides[group] = ~sides[group]
                 changed = self._place_groups(Decision(sides, best.decision.branch), best.dual)
