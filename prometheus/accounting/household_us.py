@@ -344,6 +344,7 @@ class USHousehold(HouseholdLedger):
             ratio=self.ratio(entry),
             basis_fraction=entry.basis_fraction,
             on=entry.day,
+            taken=self._ever,
         )
         self._apply(entry.account, held, event)
         self._pay_fraction(entry, self._held(entry.account, entry.other_ticker))

@@ -39,6 +39,8 @@ def differences(journal: Books, tables: Books) -> Iterator[BooksDifference]:
         yield BooksDifference("cash", "", plain_text(journal.cash), plain_text(tables.cash))
     ours = {lot.lot_id: lot for lot in journal.lots}
     theirs = {lot.lot_id: lot for lot in tables.lots}
+    if ours == theirs:
+        return
     for lot_id in sorted(ours.keys() | theirs.keys()):
         yield from _of_lot(lot_id, ours.get(lot_id), theirs.get(lot_id))
 

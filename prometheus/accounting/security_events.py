@@ -1,6 +1,6 @@
 """What happens to lots without a trade: splits, spin-offs into a child, new symbols, fractions paid in cash."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
@@ -54,7 +54,13 @@ def split_event(lots: Iterable[TaxLot], ratio: Fraction, on: date) -> LotEvent:
 
 
 def spin_off_event(
-    lots: Iterable[TaxLot], *, child: str, ratio: Fraction, basis_fraction: Decimal, on: date
+    lots: Iterable[TaxLot],
+    *,
+    child: str,
+    ratio: Fraction,
+    basis_fraction: Decimal,
+    on: date,
+    taken: Container[str] = (),
 ) -> LotEvent:
     """Give shares of a child company out of each lot, with a part of its basis and all of its holding period.
 
@@ -66,6 +72,7 @@ def spin_off_event(
         ratio: Shares of the child for one of the parent, positive.
         basis_fraction: Part of each basis that moves, above 0 and below 1; companies state it on Form 8937.
         on: Ex-date.
+        taken: Lot identifiers in use; a second spin-off of the same child makes lots of its own.
 
     Source: 26 U.S.C. 355, 358(a)-(c), 1223(1); Treas. Reg. 1.358-2.
     """
@@ -77,7 +84,10 @@ def spin_off_event(
             continue
         cost, adjusted = (to_cents(basis * basis_fraction) for basis in (before.cost_basis, before.adjusted_basis))
         parent = replace(before, cost_basis=before.cost_basis - cost, adjusted_basis=before.adjusted_basis - adjusted)
-        name = f"{before.lot_id}{CHILD_MARK}-{child}"
+        name, number = f"{before.lot_id}{CHILD_MARK}-{child}", 1
+        while name in taken:
+            number += 1
+            name = f"{before.lot_id}{CHILD_MARK}{number}-{child}"
         born = replace(scaled, lot_id=name, ticker=child, cost_basis=cost, adjusted_basis=adjusted)
         event.lots += [parent, born]
         event.rows.append(lot_change(TransactionType.SPINOFF, on, before, parent, details=details))

@@ -18,6 +18,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         lease_ttl=settings.run_heartbeat_stale_seconds,
         retry_base_seconds=settings.retry_base_seconds,
         risk_model_max_age_hours=settings.risk_model_max_age_hours,
+        phase_deadline_seconds=settings.phase_deadline_seconds,
         max_active_runs=settings.max_active_runs_per_account,
         frozen_by_environment=settings.runner_flag_frozen,
     )

@@ -37,13 +37,14 @@ class Settings(BaseSettings):
         runner_flag_frozen: RUNNER_FLAG_FROZEN; true freezes every account of the processes that see it.
         run_heartbeat_stale_seconds: RUN_HEARTBEAT_STALE_SECONDS; lease of a claimed run, 0 or less disables take-over.
         max_active_runs_per_account: MAX_ACTIVE_RUNS_PER_ACCOUNT; unfinished runs an account may have.
+        phase_deadline_seconds: PROMETHEUS_PHASE_DEADLINE_SECONDS; longest that one attempt at a phase may take.
         retry_base_seconds: PROMETHEUS_RETRY_BASE_SECONDS; first delay after a failed phase, doubled each time.
         risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
     """
 
     # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
     model_config = SettingsConfigDict(
-        extra="ignore",
+        extra="forbid",
         validate_by_name=False,
         validate_by_alias=True,
         case_sensitive=True,
@@ -59,6 +60,7 @@ class Settings(BaseSettings):
     runner_flag_frozen: bool = Field(False, validation_alias="RUNNER_FLAG_FROZEN")
     run_heartbeat_stale_seconds: int = Field(300, validation_alias="RUN_HEARTBEAT_STALE_SECONDS")
     max_active_runs_per_account: int = Field(5, ge=1, validation_alias="MAX_ACTIVE_RUNS_PER_ACCOUNT")
+    phase_deadline_seconds: float = Field(3600.0, ge=0, validation_alias="PROMETHEUS_PHASE_DEADLINE_SECONDS")
     retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
     risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Final
 
 from prometheus.db.embedded_home import SOCKET_NAME, private_directory
+from prometheus.db.embedded_watch import works_in
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
 POSTGRES_MAJOR: Final = 18
@@ -149,7 +150,9 @@ def remove_recycled_locks(data: Path, socket_dir: Path) -> None:
             continue  # somebody else's process: PostgreSQL does not mind it
         except (FileNotFoundError, ProcessLookupError, ValueError):
             continue
-        path.unlink(missing_ok=True)
+        # Only on evidence: a process that /proc does not show us may be a server all the same.
+        if Path(f"/proc/{pid}").exists() and not works_in(pid, str(data)):
+            path.unlink(missing_ok=True)
 
 
 def run_as(

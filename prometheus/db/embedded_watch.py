@@ -59,10 +59,28 @@ def postmaster_pid(data: str) -> int | None:
     try:
         with open(f"{data}/postmaster.pid") as handle:  # noqa: PTH123 -- as above
             pid = int(handle.readline())
-        here, there = os.stat(data), os.stat(f"/proc/{pid}/cwd")  # noqa: PTH116 -- as above
     except (OSError, ValueError):
         return None
-    return pid if os.path.samestat(here, there) else None
+    return pid if works_in(pid, data) else None
+
+
+def works_in(pid: int, data: str) -> bool:
+    """Return whether a process is one of the server of a data directory.
+
+    Across user namespaces (a hardened systemd unit) the kernel does not show the working directory even of the same
+    user's processes; then the program's name decides, so that a running server is never taken for a dead one.
+    """
+    try:
+        return os.path.samestat(os.stat(data), os.stat(f"/proc/{pid}/cwd"))  # noqa: PTH116 -- as above
+    except PermissionError:
+        pass
+    except OSError:
+        return False
+    try:
+        with open(f"/proc/{pid}/comm") as handle:  # noqa: PTH123 -- as above
+            return handle.read().strip() == "postgres"
+    except OSError:
+        return False
 
 
 def stop(pid: int, data: str) -> None:

@@ -9,7 +9,7 @@ from datetime import date
 import structlog
 
 from prometheus.db.database import Database
-from prometheus.db.leases import claim_batch, reap, record_kill_switch
+from prometheus.db.leases import claim_batch, reap, record_kill_switch, release_lease
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.domain.engine_run import Lease
@@ -60,7 +60,8 @@ def advance_all(
         open_database: Opens the heartbeat's own database.
         as_of: Only this day.
         account_ids: Only these accounts.
-        time_budget_seconds: Claim nothing more once this is spent; None for no limit.
+        time_budget_seconds: Begin with no further run once this is spent, and give claimed ones back; None for no
+            limit.
         on_outcome: Told about each run as it ends; for progress display.
     """
     started = time.monotonic()
@@ -88,7 +89,12 @@ def advance_all(
             if not leases:
                 break
             keeper.hold(leases)
+            context.shared.forget_if_changed()
             for lease in leases:
+                if time_budget_seconds is not None and time.monotonic() - started >= time_budget_seconds:
+                    _give_back(database, lease)
+                    keeper.drop(lease)
+                    continue
                 outcome, reason = advance_run(context, lease, keeper.check)
                 keeper.drop(lease)
                 if outcome is not Outcome.PERSISTED:
@@ -102,7 +108,9 @@ def advance_all(
 
 def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
     with database.transaction() as connection:
-        for run_id, account_id, day, error in reap(connection, ttl=config.lease_ttl):
+        for run_id, account_id, day, error in reap(
+            connection, ttl=config.lease_ttl, deadline_seconds=config.phase_deadline_seconds
+        ):
             summary.reaped += 1
             if error["code"] == "CANCELLED":
                 continue
@@ -115,6 +123,11 @@ def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) 
                 code=error["code"],
                 message=error["message"],
             )
+
+
+def _give_back(database: Database, lease: Lease) -> None:
+    with database.transaction() as connection:
+        release_lease(connection, lease, kind="RELEASE", details={"message": "The time budget was spent."})
 
 
 def _frozen(database: Database, config: EngineConfig) -> str | None:

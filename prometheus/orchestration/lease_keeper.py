@@ -92,5 +92,8 @@ class LeaseKeeper:
                 except DatabaseError as error:
                     # The leases may run out now; the fence at the commit decides, not this thread.
                     _log.warning("heartbeat failed", reason=error.message)
+                except Exception:  # noqa: BLE001 -- logged, and the fence decides
+                    # Whatever it was, a thread that ends would let every lease run out.
+                    _log.exception("heartbeat failed")
         finally:
             database.close()

@@ -1,11 +1,12 @@
 """Take one claimed run as far as it goes, and write down how it ended."""
 
 import hashlib
+import json
 import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -15,6 +16,7 @@ from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase
+from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import (
     DatabaseUnavailableError,
     EngineFrozenError,
@@ -26,6 +28,12 @@ from prometheus.foundation.errors import (
 from prometheus.pipeline.tasks import TASKS, TaskContext
 
 _log = structlog.get_logger(__name__)
+#: Holds that pass by themselves when somebody else's transaction is done: no alert, nothing for a person to do.
+_PASSING: Final = frozenset({"BOOKS_MOVED", "ORDER"})
+#: Failures that no further attempt can mend.
+_FINAL: Final = frozenset({"SUPERSEDED"})
+#: An error's own words may hold a whole statement with its parameters; what a person reads ends here.
+_LONGEST_MESSAGE: Final = 2000
 
 
 class Outcome(StrEnum):
@@ -33,6 +41,7 @@ class Outcome(StrEnum):
 
     PERSISTED = "PERSISTED"
     HELD = "HELD"
+    DEFERRED = "DEFERRED"
     FROZEN = "FROZEN"
     CANCELLED = "CANCELLED"
     LOST = "LOST"
@@ -63,14 +72,12 @@ def advance_run(
                 on_phase(lease)
             reached = TASKS[lease.phase](context, lease)
         except PhaseHeldError as error:
-            return Outcome.HELD, _hold(context, lease, error)
+            return _hold(context, lease, error)
         except EngineFrozenError as error:
             _release(context, lease, "KILL_SWITCH", error)
             return Outcome.FROZEN, error.message
         except RunCancelledError as error:
-            with context.database.transaction() as connection:
-                finish_cancel(connection, lease)
-            return Outcome.CANCELLED, error.message
+            return _cancel(context, lease, error)
         except StaleLeaseError as error:
             log.warning("lease lost", phase=lease.phase.value)
             return Outcome.LOST, error.message
@@ -89,11 +96,19 @@ def advance_run(
     return Outcome(lease.phase.value), ""
 
 
-def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> str:
+def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> tuple[Outcome, str]:
+    passing = error.code in _PASSING
     with context.database.transaction() as connection:
-        if release_lease(connection, lease, kind="HOLD", details={"code": error.code, "message": error.message}):
+        details = {"code": error.code, "message": error.message}
+        if release_lease(connection, lease, kind="HOLD", details=details) and not passing:
             _alert(connection, lease, error.code, error.message)
-    return error.message
+    return Outcome.DEFERRED if passing else Outcome.HELD, error.message
+
+
+def _cancel(context: TaskContext, lease: Lease, error: RunCancelledError) -> tuple[Outcome, str]:
+    with context.database.transaction() as connection:
+        finish_cancel(connection, lease)
+    return Outcome.CANCELLED, error.message
 
 
 def _release(context: TaskContext, lease: Lease, kind: str, error: PrometheusError) -> None:
@@ -117,13 +132,15 @@ def _fail(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome
     details = _error_json(lease, error)
     try:
         with context.database.transaction() as connection:
-            if lease.attempt < lease.max_attempts:
+            if lease.attempt < lease.max_attempts and details["code"] not in _FINAL:
                 kept = schedule_retry(connection, lease, error=details, base_seconds=context.config.retry_base_seconds)
                 return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
             commit_phase(connection, lease, Phase.FAILED, ttl=context.config.lease_ttl, error=details)
             _alert(connection, lease, "RUN_FAILED", details["message"])
-    except (StaleLeaseError, RunCancelledError) as lost:
+    except StaleLeaseError as lost:
         return Outcome.LOST, lost.message
+    except RunCancelledError as cancelled:
+        return _cancel(context, lease, cancelled)
     except EngineFrozenError as frozen:
         _release(context, lease, "KILL_SWITCH", frozen)
         return Outcome.FROZEN, frozen.message
@@ -133,14 +150,25 @@ def _fail(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome
 def _error_json(lease: Lease, error: Exception) -> dict[str, Any]:
     trace = "".join(traceback.format_exception(error))
     known = error if isinstance(error, PrometheusError) else None
+    message = known.message if known else f"{type(error).__name__}: {error}"
     return {
         "code": known.code if known else "EXCEPTION",
-        "message": known.message if known else f"{type(error).__name__}: {error}",
+        "message": _storable(message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " ..."),
         "previous_phase": lease.phase.value,
         "attempt": lease.attempt,
-        "traceback_sha256": hashlib.sha256(trace.encode()).hexdigest(),
-        **({"details": known.details} if known and known.details else {}),
+        "traceback_sha256": hashlib.sha256(trace.encode(errors="replace")).hexdigest(),
+        **({"details": _storable(known.details)} if known and known.details else {}),
     }
+
+
+def _storable(value: Any) -> Any:
+    """Return what jsonb can hold of a value: a failure is written down whatever its words are made of."""
+    try:
+        text = canonical_json(value)
+    except TypeError:
+        text = canonical_json(repr(value))
+    # jsonb knows no zero character, UTF-8 no half of a surrogate pair.
+    return json.loads(text.replace("\\u0000", "\\ufffd").encode(errors="replace"))
 
 
 def _alert(connection: Connection, lease: Lease, code: str, message: str) -> None:

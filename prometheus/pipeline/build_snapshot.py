@@ -4,19 +4,24 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from typing import Final
 
 from prometheus.accounting.acb import pool_lots
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.share_counts import split_ratio
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, LotMethod
 from prometheus.domain.books import Books, Transaction
-from prometheus.domain.securities import ActionType, CorporateAction
+from prometheus.domain.securities import CorporateAction
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.pipeline.day_inputs import DayInputs
 from prometheus.pipeline.locks import day_locks
 from prometheus.pipeline.snapshot import Flag, Snapshot, UniverseName
+
+#: Decimals of a stored price.
+_PRICE_STEP: Final = Decimal("0.00000001")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class AccountInputs:
         strategy_version: Version of the strategy used.
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
+        unfilled_run: Label and day of the account's previous run where none of its trades is booked as a fill.
     """
 
     account: Account
@@ -45,6 +51,7 @@ class AccountInputs:
     strategy_version: int
     max_missing_price_share: float
     unmatched_tags: tuple[str, ...] = ()
+    unfilled_run: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +91,13 @@ def build_snapshot(
     flags: list[Flag] = [
         Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
     ]
+    if inputs.unfilled_run is not None:
+        flags.append(
+            Flag(
+                "UNFILLED_TRADES",
+                f"No trade of {inputs.unfilled_run} is booked as a fill; lots, cash and locks are those before it.",
+            )
+        )
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
     trades = recent_trades((*inputs.journal, *transactions), as_of)
     locks = day_locks(
@@ -161,9 +175,9 @@ def _universe(
 ) -> tuple[UniverseName, ...]:
     in_benchmark = {ticker: i for i, ticker in enumerate(benchmark.tickers)}
     in_model = {ticker: i for i, ticker in enumerate(model.tickers)}
-    splits = _split_factors(inputs.actions)
     names: list[UniverseName] = []
     missing: list[str] = []
+    unpriced: list[str] = []
     for ticker in sorted({*held, *benchmark.tickers}):
         price = day.prices.get(ticker) or inputs.older_prices.get(ticker)
         if price is None:
@@ -174,15 +188,13 @@ def _universe(
                     code="NO_PRICE",
                     details={"ticker": ticker},
                 )
+            unpriced.append(ticker)
             flags.append(Flag("UNPRICED_CONSTITUENT", f"{ticker} is in the benchmark but has no price; left out."))
             continue
         close = price.close
         if price.price_date != day.as_of:
             missing.append(ticker)
-            factor = splits.get(ticker, {})
-            for ex_date, value in factor.items():
-                if price.price_date < ex_date <= day.as_of:
-                    close /= value
+            close = _carried_forward(price, day.splits.get(ticker, ()))
             flags.append(
                 Flag("MISSING_PRICE", f"{ticker} has no price for {day.as_of}; held at that of {price.price_date}.")
             )
@@ -201,19 +213,22 @@ def _universe(
                 risk_index=in_model.get(ticker, -1),
             )
         )
-    if len(missing) > inputs.max_missing_price_share * len(names):
+    without, wanted = [*missing, *unpriced], len(names) + len(unpriced)
+    if len(without) > inputs.max_missing_price_share * wanted:
         raise PhaseHeldError(
-            f"{len(missing)} of {len(names)} names have no price for {day.as_of} (the limit is "
-            f"{inputs.max_missing_price_share:.0%}), among them {', '.join(missing[:5])}. Load the day's prices.",
+            f"{len(without)} of {wanted} names have no price for {day.as_of} (the limit is "
+            f"{inputs.max_missing_price_share:.0%}), among them {', '.join(without[:5])}. Load the day's prices.",
             code="MISSING_PRICES",
-            details={"missing": len(missing), "names": len(names)},
+            details={"missing": len(without), "names": wanted},
         )
     return tuple(names)
 
 
-def _split_factors(actions: Iterable[CorporateAction]) -> dict[str, dict[date, Decimal]]:
-    factors: dict[str, dict[date, Decimal]] = {}
-    for action in actions:
-        if action.action_type is ActionType.SPLIT:
-            factors.setdefault(action.ticker, {})[action.ex_date] = action.value
-    return factors
+def _carried_forward(price: LastPrice, splits: Sequence[tuple[date, Decimal]]) -> Decimal:
+    """Return an earlier day's close for a share of today: what a share was split into since, it is worth less."""
+    close = price.close
+    for ex_date, factor in splits:
+        if ex_date > price.price_date:
+            ratio = split_ratio(factor)
+            close = close * ratio.denominator / ratio.numerator
+    return close.quantize(_PRICE_STEP)

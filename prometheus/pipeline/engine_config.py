@@ -1,6 +1,7 @@
 """What the engine is told from outside: who it is, how long leases last, when it must hold."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus import __version__
 
@@ -15,6 +16,8 @@ class EngineConfig:
         retry_base_seconds: First delay after a failed phase; doubled with every attempt.
         risk_model_max_age_hours: Age of a risk model (build time to the database's clock) that holds the phase.
         max_active_runs: Unfinished runs an account may have.
+        phase_deadline_seconds: Longest that one attempt at a phase may take before the reaper ends the run; 0 or less
+            for no limit.
         frozen_by_environment: The process's own kill switch.
         batch: Runs claimed at a time.
         code_version: Recorded with every run.
@@ -25,6 +28,16 @@ class EngineConfig:
     retry_base_seconds: float = 30.0
     risk_model_max_age_hours: float = 36.0
     max_active_runs: int = 5
+    phase_deadline_seconds: float = 3600.0
     frozen_by_environment: bool = False
     batch: int = 4
     code_version: str = __version__
+
+    def as_recorded(self) -> dict[str, Any]:
+        """Return the settings that shape a run, as they are recorded with it."""
+        return {
+            "lease_ttl": self.lease_ttl,
+            "retry_base_seconds": self.retry_base_seconds,
+            "risk_model_max_age_hours": self.risk_model_max_age_hours,
+            "phase_deadline_seconds": self.phase_deadline_seconds,
+        }

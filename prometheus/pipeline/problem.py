@@ -49,10 +49,9 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
     held = np.bincount(lots.asset, weights=lots.weight, minlength=n).astype(np.float64)
     limits = _limits(snapshot, params, weights, held, lots)
     groups = {group: i for i, group in enumerate(dict.fromkeys(name.group for name in names))}
-    # Each line of the ledger is rounded to a cent: keep what that can add up to, so that cash is never short.
-    cents = float(CENT) * (n + len(lots.ids)) / nav
     cash = float(snapshot.cash) / nav
-    cash_min = min(params.cash_min + cents, max(cash, 0.0))
+    steps = np.full(n, float(share_step(fractional=snapshot.fractional_shares)))
+    cash_min, cash_max = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
     return RebalanceProblem(
         as_of=snapshot.as_of,
         nav=nav,
@@ -66,7 +65,7 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         tilt=read_only(_low_volatility_tilt(loadings, snapshot, specific, params)),
         cash=cash,
         cash_min=cash_min,
-        cash_max=max(params.cash_max, cash_min),
+        cash_max=cash_max,
         lower=read_only(limits.lower),
         upper=read_only(limits.upper),
         can_buy=read_only(limits.can_buy, np.bool_),
@@ -84,9 +83,22 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         risk_aversion=params.risk_aversion,
         tax_weight=params.tax_weight,
         min_trade=params.min_trade / nav,
-        share_step=read_only(np.full(n, float(share_step(fractional=snapshot.fractional_shares)))),
+        share_step=read_only(steps),
         tolerance=params.solver_tolerance,
     )
+
+
+def _cash_range(
+    params: StrategyParams, cash: float, *, lines: int, nav: float, step_values: FloatArray
+) -> tuple[float, float]:
+    """Return the range of cash after trading that the ledger and whole shares can meet, fractions of NAV."""
+    # Each line of the ledger is rounded to a cent: keep what that can add up to, so that cash is never short. An
+    # account that stands between the minimum and that reserve is not made to sell for it.
+    reserved = params.cash_min + float(CENT) * lines / nav
+    least = min(reserved, cash) if cash >= params.cash_min else reserved
+    # A range narrower than a share or two of the cheapest name cannot be hit by a small account in whole shares.
+    cheapest = float(step_values.min()) if len(step_values) else 0.0
+    return least, max(params.cash_max, least + 2 * cheapest)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
+import numpy as np
+
+from prometheus.db.blobs import blob_address
 from prometheus.db.database import Database
 from prometheus.db.repositories.market_data import close_panel, corporate_actions
-from prometheus.db.repositories.risk_models import add_risk_model
+from prometheus.db.repositories.risk_models import StoredRiskModel, add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.risk.factor_model import estimate_factor_model
@@ -21,22 +24,32 @@ _DAYS_FOR_A_SESSION: Final = 1.6
 
 @dataclass(frozen=True, slots=True)
 class RiskRefresh:
-    """A stored model: its id, the model itself, and the sessions that had prices."""
+    """A stored model: its id and the model itself; ``reused`` where it stood there already."""
 
     risk_model_id: int
     model: FactorModel
+    reused: bool = False
 
 
 def refresh_risk_model(
-    database: Database, *, as_of: date, region: str = "US", settings: RiskSettings | None = None
+    database: Database,
+    *,
+    as_of: date,
+    region: str = "US",
+    settings: RiskSettings | None = None,
+    reuse_within_hours: float = 0.0,
 ) -> RiskRefresh:
     """Estimate the model from the sessions through ``as_of`` and store it; an earlier model stays as it is.
+
+    The engine counts a model's age from when it was built, so the same numbers are stored again when they are no longer
+    fresh; asked for twice in a row, nothing is written.
 
     Args:
         database: The database.
         as_of: Date of the model; on a weekend or holiday the session before it is the last one used.
         region: Whose exchange calendar says what a session is.
         settings: See RiskSettings; None for the defaults.
+        reuse_within_hours: Store nothing where the newest model is of this date, equal, and younger than this.
 
     Raises:
         RiskModelError: Too little data; the message says how much there is. Nothing is stored.
@@ -58,10 +71,13 @@ def refresh_risk_model(
     model = estimate_factor_model(returns, as_of=as_of, settings=settings)
 
     with database.transaction() as connection:
+        newest = latest_risk_model(connection, as_of)
+        if newest is not None and newest.age_hours < reuse_within_hours and _is_same(newest, model, as_of):
+            return RiskRefresh(newest.risk_model_id, model, reused=True)
         model_id = add_risk_model(
             connection,
             as_of=as_of,
-            estimator=f"{model.estimator}/{model.version}",
+            estimator=_estimator(model),
             sessions=model.diagnostics.sessions,
             tickers=model.tickers,
             loadings=model.loadings,
@@ -70,3 +86,18 @@ def refresh_risk_model(
             diagnostics=model.diagnostics.as_dict(),
         )
     return RiskRefresh(model_id, model)
+
+
+def _is_same(stored: StoredRiskModel, model: FactorModel, as_of: date) -> bool:
+    return (
+        stored.as_of_date == as_of
+        and stored.estimator == _estimator(model)
+        and stored.tickers == model.tickers
+        and stored.loadings_sha256 == blob_address(model.loadings)
+        and stored.specific_variance_sha256 == blob_address(model.specific_variance)
+        and np.array_equal(stored.factor_covariance, model.factor_covariance)
+    )
+
+
+def _estimator(model: FactorModel) -> str:
+    return f"{model.estimator}/{model.version}"

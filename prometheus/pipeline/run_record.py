@@ -18,13 +18,17 @@ _LIBRARIES: Final = ("clarabel", "cvxpy", "lz4", "numpy", "scipy")
 
 def run_record(
     snapshot: Snapshot,
+    stored_snapshot: Mapping[str, Any],
     params: Mapping[str, Any],
     status: RunStatus,
     solution: Mapping[str, Any],
     settlement: Settlement,
     code_version: str,
 ) -> dict[str, Any]:
-    """Return the columns of ``runs`` except keys, number, hashes and timings."""
+    """Return the columns of ``runs`` except keys, number, hashes and timings.
+
+    ``stored_snapshot`` is the stored form that ``snapshot`` was read from.
+    """
     certificate = solution["certificate"] or {}
     solver = solution["solver"]
     return {
@@ -46,7 +50,7 @@ def run_record(
         "risk_model_id": snapshot.risk_model_id,
         "loadings_sha256": bytes.fromhex(snapshot.loadings_sha256),
         "specific_variance_sha256": bytes.fromhex(snapshot.specific_variance_sha256),
-        "snapshot": snapshot.to_json(),
+        "snapshot": dict(stored_snapshot),
         "params_snapshot": dict(params),
         "result": to_jsonable(
             {

@@ -12,7 +12,7 @@ from prometheus.accounting.sales import tax_on
 from prometheus.domain.accounts import TaxRates
 from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
 from prometheus.domain.lots import Side, TaxLot, Term
-from prometheus.domain.money import to_cents
+from prometheus.domain.money import CENT, to_cents
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError
 from prometheus.pipeline.snapshot import Snapshot
@@ -141,8 +141,10 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
         group_of={name.ticker: name.group for name in snapshot.universe},
     )
     washed = _washed_by_line(rows)
-    if forbid and washed:
-        (lot_id, _), loss = next(iter(washed.items()))
+    # Part of a lot that stands at its price may lose a cent in rounding alone; that is booked, not forbidden.
+    deliberate = {line: loss for line, loss in washed.items() if loss > CENT}
+    if forbid and deliberate:
+        (lot_id, _), loss = next(iter(deliberate.items()))
         raise AccountingError(f"selling lot {lot_id} would wash a loss of {loss}, which the policy forbids.")
     rate = Decimal(str(params.cost_bps)) * _BPS
     price_of = {name.ticker: name.price for name in snapshot.universe}

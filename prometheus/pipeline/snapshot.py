@@ -1,7 +1,7 @@
 """The frozen input bundle of one account's day, and its JSON form (version 1, columns rather than rows)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -13,6 +13,9 @@ from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
 
 SNAPSHOT_VERSION: Final = 1
+#: Columns of a recent trade that are left out of the stored form where they are zero.
+_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +162,11 @@ class Snapshot:
                     },
                 },
                 "recent_trades": [
-                    {name: value for name, value in asdict(trade).items() if value is not None and value != 0}
+                    {
+                        name: value
+                        for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
+                        if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
+                    }
                     for trade in self.recent_trades
                 ],
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
@@ -272,8 +279,7 @@ def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
         quantity=Decimal(row["quantity"]),
         realized_gain=Decimal(row.get("realized_gain", 0)),
         lot_id=row.get("lot_id"),
-        # Zero is left out of the stored form; None (all of them) does not occur for a purchase of the journal.
-        unreplaced=Decimal(row.get("unreplaced", 0)) if side is Side.BUY else None,
+        unreplaced=Decimal(row["unreplaced"]) if "unreplaced" in row else None,
         washed_quantity=Decimal(row.get("washed_quantity", 0)),
         disallowed_loss=Decimal(row.get("disallowed_loss", 0)),
         acquired_on=day("acquired_on"),

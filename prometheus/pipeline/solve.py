@@ -1,5 +1,6 @@
 """The solve of one account's day with its failure ladder. Pure: problem in, stored solution out."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
@@ -75,7 +76,12 @@ def _require_tight(result: RebalanceResult, params: StrategyParams) -> None:
 
 
 def _failure(error: OptimizerError) -> dict[str, Any]:
-    return {"code": error.code, "message": error.message, **({"details": error.details} if error.details else {})}
+    # JSON has no infinity, and a failure that cannot be written down would fail the run instead of its solve.
+    details = {
+        name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
+        for name, value in error.details.items()
+    }
+    return {"code": error.code, "message": error.message, **({"details": details} if details else {})}
 
 
 def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[dict[str, Any]]) -> dict[str, Any]:

@@ -79,6 +79,7 @@ def prepare(database: Database, scope: Scope, config: EngineConfig, *, ensure: b
                 account_ids=scope.account_ids,
                 code_version=config.code_version,
                 cap=config.max_active_runs,
+                config=config.as_recorded(),
             )
         ready: Sequence[int] = ()
         superseded: tuple[str, ...] = ()
@@ -99,18 +100,23 @@ def cancel(database: Database, scope: Scope, *, reason: str) -> Mapping[str, int
     outcomes: Counter[str] = Counter()
     for run in _runs_in(database, scope):
         with database.transaction() as connection:
-            outcomes[cancel_run(connection, run, reason=reason)] += 1
+            outcomes[cancel_run(connection, run.run_id, reason=reason)] += 1
     return outcomes
 
 
-def reset(database: Database, scope: Scope, *, reason: str) -> Mapping[str, int]:
-    """Re-open the day's FAILED runs; return how many stand in which phase now, ``UNCHANGED`` for those not FAILED."""
-    outcomes: Counter[str] = Counter()
-    for run in _runs_in(database, scope):
-        with database.transaction() as connection:
-            phase = reset_run(connection, run, reason=reason)
-        outcomes["UNCHANGED" if phase is None else phase.value] += 1
-    return outcomes
+def reset(database: Database, scope: Scope, config: EngineConfig, *, reason: str) -> Mapping[str, int]:
+    """Re-open the day's FAILED runs.
+
+    Returns:
+        How many stand in which phase now; ``UNCHANGED`` for those not FAILED, ``SUPERSEDED`` for those of an account
+        whose later day was already worked on.
+
+    Raises:
+        ActiveRunCapError: An account has too many unfinished runs; nothing is re-opened.
+    """
+    runs = _runs_in(database, scope)
+    with database.transaction() as connection:
+        return Counter(reset_run(connection, run, reason=reason, cap=config.max_active_runs) for run in runs)
 
 
 def _runs_in(database: Database, scope: Scope) -> tuple[EngineRun, ...]:

@@ -29,7 +29,7 @@ from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
-from prometheus.foundation.errors import ConfigurationError, EngineFrozenError, PhaseHeldError
+from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
 from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
@@ -64,6 +64,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
 
     Raises:
         PhaseHeldError: Risk model stale or absent, prices missing, or the books moved meanwhile; nothing is written.
+        EngineError: The account's books are past the day (SUPERSEDED).
     """
     as_of, account_id = lease.as_of_date, lease.account_id
     day = context.shared.day(as_of)
@@ -135,7 +136,9 @@ def persist_task(context: TaskContext, lease: Lease) -> Phase:
     status = RunStatus(solution.status)
 
     settlement = settle(snapshot, params, solution.result["shares"])
-    record = run_record(snapshot, staged.params, status, solution.result, settlement, context.config.code_version)
+    record = run_record(
+        snapshot, staged.snapshot, staged.params, status, solution.result, settlement, context.config.code_version
+    )
     record["timings"] = {
         "solve_seconds": solution.result["solver"]["total_seconds"],
         "settle_seconds": time.perf_counter() - started,
@@ -179,6 +182,7 @@ def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
 def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:
     as_of = lease.as_of_date
     with context.database.transaction() as connection:
+        market_data.read_one_state(connection)
         account = account_rows.accounts_of(connection, account_ids=[lease.account_id])[0]
         strategy = latest_strategy(connection, account.strategy_id)
         if strategy is None:
@@ -188,6 +192,12 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
         params, unmatched = merge_tag_overrides(
             StrategyParams.from_dict(strategy.params), strategy.tag_overrides, account.tags
         )
+        if account.books_as_of is not None and account.books_as_of > as_of:
+            raise EngineError(
+                f"The books of {account.account_id} are those of {account.books_as_of}; {as_of} can no longer be "
+                "traded.",
+                code="SUPERSEDED",
+            )
         position = account_rows.journal_position(connection, account.account_id)
         books = account_rows.load_books(connection, account.account_id)
         held = {lot.ticker for lot in books.lots}
@@ -207,6 +217,7 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             strategy_version=strategy.version,
             max_missing_price_share=params.max_missing_price_share,
             unmatched_tags=unmatched,
+            unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
         )
     return inputs, params, position
 

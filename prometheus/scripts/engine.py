@@ -16,7 +16,13 @@ def freeze(reason: str) -> None:
     """Stop the fleet: when this returns, no phase is committed any more, on any host.
 
     Nothing is rolled back; unfreeze and the next heartbeat continues where each run stands.
+
+    \b
+    Example:
+      prometheus engine freeze --reason "bad price feed"
     """
+    if not reason.strip():
+        raise click.UsageError("--reason must say why: whoever finds the engine frozen will read it.")
     _set(frozen=True, reason=reason)
 
 

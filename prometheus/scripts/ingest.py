@@ -44,6 +44,11 @@ def command(
     .csv.gz or .parquet. Each file loads completely or not at all. Loading it again changes nothing; a corrected value
     is updated and the old one kept.
 
+    \b
+    Examples:
+      prometheus ingest data/
+      prometheus ingest prices.csv --kind prices --skip-bad-rows
+
     Exit codes: 0 every file loaded, 2 a file was refused.
     """
     from prometheus.bootstrap.settings import load_settings

@@ -1,10 +1,14 @@
 """``prometheus risk``: build the risk model."""
 
 from datetime import datetime
+from typing import Final
 
 import click
 
 from prometheus.scripts.boundary import DATE, Group
+
+#: A model younger than this share of the largest accepted age need not be built again.
+_FRESH_SHARE: Final = 1 / 3
 
 
 @click.group("risk", cls=Group)
@@ -22,14 +26,24 @@ def refresh(as_of: datetime, region: str) -> None:
     Example:
       prometheus risk refresh --as-of 2018-06-01
 
-    Exit codes: 0 stored, 1 too little data (an earlier model stays as it is).
+    The same numbers are stored again once a third of PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS has passed, not before.
+
+    Exit codes: 0 stored, or stored a short while ago; 1 too little data (an earlier model stays as it is).
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline.risk_refresh import refresh_risk_model
 
-    with open_database(load_settings()) as database:
-        done = refresh_risk_model(database, as_of=as_of.date(), region=region)
+    settings = load_settings()
+    with open_database(settings) as database:
+        done = refresh_risk_model(
+            database,
+            as_of=as_of.date(),
+            region=region,
+            reuse_within_hours=settings.risk_model_max_age_hours * _FRESH_SHARE,
+        )
+    if done.reused:
+        click.echo("The same model was stored a short while ago; nothing was written.", err=True)
     found = done.model.diagnostics
     click.echo(
         f"risk model {done.risk_model_id} of {as_of:%Y-%m-%d}: {len(done.model.tickers)} names, {found.sessions} "

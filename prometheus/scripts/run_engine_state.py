@@ -56,8 +56,12 @@ def command(
     _check_usage(scoped=scoped, advance=advance_all, as_of=as_of, region=region, account_id=account_id)
     if cancel and (ensure or data_ready or reset or advance_all):
         raise click.UsageError("--cancel stands alone.")
+    if time_budget is not None and not advance_all:
+        raise click.UsageError("--time-budget limits --advance-all and says nothing without it.")
     if reset and not reason.strip():
         raise click.UsageError("--reset needs --reason: it is recorded in the run's history.")
+    if reason and not (reset or cancel):
+        raise click.UsageError("--reason belongs to --reset and --cancel; nothing else records it.")
     from prometheus.bootstrap.engine import engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
@@ -66,12 +70,21 @@ def command(
     settings = load_settings()
     config = engine_config(settings)
     said: list[str] = []
+    failed = False
     with open_database(settings) as database:
         if scoped:
             assert as_of is not None  # _check_usage has refused it
             scope = state.resolve_scope(database, as_of=as_of.date(), region=region, account_id=account_id)
             if reset:
-                said.append("reset: " + _counts(state.reset(database, scope, reason=reason)))
+                counts = state.reset(database, scope, config, reason=reason)
+                said.append("reset: " + _counts(counts))
+                if counts.get("SUPERSEDED"):
+                    failed = True
+                    click.echo(
+                        f"{counts['SUPERSEDED']} run(s) of {scope.as_of} stay FAILED: a later day of the account was "
+                        "already worked on, so this one can no longer be traded.",
+                        err=True,
+                    )
             if cancel:
                 said.append("cancel: " + _counts(state.cancel(database, scope, reason=reason)))
             if ensure or data_ready:
@@ -82,9 +95,8 @@ def command(
                         f"{len(done.superseded)} ended as SUPERSEDED because a later day was already worked on: "
                         + ", ".join(done.superseded[:5])
                     )
-        failed = False
         if advance_all:
-            failed = _advance(database, settings, time_budget, said)
+            failed = _advance(database, settings, time_budget, said) or failed
     click.echo("run_engine_state: " + "; ".join(said))
     if failed:
         sys.exit(1)

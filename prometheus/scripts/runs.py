@@ -67,11 +67,13 @@ def show(account_id: str, run: str, output: Literal["table", "json"]) -> None:
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.db.repositories.runs import load_run
     from prometheus.foundation.canonical import to_jsonable
     from prometheus.foundation.ids import parse_run_label
 
     with open_database(load_settings()) as database, database.transaction() as connection:
+        accounts_of(connection, account_ids=[account_id])
         record, trades = load_run(connection, account_id, parse_run_label(run))
     if output == "json":
         plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
@@ -161,8 +163,8 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
             (
                 "proof",
                 (
-                    f"within {certificate['gap_bps']:.4f} bps of NAV of the best possible, "
-                    f"{certificate['rounded_gap_bps']:.3f} after rounding to shares"
+                    f"within {_rounded(certificate['gap_bps'], 4):.4f} bps of NAV of the best possible, "
+                    f"{_rounded(certificate['rounded_gap_bps'], 3):.3f} after rounding to shares"
                 ),
             )
         )

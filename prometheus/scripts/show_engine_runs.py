@@ -43,7 +43,7 @@ COLUMNS: Final = (
 @click.option("--region", help="Only runs of this region.")
 @click.option("--account", "account_id", help="Only runs of this account.")
 @click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="Only runs in this phase.")
-@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="At most so many rows.")
+@click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The latest so many rows.")
 @click.option("--format", "output", type=click.Choice(["csv", "table", "json"]), default="csv", show_default=True)
 def command(
     active: bool,  # noqa: FBT001 -- click passes options by keyword

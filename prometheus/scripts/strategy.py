@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from prometheus.scripts.boundary import Group
+
+_PARTS: Final = "strategy_id, params and tag_overrides"
 
 
 @click.group("strategy", cls=Group)
@@ -16,7 +19,12 @@ def command() -> None:
 @command.command()
 @click.argument("strategy_id", default="tax-managed-index")
 def show(strategy_id: str) -> None:
-    """Print the newest version of a strategy as JSON; the same form that 'load' takes."""
+    """Print the newest version of a strategy as JSON; the same form that 'load' takes.
+
+    \b
+    Example:
+      prometheus strategy show tax-managed-index > strategy.json
+    """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.strategies import latest_strategy
@@ -44,27 +52,50 @@ def show(strategy_id: str) -> None:
 def load(file: Path) -> None:
     """Store FILE as the next version of its strategy; accounts use it from their next snapshot on.
 
+    \b
+    Example:
+      prometheus strategy load strategy.json
+
     Exit codes: 0 stored, or equal to the newest version; 2 the file is not a usable strategy (nothing is stored).
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.strategies import add_strategy_version
+
+    strategy_id, params, tags = _read(file)
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        version = add_strategy_version(connection, strategy_id, params, tags)
+    click.echo(f"strategy {strategy_id}: version {version}")
+
+
+def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Return the strategy's id, parameters and tag overrides, every one of them checked."""
     from prometheus.domain.strategy import StrategyParams
     from prometheus.foundation.errors import ConfigurationError
 
+    see = "See 'prometheus strategy show'."
     try:
         record = json.loads(file.read_text(encoding="utf-8"))
-        strategy_id, params, tags = record["strategy_id"], record["params"], record["tag_overrides"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ConfigurationError(
-            f"{file} must be JSON with strategy_id, params and tag_overrides: {error}. See 'prometheus strategy show'."
-        ) from error
-    base = StrategyParams.from_dict(params)
+        strategy_id, params, tags = (record[name] for name in ("strategy_id", "params", "tag_overrides"))
+    except KeyError as error:
+        raise ConfigurationError(f"{file} has no {error.args[0]}; it needs {_PARTS}. {see}") from error
+    except (ValueError, TypeError) as error:
+        raise ConfigurationError(f"{file} must be a JSON object with {_PARTS}: {error}. {see}") from error
+    if not isinstance(strategy_id, str) or not strategy_id.strip():
+        raise ConfigurationError(f"{file}: strategy_id must be a name, not {strategy_id!r}. {see}")
+    mappings = {"params": params, "tag_overrides": tags}
+    if isinstance(tags, dict):
+        mappings |= {f"tag_overrides '{tag}'": overrides for tag, overrides in tags.items()}
+    for name, mapping in mappings.items():
+        if not isinstance(mapping, dict):
+            raise ConfigurationError(f"{file}: {name} must be a JSON object, not {mapping!r}. {see}")
+    try:
+        base = StrategyParams.from_dict(params)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{file}: {error.message}") from error
     for tag, overrides in tags.items():
         try:
             base.overridden(overrides)
         except ConfigurationError as error:
             raise ConfigurationError(f"{file}: tag '{tag}': {error.message}") from error
-    with open_database(load_settings()) as database, database.transaction() as connection:
-        version = add_strategy_version(connection, strategy_id, params, tags)
-    click.echo(f"strategy {strategy_id}: version {version}")
+    return strategy_id, params, tags

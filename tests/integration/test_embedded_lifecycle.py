@@ -54,6 +54,8 @@ def home(used_home):
     release(used_home)
     end_everything(used_home)
     wait_for(lambda: not processes_in(used_home / "data"), "everything to end", pause=0.05)
+    # What a killed server leaves would look like a server that starts.
+    (used_home / "data" / "postmaster.pid").unlink(missing_ok=True)
     for name, text in kept.items():
         (used_home / "data" / name).write_text(text)
 

@@ -1,15 +1,19 @@
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from prometheus.db import embedded_watch
 from prometheus.db.embedded import EmbeddedServer, release
+from prometheus.db.embedded_cluster import remove_recycled_locks
 from prometheus.db.embedded_watch import postmaster_pid, stop, watch
-from tests.integration.embedded_processes import end_everything, server_pid
+from tests.integration.embedded_processes import end_everything, server_pid, wait_for
 
 #: Stands for a server: its working directory is the data directory. It does not hear SIGINT.
 DEAF = "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
@@ -42,6 +46,32 @@ def test_the_server_is_known_by_its_working_directory(data, stand_in):
     (data / "postmaster.pid").unlink()
     assert postmaster_pid(str(data)) is None
     assert postmaster_pid(str(data / "missing")) is None
+
+
+def test_a_server_that_the_kernel_does_not_show_is_known_by_its_name(data, stand_in, tmp_path, monkeypatch):
+    """Where the working directory is hidden, a lock held by a process called postgres still counts and stays."""
+    shutil.copy("/bin/sleep", tmp_path / "postgres")
+    server = subprocess.Popen([tmp_path / "postgres", "60"], cwd="/")
+
+    def hidden(path):
+        if str(path).endswith("/cwd"):
+            raise PermissionError(13, "Permission denied", path)
+        return Path(path).stat()
+
+    monkeypatch.setattr(embedded_watch, "os", SimpleNamespace(stat=hidden, path=os.path))
+    try:
+        wait_for(lambda: embedded_watch.works_in(server.pid, str(data)), "the program to be loaded")
+        (data / "postmaster.pid").write_text(f"{server.pid}\n")
+        assert postmaster_pid(str(data)) == server.pid
+        remove_recycled_locks(data, data)
+        assert (data / "postmaster.pid").exists()
+        (data / "postmaster.pid").write_text(f"{stand_in.pid}\n")
+        assert postmaster_pid(str(data)) is None
+        remove_recycled_locks(data, data)
+        assert not (data / "postmaster.pid").exists()
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_a_server_that_does_not_stop_in_time_is_stopped_without_a_checkpoint(data, stand_in, monkeypatch):

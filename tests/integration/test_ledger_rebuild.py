@@ -5,9 +5,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from prometheus.db.repositories.accounts import save_books
+from prometheus.db.repositories.accounts import load_books, save_books
 from prometheus.db.repositories.journal import prove_tables, write_tables
 from prometheus.domain.books import Books, Transaction, TransactionType
+from prometheus.domain.lots import TaxLot
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 from prometheus.scripts.main import main
 
@@ -140,6 +141,29 @@ def test_rebuild_writes_the_tables_from_the_journal(database, database_url, load
     execute(database, "DELETE FROM tax_lots WHERE lot_id = 'L1'")
     assert run_ledger(database_url, monkeypatch, "rebuild").exit_code == 0
     assert run_ledger(database_url, monkeypatch, "rebuild", "--check").exit_code == 0
+
+
+def test_odd_names_come_through(database, load):
+    """A lot called with a tab, a line break, a backslash or a backslash and N is proved like another."""
+    for name in ("a\tb", "a\nb", "a\\b", "\\N", "~W1"):
+        row = Transaction(
+            TransactionType.BUY,
+            date(2018, 6, 4),
+            "AAA",
+            name,
+            quantity=Decimal(1),
+            basis=Decimal(5),
+            details={"acquired_on": "2018-06-04", "holding_period_start": "2018-06-04"},
+        )
+        lot = TaxLot(name, "AAA", date(2018, 6, 4), Decimal(1), Decimal(5), Decimal(5), date(2018, 6, 4))
+        with database.transaction() as connection:
+            before = load_books(connection, "ACC-2")
+            after = Books((*before.lots, lot), before.cash)
+            save_books(
+                connection, "ACC-2", before=before, after=after, transactions=[row], books_as_of=date(2018, 6, 4)
+            )
+    found = proofs(database, ["ACC-2"])["ACC-2"]
+    assert (found.lots, found.differences) == (6, ())
 
 
 def test_rebuild_writes_nothing_where_all_is_well(database, load):

@@ -132,7 +132,9 @@ def journal_position(connection: Connection, account_id: str, *, lock: bool = Fa
     With ``lock`` the account's row is locked first, so that nothing is booked until the transaction ends.
     """
     if lock:
-        connection.execute(select(AccountRow.account_id).where(AccountRow.account_id == account_id).with_for_update())
+        connection.execute(
+            select(AccountRow.account_id).where(AccountRow.account_id == account_id).with_for_update(key_share=True)
+        )
     newest = select(func.coalesce(func.max(TransactionRow.txn_id), 0)).where(TransactionRow.account_id == account_id)
     return int(connection.execute(newest).scalar_one())
 

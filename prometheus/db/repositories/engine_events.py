@@ -1,14 +1,28 @@
 """The append-only history of runs, and alerts a person should see."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, delete, insert
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AlertRow, EngineRunEventRow
 from prometheus.domain.phases import Phase
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of a run's history; ``details`` has JSON types."""
+
+    run_id: int
+    kind: str
+    from_phase: Phase | None = None
+    to_phase: Phase | None = None
+    lease_token: int = 0
+    owner: str | None = None
+    details: Mapping[str, Any] = field(default_factory=dict)
 
 
 def record_event(
@@ -23,16 +37,40 @@ def record_event(
     details: Mapping[str, Any] | None = None,
 ) -> None:
     """Append one event to a run's history."""
+    record_events(
+        connection,
+        [
+            Event(
+                run_id,
+                kind,
+                from_phase=from_phase,
+                to_phase=to_phase,
+                lease_token=lease_token,
+                owner=owner,
+                details=details or {},
+            )
+        ],
+    )
+
+
+def record_events(connection: Connection, events: Sequence[Event]) -> None:
+    """Append events to the histories of runs, in one round trip."""
+    if not events:
+        return
     connection.execute(
-        insert(EngineRunEventRow).values(
-            run_id=run_id,
-            kind=kind,
-            from_phase=None if from_phase is None else from_phase.value,
-            to_phase=None if to_phase is None else to_phase.value,
-            lease_token=lease_token,
-            owner_instance=owner,
-            details=dict(details or {}),
-        )
+        insert(EngineRunEventRow),
+        [
+            {
+                "run_id": event.run_id,
+                "kind": event.kind,
+                "from_phase": None if event.from_phase is None else event.from_phase.value,
+                "to_phase": None if event.to_phase is None else event.to_phase.value,
+                "lease_token": event.lease_token,
+                "owner_instance": event.owner,
+                "details": dict(event.details),
+            }
+            for event in events
+        ],
     )
 
 
@@ -62,3 +100,11 @@ def raise_alert(
         .returning(AlertRow.alert_id)
     )
     return connection.execute(statement).one_or_none() is not None
+
+
+def take_alerts(connection: Connection, run_id: int) -> dict[str, str]:
+    """Remove a run's alerts and return their messages by code: after a reset each may be raised again."""
+    rows = connection.execute(
+        delete(AlertRow).where(AlertRow.run_id == run_id).returning(AlertRow.code, AlertRow.message)
+    )
+    return {row.code: row.message for row in rows}

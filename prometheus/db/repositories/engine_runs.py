@@ -1,15 +1,16 @@
 """Rows of engine_runs: creating, reading, marking ready, cancelling, resetting."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, text
 
 from prometheus.db.models import EngineRunRow
-from prometheus.db.repositories.engine_events import record_event
+from prometheus.db.repositories.engine_events import Event, record_event, record_events, take_alerts
 from prometheus.domain.engine_run import EngineRun
 from prometheus.domain.phases import TASK_PHASES, TERMINAL_PHASES, Phase
+from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import ActiveRunCapError
 
 _COLUMNS: Final = (
@@ -34,9 +35,12 @@ _COLUMNS: Final = (
     EngineRunRow.cancel_requested_at,
 )
 
-# Creators of runs for one account queue on its row, so that the cap holds however many ask at once.
+_ORDER: Final = (EngineRunRow.as_of_date, EngineRunRow.region, EngineRunRow.account_id, EngineRunRow.run_id)
+
+# Creators of runs for one account queue on its row, so that the cap holds however many ask at once. NO KEY: rows that
+# merely point to the account (alerts, runs) are not held up.
 _LOCK_ACCOUNTS: Final = text(
-    "SELECT account_id, region FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id FOR UPDATE"
+    "SELECT account_id, region FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id FOR NO KEY UPDATE"
 )
 
 _OVER_CAP: Final = text("""
@@ -48,25 +52,29 @@ _OVER_CAP: Final = text("""
 """)
 
 _ENSURE: Final = text("""
-    INSERT INTO engine_runs (as_of_date, account_id, region, phase, code_version)
-    SELECT :as_of, account_id, region, 'WAITING_FOR_DATA', :code_version
+    INSERT INTO engine_runs (as_of_date, account_id, region, phase, code_version, config)
+    SELECT :as_of, account_id, region, 'WAITING_FOR_DATA', :code_version, CAST(:config AS jsonb)
     FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id
     ON CONFLICT ON CONSTRAINT uq_engine_runs_as_of_date_account_id DO NOTHING
     RETURNING run_id
 """)
 
-# Once a later day's inputs are frozen the earlier day can no longer be traded: lots carry over from day to day.
-_SUPERSEDE: Final = text("""
-    UPDATE engine_runs SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(),
+# Once a later day's inputs are frozen the earlier day can no longer be traded: lots carry over from day to day. The
+# books remember it too, where the later day's run failed after its corporate actions were booked.
+_OVERTAKEN: Final = """
+    greatest((SELECT books_as_of FROM accounts WHERE accounts.account_id = run.account_id),
+             (SELECT max(later.as_of_date) FROM engine_runs AS later WHERE later.account_id = run.account_id
+              AND later.phase IN ('SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED')))
+"""
+
+_SUPERSEDE: Final = text(f"""
+    UPDATE engine_runs AS run SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(),
         updated_at = engine_now(),
         error = jsonb_build_object('code', 'SUPERSEDED', 'previous_phase', phase, 'message',
             format('A later day (%s) of account %s was already worked on; %s can no longer be traded.',
-                   (SELECT max(later.as_of_date) FROM engine_runs later WHERE later.account_id = engine_runs.account_id
-                    AND later.phase IN ('SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED')), account_id, as_of_date))
+                   {_OVERTAKEN}, account_id, as_of_date))
     WHERE as_of_date = :as_of AND account_id = ANY(:accounts) AND phase = 'WAITING_FOR_DATA'
-      AND EXISTS (SELECT 1 FROM engine_runs later WHERE later.account_id = engine_runs.account_id
-                  AND later.as_of_date > engine_runs.as_of_date
-                  AND later.phase IN ('SNAPSHOT_BUILT', 'SOLVED', 'PERSISTED'))
+      AND {_OVERTAKEN} > as_of_date
     RETURNING run_id, account_id
 """)
 
@@ -77,21 +85,24 @@ _DATA_READY: Final = text("""
     RETURNING run_id
 """)
 
-_CANCEL_UNCLAIMED: Final = text("""
+# Held only for the moment of a commit, never during a solve: an operator does not wait for a worker.
+_LOCK_RUN: Final = text("""
+    SELECT phase, cancel_requested_at IS NOT NULL AS requested,
+           owner_instance IS NOT NULL AND lease_expires_at > engine_now() AS worked_on
+    FROM engine_runs WHERE run_id = :run_id FOR UPDATE
+""")
+
+_CANCEL: Final = text("""
     UPDATE engine_runs SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(),
         updated_at = engine_now(), owner_instance = NULL, lease_expires_at = NULL, lease_token = lease_token + 1,
         cancel_requested_at = coalesce(cancel_requested_at, engine_now()),
         error = jsonb_build_object('code', 'CANCELLED', 'previous_phase', phase, 'message', CAST(:message AS text))
-    WHERE run_id = :run_id AND phase NOT IN ('PERSISTED', 'FAILED')
-      AND (owner_instance IS NULL OR lease_expires_at <= engine_now())
-    RETURNING run_id
+    WHERE run_id = :run_id
 """)
 
-_FLAG_CANCEL: Final = text("""
-    UPDATE engine_runs SET cancel_requested_at = coalesce(cancel_requested_at, engine_now()), updated_at = engine_now()
-    WHERE run_id = :run_id AND phase NOT IN ('PERSISTED', 'FAILED') AND owner_instance IS NOT NULL
-    RETURNING run_id
-""")
+_REQUEST_CANCEL: Final = text(
+    "UPDATE engine_runs SET cancel_requested_at = engine_now(), updated_at = engine_now() WHERE run_id = :run_id"
+)
 
 # Back to the start of the day's own work: the snapshot is taken again from today's tables.
 _RESET: Final = text("""
@@ -102,6 +113,13 @@ _RESET: Final = text("""
         owner_instance = NULL, lease_expires_at = NULL, lease_token = lease_token + 1
     WHERE run_id = :run_id AND phase = 'FAILED'
     RETURNING phase
+""")
+
+_STANDING: Final = text(f"""
+    SELECT coalesce({_OVERTAKEN} > run.as_of_date, false) AS overtaken,
+           (SELECT count(*) FROM engine_runs AS active WHERE active.account_id = run.account_id
+            AND active.phase NOT IN ('PERSISTED', 'FAILED')) AS active
+    FROM engine_runs AS run WHERE run_id = :run_id
 """)
 
 
@@ -115,7 +133,7 @@ def list_runs(
     active_only: bool = False,
     limit: int | None = None,
 ) -> tuple[EngineRun, ...]:
-    """Return runs that match, ordered by as_of_date, region, account and run_id."""
+    """Return runs that match, ordered by as_of_date, region, account and run_id; the last ``limit`` of them."""
     conditions: list[ColumnElement[bool]] = []
     if as_of is not None:
         conditions.append(EngineRunRow.as_of_date == as_of)
@@ -127,13 +145,10 @@ def list_runs(
         conditions.append(EngineRunRow.phase == phase.value)
     if active_only:
         conditions.append(EngineRunRow.phase.not_in([terminal.value for terminal in TERMINAL_PHASES]))
-    rows = connection.execute(
-        select(*_COLUMNS)
-        .where(*conditions)
-        .order_by(EngineRunRow.as_of_date, EngineRunRow.region, EngineRunRow.account_id, EngineRunRow.run_id)
-        .limit(limit)
-    ).mappings()
-    return tuple(_engine_run(row) for row in rows)
+    # What a monitor wants to see of years of rows are the latest days.
+    newest_first = [column.desc() for column in _ORDER]
+    rows = connection.execute(select(*_COLUMNS).where(*conditions).order_by(*newest_first).limit(limit)).mappings()
+    return tuple(reversed([_engine_run(row) for row in rows]))
 
 
 def get_run(connection: Connection, run_id: int) -> EngineRun:
@@ -142,9 +157,23 @@ def get_run(connection: Connection, run_id: int) -> EngineRun:
 
 
 def ensure_runs(
-    connection: Connection, *, as_of: date, account_ids: Sequence[str], code_version: str, cap: int
+    connection: Connection,
+    *,
+    as_of: date,
+    account_ids: Sequence[str],
+    code_version: str,
+    cap: int,
+    config: Mapping[str, Any] | None = None,
 ) -> tuple[int, ...]:
     """Create the runs of a day that are missing, in WAITING_FOR_DATA; return the ids of the new ones.
+
+    Args:
+        connection: An open transaction.
+        as_of: The day.
+        account_ids: Accounts that exist.
+        code_version: Version of the code that creates them.
+        cap: Unfinished runs that an account may have.
+        config: The engine's settings, recorded with the runs.
 
     Raises:
         ActiveRunCapError: An account has ``cap`` unfinished runs of other days; nothing is written.
@@ -161,11 +190,16 @@ def ensure_runs(
     created = tuple(
         row.run_id
         for row in connection.execute(
-            _ENSURE, {"as_of": as_of, "accounts": accounts, "code_version": code_version}
+            _ENSURE,
+            {
+                "as_of": as_of,
+                "accounts": accounts,
+                "code_version": code_version,
+                "config": canonical_json(config or {}),
+            },
         ).all()
     )
-    for run_id in created:
-        record_event(connection, run_id, "CREATED", to_phase=Phase.WAITING_FOR_DATA)
+    record_events(connection, [Event(run_id, "CREATED", to_phase=Phase.WAITING_FOR_DATA) for run_id in created])
     return created
 
 
@@ -192,44 +226,70 @@ def mark_data_ready(
     accounts = list(account_ids)
     connection.execute(_LOCK_ACCOUNTS, {"accounts": accounts})
     superseded = connection.execute(_SUPERSEDE, {"as_of": as_of, "accounts": accounts}).all()
-    for row in superseded:
-        record_event(
-            connection,
-            row.run_id,
-            "SUPERSEDED",
-            from_phase=Phase.WAITING_FOR_DATA,
-            to_phase=Phase.FAILED,
-        )
+    record_events(
+        connection,
+        [
+            Event(row.run_id, "SUPERSEDED", from_phase=Phase.WAITING_FOR_DATA, to_phase=Phase.FAILED)
+            for row in superseded
+        ],
+    )
     moved = tuple(row.run_id for row in connection.execute(_DATA_READY, {"as_of": as_of, "accounts": accounts}).all())
-    for run_id in moved:
-        record_event(connection, run_id, "TRANSITION", from_phase=Phase.WAITING_FOR_DATA, to_phase=Phase.DATA_READY)
+    record_events(
+        connection,
+        [Event(run_id, "TRANSITION", from_phase=Phase.WAITING_FOR_DATA, to_phase=Phase.DATA_READY) for run_id in moved],
+    )
     return moved, tuple(row.account_id for row in superseded)
 
 
-def cancel_run(connection: Connection, run: EngineRun, *, reason: str) -> str:
+def cancel_run(connection: Connection, run_id: int, *, reason: str) -> str:
     """Cancel a run; never waits for a worker and never downgrades a finished run.
 
     Returns:
         ``CANCELLED`` (ended now), ``REQUESTED`` (its owner will see it), or the terminal phase it already has.
     """
-    message = reason or "Cancelled by an operator."
-    if connection.execute(_CANCEL_UNCLAIMED, {"run_id": run.run_id, "message": message}).one_or_none():
+    found = connection.execute(_LOCK_RUN, {"run_id": run_id}).one()
+    phase = Phase(found.phase)
+    if phase in TERMINAL_PHASES:
+        return phase.value
+    if not found.worked_on:
+        connection.execute(_CANCEL, {"run_id": run_id, "message": reason or "Cancelled by an operator."})
         record_event(
-            connection, run.run_id, "CANCELLED", from_phase=run.phase, to_phase=Phase.FAILED, details={"reason": reason}
+            connection, run_id, "CANCELLED", from_phase=phase, to_phase=Phase.FAILED, details={"reason": reason}
         )
         return "CANCELLED"
-    if connection.execute(_FLAG_CANCEL, {"run_id": run.run_id}).one_or_none():
-        record_event(connection, run.run_id, "CANCEL_REQUESTED", from_phase=run.phase, details={"reason": reason})
-        return "REQUESTED"
-    return get_run(connection, run.run_id).phase.value
+    if not found.requested:
+        connection.execute(_REQUEST_CANCEL, {"run_id": run_id})
+        record_event(connection, run_id, "CANCEL_REQUESTED", from_phase=phase, details={"reason": reason})
+    return "REQUESTED"
 
 
-def reset_run(connection: Connection, run: EngineRun, *, reason: str) -> Phase | None:
-    """Re-open a FAILED run, recording why; return its new phase, or None where it is not FAILED."""
+def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) -> str:
+    """Re-open a FAILED run, recording why; its alerts move into that record, so that they may be raised again.
+
+    Returns:
+        The run's new phase; ``SUPERSEDED`` where a later day was worked on, so that the run stays as it is;
+        ``UNCHANGED`` where it is not FAILED.
+
+    Raises:
+        ActiveRunCapError: The account has ``cap`` unfinished runs.
+    """
+    connection.execute(_LOCK_ACCOUNTS, {"accounts": [run.account_id]})
+    standing = connection.execute(_STANDING, {"run_id": run.run_id}).one()
+    failed = get_run(connection, run.run_id)
+    if failed.phase is not Phase.FAILED:
+        return "UNCHANGED"
+    if standing.overtaken:
+        return "SUPERSEDED"
+    if standing.active >= cap:
+        raise ActiveRunCapError(
+            f"Account {run.account_id} already has {standing.active} unfinished runs (the limit is {cap}); its run of "
+            f"{run.as_of_date} cannot be re-opened. Finish or cancel one first: "
+            f"show_engine_runs --active --account {run.account_id}"
+        )
     connection.execute(text("SET LOCAL prometheus.reset = 'on'"))
     found = connection.execute(_RESET, {"run_id": run.run_id}).one_or_none()
     if found is None:
-        return None
+        return "UNCHANGED"
     phase = Phase(found.phase)
     record_event(
         connection,
@@ -237,9 +297,13 @@ def reset_run(connection: Connection, run: EngineRun, *, reason: str) -> Phase |
         "RESET",
         from_phase=Phase.FAILED,
         to_phase=phase,
-        details={"reason": reason, "error": dict(run.error or {})},
+        details={
+            "reason": reason,
+            "error": dict(failed.error or {}),
+            "alerts": take_alerts(connection, run.run_id),
+        },
     )
-    return phase
+    return phase.value
 
 
 def _engine_run(row: RowMapping) -> EngineRun:

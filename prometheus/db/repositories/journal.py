@@ -1,7 +1,10 @@
 """The journal as a whole: replayed account by account, held against the tables, and written into them again."""
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
 from itertools import groupby
 from operator import itemgetter
 from typing import Any, Final
@@ -15,17 +18,21 @@ from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot
 from prometheus.foundation.errors import AccountingError
 
-_BATCH: Final = 20_000
-
-# What a replay needs of a row, and nothing else: the details as a whole would cost more than the replay.
+# What a replay needs of a row, and nothing else: the details as a whole would cost more than the replay. Text by COPY
+# comes twice as fast as rows of a binary cursor, for the server sends while we read.
 _ROWS: Final = """
-SELECT x.account_id, x.lot_id, coalesce(s.ticker, ''), x.quantity, x.amount, x.basis,
-       coalesce((x.details ->> 'cost_basis')::numeric, x.basis),
-       (x.details ->> 'acquired_on')::date, (x.details ->> 'holding_period_start')::date
-FROM transactions x LEFT JOIN securities s USING (security_id)
-WHERE %(accounts)s::text[] IS NULL OR x.account_id = ANY(%(accounts)s)
-ORDER BY x.account_id, x.txn_id
+COPY (
+    SELECT x.account_id, x.lot_id, coalesce(s.ticker, ''), x.quantity, x.amount, x.basis, x.details ->> 'cost_basis',
+           x.details ->> 'acquired_on', x.details ->> 'holding_period_start'
+    FROM transactions x LEFT JOIN securities s USING (security_id)
+    WHERE %(accounts)s::text[] IS NULL OR x.account_id = ANY(%(accounts)s)
+    ORDER BY x.account_id, x.txn_id
+) TO STDOUT
 """
+_NULL: Final = "\\N"
+
+_ESCAPED: Final = re.compile(r"\\(.)")
+_ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 _LOTS: Final = """
 SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
@@ -74,21 +81,43 @@ def replayed_books(
         AccountingError: A journal that cannot be replayed; the message names the account.
     """
     chosen = {"accounts": None if account_ids is None else list(account_ids)}
-    with driver_connection(connection).cursor(name="journal", binary=True) as cursor:
-        cursor.itersize = _BATCH
-        cursor.execute(_ROWS, chosen)
-        for account_id, rows in groupby(cursor, key=itemgetter(0)):
-            books, count = Replay(), 0
+    with driver_connection(connection).cursor() as cursor, cursor.copy(_ROWS, chosen) as copy:
+        for sent, rows in groupby(map(_fields, copy), key=itemgetter(0)):
+            account_id, books, count = _name(sent), Replay(), 0
             try:
-                for row in rows:
+                for _, lot_id, ticker, quantity, amount, basis, cost, acquired_on, start in rows:
                     count += 1
-                    books.post(*row[1:])
+                    change = Decimal(basis)
+                    books.post(
+                        None if lot_id == _NULL else _name(lot_id),
+                        _name(ticker),
+                        Decimal(quantity),
+                        Decimal(amount),
+                        change,
+                        change if cost == _NULL else Decimal(cost),
+                        None if acquired_on == _NULL else date.fromisoformat(acquired_on),
+                        None if start == _NULL else date.fromisoformat(start),
+                    )
             except AccountingError as error:
                 raise AccountingError(
                     f"the journal of {account_id} cannot be replayed; its row {count} of {error.message}",
                     details={"account_id": account_id, **error.details},
                 ) from error
             yield account_id, count, books.books()
+
+
+def _fields(line: bytes | bytearray | memoryview) -> list[str]:
+    """Return the values of a line of COPY as they are sent."""
+    return bytes(line[:-1]).decode().split("\t")
+
+
+def _name(sent: str) -> str:
+    """Return a name without COPY's escapes."""
+    return _ESCAPED.sub(_unescaped, sent) if "\\" in sent else sent
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return _ESCAPES.get(found[1], found[1])
 
 
 def stored_books(connection: Connection, account_ids: Sequence[str] | None = None) -> dict[str, Books]:

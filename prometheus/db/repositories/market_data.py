@@ -37,6 +37,17 @@ _ACTIONS: Final = text("""
     ORDER BY ex_date, ticker, action_type
 """)
 
+_SPLITS: Final = text("""
+    SELECT ticker, ex_date, value FROM corporate_actions JOIN securities USING (security_id)
+    WHERE action_type = 'split' AND ex_date <= :through ORDER BY ticker, ex_date
+""")
+
+# Every load of a file and every new risk model leaves its mark here.
+_POSITION: Final = text("""
+    SELECT coalesce((SELECT max(file_id) FROM ingest_files), 0) AS file_id,
+           coalesce((SELECT max(risk_model_id) FROM risk_models), 0) AS risk_model_id
+""")
+
 _CLOSES_ON: Final = text("""
     SELECT ticker, price_date, close
     FROM unnest(CAST(:tickers AS text[]), CAST(:days AS date[])) AS wanted(ticker, price_date)
@@ -121,6 +132,25 @@ def corporate_actions(connection: Connection, *, after: date, through: date) -> 
     """Return the actions with ex-date in (after, through], by date, ticker and type."""
     rows = connection.execute(_ACTIONS, {"after": after, "through": through})
     return tuple(CorporateAction(row.ticker, row.ex_date, ActionType(row.action_type), row.value) for row in rows)
+
+
+def splits(connection: Connection, through: date) -> dict[str, tuple[tuple[date, Decimal], ...]]:
+    """Return ex-date and factor (new shares for an old one) of every split through a day, by ticker, oldest first."""
+    found: dict[str, list[tuple[date, Decimal]]] = {}
+    for row in connection.execute(_SPLITS, {"through": through}):
+        found.setdefault(row.ticker, []).append((row.ex_date, row.value))
+    return {ticker: tuple(dated) for ticker, dated in found.items()}
+
+
+def data_position(connection: Connection) -> tuple[int, int]:
+    """Return a mark that changes whenever a file is loaded or a risk model is stored."""
+    row = connection.execute(_POSITION).one()
+    return row.file_id, row.risk_model_id
+
+
+def read_one_state(connection: Connection) -> None:
+    """Let every later statement of this transaction see the database as it is now; call it first."""
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
 def closes_on(connection: Connection, wanted: Sequence[tuple[str, date]]) -> dict[tuple[str, date], Decimal]:

@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, text
 
-from prometheus.db.models import RunRow, RunTradeRow
+from prometheus.db.models import AccountRow, RunRow, RunTradeRow
+from prometheus.domain.money import plain_text
 from prometheus.foundation.canonical import sha256_of
 from prometheus.foundation.errors import RequestError
 from prometheus.foundation.ids import run_label
@@ -19,13 +20,25 @@ _NEXT_SEQ: Final = text(
 )
 _PREVIOUS_HASH: Final = text("SELECT run_hash FROM runs WHERE account_id = :account ORDER BY run_seq DESC LIMIT 1")
 
-_UNFILLED: Final = text("""
-    SELECT account_id FROM runs
-    WHERE as_of_date = :as_of AND EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
-      AND NOT EXISTS (SELECT 1 FROM transactions
-                      WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
-                        AND transactions.external_id LIKE 'fill:%')
-    ORDER BY account_id
+#: Columns that the hash of a run does not cover: its keys, its place in the chain (hashed by name), and when it was
+#: written.
+_OUTSIDE_HASH: Final = frozenset({"run_id", "run_seq", "prev_hash", "run_hash", "recorded_at", "trade_no"})
+
+_HAS_UNFILLED: Final = """
+    EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
+    AND NOT EXISTS (SELECT 1 FROM transactions
+                    WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
+                      AND transactions.txn_type IN ('BUY', 'SELL'))
+"""
+_UNFILLED: Final = text(
+    f"SELECT account_id FROM runs WHERE as_of_date = :as_of AND {_HAS_UNFILLED} ORDER BY account_id"
+)
+_PREVIOUS_UNFILLED: Final = text(f"""
+    SELECT run_seq, as_of_date FROM runs
+    WHERE run_id = (SELECT previous.run_id FROM runs AS previous
+                    WHERE previous.account_id = :account AND previous.as_of_date < :before
+                    ORDER BY previous.as_of_date DESC LIMIT 1)
+      AND {_HAS_UNFILLED}
 """)
 
 
@@ -95,9 +108,9 @@ def run_hash(
             **hashed,
             "run_seq": run_seq,
             "prev_hash": None if previous_hash is None else previous_hash.hex(),
-            # A column pads decimals with zeros; the hash must not notice.
+            # A column pads decimals with zeros and knows no negative zero; the hash must not notice.
             "trades": [
-                {name: value.normalize() if isinstance(value, Decimal) else value for name, value in trade.items()}
+                {name: plain_text(value) if isinstance(value, Decimal) else value for name, value in trade.items()}
                 for trade in trades
             ],
         }
@@ -159,6 +172,12 @@ def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:
     return tuple(row.account_id for row in rows)
 
 
+def unfilled_run_before(connection: Connection, account_id: str, before: date) -> str | None:
+    """Return label and day of the account's previous run where it has trades and none is booked as a fill."""
+    row = connection.execute(_PREVIOUS_UNFILLED, {"account": account_id, "before": before}).one_or_none()
+    return None if row is None else f"{run_label(row.run_seq)} of {row.as_of_date}"
+
+
 def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Return every column of a run and its trades in order.
 
@@ -179,3 +198,34 @@ def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dic
         select(RunTradeRow.__table__).where(RunTradeRow.run_id == record["run_id"]).order_by(RunTradeRow.trade_no)
     ).mappings()
     return record, [{str(name): value for name, value in trade.items()} for trade in trades]
+
+
+def recomputed_hash(record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> bytes:
+    """Return the hash of a run from its rows as ``load_run`` gives them; equal to ``run_hash`` of an unaltered run."""
+    columns = {name: _bytes(value) for name, value in record.items() if name not in _OUTSIDE_HASH}
+    lines = [{name: value for name, value in trade.items() if name not in _OUTSIDE_HASH} for trade in trades]
+    digest = run_hash(columns, lines, run_seq=record["run_seq"], previous_hash=_bytes(record["prev_hash"]))
+    return bytes.fromhex(digest)
+
+
+def first_altered_run(connection: Connection, account_id: str) -> int | None:
+    """Return the number of the first run of an account whose rows do not agree with the chain of hashes, or None.
+
+    A run that is missing from the chain, or from its end, counts as altered.
+    """
+    last = connection.execute(select(AccountRow.last_run_seq).where(AccountRow.account_id == account_id)).scalar_one()
+    stored = connection.execute(select(RunRow.run_seq).where(RunRow.account_id == account_id)).scalars()
+    present = set(stored)
+    previous: bytes | None = None
+    for number in range(1, max(last, *present, 0) + 1):
+        if number not in present:
+            return number
+        record, trades = load_run(connection, account_id, number)
+        if _bytes(record["prev_hash"]) != previous or recomputed_hash(record, trades) != bytes(record["run_hash"]):
+            return number
+        previous = bytes(record["run_hash"])
+    return None
+
+
+def _bytes(value: Any) -> Any:
+    return bytes(value) if isinstance(value, memoryview) else value

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 import numpy as np
 
-from prometheus.foundation.errors import BackendUnavailableError
+from prometheus.foundation.errors import BackendUnavailableError, CertificateRejectedError
 from prometheus.optimizer.problem import FloatArray, IntArray
 
 
@@ -35,7 +35,7 @@ class SparseColumns:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuadraticProgram:
-    """minimise x' P x / 2 + q' x  subject to  A x = b in the first rows, A x <= b in the others.
+    """minimise x' P x / 2 + q' x  subject to  A x = b in the first rows, A x <= b in the next, cones in the last.
 
     Attributes:
         P: (n, n) the upper triangle of a symmetric positive semidefinite matrix.
@@ -43,6 +43,8 @@ class QuadraticProgram:
         A: (m, n) constraint rows.
         b: (m,) right-hand sides.
         equalities: How many of the rows, from the first, are equations.
+        second_order: Sizes of the blocks of rows, from the last inequality on, in which b - A x lies in a second-order
+            cone: its first entry is at least the Euclidean norm of its others.
     """
 
     P: SparseColumns
@@ -50,14 +52,33 @@ class QuadraticProgram:
     A: SparseColumns
     b: FloatArray
     equalities: int
+    second_order: tuple[int, ...] = ()
+
+    @property
+    def first_cone(self) -> int:
+        """Return the row on which the cone blocks begin: equations and inequalities come before it."""
+        return len(self.b) - sum(self.second_order)
+
+    def cone_rows(self) -> list[slice]:
+        """Return the rows of each cone block."""
+        ends = self.first_cone + np.cumsum(np.array(self.second_order, dtype=np.int64))
+        return [slice(int(end) - size, int(end)) for end, size in zip(ends, self.second_order, strict=True)]
 
     def violation(self, x: FloatArray) -> float:
-        """Return the largest violation of a row at ``x``; infinite where ``x`` is not finite."""
-        if not np.isfinite(x).all():
+        """Return the largest violation of a row or a cone at ``x``.
+
+        Infinite where ``x`` is not finite or has another length than ``q``. A cone is violated by as much as the norm
+        of its other entries exceeds its first.
+        """
+        if x.shape != self.q.shape or not np.isfinite(x).all():
             return float("inf")
         excess = self.A.times(x) - self.b
         excess[: self.equalities] = np.abs(excess[: self.equalities])
-        return float(excess.max(initial=0.0))
+        worst = float(excess[: self.first_cone].max(initial=0.0))
+        for rows in self.cone_rows():
+            slack = -excess[rows]
+            worst = max(worst, float(np.sqrt((slack[1:] * slack[1:]).sum()) - slack[0]))
+        return worst
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,7 +87,7 @@ class QuadraticSolution:
 
     Attributes:
         x: (n,) primal point.
-        z: (m,) multipliers with P x + q + A' z = 0; non-negative on inequality rows.
+        z: (m,) multipliers with P x + q + A' z = 0; non-negative on inequality rows, in the cone on cone rows.
         status: The solver's own word.
         iterations: Its iterations.
         seconds: Its own time.
@@ -103,14 +124,18 @@ class QuadraticBackend(Protocol):
 _MODULES: Final = {
     "CLARABEL": "prometheus.optimizer.backends.clarabel",
     "STRUCTURED": "prometheus.optimizer.structured",
+    "CUOPT": "prometheus.optimizer.backends.cuopt",
+    "CVXPY": "prometheus.optimizer.backends.cvxpy",
 }
 
 
 def backend_named(name: str) -> QuadraticBackend:
-    """Return the back-end called ``name``.
+    """Return the back-end called ``name``; what it answers is checked for its form before anybody reads it.
+
+    A back-end whose module has a ``check_available`` is asked first whether it can run on this machine.
 
     Raises:
-        BackendUnavailableError: No such back-end, or its solver is not installed.
+        BackendUnavailableError: No such back-end, its solver is not installed, or it cannot run here.
     """
     if name not in _MODULES:
         raise BackendUnavailableError(f"there is no solver back-end {name!r}; known are {', '.join(sorted(_MODULES))}.")
@@ -118,4 +143,48 @@ def backend_named(name: str) -> QuadraticBackend:
         module = import_module(_MODULES[name])
     except ImportError as error:
         raise BackendUnavailableError(f"the solver of back-end {name} is not installed: {error}.") from error
-    return cast("QuadraticBackend", module.BACKEND)
+    if hasattr(module, "check_available"):
+        module.check_available()
+    return _CheckedBackend(module.BACKEND)
+
+
+class _CheckedBackend:
+    """A back-end behind the check of form: no other room ever sees an empty, a cut or a NaN answer."""
+
+    def __init__(self, backend: QuadraticBackend) -> None:
+        self.name = backend.name
+        self._backend = backend
+
+    def version(self) -> str:
+        return self._backend.version()
+
+    def solve(self, program: QuadraticProgram, tolerance: float) -> QuadraticSolution:
+        solution = self._backend.solve(program, tolerance)
+        check_form(program, solution, self.name)
+        return solution
+
+
+def check_form(program: QuadraticProgram, solution: QuadraticSolution, name: str) -> None:
+    """Refuse an answer that is no pair of finite vectors of the program's lengths, whatever its status says.
+
+    How far the point is from the rows and from the optimum is judged by the caller: ``QuadraticProgram.violation`` and
+    the certificate.
+
+    Raises:
+        CertificateRejectedError: With code ``ANSWER_EMPTY``, ``ANSWER_WRONG_LENGTH`` or ``ANSWER_NOT_FINITE``.
+    """
+    for what, values, wanted in (("point", solution.x, program.q), ("list of multipliers", solution.z, program.b)):
+        if values.shape == wanted.shape and np.isfinite(values).all():
+            continue
+        if values.size == 0:
+            code, how = "ANSWER_EMPTY", "has nothing in it"
+        elif values.shape != wanted.shape:
+            code, how = "ANSWER_WRONG_LENGTH", f"has shape {values.shape}, expected {wanted.shape}"
+        else:
+            at = int(np.argmin(np.isfinite(values)))
+            code, how = "ANSWER_NOT_FINITE", f"holds {values[at]} at {at}"
+        raise CertificateRejectedError(
+            f"{name} answered {solution.status}, but its {what} {how}.",
+            code=code,
+            details={"status": solution.status, "what": what},
+        )

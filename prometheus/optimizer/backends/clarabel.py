@@ -28,8 +28,11 @@ class ClarabelBackend:
         Raises:
             SolverFailedError: Clarabel stopped without an optimal answer or refused the data.
         """
-        rows = len(program.b)
-        cones = [clarabel.ZeroConeT(program.equalities), clarabel.NonnegativeConeT(rows - program.equalities)]
+        cones = [
+            clarabel.ZeroConeT(program.equalities),
+            clarabel.NonnegativeConeT(program.first_cone - program.equalities),
+            *(clarabel.SecondOrderConeT(size) for size in program.second_order),
+        ]
         try:
             solver = clarabel.DefaultSolver(
                 _matrix(program.P), program.q, _matrix(program.A), program.b, cones, _settings(tolerance)

@@ -41,6 +41,7 @@ def test_every_setting_has_a_default_that_works():
         ("RUNNER_FLAG_FROZEN", "true", "runner_flag_frozen", True),
         ("RUN_HEARTBEAT_STALE_SECONDS", "-1", "run_heartbeat_stale_seconds", -1),
         ("MAX_ACTIVE_RUNS_PER_ACCOUNT", "7", "max_active_runs_per_account", 7),
+        ("PROMETHEUS_PHASE_DEADLINE_SECONDS", "90", "phase_deadline_seconds", 90.0),
         ("PROMETHEUS_RETRY_BASE_SECONDS", "0.5", "retry_base_seconds", 0.5),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "12", "risk_model_max_age_hours", 12.0),
     ],
@@ -60,7 +61,7 @@ def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expe
 def test_all_variables_are_documented_and_tested():
     """The class's own documentation names every variable it reads."""
     assert all(name in (Settings.__doc__ or "") for name in NAMES)
-    assert len(NAMES) == 10
+    assert len(NAMES) == 11
 
 
 @pytest.mark.parametrize("name", ["HOME", "home", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"])

@@ -7,6 +7,7 @@ import pytest
 
 from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
 from prometheus.domain.accounts import LotMethod, TaxRegime
+from prometheus.domain.lots import RecentTrade, Side
 from prometheus.foundation.errors import FileRefusedError
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.same_problem import differing_fields
@@ -38,6 +39,51 @@ def test_absent_fields_take_their_documented_values():
     assert found.snapshot.account_id == "PORTABLE"
     assert found.snapshot.nav() == Decimal("75400.00")
     assert found.previous_targets is None
+
+
+def test_given_fields_are_taken():
+    """A lot keeps the cost and the holding period of the file, a past trade everything that matching losses needs."""
+    document = small_document()
+    document["lots"][0].update(cost_basis="14000.50", holding_period_start="2023-12-01")
+    document["recent_trades"] = [
+        {
+            **LOSS,
+            "lot_id": "L9",
+            "washed_quantity": 4,
+            "disallowed_loss": "20.10",
+            "acquired_on": "2025-02-03",
+            "holding_period_start": "2025-01-03",
+            "execution_id": "X1",
+        },
+        {"ticker": "DDD", "date": "2026-11-02", "side": "BUY", "quantity": 9, "lot_id": "L8", "unreplaced": "2.5"},
+    ]
+    found = read(document).snapshot
+    assert found.lots[0].cost_basis == Decimal("14000.50")
+    assert found.lots[0].adjusted_basis == Decimal(15000)
+    assert found.lots[0].holding_period_start == date(2023, 12, 1)
+    assert found.recent_trades == (
+        RecentTrade(
+            ticker="CCC",
+            trade_date=date(2026, 10, 17),
+            side=Side.SELL,
+            quantity=Decimal(10),
+            realized_gain=Decimal("-50.25"),
+            lot_id="L9",
+            washed_quantity=Decimal(4),
+            disallowed_loss=Decimal("20.10"),
+            acquired_on=date(2025, 2, 3),
+            holding_period_start=date(2025, 1, 3),
+            execution_id="X1",
+        ),
+        RecentTrade(
+            ticker="DDD",
+            trade_date=date(2026, 11, 2),
+            side=Side.BUY,
+            quantity=Decimal(9),
+            lot_id="L8",
+            unreplaced=Decimal("2.5"),
+        ),
+    )
 
 
 def test_order_of_the_file_does_not_matter():

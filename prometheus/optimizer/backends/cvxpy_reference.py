@@ -1,0 +1,252 @@
+"""An independent reference: section 2 of docs/specs/optimizer.md, stated for CVXPY with every side fixed.
+
+Written from ``RebalanceProblem`` alone. It shares no lot order, no envelope, no assembly and no certificate with the
+rest of the room, works name by name in plain loops, and is slow on purpose: where it and the optimizer disagree, one of
+them is wrong. Each rule of the problem is one method of ``SidedModel``; a further rule is a further method, named in
+``SidedModel.RULES``.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, ClassVar, Final
+
+import cvxpy
+import numpy as np
+
+from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
+from prometheus.optimizer.backends.cvxpy import solve_tightly
+from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem, read_only
+
+#: CVXPY declares types for a part of its names only.
+cp: Any = cvxpy
+#: Stretches of a sale shorter than this are no stretch of their own (fraction of NAV).
+_NOTHING: Final = 1e-15
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReferenceAnswer:
+    """The optimum of the problem with its sides fixed.
+
+    Attributes:
+        trades: (N,) u, fraction of NAV.
+        objective: Objective, the tilt on the holdings included, as in ``Certificate.objective``.
+        status: The solver's own word.
+    """
+
+    trades: FloatArray
+    objective: float
+    status: str
+
+
+def solve_sides(
+    problem: RebalanceProblem,
+    side: IntArray | Sequence[int],
+    *,
+    between: tuple[FloatArray, FloatArray] | None = None,
+    tolerance: float = 1e-12,
+) -> ReferenceAnswer:
+    """Solve the problem with the side of every trade given; it is convex then.
+
+    Args:
+        problem: The problem.
+        side: (N,) +1: the name may be bought, -1: it may be sold, 0: it is not traded.
+        between: (N,) least and (N,) greatest trades, to single out one stretch of a lot order that is not convex.
+            Where the order of the lots within the allowed stretch has falling marginal tax (FIFO), the tax is
+            replaced by its lower convex hull over that stretch.
+        tolerance: Tolerance of the solver for gap and feasibility.
+
+    Raises:
+        InvalidProblemError: ``side`` is not one of -1, 0, +1 for each name.
+        InfeasibleProblemError: No trades on these sides meet every rule.
+        SolverFailedError: The solver stopped without an answer.
+
+    Source: docs/specs/optimizer.md, section 2.
+    """
+    model = SidedModel(problem, np.asarray(side), between)
+    stated = cp.Problem(cp.Minimize(model.objective()), model.constraints())
+    solve_tightly(stated, tolerance)
+    if stated.status in {cp.INFEASIBLE, cp.INFEASIBLE_INACCURATE}:
+        raise InfeasibleProblemError("no trades on the given sides meet every rule of the problem.")
+    if stated.status not in {cp.OPTIMAL, cp.OPTIMAL_INACCURATE}:
+        raise SolverFailedError(f"the reference model stopped with {stated.status}.")
+    return ReferenceAnswer(read_only(model.trades.value), float(stated.value), str(stated.status))
+
+
+class SidedModel:
+    """The variables of section 2 and one method for each of its terms and rules.
+
+    Attributes:
+        trades: (N,) u.
+        volume: (N,) |u|, linear because the sides are fixed.
+        weights: (N,) h + u.
+        exposures: (K,) y, factor exposures of the active weights in units of annualised volatility.
+    """
+
+    #: Objective terms and rules by the names of their methods.
+    TERMS: ClassVar = ("active_risk", "trading_cost", "tax", "tilt")
+    RULES: ClassVar = ("sales_and_purchases", "factor_exposures", "bounds", "permissions", "cash_range")
+
+    def __init__(
+        self, problem: RebalanceProblem, side: IntArray, between: tuple[FloatArray, FloatArray] | None
+    ) -> None:
+        if side.shape != (problem.size,) or not np.isin(side, (-1, 0, 1)).all():
+            raise InvalidProblemError(f"side must hold -1, 0 or +1 for each of the {problem.size} names.")
+        self._problem = problem
+        self._side = side
+        self._least, self._most = between if between is not None else _everything(problem.size)
+        self._root = _factor_root(problem.factor_covariance)
+        self._sales = [self._stretches_of_sale(i) for i in range(problem.size)]
+        stretches = [(i, *stretch) for i, sale in enumerate(self._sales) for stretch in sale.stretches]
+        self._length = np.array([length for _, length, _ in stretches])
+        self._rate = np.array([rate for _, _, rate in stretches])
+        owner = np.zeros((problem.size, len(stretches)))
+        for column, (i, _, _) in enumerate(stretches):
+            owner[i, column] = 1.0
+
+        self._bought = cp.Variable(problem.size)
+        self._sold = cp.Variable(len(stretches)) if stretches else cp.Constant(np.zeros(0))
+        sales = np.array([sale.forced for sale in self._sales])
+        if stretches:
+            sales = sales + owner @ self._sold
+        self.exposures = cp.Variable(self._root.shape[1])
+        self.trades = self._bought - sales
+        self.volume = self._bought + sales
+        self.weights = _weights_before(problem) + self.trades
+
+    def objective(self) -> Any:
+        """Return the sum of the terms."""
+        return sum(term() for term in self._methods(self.TERMS))
+
+    def constraints(self) -> list[Any]:
+        """Return every rule's constraints."""
+        return [constraint for rule in self._methods(self.RULES) for constraint in rule()]
+
+    def _methods(self, names: tuple[str, ...]) -> list[Callable[[], Any]]:
+        return [getattr(self, name) for name in names]
+
+    # ------------------------------------------------------------------ terms
+
+    def active_risk(self) -> Any:
+        """Return g (w - w_bm)' Sigma (w - w_bm)."""
+        problem = self._problem
+        own = cp.multiply(np.sqrt(problem.specific_variance), self.weights - problem.benchmark_weights)
+        return problem.risk_aversion * (cp.sum_squares(self.exposures) + cp.sum_squares(own))
+
+    def trading_cost(self) -> Any:
+        """Return the cost of what is bought and sold."""
+        return self._problem.cost_rate @ self.volume
+
+    def tax(self) -> Any:
+        """Return theta times the tax on what is sold."""
+        forced = sum(sale.forced_tax for sale in self._sales)
+        tax = forced + self._rate @ self._sold if len(self._rate) else forced
+        return self._problem.tax_weight * tax
+
+    def tilt(self) -> Any:
+        """Return what the tilt rewards, as a cost."""
+        return -(self._problem.tilt @ self.weights)
+
+    # ------------------------------------------------------------------ rules
+
+    def sales_and_purchases(self) -> list[Any]:
+        """Keep purchases to the buying side and sales to what the lots hold."""
+        buys = self._side > 0
+        rules = [
+            self._bought >= np.where(buys, np.maximum(self._least, 0.0), 0.0),
+            self._bought[~buys] == 0.0,
+        ]
+        limited = buys & np.isfinite(self._most)
+        rules.append(self._bought[limited] <= np.maximum(self._most[limited], 0.0))
+        if len(self._length):
+            rules += [self._sold >= 0.0, self._sold <= self._length]
+        return rules
+
+    def factor_exposures(self) -> list[Any]:
+        """Tie the exposures to the active weights."""
+        problem = self._problem
+        return [self.exposures == (problem.loadings @ self._root).T @ (self.weights - problem.benchmark_weights)]
+
+    def bounds(self) -> list[Any]:
+        """Keep every weight within its bounds."""
+        return [self.weights >= self._problem.lower, self.weights <= self._problem.upper]
+
+    def permissions(self) -> list[Any]:
+        """Forbid purchases and sales where they are not allowed."""
+        return [self.trades[~self._problem.can_buy] <= 0.0, self.trades[~self._problem.can_sell] >= 0.0]
+
+    def cash_range(self) -> list[Any]:
+        """Keep cash after trades and their costs within its range."""
+        problem = self._problem
+        cash = problem.cash - cp.sum(self.trades) - self.trading_cost()
+        return [cash >= problem.cash_min, cash <= problem.cash_max]
+
+    # ------------------------------------------------------------------ lots
+
+    def _stretches_of_sale(self, name: int) -> "_Sale":
+        """Return what selling a name costs in tax, as stretches of rising rate; the group rule cuts it short."""
+        if self._side[name] >= 0:
+            return _Sale(0.0, 0.0, [])
+        problem = self._problem
+        lots = [j for j in range(len(problem.lot_id)) if problem.lot_asset[j] == name and not problem.lot_locked[j]]
+        lots.sort(key=lambda j: int(problem.lot_rank[j]))
+        in_group = problem.group == problem.group[name]
+        # a name of the group may be bought today: no loss may be sold in it
+        harmless = bool((self._side[in_group] > 0).any())
+        points = [(0.0, 0.0)]
+        for j in lots:
+            if harmless and problem.lot_is_loss[j] and problem.lot_weight[j] > 0:
+                break
+            amount, tax = points[-1]
+            weight = float(problem.lot_weight[j])
+            points.append((amount + weight, tax + weight * float(problem.lot_tax[j])))
+        return _sale_between(points, max(-float(self._most[name]), 0.0), max(-float(self._least[name]), 0.0))
+
+
+@dataclass(frozen=True, slots=True)
+class _Sale:
+    """The part of a sale that is not free, its tax, and (length, tax rate) of the stretches beyond it."""
+
+    forced: float
+    forced_tax: float
+    stretches: list[tuple[float, float]]
+
+
+def _sale_between(points: list[tuple[float, float]], least: float, most: float) -> _Sale:
+    """Cut a piecewise linear tax, given by its corners, to a range of sales and take its lower convex hull."""
+    amounts = [amount for amount, _ in points]
+    taxes = [tax for _, tax in points]
+    most = min(most, amounts[-1])
+    least = min(least, most)
+    corners = [least, *(amount for amount in amounts if least < amount < most), most]
+    hull: list[tuple[float, float]] = []
+    for amount in corners:
+        point = (amount, float(np.interp(amount, amounts, taxes)))
+        while len(hull) > 1 and _slope(hull[-2], hull[-1]) >= _slope(hull[-1], point):
+            hull.pop()
+        if not hull or amount - hull[-1][0] > _NOTHING:
+            hull.append(point)
+    stretches = [(b[0] - a[0], _slope(a, b)) for a, b in pairwise(hull)]
+    return _Sale(hull[0][0], hull[0][1], stretches)
+
+
+def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:
+    return (b[1] - a[1]) / (b[0] - a[0]) if b[0] > a[0] else np.inf
+
+
+def _everything(size: int) -> tuple[FloatArray, FloatArray]:
+    return np.full(size, -np.inf), np.full(size, np.inf)
+
+
+def _weights_before(problem: RebalanceProblem) -> FloatArray:
+    weights = np.zeros(problem.size)
+    for j, i in enumerate(problem.lot_asset.tolist()):
+        weights[i] += problem.lot_weight[j]
+    return weights
+
+
+def _factor_root(covariance: FloatArray) -> FloatArray:
+    """Return a root of the factor covariance by its eigenvectors, not by the optimizer's own factorisation."""
+    values, vectors = np.linalg.eigh(covariance)
+    root: FloatArray = vectors * np.sqrt(np.maximum(values, 0.0))
+    return root

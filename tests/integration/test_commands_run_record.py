@@ -1,0 +1,148 @@
+"""The immutable record of a run: its hash chain, its blobs, and the answer they give again."""
+
+from copy import deepcopy
+from dataclasses import replace
+from decimal import Decimal
+
+import numpy as np
+import pytest
+
+from prometheus.db.blobs import put_array
+from prometheus.db.database import Database
+from prometheus.db.repositories.runs import list_persisted, load_run, recomputed_hash, run_hash
+from prometheus.domain.strategy import StrategyParams
+from prometheus.pipeline.day_inputs import SharedInputs
+from prometheus.pipeline.problem import build_problem
+from prometheus.pipeline.run_record import trade_row
+from prometheus.pipeline.settle import settle
+from prometheus.pipeline.snapshot import Snapshot
+from prometheus.pipeline.solve import solve
+from prometheus.pipeline.tasks import matrices
+from tests.integration.commands_fleet import traded_database
+
+
+@pytest.fixture(scope="module")
+def traded(cloned, tmp_path_factory):
+    """An open database with two days of the fleet."""
+    with traded_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
+        found = Database(url)
+        yield found
+        found.close()
+
+
+@pytest.fixture(scope="module")
+def runs(traded):
+    """Every persisted run with its trades, by account and number."""
+    with traded.transaction() as connection:
+        return {
+            (run.account_id, run.run_seq): load_run(connection, run.account_id, run.run_seq)
+            for run in list_persisted(connection)
+        }
+
+
+def test_hash_is_that_of_the_rows_as_they_are_read_back(runs):
+    """Computed anew from the stored columns and trades, every run's hash is the stored one."""
+    assert len(runs) == 7
+    assert [recomputed_hash(*run) for run in runs.values()] == [run[0]["run_hash"] for run in runs.values()]
+
+
+def test_each_run_is_linked_to_the_account_s_run_before(runs):
+    """The first run of an account has no predecessor, the second carries the first one's hash."""
+    for (account, number), (record, _) in runs.items():
+        before = None if number == 1 else runs[account, number - 1][0]["run_hash"]
+        assert record["prev_hash"] == before
+
+
+def _with(record, *path: str, value):
+    changed = deepcopy(record)
+    place = changed
+    for name in path[:-1]:
+        place = place[name]
+    place[path[-1]] = value
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("status",), "NON_OPTIMAL"),
+        (("iterations",), 0),
+        (("lower_bound",), -0.5),
+        (("prev_hash",), bytes(32)),
+        (("run_seq",), 7),
+        (("loadings_sha256",), bytes(32)),
+        (("snapshot", "cash"), "20000.01"),
+        (("params_snapshot", "tax_weight"), 1.5),
+        (("result", "settlement", "tax"), "0"),
+        (("timings", "solve_seconds"), 9.0),
+        (("flags",), [["X", "y"]]),
+    ],
+)
+def test_altered_record_has_another_hash(runs, path, value):
+    """Whatever is changed in a record, number and link included, the hash no longer fits."""
+    record, trades = runs["ACC-1", 1]
+    assert recomputed_hash(_with(record, *path, value=value), trades) != record["run_hash"]
+
+
+def test_altered_missing_or_reordered_trades_have_another_hash(runs):
+    """A cent in one trade, a trade left out and two trades exchanged are all seen."""
+    record, trades = runs["ACC-1", 1]
+    stored = record["run_hash"]
+    cent = [{**trades[0], "amount": trades[0]["amount"] + Decimal("0.01")}, *trades[1:]]
+    assert stored not in {
+        recomputed_hash(record, cent),
+        recomputed_hash(record, trades[:-1]),
+        recomputed_hash(record, [trades[1], trades[0], *trades[2:]]),
+    }
+
+
+def test_hash_does_not_depend_on_how_a_column_writes_a_number(runs):
+    """Trailing zeros and the sign of a zero, which a numeric column changes, leave the hash as it is."""
+    _, trades = runs["ACC-1", 1]
+    lines = [{**trades[0], "tax": Decimal("-0.00"), "quantity": Decimal(200)}]
+    padded = [{**trades[0], "tax": Decimal("0.00"), "quantity": Decimal("200.00000000")}]
+    assert run_hash({}, lines, run_seq=1, previous_hash=None) == run_hash({}, padded, run_seq=1, previous_hash=None)
+
+
+def _again(traded, record, snapshot=None):
+    """Solve and settle anew from nothing but the record and its blobs."""
+    snapshot = snapshot or Snapshot.from_json(record["snapshot"])
+    params = StrategyParams.from_dict(record["params_snapshot"])
+    problem = build_problem(snapshot, params, matrices(SharedInputs(traded), snapshot))
+    solution = solve(problem, params, None)
+    return solution, settle(snapshot, params, solution.result["shares"])
+
+
+def test_replay_from_the_record_gives_the_same_trades_and_weights(traded, runs):
+    """From the stored snapshot and blobs alone come the same weights to 1e-8 and exactly the same trade list."""
+    for record, trades in runs.values():
+        solution, settlement = _again(traded, record)
+        weights, stored = solution.result["target_weights"], record["result"]["target_weights"]
+        assert weights.keys() == stored.keys()
+        assert max(abs(weights[ticker] - stored[ticker]) for ticker in stored) <= 1e-8
+        assert [trade_row(line) for line in settlement.lines] == [
+            {name: value for name, value in trade.items() if name not in {"run_id", "trade_no"}} for trade in trades
+        ]
+        assert solution.status.value == record["status"]
+
+
+def test_stored_snapshot_reads_back_to_the_same_json(runs):
+    """Read from the database and written again, a snapshot is the same JSON."""
+    for record, _ in runs.values():
+        assert Snapshot.from_json(record["snapshot"]).to_json() == record["snapshot"]
+
+
+def test_matrices_are_the_decoded_blobs_and_nothing_else(traded, runs):
+    """A snapshot that points to other blobs is solved with those: the answer changes with the address."""
+    record, _ = runs["ACC-1", 1]
+    snapshot = Snapshot.from_json(record["snapshot"])
+    original = matrices(SharedInputs(traded), snapshot)
+    assert original.loadings.dtype == np.float32
+    assert original.specific_variance.dtype == np.float32
+    noisy = (original.specific_variance * np.linspace(1, 30, 12)).astype(np.float32)
+    with traded.transaction() as connection:
+        address = put_array(connection, noisy)
+        again = put_array(connection, original.specific_variance)
+    assert again.hex() == snapshot.specific_variance_sha256
+    solution, _ = _again(traded, record, replace(snapshot, specific_variance_sha256=address.hex()))
+    assert solution.result["target_weights"] != record["result"]["target_weights"]

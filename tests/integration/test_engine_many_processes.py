@@ -1,0 +1,53 @@
+"""Eight heartbeats at once: every run is done once, numbered without gaps, with one event for each edge."""
+
+import contextlib
+import itertools
+
+import pytest
+
+from prometheus.domain.phases import TASK_PHASES, Phase
+from tests.integration.engine_fleet import MONDAY, TUESDAY, add_account, killed_at_exit
+
+PROCESSES = 8
+#: Accounts and days: 200 runs.
+ACCOUNTS, DAYS = 100, (MONDAY, TUESDAY)
+#: Each run's transitions: through the phases that have a task, in order.
+PATH = [Phase.WAITING_FOR_DATA, *TASK_PHASES, Phase.PERSISTED]
+
+
+@pytest.mark.slow
+def test_eight_processes_share_two_hundred_runs(fleet):
+    """Eight processes over 200 runs: each run PERSISTED once, numbers gap-free, one transition for each edge."""
+    accounts = [f"P-{number:03d}" for number in range(ACCOUNTS)]
+    with fleet.database.transaction() as connection:
+        for account in accounts:
+            add_account(connection, account, lots=())
+    # Only the accounts of this test take part.
+    fleet.sql("UPDATE accounts SET region = 'ELSEWHERE' WHERE account_id LIKE 'ACC-%'")
+    for day in DAYS:
+        fleet.ready(day)
+    with contextlib.ExitStack() as stack:
+        running = [stack.enter_context(killed_at_exit(fleet.spawn("--advance-all"))) for _ in range(PROCESSES)]
+        ended = [(process.communicate(timeout=200), process.returncode) for process in running]
+    # A process that finds the last days blocked by a rival's work is done; one more heartbeat ends what is left.
+    fleet.advance()
+
+    assert [code for _, code in ended] == [0] * PROCESSES, [errors for (_, errors), _ in ended]
+    assert set(fleet.phases().values()) == {"PERSISTED"}
+    assert len(fleet.phases()) == ACCOUNTS * len(DAYS)
+    runs = fleet.sql("SELECT account_id, run_seq, as_of_date FROM runs ORDER BY account_id, run_seq")
+    assert [tuple(run) for run in runs] == [
+        (account, seq, day) for account in accounts for seq, day in enumerate(DAYS, start=1)
+    ]
+    assert fleet.sql("SELECT DISTINCT last_run_seq FROM accounts WHERE account_id LIKE 'P-%'") == [(len(DAYS),)]
+    edges = fleet.sql("""
+        SELECT run_id, array_agg(from_phase || '>' || to_phase ORDER BY event_id) AS path
+        FROM engine_run_events WHERE kind = 'TRANSITION' GROUP BY run_id
+    """)
+    expected = [f"{old}>{new}" for old, new in itertools.pairwise(PATH)]
+    assert [row.path for row in edges] == [expected] * (ACCOUNTS * len(DAYS))
+    workers = fleet.sql("SELECT DISTINCT owner_instance FROM engine_run_events WHERE to_phase = 'PERSISTED'")
+    assert len(workers) > 1
+    assert fleet.one("SELECT count(*) FROM engine_run_events WHERE kind IN ('RETRY', 'REAPED')") == 0
+    # Nobody fills the first day's trades here, so the second day says so once for each account.
+    assert fleet.alerts() == [(account, "UNFILLED_TRADES") for account in accounts]

@@ -1,0 +1,240 @@
+"""Executions in the database, and the tax report of what they leave."""
+
+import csv
+import io
+import json
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from click.testing import CliRunner
+from sqlalchemy import text
+
+from prometheus.db.repositories.accounts import journal_since, load_books
+from prometheus.db.repositories.fills import book_fills
+from prometheus.db.repositories.journal import prove_tables
+from prometheus.domain.books import Fill, LotPick
+from prometheus.domain.lots import Side
+from prometheus.foundation.errors import AccountingError
+from prometheus.ingestion.ingest import IngestOptions, ingest_directory
+from prometheus.scripts.main import main
+
+FILES = {
+    "securities.csv": "ticker,name,sector,sub_industry\nAAA,Alpha,Energy,\nBBB,Beta,Energy,\n",
+    "prices.csv": "date,ticker,close,volume\n2018-05-31,AAA,10,1\n2018-06-06,AAA,5,1\n2018-06-06,BBB,20,1\n",
+    "benchmark.csv": "date,ticker,weight\n2018-05-31,AAA,0.5\n2018-05-31,BBB,0.5\n",
+    "corporate_actions.csv": "date,ticker,type,value\n2018-06-06,AAA,split,2\n2018-06-06,AAA,dividend,0.5\n",
+    "accounts.csv": (
+        "account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
+        "fractional_shares,tags\n"
+        "ACC-1,One,US,USD,US,HIFO,SP500,0.37,0.2,0,10000,true,\n"
+        "ACC-2,Two,CA,CAD,CA,ACB,SP500,0.25,0.25,0,10000,true,\n"
+    ),
+    "lots.csv": (
+        "account_id,lot_id,ticker,acquired_on,quantity,cost_basis\n"
+        "ACC-1,L1,AAA,2017-01-03,100,2000\nACC-2,L1,AAA,2017-01-03,100,2000\n"
+    ),
+}
+GROUPS = {"AAA": "AAA", "BBB": "BBB"}
+MONDAY, TUESDAY, FRIDAY = date(2018, 6, 4), date(2018, 6, 5), date(2018, 6, 8)
+
+
+@pytest.fixture
+def fleet(database, tmp_path):
+    """Two accounts with a lot and cash each."""
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    reports = ingest_directory(database, tmp_path, options=IngestOptions(today=date(2018, 6, 10)))
+    assert all(report.loaded for report in reports), [report.findings for report in reports]
+    return database
+
+
+@pytest.fixture
+def book(fleet):
+    """Books fills of an account and returns how many were new; the tables must equal the journal afterwards."""
+
+    def run(*fills: Fill, account="ACC-1", as_of=None, cancelled=()):
+        day = as_of or max((fill.trade_date for fill in fills), default=FRIDAY)
+        with fleet.transaction() as connection:
+            count = book_fills(connection, account, fills, as_of=day, group_of=GROUPS, cancelled=cancelled)
+        with fleet.transaction() as connection:
+            assert not any(proof.differences for proof in prove_tables(connection))
+        return count
+
+    return run
+
+
+def sale(name, day, quantity, price, *picks: tuple[str, str]):
+    """A sale of AAA."""
+    chosen = tuple(LotPick(lot, Decimal(part)) for lot, part in picks)
+    return Fill(name, "AAA", Side.SELL, day, Decimal(quantity), Decimal(price), lot_picks=chosen)
+
+
+def purchase(name, day, quantity, price, fee="0"):
+    """A purchase of AAA."""
+    return Fill(name, "AAA", Side.BUY, day, Decimal(quantity), Decimal(price), Decimal(fee), new_lot_id=f"N-{name}")
+
+
+def lots(database, account="ACC-1"):
+    """Return shares and adjusted basis of the lots held."""
+    with database.transaction() as connection:
+        return {lot.lot_id: (lot.quantity, lot.adjusted_basis) for lot in load_books(connection, account).lots}
+
+
+def run_ledger(database_url, monkeypatch, *arguments: str):
+    """Call the command against the test's database."""
+    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
+    return CliRunner().invoke(main, ["ledger", *arguments])
+
+
+def test_partial_fills_at_several_prices(fleet, book):
+    """Three executions of one order are three sales, each at its own price, out of one lot."""
+    count = book(
+        sale("e1", MONDAY, 30, "21", ("L1", "30")),
+        sale("e2", MONDAY, 30, "22", ("L1", "30")),
+        sale("e3", MONDAY, 10, "23.5", ("L1", "10")),
+    )
+    assert count == 3
+    assert lots(fleet) == {"L1": (30, 600)}
+    with fleet.transaction() as connection:
+        assert load_books(connection, "ACC-1").cash == 10_000 + 630 + 660 + 235
+
+
+def test_a_fill_that_comes_twice_is_booked_once(fleet, book):
+    """The same execution again, alone or among new ones, changes nothing; with other content it is refused."""
+    first = sale("e1", MONDAY, 30, "21", ("L1", "30"))
+    assert [book(first), book(first), book(first, purchase("b1", TUESDAY, 5, "20"))] == [1, 0, 1]
+    with pytest.raises(AccountingError) as refused:
+        book(sale("e1", MONDAY, 31, "21", ("L1", "31")))
+    assert refused.value.code == "EXECUTION_DIFFERS"
+    assert lots(fleet)["L1"] == (70, 1400)
+
+
+def test_a_late_fill_finds_its_place(fleet, book):
+    """A purchase of Monday that arrives on Friday washes Tuesday's loss, as it would have on Monday."""
+    book(sale("e1", TUESDAY, 40, "15", ("L1", "40")))
+    assert book(purchase("b1", MONDAY, 10, "16"), as_of=FRIDAY) == 1
+    # the loss is 200 on 40; ten shares replace ten: 160 + 50
+    assert lots(fleet) == {"L1": (60, 1200), "N-b1": (10, 210)}
+
+
+def test_a_late_fill_goes_through_the_split_it_missed(fleet, book):
+    """Bought on Monday, reported on Friday, ten shares are twenty since Wednesday's split, with its dividend."""
+    with fleet.transaction() as connection:
+        connection.execute(text("UPDATE accounts SET books_as_of = '2018-06-04'"))
+    with fleet.transaction() as connection:
+        from prometheus.accounting.corporate_actions import apply_corporate_actions
+        from prometheus.db.repositories.accounts import save_books
+        from prometheus.db.repositories.market_data import closes_on, corporate_actions
+        from prometheus.domain.accounts import TaxRegime
+
+        before = load_books(connection, "ACC-1")
+        actions = corporate_actions(connection, after=MONDAY, through=FRIDAY)
+        after, rows = apply_corporate_actions(
+            before,
+            actions,
+            closes=closes_on(connection, [(action.ticker, action.ex_date) for action in actions]),
+            regime=TaxRegime.US,
+            fractional=True,
+        )
+        save_books(connection, "ACC-1", before=before, after=after, transactions=rows, books_as_of=FRIDAY)
+    book(purchase("b1", MONDAY, 10, "16"), as_of=FRIDAY)
+    assert lots(fleet) == {"L1": (200, 2000), "N-b1": (20, 160)}
+    with fleet.transaction() as connection:
+        # 10,000 - 160, and 0.5 for each of 220 shares after the split
+        assert load_books(connection, "ACC-1").cash == 10_000 - 160 + 110
+
+
+def test_a_cancelled_fill_is_taken_back_once(fleet, book):
+    """The purchase that washed a loss is cancelled: the loss counts again; cancelling twice changes nothing more."""
+    book(sale("e1", MONDAY, 40, "15", ("L1", "40")))
+    book(purchase("b1", TUESDAY, 10, "16"))
+    assert lots(fleet)["N-b1"] == (10, 210)
+    assert book(cancelled=["b1"]) == 1
+    assert lots(fleet) == {"L1": (60, 1200)}
+    assert book(cancelled=["b1"]) == 0
+    assert book(purchase("b1", TUESDAY, 10, "16")) == 0, "a cancelled execution does not come back by itself"
+    with pytest.raises(AccountingError, match="is not in the journal"):
+        book(cancelled=["never"])
+
+
+def test_the_journal_only_grows(fleet, book):
+    """A cancellation appends rows that say what they take back; none that was written is altered."""
+    book(purchase("b1", TUESDAY, 10, "16"))
+    with fleet.transaction() as connection:
+        before = journal_since(connection, "ACC-1", date.min)
+    book(cancelled=["b1"])
+    with fleet.transaction() as connection:
+        after = journal_since(connection, "ACC-1", date.min)
+    assert after[: len(before)] == before
+    assert [(row.txn_type, row.details["reverses"], row.amount) for row in after[len(before) :]] == [
+        ("REVERSAL", "BUY", 160)
+    ]
+
+
+def test_a_cancelled_purchase_that_was_sold_is_refused(book):
+    """Where a later sale needs the shares the cancellation is refused, and says which sale."""
+    book(purchase("b1", MONDAY, 10, "16"))
+    book(sale("e1", TUESDAY, 10, "17", ("N-b1", "10")))
+    with pytest.raises(AccountingError) as refused:
+        book(cancelled=["b1"])
+    assert refused.value.code == "LOTS_GONE"
+
+
+def test_a_report_as_form_8949(fleet, book, database_url, monkeypatch):
+    """A washed loss is a line with code W, in the part and box of its lot; the year is netted below."""
+    book(sale("e1", MONDAY, 40, "15", ("L1", "40")), purchase("b1", MONDAY, 10, "16"))
+    book(sale("e2", FRIDAY, 10, "30", ("L1", "10")))
+    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
+    result = run_ledger(database_url, monkeypatch, *period, "--format", "csv")
+    assert result.exit_code == 0, result.output
+    rows = list(csv.DictReader(io.StringIO(result.output)))
+    assert [(r["part"], r["box"], r["description"], r["code"], r["adjustment"], r["gain"]) for r in rows] == [
+        ("II", "D", "40 sh AAA", "W", "50.00", "-150.00"),
+        ("II", "D", "10 sh AAA", "", "0.00", "100.00"),
+    ]
+    assert {row["notice"] for row in rows} == {"This is a calculation, not tax advice."}
+    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
+    assert (found["years"][0]["total"], found["years"][0]["against_income"]) == ("-50.00", "50.00")
+    assert found["notice"] == "This is a calculation, not tax advice."
+    table = run_ledger(database_url, monkeypatch, *period).output
+    assert "net -50.00; against ordinary income 50.00" in table
+    assert "not tax advice" in table
+
+
+def test_a_report_as_schedule_3(fleet, book, database_url, monkeypatch):
+    """A Canadian account reports proceeds, adjusted cost base, outlays and gain, and half of it as taxable."""
+    book(Fill("e1", "AAA", Side.SELL, MONDAY, Decimal(40), Decimal(25), Decimal(5)), account="ACC-2", as_of=MONDAY)
+    period = ("tax-report", "ACC-2", "--from", "2018-01-01", "--to", "2018-12-31")
+    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
+    (line,) = found["lines"]
+    assert (line["proceeds"], line["adjusted_cost_base"], line["outlays"], line["gain"]) == (
+        "1000.00", "800.00", "5.00", "195.00",
+    )  # fmt: skip
+    assert found["years"][0]["taxable_gain"] == "97.50"
+    assert "line 13199 1000.00, line 13200 195.00" in run_ledger(database_url, monkeypatch, *period).output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("ACC-9", "--from", "2018-01-01", "--to", "2018-12-31"), "ACC-9"),
+        (("ACC-1", "--from", "2018-12-31", "--to", "2018-01-01"), "ends before it begins"),
+        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-short", "-1"), "--carried-short -1"),
+        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-long", "x"), "--carried-long x"),
+        (("ACC-1", "--from", "1970-01-01", "--to", "1970-12-31"), "No limit on capital losses is recorded for 1970"),
+        (("ACC-2", "--from", "1990-01-01", "--to", "1990-12-31"), "No inclusion rate is recorded for 1990"),
+    ],
+)
+def test_a_report_that_cannot_be_made(fleet, database_url, monkeypatch, arguments, said):
+    """An account, period, year or amount that makes no sense ends with 2 and one sentence."""
+    result = run_ledger(database_url, monkeypatch, "tax-report", *arguments)
+    assert result.exit_code == 2
+    assert said in result.output
+
+
+def test_a_period_without_sales(fleet, database_url, monkeypatch):
+    """A report of nothing says so, in every form."""
+    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
+    assert "none" in run_ledger(database_url, monkeypatch, *period).output
+    assert run_ledger(database_url, monkeypatch, *period, "--format", "csv").output == "notice\n"

@@ -1,0 +1,80 @@
+"""The risk model's refresh: asked for twice it writes once, and what is no longer fresh is stored again."""
+
+from datetime import date
+
+import numpy as np
+import pytest
+from sqlalchemy import text
+
+from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.pipeline.risk_refresh import refresh_risk_model
+
+AS_OF = date(2024, 6, 28)
+NAMES = tuple("ABCDEFG")
+
+
+@pytest.fixture
+def market(database):
+    """A database with 140 sessions of seven names."""
+    sessions = TradingCalendar.for_region("US").sessions_between(date(2023, 10, 2), AS_OF)[-140:]
+    draws = np.random.default_rng(3).normal(0.0, 0.01, (len(sessions), len(NAMES)))
+    closes = 50 * np.exp(np.cumsum(draws, axis=0))
+    with database.transaction() as connection:
+        connection.execute(
+            text("INSERT INTO securities (ticker, name, sector, group_id) VALUES (:name, :name, 'Energy', :name)"),
+            [{"name": name} for name in NAMES],
+        )
+        connection.execute(
+            text(
+                "INSERT INTO prices (security_id, price_date, close) "
+                "SELECT security_id, :day, :close FROM securities WHERE ticker = :name"
+            ),
+            [
+                {"day": session, "name": name, "close": round(float(closes[i, j]), 4)}
+                for i, session in enumerate(sessions)
+                for j, name in enumerate(NAMES)
+            ],
+        )
+    return database
+
+
+def _change(database, statement):
+    with database.transaction() as connection:
+        connection.execute(text(statement))
+
+
+def _stored(database):
+    with database.transaction() as connection:
+        return connection.execute(text("SELECT count(*) FROM risk_models")).scalar_one()
+
+
+def test_same_model_is_not_stored_twice_while_it_is_fresh(market):
+    """Asked for twice in a row the refresh gives the first model's id and writes no row."""
+    first = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    second = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    assert (first.reused, second.reused) == (False, True)
+    assert second.risk_model_id == first.risk_model_id
+    assert _stored(market) == 1
+
+
+def test_same_model_is_stored_again_when_it_is_no_longer_fresh(market):
+    """The engine counts from when a model was built, so equal numbers become a new model after a while."""
+    first = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    _change(
+        market,
+        "CREATE OR REPLACE FUNCTION engine_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+        "$$SELECT clock_timestamp() + interval '13 hours'$$",
+    )
+    second = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    assert second.risk_model_id > first.risk_model_id
+
+
+@pytest.mark.parametrize("days", [0, 1])
+def test_other_prices_or_another_date_make_another_model(market, days):
+    """A corrected price makes a new model at once, and so does another date."""
+    refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    if days == 0:
+        _change(market, "UPDATE prices SET close = close * 1.02 WHERE price_date = '2024-06-20' AND security_id = 1")
+    day = AS_OF.replace(day=AS_OF.day + days)
+    assert not refresh_risk_model(market, as_of=day, reuse_within_hours=12).reused
+    assert _stored(market) == 2
