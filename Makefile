@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help demo test check format types bench-ingest lock clean
+.PHONY: help demo test test-gpu check format types bench-ingest lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -27,6 +27,9 @@ demo: $(READY) ## Run a synthetic fleet of 20 accounts through three sessions on
 
 test: $(READY) ## Run every test but the slow proofs, with branch coverage
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+
+test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
+	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
 
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .

@@ -34,6 +34,16 @@ class StrategyParams:
         max_missing_price_share: Share of the universe that may lack a price for the day before the phase is held.
         solver: Name of the back-end.
         solver_tolerance: Feasibility and gap tolerance given to it.
+        te_max: Largest ex ante tracking error after trading, annualised, as a fraction (0.02 is 2 % a year); hard.
+        sector_active_max: Largest absolute active weight of a sector, fraction of NAV.
+        factor_active_max: Largest absolute active exposure to each factor of the risk model, in units of its loadings.
+        turnover_max: Largest one-way turnover of a run, (buys + sells) / 2, fraction of NAV.
+        tax_budget: Largest net realised gain of a run, fraction of NAV; negative asks for a net loss.
+        tax_budget_ytd: Largest net realised gain of the calendar year, fraction of NAV. What the year has realised
+            before the run is subtracted.
+        max_names: Largest number of names held after trading.
+
+        For the last seven the upper end of the allowed range, which is the default, means no limit.
     """
 
     risk_aversion: float = 10.0
@@ -54,6 +64,13 @@ class StrategyParams:
     max_missing_price_share: float = 0.05
     solver: str = "CLARABEL"
     solver_tolerance: float = 1e-9
+    te_max: float = 1.0
+    sector_active_max: float = 1.0
+    factor_active_max: float = 100.0
+    turnover_max: float = 1.0
+    tax_budget: float = 1.0
+    tax_budget_ytd: float = 1.0
+    max_names: int = 100_000
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -69,6 +86,11 @@ class StrategyParams:
             raise ConfigurationError(f"cash_min {self.cash_min} exceeds cash_max {self.cash_max}.")
         if self.loss_sale_policy not in {"forbid", "allow"}:
             raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
+
+    def limit(self, name: str) -> float:
+        """Return the value of a limit, infinity where it stands at the end of its range that means no limit."""
+        value = float(getattr(self, name))
+        return float("inf") if value >= _RANGES[name][1] else value
 
     def as_dict(self) -> dict[str, Any]:
         """Return the parameters as JSON types, lists sorted as given."""
@@ -116,6 +138,13 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "max_gap_bps": (0.0, 1e4),
     "max_missing_price_share": (0.0, 1.0),
     "solver_tolerance": (1e-13, 1e-3),
+    "te_max": (1e-4, 1.0),
+    "sector_active_max": (0.0, 1.0),
+    "factor_active_max": (0.0, 100.0),
+    "turnover_max": (0.0, 1.0),
+    "tax_budget": (-1.0, 1.0),
+    "tax_budget_ytd": (-1.0, 1.0),
+    "max_names": (1, 100_000),
 }
 
 

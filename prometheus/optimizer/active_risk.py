@@ -87,4 +87,4 @@ def tracking_error(problem: RebalanceProblem, weights: FloatArray) -> float:
     Returns:
         Annualised standard deviation of the active return, as a fraction (0.01 is 1 % a year).
     """
-    return math.sqrt(factor_risk(problem).variance(weights - problem.benchmark_weights))
+    return math.sqrt(factor_risk(problem).variance(problem.active(weights)))

@@ -5,7 +5,7 @@ convex: the slope falls from one piece to the next at u = 0 when the first lot i
 and wherever the account's lot order sells a dear lot before a cheap one (FIFO). A maximal convex run is a BRANCH.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class SeparableCost:
         order: The sellable lots.
         sell_slope: (M,) cost per unit sold of each sellable lot: k + tilt + theta t.
         buy_slope: (N,) cost per unit bought: k - tilt.
+        row_sell: (R, M) what a unit sold of each sellable lot adds to each coupling row (coupling.py); R may be zero.
+        row_buy: (R, N) what a unit bought of each name adds to each coupling row.
     """
 
     curvature: FloatArray
@@ -34,6 +36,8 @@ class SeparableCost:
     order: LotOrder
     sell_slope: FloatArray
     buy_slope: FloatArray
+    row_sell: FloatArray
+    row_buy: FloatArray
 
     def __call__(self, trades: FloatArray) -> FloatArray:
         """Return (N,) f_i(u_i)."""
@@ -44,6 +48,39 @@ class SeparableCost:
             + self.buy_slope * np.maximum(trades, 0.0)
             + np.bincount(self.order.asset, weights=sold, minlength=len(trades))
         )
+
+    @property
+    def rows(self) -> int:
+        """Return R, the number of coupling rows besides cash."""
+        return len(self.row_buy)
+
+    def with_rows(self, row_sell: FloatArray, row_buy: FloatArray) -> "SeparableCost":
+        """Return the same cost with coupling rows."""
+        return replace(self, row_sell=row_sell, row_buy=row_buy)
+
+    def repriced(self, row_prices: FloatArray, stretch: float) -> "SeparableCost":
+        """Return the cost with the coupling rows' use charged at (R,) prices and the curvature times ``stretch``."""
+        return replace(
+            self,
+            curvature=self.curvature * stretch,
+            sell_slope=self.sell_slope + np.einsum("r,rm->m", row_prices, self.row_sell),
+            buy_slope=self.buy_slope + np.einsum("r,rn->n", row_prices, self.row_buy),
+        )
+
+    def row_use(self, trades: FloatArray) -> FloatArray:
+        """Return (R, N) what each name's trade adds to each coupling row."""
+        sold = self.row_sell * self.order.fill(np.maximum(-trades, 0.0))
+        used = self.row_buy * np.maximum(trades, 0.0)
+        for r in range(self.rows):
+            used[r] += np.bincount(self.order.asset, weights=sold[r], minlength=len(trades))
+        return used
+
+    def row_use_of_name(self, asset: int, trade: float) -> FloatArray:
+        """Return (R,) what one name's trade adds to each coupling row."""
+        begin, end = np.searchsorted(self.order.asset, [asset, asset + 1])
+        taken = np.minimum(np.maximum(-trade - self.order.start[begin:end], 0.0), self.order.size[begin:end])
+        used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, begin:end], taken)
+        return used + self.row_buy[:, asset] * max(trade, 0.0)
 
     def of_name(self, asset: int, trade: float) -> float:
         """Return f_i(u) of one name; NaN for NaN."""
@@ -67,6 +104,8 @@ class Pieces:
         loses: (P,) True where a sale on the piece has touched a loss lot.
         branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all names.
         first: (N,) index of each name's first piece.
+        row_slope: (R, P) what a unit of trade adds to each coupling row on the piece.
+        row_offset: (R, P) constant that makes each row's use continuous with no use at no trade.
     """
 
     asset: IntArray
@@ -77,6 +116,8 @@ class Pieces:
     loses: BoolArray
     branch: IntArray
     first: IntArray
+    row_slope: FloatArray
+    row_offset: FloatArray
 
     def on_branches(self, chosen: IntArray) -> "Pieces":
         """Return the pieces of one branch for each name.
@@ -95,6 +136,8 @@ class Pieces:
             loses=self.loses[keep],
             branch=self.branch[keep],
             first=np.cumsum(counts) - counts,
+            row_slope=self.row_slope[:, keep],
+            row_offset=self.row_offset[:, keep],
         )
 
 
@@ -103,10 +146,12 @@ def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
     tax = problem.tax_weight * problem.lot_tax[order.lot]
     return SeparableCost(
         curvature=problem.risk_aversion * problem.specific_variance,
-        active=problem.holdings() - problem.benchmark_weights,
+        active=problem.active(problem.holdings()),
         order=order,
         sell_slope=(problem.cost_rate + problem.tilt)[order.asset] + tax,
         buy_slope=problem.cost_rate - problem.tilt,
+        row_sell=np.zeros((0, len(order.lot))),
+        row_buy=np.zeros((0, problem.size)),
     )
 
 
@@ -136,8 +181,12 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
     by = np.lexsort((lefts, asset))
     asset = asset[by]
     slopes = np.concatenate([slope[sell], np.where(stuck, 0.0, cost.buy_slope[buy])])[by]
+    row_slope, row_offset = _row_pieces(cost, sell, buy, np.minimum(point, 0.0), by)
     starts = np.ones(len(asset), dtype=bool)
     starts[1:] = (np.diff(asset) > 0) | (np.diff(slopes) < -_SLOPE_TOLERANCE)
+    if len(row_slope):
+        # a row that is used up ever more slowly would make the problem with fixed sides non-convex as well
+        starts[1:] |= (np.diff(row_slope, axis=1) < -_SLOPE_TOLERANCE).any(axis=0)
     counts = np.bincount(asset, minlength=size)
     return Pieces(
         asset=asset,
@@ -148,7 +197,26 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
         loses=np.concatenate([loses[sell], stuck & (-buy_left > order.loss_start[buy])])[by],
         branch=np.cumsum(starts) - 1,
         first=np.cumsum(counts) - counts,
+        row_slope=row_slope,
+        row_offset=row_offset,
     )
+
+
+def _row_pieces(
+    cost: SeparableCost, sell: BoolArray, buy: IntArray, stuck_at: FloatArray, by: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return (R, P) slopes and offsets of the coupling rows' use on the pieces, in the pieces' order."""
+    rows, order = cost.rows, cost.order
+    slope, offset = np.zeros((rows, len(by))), np.zeros((rows, len(by)))
+    if not rows:
+        return slope, offset
+    forced = cost.row_use(stuck_at)
+    for r in range(rows):
+        level = _running_cost(order, cost.row_sell[r])
+        slope[r] = np.concatenate([-cost.row_sell[r][sell], np.where(stuck_at[buy] < 0, 0.0, cost.row_buy[r][buy])])[by]
+        at_zero = (level - cost.row_sell[r] * order.start)[sell]
+        offset[r] = np.concatenate([at_zero, np.where(stuck_at[buy] < 0, forced[r][buy], 0.0)])[by]
+    return slope, offset
 
 
 def _running_cost(order: LotOrder, sell_slope: FloatArray) -> FloatArray:

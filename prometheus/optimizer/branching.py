@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
@@ -21,6 +22,7 @@ _GOOD_ENOUGH = 1e-6
 _ACCEPTABLE = 5e-6
 _FEW_NODES = 8
 _MAX_NODES = 24
+_MAX_NODES_COUPLED = 12
 #: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
 _NO_TRADE = 1e-9
 
@@ -47,7 +49,9 @@ class BestTrades:
     Attributes:
         trades: (N,) u.
         limits: Range of each name's trade once every group's rule is settled by what these trades do.
-        objective: Objective of the trades, without the tilt on the holdings.
+        objective: Objective of the trades, without the tilt on the holdings; infinite where no trades were found that
+            meet every limit.
+        dual: Prices of stage 2 at the trades.
         leaves: Parts that together cover every legal trade list.
         solution: What the back-end said about the whole problem's stage 1, and why another solver had to answer
             it or a part of it, if one had to.
@@ -57,6 +61,7 @@ class BestTrades:
     trades: FloatArray
     limits: TradeRange
     objective: float
+    dual: DualPoint
     leaves: tuple[Leaf, ...]
     solution: QuadraticSolution
     nodes: int
@@ -76,18 +81,28 @@ class BestTrades:
         )
 
 
-def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> BestTrades:
+def search(
+    lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float, centre: DualPoint | None = None
+) -> BestTrades:
     """Search the whole problem, and its halves where the gap asks for it.
+
+    Args:
+        lagrangian: The problem.
+        backend: Solver of stage 1.
+        tolerance: Its tolerance.
+        centre: Prices of a problem much like this one, whose search is to be repeated without any halves.
 
     Raises:
         SolverFailedError: The back-end failed.
         CertificateRejectedError: Its answer breaks the program's own rows.
     """
-    root = TwoStageSearch(lagrangian, backend, tolerance).run()
+    root = TwoStageSearch(lagrangian, backend, tolerance, centre).run()
     best = root
     leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
+    stuck: list[Leaf] = []
     nodes, said = 1, root.solution
-    while nodes < _MAX_NODES:
+    most_nodes = (1 if centre is not None else _MAX_NODES_COUPLED) if lagrangian.rows.any else _MAX_NODES
+    while nodes < most_nodes and leaves:
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
         enough = _GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE
         halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > enough else None
@@ -98,8 +113,15 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
             part = leaf.lagrangian.within(limits)
             if not part.can_meet_cash():
                 continue
-            found = TwoStageSearch(part, backend, tolerance).run()
             nodes += 1
+            try:
+                found = TwoStageSearch(part, backend, tolerance, answer.dual if part.rows.any else None).run()
+            except SolverFailedError:
+                if not part.rows.any:
+                    raise
+                # most likely no trades of this part meet the limits; its bound stays its parent's
+                stuck.append(Leaf(part, leaf.duals, leaf.lower_bound))
+                continue
             said = said if said.fallback else replace(said, fallback=found.solution.fallback)
             leaves.append((Leaf(part, found.duals, max(found.lower_bound, leaf.lower_bound)), found))
             if found.objective < best.objective:
@@ -108,7 +130,8 @@ def search(lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) 
         trades=best.trades,
         limits=_settled(lagrangian, best.trades),
         objective=best.objective,
-        leaves=tuple(leaf for leaf, _ in leaves),
+        dual=best.dual,
+        leaves=(*(leaf for leaf, _ in leaves), *stuck),
         solution=said,
         nodes=nodes,
     )

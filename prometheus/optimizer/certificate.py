@@ -5,18 +5,21 @@ For any point z of the factor exposures and any cash price eta the Lagrangian se
     D(z, eta) = -g z'z + 2 g z' X~' d  -  eta (the cash limit on eta's side)
                 + sum_i min over allowed u_i of [ f_i(u_i) + 2 g (X~ z)_i u_i + eta (u_i + k_i |u_i|) ]
 
-because g ||y||^2 >= g (2 z'y - z'z). Every minimum is taken over the TRUE cost, piece by piece: both sides, the
+because g ||y||^2 >= g (2 z'y - z'z). Coupling rows (coupling.py) add price times use to each name's cost and subtract
+price times limit; a tracking-error limit with price lambda puts g + lambda in place of g and subtracts lambda TE^2.
+Every minimum is taken over the TRUE cost, piece by piece: both sides, the
 account's real lot order, locks, and for the second bound only whole steps of at least the minimum trade. In a group of
 substantially identical names the smaller of two sums is taken: nothing bought, or no loss sold.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import Pieces, SeparableCost, true_pieces
+from prometheus.optimizer.coupling import RowLimits, row_limits, with_coupling_rows
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
 from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
@@ -29,10 +32,19 @@ class DualPoint:
     Attributes:
         exposures: (K,) z, where the factor risk is linearised.
         cash_price: eta, positive where cash is scarce.
+        row_prices: (R,) of the coupling rows, positive where a row is at its greatest value, negative at its least;
+            empty for all zero.
+        risk_price: lambda of the tracking-error limit, non-negative.
     """
 
     exposures: FloatArray
     cash_price: float
+    row_prices: FloatArray = field(default_factory=lambda: np.zeros(0))
+    risk_price: float = 0.0
+
+    def rows(self, count: int) -> FloatArray:
+        """Return (R,) the prices of the coupling rows, zeros where none were given."""
+        return self.row_prices if len(self.row_prices) == count else np.zeros(count)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,12 +78,16 @@ class Lagrangian:
     risk_aversion: float
     cash: CashRange
     share_step: FloatArray
+    rows: RowLimits = field(default_factory=RowLimits)
 
     @classmethod
     def of_problem(
         cls, problem: RebalanceProblem, risk: FactorRisk, cost: SeparableCost, limits: TradeRange
     ) -> "Lagrangian":
         """Price the coupling constraints of a problem."""
+        rows = row_limits(problem)
+        cost = with_coupling_rows(problem, rows, cost)
+        least, most = problem.cash_range()
         return cls(
             pieces=true_pieces(cost, limits),
             cost=cost,
@@ -79,8 +95,9 @@ class Lagrangian:
             risk=risk,
             cost_rate=problem.cost_rate,
             risk_aversion=problem.risk_aversion,
-            cash=CashRange(least=problem.cash - problem.cash_max, most=problem.cash - problem.cash_min),
+            cash=CashRange(least=least, most=most),
             share_step=problem.share_step,
+            rows=rows,
         )
 
     def within(self, limits: TradeRange) -> "Lagrangian":
@@ -90,6 +107,18 @@ class Lagrangian:
     def on_branches(self, local: IntArray) -> "Lagrangian":
         """Return the problem on one branch of each name, counted from 0 within the name: it is convex."""
         return replace(self, pieces=self.pieces.on_branches(self.pieces.branch[self.pieces.first] + local))
+
+    def repriced(self, dual: DualPoint) -> "Lagrangian":
+        """Return the problem with the use of rows and of active variance charged at the dual's prices.
+
+        It has the same feasible trades, and up to the constant ``charge`` its objective is nowhere greater on them. Its
+        envelope is the one that matters at those prices.
+        """
+        stretch = 1.0 + dual.risk_price / self.risk_aversion
+        cost = self.cost.repriced(dual.rows(self.cost.rows), stretch)
+        return replace(
+            self, cost=cost, risk_aversion=self.risk_aversion * stretch, pieces=true_pieces(cost, self.limits)
+        )
 
     def objective(self, trades: FloatArray) -> float:
         """Return the true objective of (N,) trades, without the tilt on the holdings."""
@@ -110,13 +139,13 @@ class Lagrangian:
 
     def minima(self, dual: DualPoint) -> NameMinima:
         """Return each name's least value over continuous trades."""
-        pieces, prices = self.pieces, self._prices(dual)
+        pieces = self.pieces
         owner = pieces.asset
-        q, d = self.cost.curvature[owner], self.cost.active[owner]
-        slope = pieces.slope + prices
+        curvature, slope, offset = self._priced(dual)
+        q, d = curvature[owner], self.cost.active[owner]
         u = np.minimum(np.maximum(-d - slope / (2 * q), pieces.left), pieces.right)
-        value = self._value(u, slope)
-        at_zero = self._at_zero()
+        value = self._value(u, q, slope, offset)
+        at_zero = self._at_zero(curvature)
         least, trade = self._least(value, u)
         starts = np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))
         sales = np.where(pieces.right <= 0, value, np.inf)
@@ -134,10 +163,10 @@ class Lagrangian:
 
         On a piece the cost is convex, so the best step is next to the continuous minimiser on either side.
         """
-        pieces, prices = self.pieces, self._prices(dual)
+        pieces = self.pieces
         owner = pieces.asset
-        q, d = self.cost.curvature[owner], self.cost.active[owner]
-        slope = pieces.slope + prices
+        curvature, slope, offset = self._priced(dual)
+        q, d = curvature[owner], self.cost.active[owner]
         step, smallest = grid.step[owner], grid.smallest[owner]
         sale = pieces.right <= 0
         slack = SHARE_TOLERANCE / self.share_step[owner]
@@ -152,15 +181,15 @@ class Lagrangian:
         trade = np.zeros(len(owner))
         for candidate in (steps, np.minimum(steps + 1, most)):
             point = candidate * step
-            value = np.where(fewest <= most, self._value(point, slope), np.inf)
+            value = np.where(fewest <= most, self._value(point, q, slope, offset), np.inf)
             trade = np.where(value < best, point, trade)
             best = np.minimum(best, value)
         # the exact sell-out is the left end of the piece that reaches it
         out = grid.sell_out[owner] & (pieces.left <= -grid.all[owner] + WEIGHT_TOLERANCE)
-        value = np.where(out, self._value(pieces.left, slope), np.inf)
+        value = np.where(out, self._value(pieces.left, q, slope, offset), np.inf)
         trade = np.where(value < best, pieces.left, trade)
         best = np.minimum(best, value)
-        at_zero = np.where(grid.may_rest, self._at_zero(), np.inf)
+        at_zero = np.where(grid.may_rest, self._at_zero(curvature), np.inf)
         least, at = self._least(best, trade)
         sales = np.where(pieces.right <= 0, best, np.inf)
         harmless = np.where(pieces.loses, np.inf, best)
@@ -172,9 +201,17 @@ class Lagrangian:
             branch_value=np.zeros(0),
         )
 
+    def at_no_weight(self, dual: DualPoint) -> FloatArray:
+        """Return (N,) each name's priced cost with nothing of it held; infinite where that cannot be reached."""
+        pieces, order = self.pieces, self.cost.order
+        curvature, slope, offset = self._priced(dual)
+        value = self._value(pieces.left, curvature[pieces.asset], slope, offset)[pieces.first]
+        empty = (pieces.left[pieces.first] <= -order.sellable + WEIGHT_TOLERANCE) & ~order.has_locked
+        return np.where(empty, value, np.inf)
+
     def bound(self, dual: DualPoint, minima: NameMinima) -> float:
         """Return D, given the inner minima at ``dual``."""
-        z, eta, g = dual.exposures, dual.cash_price, self.risk_aversion
+        z, eta, g = dual.exposures, dual.cash_price, self.risk_aversion + dual.risk_price
         constant = g * float((2 * z * self.risk.exposures(self.cost.active) - z * z).sum())
         limit = self.cash.most if eta > 0 else self.cash.least
         priced = 0.0 if eta == 0 else -eta * limit
@@ -183,6 +220,10 @@ class Lagrangian:
         total = float(minima.value[alone].sum())
         if not alone.all():
             total += float(np.minimum(*self.group_values(minima)).sum())
+        if self.rows.any:
+            if dual.risk_price > 0:
+                priced -= dual.risk_price * self.rows.te_max * self.rows.te_max
+            priced -= self.rows.priced(dual.rows(self.cost.rows))
         return constant + priced + total
 
     def group_values(self, minima: NameMinima) -> tuple[FloatArray, FloatArray]:
@@ -195,22 +236,29 @@ class Lagrangian:
             np.bincount(label, weights=minima.no_loss[grouped], minlength=count).astype(np.float64),
         )
 
-    def _prices(self, dual: DualPoint) -> FloatArray:
-        """Return (P,) what the coupling constraints add to each piece's slope."""
-        owner = self.pieces.asset
-        side = np.where(self.pieces.right <= 0, -1.0, 1.0)
-        factor = 2 * self.risk_aversion * self.risk.price(dual.exposures)
-        return factor[owner] + dual.cash_price * (1.0 + side * self.cost_rate[owner])
+    def _priced(self, dual: DualPoint) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return (N,) curvatures, (P,) slopes and (P,) offsets with the coupling constraints' prices in them."""
+        pieces, g, curvature = self.pieces, self.risk_aversion, self.cost.curvature
+        owner = pieces.asset
+        side = np.where(pieces.right <= 0, -1.0, 1.0)
+        factor = 2 * (g + dual.risk_price) * self.risk.price(dual.exposures)
+        slope = pieces.slope + (factor[owner] + dual.cash_price * (1.0 + side * self.cost_rate[owner]))
+        offset = pieces.offset
+        if self.rows.any:
+            prices = dual.rows(self.cost.rows)
+            slope = slope + np.einsum("r,rp->p", prices, pieces.row_slope)
+            offset = offset + np.einsum("r,rp->p", prices, pieces.row_offset)
+            curvature = curvature * (1.0 + dual.risk_price / g)
+        return curvature, slope, offset
 
-    def _value(self, u: FloatArray, slope: FloatArray) -> FloatArray:
-        owner = self.pieces.asset
-        moved = self.cost.active[owner] + u
-        return self.cost.curvature[owner] * moved * moved + slope * u + self.pieces.offset
+    def _value(self, u: FloatArray, q: FloatArray, slope: FloatArray, offset: FloatArray) -> FloatArray:
+        moved = self.cost.active[self.pieces.asset] + u
+        return q * moved * moved + slope * u + offset
 
-    def _at_zero(self) -> FloatArray:
+    def _at_zero(self, curvature: FloatArray) -> FloatArray:
         active = self.cost.active
         resting = (self.limits.low <= 0) & (self.limits.high >= 0)
-        return np.where(resting, self.cost.curvature * active * active, np.inf)
+        return np.where(resting, curvature * active * active, np.inf)
 
     def _least(self, value: FloatArray, trade: FloatArray) -> tuple[FloatArray, FloatArray]:
         first, owner = self.pieces.first, self.pieces.asset

@@ -54,6 +54,7 @@ class RestingPlaces:
         jump: (U, 2) what the trade changes by when the name goes to the left or the right end of its tangent.
         ends: (U, 2) branch of the left and of the right end.
         cash: (U,) cash per unit of trade on the tangent.
+        row_slope: (R, N) what a unit of each name's trade adds to each coupling row where it rests.
     """
 
     branch: IntArray
@@ -62,6 +63,29 @@ class RestingPlaces:
     jump: FloatArray
     ends: IntArray
     cash: FloatArray
+    row_slope: FloatArray
+
+    def relabelled(self, own: Pieces, pieces: Pieces, branch: IntArray, trades: FloatArray) -> "RestingPlaces":
+        """Return the same places in branches of other pieces, which are cut at the same trades.
+
+        Args:
+            own: The pieces whose branches these places name.
+            pieces: The other pieces.
+            branch: (N,) branch of the decided names in the other pieces, counted from 0 within each name.
+            trades: (N,) trades that rest at these places.
+        """
+        ends = self.ends.copy()
+        for row, i in enumerate(self.asset):
+            for side in (0, 1):
+                number = own.branch[own.first[i]] + self.ends[row, side]
+                start, stop = np.searchsorted(own.branch, [number, number + 1])
+                end = trades[i] + self.jump[row, side]
+                at = min(int(start + np.searchsorted(own.right[start:stop], end)), int(stop) - 1)
+                ends[row, side] = pieces.branch[at] - pieces.branch[pieces.first[i]]
+        moved = branch.copy()
+        nearest = np.abs(self.jump[:, 0]) <= np.abs(self.jump[:, 1])
+        moved[self.asset] = np.where(nearest, ends[:, 0], ends[:, 1])
+        return replace(self, branch=moved, ends=ends)
 
 
 def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -> RestingPlaces:
@@ -79,11 +103,14 @@ def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -
     free = np.zeros(envelope.size, dtype=bool)
     movable = np.flatnonzero(at >= 0)
     piece = at[movable]
-    left, right = envelope.left[piece], envelope.right[piece]
+    left, right = envelope.span_left[piece], envelope.span_right[piece]
     part = (trades[movable] - left) / (right - left)
     branch[movable] = np.where(part <= 0.5, envelope.branch_left[piece], envelope.branch_right[piece]) - base[movable]
     tangent = envelope.branch_left[piece] != envelope.branch_right[piece]
     free[movable] = ~tangent & (trades[movable] > left + _ON_THE_END) & (trades[movable] < right - _ON_THE_END)
+
+    row_slope = np.zeros((len(envelope.row_slope), envelope.size))
+    row_slope[:, movable] = envelope.row_slope[:, piece]
 
     between = np.flatnonzero(tangent & (part > _UNDECIDED) & (part < 1 - _UNDECIDED))
     widest = between[np.argsort(left[between] - right[between], kind="stable")]
@@ -92,9 +119,10 @@ def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -
         branch=branch,
         free=free,
         asset=asset,
-        jump=np.stack([envelope.left[piece], envelope.right[piece]], axis=1) - trades[asset][:, None],
+        jump=np.stack([envelope.span_left[piece], envelope.span_right[piece]], axis=1) - trades[asset][:, None],
         ends=np.stack([envelope.branch_left[piece], envelope.branch_right[piece]], axis=1) - base[asset][:, None],
         cash=envelope.cash[piece],
+        row_slope=row_slope,
     )
 
 
@@ -117,19 +145,21 @@ def ranked_patterns(
     free = np.flatnonzero(places.free)
     side = np.where(trades[free] < 0, -1.0, 1.0)
     cash = (1.0 + side * lagrangian.cost_rate[free]) * priced
-    rows = np.concatenate([lagrangian.risk.loadings[free], cash[:, None]], axis=1)
+    binding = np.flatnonzero(dual.rows(lagrangian.cost.rows))
+    bent = places.row_slope[binding].T
+    rows = np.concatenate([lagrangian.risk.loadings[free], cash[:, None], bent[free]], axis=1)
     matrix = np.einsum("ik,il->kl", rows / (4 * lagrangian.cost.curvature[free])[:, None], rows)
-    factors = rows.shape[1] - 1
+    factors = lagrangian.risk.loadings.shape[1]
     matrix[np.arange(factors), np.arange(factors)] += 1.0 / (4 * lagrangian.risk_aversion)
     root = semidefinite_root(matrix)
 
     patterns = (np.arange(2 ** len(asset))[:, None] >> np.arange(len(asset))) & 1
     moved = np.where(patterns == 1, jump[:, 1], jump[:, 0])
-    weights = np.concatenate([lagrangian.risk.loadings[asset], (tangent_cash * priced)[:, None]], axis=1)
+    weights = np.concatenate([lagrangian.risk.loadings[asset], (tangent_cash * priced)[:, None], bent[asset]], axis=1)
     disturbance = np.einsum("pu,uk->kp", moved, weights)
     predicted = np.zeros(len(patterns))
     solved = np.zeros_like(disturbance)
-    for k in range(factors + 1):
+    for k in range(rows.shape[1]):
         if root[k, k] > 0:
             solved[k] = (disturbance[k] - np.einsum("l,lp->p", root[k, :k], solved[:k])) / root[k, k]
             predicted += solved[k] * solved[k]

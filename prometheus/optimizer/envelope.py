@@ -34,6 +34,10 @@ class ConvexPieces:
         branch_right: (P,) branch of the right end; differs from ``branch_left`` on a tangent.
         low: (N,) least trade.
         high: (N,) greatest trade.
+        span_left: (P,) left end of the tangent the piece is part of; its own left end on an arc.
+        span_right: (P,) right end of that tangent.
+        row_slope: (R, P) what a unit of trade on the piece adds to each coupling row. With coupling rows a tangent is
+            cut where the rows' use has its kinks, so that stage 1 counts their use exactly.
     """
 
     size: int
@@ -47,6 +51,9 @@ class ConvexPieces:
     branch_right: IntArray
     low: FloatArray
     high: FloatArray
+    span_left: FloatArray
+    span_right: FloatArray
+    row_slope: FloatArray
 
 
 def arcs(pieces: Pieces, cost: SeparableCost, cost_rate: FloatArray) -> ConvexPieces:
@@ -105,6 +112,14 @@ def _assemble(
     t_left, t_right, t_slope, a, b = t_left[wide], t_right[wide], t_slope[wide], a[wide], b[wide]
     first_of_branch = np.searchsorted(pieces.branch, t_left)
     t_asset = pieces.asset[first_of_branch]
+    t_span = (a, b)
+    t_rows = np.zeros((cost.rows, len(a)))
+    if cost.rows:
+        cut, piece = _cut_tangents(pieces, t_asset, a, b)
+        t_left, t_right, t_slope, t_asset = t_left[cut], t_right[cut], t_slope[cut], t_asset[cut]
+        t_span = (a[cut], b[cut])
+        a, b = np.maximum(a[cut], pieces.left[piece]), np.minimum(b[cut], pieces.right[piece])
+        t_rows = pieces.row_slope[:, piece]
     t_cash = 1.0 + cost_rate[t_asset] * (np.abs(b) - np.abs(a)) / (b - a)
 
     assets = np.concatenate([asset, t_asset])
@@ -123,7 +138,21 @@ def _assemble(
         branch_right=np.concatenate([pieces.branch[keep], t_right])[by],
         low=pieces.left[pieces.first],
         high=pieces.right[last],
+        span_left=np.concatenate([left, t_span[0]])[by],
+        span_right=np.concatenate([right, t_span[1]])[by],
+        row_slope=np.concatenate([pieces.row_slope[:, keep], t_rows], axis=1)[:, by],
     )
+
+
+def _cut_tangents(pieces: Pieces, asset: IntArray, a: FloatArray, b: FloatArray) -> tuple[IntArray, IntArray]:
+    """Return pairs of a tangent and a true piece below it that share more than a point."""
+    last = np.append(pieces.first[1:], len(pieces.asset))
+    count = last[asset] - pieces.first[asset]
+    cut = np.repeat(np.arange(len(asset)), count)
+    piece = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count) + pieces.first[asset][cut]
+    shared = np.minimum(b[cut], pieces.right[piece]) - np.maximum(a[cut], pieces.left[piece])
+    keep = shared > _SHORTEST
+    return cut[keep], piece[keep]
 
 
 def _tangents(pieces: Pieces, cost: SeparableCost) -> _Tangents:

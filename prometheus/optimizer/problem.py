@@ -1,6 +1,6 @@
 """The question: one account's rebalancing problem as read-only numpy arrays. Notation of docs/specs/optimizer.md."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date
 from typing import Any
 
@@ -56,6 +56,20 @@ class RebalanceProblem:
         min_trade: Smallest trade, fraction of NAV; smaller ones are dropped after the solve.
         share_step: (N,) trading step in shares (1 for whole shares, 0.0001 for fractional ones).
         tolerance: Feasibility and gap tolerance for the solver.
+        te_max: Largest ex ante tracking error after trading, annualised; infinite for no limit.
+        row_names: R names of linear limits on the weights, for messages ("sector:Energy"); empty for none.
+        row_matrix: (R, N) G; row r asks for row_lower <= G (h + u) <= row_upper. (0, 0) where R is zero.
+        row_lower: (R,) least value, minus infinity for none.
+        row_upper: (R,) greatest value, infinity for none.
+        turnover_max: Largest one-way turnover, (buys + sells) / 2 as a fraction of NAV; infinite for no limit.
+        gain_max: Largest net realised gain of the day's sales, fraction of NAV; a negative one asks for a loss of that
+            size. Infinite for no limit. A yearly budget is this minus what the year has realised already.
+        lot_gain: (L,) realised gain for each unit of weight sold, 1 - adjusted basis / value; zero for a loss that
+            would be disallowed. Needed where ``gain_max`` is finite, else empty.
+        cash_flow: Contribution (positive) or withdrawal (negative) that falls due after trading, fraction of the NAV
+            before it and not part of ``cash``. The cash range holds after the flow, and benchmark weights are scaled
+            to the NAV after it.
+        max_names: Largest number of names with a position after trading; None for no limit. Met on the rounded list.
     """
 
     as_of: date
@@ -90,10 +104,20 @@ class RebalanceProblem:
     min_trade: float
     share_step: FloatArray
     tolerance: float = 1e-9
+    te_max: float = float("inf")
+    row_names: tuple[str, ...] = ()
+    row_matrix: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
+    row_lower: FloatArray = field(default_factory=lambda: np.zeros(0))
+    row_upper: FloatArray = field(default_factory=lambda: np.zeros(0))
+    turnover_max: float = float("inf")
+    gain_max: float = float("inf")
+    lot_gain: FloatArray = field(default_factory=lambda: np.zeros(0))
+    cash_flow: float = 0.0
+    max_names: int | None = None
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for member in fields(self):
+            value = getattr(self, member.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = False
         self._check()
@@ -106,6 +130,16 @@ class RebalanceProblem:
     def holdings(self) -> FloatArray:
         """Return h, (N,) current weights: the sum of each name's lots."""
         return np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size).astype(np.float64)
+
+    def active(self, weights: FloatArray) -> FloatArray:
+        """Return (N,) active weights: ``weights`` less the benchmark, scaled to the NAV after the cash flow."""
+        return weights - (1.0 + self.cash_flow) * self.benchmark_weights
+
+    def cash_range(self) -> tuple[float, float]:
+        """Return the least and the most cash that the trades may use, costs included."""
+        if self.cash_flow == 0:
+            return self.cash - self.cash_max, self.cash - self.cash_min
+        return self.cash + self.cash_flow - self.cash_max, self.cash + self.cash_flow - self.cash_min
 
     def _check(self) -> None:
         n, k, lots = self.size, self.loadings.shape[1] if self.loadings.ndim == 2 else -1, len(self.lot_id)
@@ -122,6 +156,7 @@ class RebalanceProblem:
             if array.dtype.kind == "f" and np.isnan(array).any():
                 at = np.argwhere(np.isnan(array))[0]
                 raise InvalidProblemError(f"{name}{at.tolist()} is NaN.")
+        self._check_limits()
         self._refuse("prices", self.prices <= 0, "is not positive")
         self._refuse("specific_variance", self.specific_variance <= 0, "is not positive")
         self._refuse("cost_rate", self.cost_rate < 0, "is negative")
@@ -135,6 +170,40 @@ class RebalanceProblem:
             raise InvalidProblemError("lot_asset must be ascending.")
         if (self.lot_weight < 0).any() or (self.lot_shares < 0).any():
             raise InvalidProblemError("lot_weight and lot_shares must be non-negative.")
+
+    def _check_limits(self) -> None:
+        """Check the limits that are off by default."""
+        n, rows, lots = self.size, len(self.row_names), len(self.lot_id)
+        shapes: dict[str, tuple[tuple[int, ...], ...]] = {
+            "row_matrix": ((rows, n),) if rows else ((0, 0), (0, n)),
+            "row_lower": ((rows,),),
+            "row_upper": ((rows,),),
+            "lot_gain": ((lots,),) if np.isfinite(self.gain_max) else ((0,), (lots,)),
+        }
+        for name, allowed in shapes.items():
+            array = getattr(self, name)
+            if array.shape not in allowed:
+                raise InvalidProblemError(f"{name} has shape {array.shape}, expected {allowed[-1]}.")
+            if np.isnan(array).any():
+                raise InvalidProblemError(f"{name}{np.argwhere(np.isnan(array))[0].tolist()} is NaN.")
+        if not np.isfinite(self.row_matrix).all():
+            raise InvalidProblemError("row_matrix holds a value that is not finite.")
+        crossed = np.flatnonzero(self.row_lower > self.row_upper)
+        if len(crossed):
+            r = int(crossed[0])
+            raise InvalidProblemError(
+                f"row_lower of {self.row_names[r]} ({self.row_lower[r]}) exceeds its row_upper ({self.row_upper[r]})."
+            )
+        if not self.te_max > 0:
+            raise InvalidProblemError(f"te_max {self.te_max} must be positive (infinite for no limit).")
+        if not self.turnover_max >= 0:
+            raise InvalidProblemError(f"turnover_max {self.turnover_max} must be non-negative (infinite for no limit).")
+        if np.isnan(self.gain_max) or not np.isfinite(self.cash_flow) or self.cash_flow <= -1:
+            raise InvalidProblemError(
+                f"gain_max {self.gain_max} must be a number and cash_flow {self.cash_flow} finite and above -1."
+            )
+        if self.max_names is not None and self.max_names < 1:
+            raise InvalidProblemError(f"max_names {self.max_names} must be at least 1 (None for no limit).")
 
     def _refuse(self, name: str, bad: BoolArray, what: str) -> None:
         if bad.any():

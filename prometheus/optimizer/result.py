@@ -56,6 +56,39 @@ class SolverFacts:
     total_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Why one name is traded.
+
+    The parts are slopes at the trades before rounding, in bps of NAV for one unit of weight bought (negative: buying
+    more would pay). With ``bound`` they add to zero; ``bound`` itself is zero where the trade is strictly inside a
+    piece of the name's cost.
+
+    Attributes:
+        ticker: The name.
+        trade: Trade after rounding, fraction of NAV, positive buys.
+        active_risk: Slope of the active-risk term.
+        tax: Slope of the tax of the lot at the margin; zero for a purchase.
+        trading_cost: Slope of the trading cost.
+        tilt: Slope of the tilt.
+        cash: Price of the cash range.
+        limits: Name and price of each binding limit (tracking error, sectors, factors, turnover, realised gain).
+        bound: What the name's own bound, the edge of its lot or the step at no trade holds back.
+        reason: One sentence.
+    """
+
+    ticker: str
+    trade: float
+    active_risk: float
+    tax: float
+    trading_cost: float
+    tilt: float
+    cash: float
+    limits: tuple[tuple[str, float], ...]
+    bound: float
+    reason: str
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RebalanceResult:
     """A certified answer to one problem.
@@ -71,8 +104,9 @@ class RebalanceResult:
         tracking_error_before: Annualised, ex ante, of h against the benchmark.
         tracking_error_after: Of the rounded weights.
         turnover: One-way: (sum of buys + sum of sells) / 2, fraction of NAV.
-        cash_after: Fraction of NAV after trades and costs.
+        cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
+        explanations: Why each name is traded that is traded after rounding, in the order of the names.
     """
 
     trades: FloatArray
@@ -87,3 +121,4 @@ class RebalanceResult:
     turnover: float
     cash_after: float
     facts: SolverFacts
+    explanations: tuple[Explanation, ...] = ()

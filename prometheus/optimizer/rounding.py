@@ -4,7 +4,7 @@ No name changes its side, no lot is oversold, no trade below the minimum is kept
 exactly as its lots hold it, whether or not that is a whole number of steps.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -12,7 +12,9 @@ from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import SeparableCost
+from prometheus.optimizer.coupling import RowLimits
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.rounding_limits import AllLimits, Effects
 from prometheus.optimizer.share_grid import ShareGrid
 from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
@@ -20,6 +22,8 @@ from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 _WORTHWHILE = 1e-9
 #: Most improving steps, as a multiple of the number of names.
 _STEPS_A_NAME = 2
+#: Most repairing changes where there are limits besides cash, as a multiple of the number of names.
+_REPAIRS_A_NAME = 2
 #: Cash is brought into its range by at most this weight of one name at a time (half a basis point).
 _PORTION = 5e-5
 
@@ -43,6 +47,7 @@ class RoundingModel:
         cost: Separable cost.
         grid: The tradable amounts, on the sides that stay allowed.
         cash: Range of the cash used.
+        rows: Limits besides cash.
     """
 
     problem: RebalanceProblem
@@ -50,6 +55,7 @@ class RoundingModel:
     cost: SeparableCost
     grid: ShareGrid
     cash: CashRange
+    rows: RowLimits = field(default_factory=RowLimits)
 
     def missed(self, used: FloatArray) -> FloatArray:
         """Return by how much amounts of cash used exceed their range (positive) or fall short of it (negative)."""
@@ -73,6 +79,8 @@ def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
     # what was sold to the last share stays sold
     sold_out = grid.sell_out & (trades <= -grid.all * (1 - 1e-9))
     state = _State(model, np.where(sold_out, -np.inf, grid.nearest(trades)))
+    if model.rows.any:
+        return _round_within_limits(model, state)
     _into_cash_range(model, state)
     for _ in range(_STEPS_A_NAME * len(trades)):
         change, cash = state.moves()
@@ -140,6 +148,53 @@ def _take_pair(model: RoundingModel, state: "_State", missed: float) -> bool:
     return True
 
 
+def _round_within_limits(model: RoundingModel, state: "_State") -> FloatArray:
+    """Meet every limit by the cheapest changes, then take the single steps that improve and keep them all."""
+    limits = AllLimits(model.cash, model.rows)
+    names = len(state.steps)
+    for _ in range(_REPAIRS_A_NAME * names + 100):
+        cash, use, variance = state.position()
+        missed = float(limits.missed(np.array([cash]), use[:, None], np.array([variance]))[0])
+        if missed == 0:
+            break
+        portion = min(missed, _PORTION)
+        targets = np.concatenate(
+            [
+                np.stack([state.shifted(sign, amount) for sign in (-1.0, 1.0) for amount in (portion, missed)]),
+                state.neighbours(),
+            ]
+        )
+        effects = state.effects(targets)
+        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+        progress = np.where(np.isfinite(effects.change), missed - after, -np.inf)
+        ample = progress >= 0.25 * portion
+        usable = ample if ample.any() else progress > WEIGHT_TOLERANCE
+        if usable.any():
+            rate = np.full(len(progress), np.inf)
+            rate[usable] = effects.change[usable] / progress[usable]
+            best = int(np.argmin(rate))
+            state.move(best % names, float(targets.ravel()[best]))
+            continue
+        pair = limits.best_pair((cash, use, variance), effects, model.risk.loadings)
+        if pair is None:
+            raise limits.refuse(cash, use, variance)
+        for one in pair:
+            state.move(one % names, float(targets.ravel()[one]))
+    else:
+        raise limits.refuse(*state.position())
+    for _ in range(_STEPS_A_NAME * names):
+        cash, use, variance = state.position()
+        targets = state.neighbours()
+        effects = state.effects(targets)
+        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+        change = np.where(after == 0, effects.change, np.inf)
+        best = int(np.argmin(change))
+        if not change[best] < -_WORTHWHILE:
+            break
+        state.move(best % names, float(targets.ravel()[best]))
+    return state.steps
+
+
 class _State:
     """Current steps with the effect of moving any name to its neighbours on the grid."""
 
@@ -190,6 +245,43 @@ class _State:
         none = np.isnan(delta)
         cash = np.where(none, 0.0, self._cash_of(moved) - self._cash_of(self.trades))
         return steps, np.where(none, np.inf, change), cash
+
+    def position(self) -> tuple[float, FloatArray, float]:
+        """Return cash used, (R,) uses of the coupling rows and active variance."""
+        moved = self._cost.active + self.trades
+        variance = float((self._exposures**2).sum() + (self._risk.specific_variance * moved * moved).sum())
+        return self.cash_used, self._cost.row_use(self.trades).sum(axis=1), variance
+
+    def neighbours(self) -> FloatArray:
+        """Return (2, N) the next tradable steps below and above."""
+        return self._target
+
+    def shifted(self, sign: float, amount: float) -> FloatArray:
+        """Return (N,) steps about ``amount`` away in one direction."""
+        return self._grid.shifted(self.steps, sign * np.ceil(amount / self._grid.step))
+
+    def effects(self, targets: FloatArray) -> Effects:
+        """Return what moving single names to (rows, N) targets would do; candidates are numbered row by row."""
+        count, names = targets.shape
+        moved = np.stack([self._grid.weight(row) for row in targets])
+        none = np.isnan(moved)
+        moved = np.where(none, self.trades, moved)
+        delta = moved - self.trades
+        risk = 2 * self._risk.price(self._exposures) * delta + self._norms * delta * delta
+        own = np.stack([self._cost(row) for row in moved]) - self._value
+        change = np.where(none, np.inf, own + self._problem.risk_aversion * risk)
+        away = self._cost.active + self.trades
+        variance = risk + self._risk.specific_variance * (2 * away + delta) * delta
+        use_now = self._cost.row_use(self.trades)
+        use = np.concatenate([self._cost.row_use(row) - use_now for row in moved], axis=1)
+        return Effects(
+            change=change.ravel(),
+            cash=(self._cash_of(moved) - self._cash_of(self.trades)).ravel(),
+            use=use,
+            variance=variance.ravel(),
+            asset=np.tile(np.arange(names), count),
+            delta=delta.ravel(),
+        )
 
     def take(self, move: int) -> None:
         """Move one name to a neighbour; ``move`` is an index into the flattened (2, N) moves."""

@@ -1,16 +1,20 @@
 """One account's rebalancing problem in, certified trades out."""
 
 import time
+from dataclasses import replace
 
 import numpy as np
 
-from prometheus.foundation.errors import InvalidProblemError
+from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.asset_functions import separable_cost
-from prometheus.optimizer.backends.base import QuadraticSolution, backend_named
-from prometheus.optimizer.branching import search
+from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution, backend_named
+from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.explain import explain
+from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
+from prometheus.optimizer.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
@@ -21,6 +25,9 @@ from prometheus.optimizer.verification import reject, violations_of_shares, viol
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
 _CONSISTENCY = 1e-6
 _BPS = 1e4
+#: Roundings tried, each from trades that keep this many times the last miss away from the missed limits.
+_ROUNDINGS = 4
+_MARGIN = 1.5
 
 
 def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> RebalanceResult:
@@ -55,11 +62,13 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     grid = share_grid(problem, order, limits)
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
-    answer = search(lagrangian, solver, problem.tolerance)
+    answer = _search(problem, lagrangian, solver)
+    proof, limited = answer, lagrangian
+    if problem.max_names is not None:
+        answer, limited = limit_names(problem, lagrangian, answer, lambda part: _search(problem, part, solver))
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
-    sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
-    steps = round_trades(RoundingModel(problem, risk, cost, sided, lagrangian.cash), answer.trades)
+    steps = _rounded(problem, order, risk, limited, answer, solver)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -67,8 +76,13 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     weights = _weights_after(problem, shares, lot_shares_sold)
     terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
     constant = -float((problem.tilt * held).sum())
-    objective, bound = answer.objective + constant, answer.lower_bound() + constant
-    rounded_bound = answer.rounded_lower_bound(grid) + constant
+    objective = answer.objective + constant
+    if problem.max_names is None:
+        bound, rounded_bound = proof.lower_bound() + constant, proof.rounded_lower_bound(grid) + constant
+    else:
+        prices = (answer.dual,)
+        bound = bound_with_names(proof.leaves, prices, problem.max_names, None) + constant
+        rounded_bound = max(bound_with_names(proof.leaves, prices, problem.max_names, grid) + constant, bound)
     trades = weights - held
     return RebalanceResult(
         trades=_frozen(answer.trades),
@@ -86,10 +100,13 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             rounded_lower_bound=rounded_bound,
             max_violation=violation,
         ),
-        tracking_error_before=risk.variance(held - problem.benchmark_weights) ** 0.5,
-        tracking_error_after=risk.variance(weights - problem.benchmark_weights) ** 0.5,
+        tracking_error_before=risk.variance(problem.active(held)) ** 0.5,
+        tracking_error_after=risk.variance(problem.active(weights)) ** 0.5,
         turnover=float(np.abs(trades).sum()) / 2,
-        cash_after=problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum()),
+        cash_after=problem.cash
+        - float(trades.sum())
+        - float((problem.cost_rate * np.abs(trades)).sum())
+        + problem.cash_flow,
         facts=SolverFacts(
             backend=solver.name,
             status=_status(answer.solution),
@@ -99,7 +116,56 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             solve_seconds=answer.solution.seconds,
             total_seconds=time.perf_counter() - began,
         ),
+        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
     )
+
+
+def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> BestTrades:
+    """Search, and say which limits conflict where there is nothing to find."""
+    try:
+        answer = search(lagrangian, solver, problem.tolerance)
+    except SolverFailedError:
+        conflict = conflicting_limits(problem, lagrangian, solver) if lagrangian.rows.any else None
+        if conflict is None:
+            raise
+        raise conflict from None
+    if not np.isfinite(answer.objective):
+        raise conflicting_limits(problem, lagrangian, solver) or no_sides(problem, lagrangian)
+    return answer
+
+
+def _rounded(
+    problem: RebalanceProblem,
+    order: LotOrder,
+    risk: FactorRisk,
+    lagrangian: Lagrangian,
+    answer: BestTrades,
+    solver: QuadraticBackend,
+) -> FloatArray:
+    """Round the trades; where whole steps miss a limit, round trades that keep a distance from it.
+
+    The certificate is not touched: its bounds are those of the limits as they were asked for.
+    """
+    margins: dict[str, float] = {}
+    for attempt in range(_ROUNDINGS):
+        sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
+        model = RoundingModel(problem, risk, lagrangian.cost, sided, lagrangian.cash, lagrangian.rows)
+        try:
+            return round_trades(model, answer.trades)
+        except InfeasibleProblemError as error:
+            if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any:
+                raise
+            for conflict in error.details["conflicts"]:
+                name = conflict["constraint"]
+                margins[name] = margins.get(name, 0.0) + _MARGIN * conflict["violation"]
+            try:
+                tightened = replace(lagrangian, rows=lagrangian.rows.tightened(margins))
+                answer = search(tightened, solver, problem.tolerance, answer.dual)
+            except (SolverFailedError, InfeasibleProblemError):
+                raise error from None
+            if not np.isfinite(answer.objective):
+                raise
+    raise AssertionError
 
 
 def _check_consistency(problem: RebalanceProblem) -> None:
@@ -160,7 +226,7 @@ def _objective_terms(
     part = np.zeros(len(problem.lot_id))
     part[held] = lot_shares_sold[held] / problem.lot_shares[held]
     return ObjectiveTerms(
-        active_risk=problem.risk_aversion * risk.variance(weights - problem.benchmark_weights),
+        active_risk=problem.risk_aversion * risk.variance(problem.active(weights)),
         trading_cost=float((problem.cost_rate * np.abs(trades)).sum()),
         tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
         tilt=-float((problem.tilt * weights).sum()),

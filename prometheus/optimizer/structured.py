@@ -11,14 +11,13 @@ from typing import Final
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import FactorRisk
-from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.backends.base import (
     QuadraticBackend,
     QuadraticProgram,
     QuadraticSolution,
     backend_named,
 )
+from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.envelope import ConvexPieces
 from prometheus.optimizer.problem import FloatArray, read_only
 from prometheus.optimizer.structured_dual import SeparableProgram, climb_dual
@@ -33,10 +32,17 @@ _BPS: Final = 1e4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PiecesProgram:
-    """A program made of convex pieces, and how to read its answer."""
+    """A program made of convex pieces, and how to read its answer.
+
+    Attributes:
+        pieces: Convex pieces of every name.
+        program: The same with the exposures and the cash range.
+        limited: True where the problem has limits besides cash, which ``program`` leaves out.
+    """
 
     pieces: ConvexPieces
     program: SeparableProgram
+    limited: bool
 
     def trades(self, x: FloatArray) -> FloatArray:
         """Return (N,) the trades u of (P,) amounts, clipped to their range."""
@@ -47,6 +53,14 @@ class PiecesProgram:
     def cash_price(self, z: FloatArray) -> float:
         """Return eta, the multiplier of one unit of cash used: positive where cash is scarce."""
         return float(z[0])
+
+    def row_prices(self, z: FloatArray, rows: int) -> FloatArray:  # noqa: ARG002 - as AssembledProgram
+        """Return (R,) the multipliers of the limits besides cash: there are none in this program."""
+        return np.zeros(rows)
+
+    def risk_price(self, z: FloatArray) -> float:  # noqa: ARG002 - as AssembledProgram
+        """Return the multiplier of a tracking-error limit: there is none in this program."""
+        return 0.0
 
 
 class StructuredBackend:
@@ -78,6 +92,10 @@ class StructuredBackend:
             x: (P,) amounts; z: the rows' prices, cash first.
         """
         began = time.perf_counter()
+        if program.limited:
+            nothing = np.zeros(0)
+            why = "limits besides cash are not among STRUCTURED's rows"
+            return QuadraticSolution(nothing, nothing, "Declined", 0, 0.0, fallback=why)
         answer = climb_dual(program.program, start, np.zeros(len(program.program.use)))
         tight = answer.gap <= TIGHT_GAP and answer.residual <= TIGHT_RESIDUAL
         return QuadraticSolution(
@@ -92,44 +110,33 @@ class StructuredBackend:
         )
 
 
-def pieces_program(
-    pieces: ConvexPieces,
-    risk: FactorRisk,
-    active: FloatArray,
-    curvature: FloatArray,
-    cost_rate: FloatArray,
-    risk_aversion: float,
-    cash: CashRange,
-) -> PiecesProgram:
+def pieces_program(pieces: ConvexPieces, priced: Lagrangian) -> PiecesProgram:
     """State  min g ||y||^2 + sum of the pieces' costs  over the pieces' ranges and the cash range.
 
     Args:
         pieces: Convex pieces of every name.
-        risk: Factor risk.
-        active: (N,) d.
-        curvature: (N,) q = g D.
-        cost_rate: (N,) k.
-        risk_aversion: g.
-        cash: Range of the cash used.
+        priced: The problem they come from.
     """
-    low = pieces.low
+    low, risk = pieces.low, priced.risk
     return PiecesProgram(
         pieces,
         SeparableProgram(
             loadings=np.ascontiguousarray(risk.loadings.T),
-            base=risk.exposures(active + low),
-            risk_aversion=risk_aversion,
+            base=risk.exposures(priced.cost.active + low),
+            risk_aversion=priced.risk_aversion,
             asset=pieces.asset,
             slope=pieces.slope,
             curvature=pieces.curvature,
             length=pieces.right - pieces.left,
-            stiffness=2 * curvature,
+            stiffness=2 * priced.cost.curvature,
             rates=pieces.cash[None, :],
-            use=np.array([float((low + cost_rate * np.abs(low)).sum())]),
-            least=np.array([cash.least]),
-            most=np.array([cash.most]),
+            use=np.array([float((low + priced.cost_rate * np.abs(low)).sum())]),
+            least=np.array([priced.cash.least]),
+            most=np.array([priced.cash.most]),
         ),
+        limited=priced.rows.any,
     )
 
 
-BACKEND: Final[QuadraticBackend] = StructuredBackend()
+STRUCTURED: Final = StructuredBackend()
+BACKEND: Final[QuadraticBackend] = STRUCTURED

@@ -84,7 +84,7 @@ def trade_range(problem: RebalanceProblem, order: LotOrder) -> TradeRange:
     low, high = _propagate_groups(problem, order, low, high)
     _refuse_cash(problem, order, low, high)
     # no purchase can exceed the cash that selling everything else would raise
-    purse = problem.cash - problem.cash_min - float(cash_used(problem, np.minimum(low, 0.0)).sum())
+    purse = problem.cash_range()[1] - float(cash_used(problem, np.minimum(low, 0.0)).sum())
     high = np.maximum(low, np.minimum(high, max(purse, 0.0)))
     return TradeRange(low, high, _groups_to_decide(problem, order, low, high))
 
@@ -153,8 +153,9 @@ def _propagate_groups(
 
 
 def _refuse_cash(problem: RebalanceProblem, order: LotOrder, low: FloatArray, high: FloatArray) -> None:
-    most = problem.cash - float(cash_used(problem, low).sum())
-    least = problem.cash - float(cash_used(problem, high).sum())
+    cash = problem.cash + problem.cash_flow
+    most = cash - float(cash_used(problem, low).sum())
+    least = cash - float(cash_used(problem, high).sum())
     if most < problem.cash_min - CASH_TOLERANCE:
         stuck = int((~problem.can_sell & (problem.holdings() > 0)).sum())
         raise InfeasibleProblemError(

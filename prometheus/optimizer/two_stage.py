@@ -10,16 +10,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.foundation.errors import CertificateRejectedError
-from prometheus.optimizer.assembly import AssembledProgram, assemble
+from prometheus.foundation.errors import CertificateRejectedError, SolverFailedError
+from prometheus.optimizer.assembly import AssembledProgram, CouplingRows, assemble
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
-from prometheus.optimizer.fixed_sides import solve_fixed_sides
+from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
 from prometheus.optimizer.flips import flipped_together
 from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.structured import PiecesProgram, StructuredBackend, pieces_program
+from prometheus.optimizer.structured import STRUCTURED, PiecesProgram, pieces_program
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -33,6 +34,11 @@ _WORTHWHILE = 1e-9
 _MAX_TRIALS = 32
 #: Most trials of single changes, which the model of flips.py has not found worthwhile.
 _MAX_SINGLE_TRIALS = 8
+#: With coupling limits trials cost more: none below this gap, and none after so many in a row brought nothing.
+_GOOD_ENOUGH_COUPLED = 1e-6
+_VAIN_TRIALS = 8
+#: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
+_MAX_RECENTRINGS = 2
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -42,8 +48,9 @@ class TwoStageAnswer:
     """The best trades found for one range of the trades, and what is known about it.
 
     Attributes:
-        trades: (N,) u.
-        objective: Objective of the trades, without the tilt on the holdings.
+        trades: (N,) u; those of stage 1 where no decision met every coupling limit.
+        objective: Objective of the trades, without the tilt on the holdings; infinite where there are none.
+        dual: Prices of stage 2 at the trades.
         lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
         relaxed: (N,) trades of stage 1.
@@ -53,6 +60,7 @@ class TwoStageAnswer:
 
     trades: FloatArray
     objective: float
+    dual: DualPoint
     lower_bound: float
     duals: tuple[DualPoint, ...]
     relaxed: FloatArray
@@ -68,6 +76,19 @@ class _Candidate:
     objective: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _StageOne:
+    relaxed: FloatArray
+    dual: DualPoint
+    places: RestingPlaces
+    solution: QuadraticSolution
+
+
+def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
+    """Say whether the prices change the envelopes: linear prices do not, those of the other rows and of risk do."""
+    return dual.risk_price > 0 or bool(dual.rows(lagrangian.cost.rows)[lagrangian.rows.linear :].any())
+
+
 class TwoStageSearch:
     """One search for the best trades over one range.
 
@@ -75,14 +96,19 @@ class TwoStageSearch:
         lagrangian: The true problem.
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
         tolerance: The solver's tolerance.
+        centre: Prices of a problem around this one, at which stage 1 starts; None to start without any.
     """
 
-    def __init__(self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float) -> None:
+    def __init__(
+        self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float, centre: DualPoint | None = None
+    ) -> None:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
         self._by_groups: dict[bytes, Lagrangian] = {}
         self._bounds: dict[DualPoint, float] = {}
+        self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
+        self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
     def run(self) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -91,46 +117,91 @@ class TwoStageSearch:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
-        whole = self._whole
-        envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
-        assembled, solution = self._solve(envelope)
-        relaxed = assembled.trades(solution.x)
-        dual = self._dual(assembled, solution, relaxed)
-        places = resting_places(envelope, whole.pieces, relaxed)
-        no_purchase, no_loss = whole.group_values(whole.minima(dual))
-        base = self._place_groups(Decision(no_purchase <= no_loss, places.branch), dual)
-        first, *others = ranked_patterns(base, places, whole, relaxed, dual)
-        best = self._solve_decision(self._reachable(first, dual), dual)
-        duals = [dual, best.dual]
-        best = self._improve(best, others, duals)
+        stage_one = self._stage_one(self._centre)
+        duals = [stage_one.dual]
+        best = self._decide(stage_one, duals)
+        for _ in range(_MAX_RECENTRINGS):
+            centre = duals[0] if best is None else best.dual
+            if not _is_bent(self._whole, centre):
+                break
+            bound = self._bound(duals)
+            if best is not None and best.objective - bound <= self._good_enough:
+                break
+            stage_one = self._stage_one(centre)
+            duals.append(stage_one.dual)
+            found = self._decide(stage_one, duals)
+            improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
+            if found is not None and (best is None or found.objective < best.objective):
+                best = found
+            if not improves and self._bound(duals) <= bound + self._good_enough:
+                break
         return TwoStageAnswer(
-            trades=best.trades,
-            objective=best.objective,
+            trades=stage_one.relaxed if best is None else best.trades,
+            objective=float("inf") if best is None else best.objective,
+            dual=stage_one.dual if best is None else best.dual,
             lower_bound=self._bound(duals),
             duals=tuple(duals),
-            relaxed=relaxed,
-            places=places,
-            solution=solution,
+            relaxed=stage_one.relaxed,
+            places=stage_one.places,
+            solution=stage_one.solution,
         )
 
-    def _solve(self, pieces: ConvexPieces) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
+    def _stage_one(self, centre: DualPoint | None) -> _StageOne:
+        """Solve the envelope, of the problem itself or at known prices of its bent rows and of its active risk."""
         whole = self._whole
-        fallback = ""
-        if isinstance(self._backend, StructuredBackend):
-            program = pieces_program(
-                pieces,
-                whole.risk,
-                whole.cost.active,
-                whole.cost.curvature,
-                whole.cost_rate,
-                whole.risk_aversion,
-                whole.cash,
+        priced = whole if centre is None else whole.repriced(centre)
+        envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
+        assembled, solution = self._solve(envelope, priced)
+        relaxed = assembled.trades(solution.x)
+        dual = self._dual(assembled, solution, relaxed)
+        places = resting_places(envelope, priced.pieces, relaxed)
+        if centre is not None:
+            dual = replace(
+                dual,
+                row_prices=dual.row_prices + centre.rows(whole.cost.rows),
+                risk_price=dual.risk_price + centre.risk_price,
             )
-            relaxed = self._backend.solve_pieces(program, whole.risk.exposures(whole.cost.active))
+            at_prices = branch_of(whole.pieces, whole.minima(dual).trade) - whole.pieces.branch[whole.pieces.first]
+            places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
+        return _StageOne(relaxed, dual, places, solution)
+
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint]) -> _Candidate | None:
+        """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
+        whole, dual = self._whole, stage_one.dual
+        no_purchase, no_loss = whole.group_values(whole.minima(dual))
+        base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
+        first, *others = ranked_patterns(base, stage_one.places, whole, stage_one.relaxed, dual)
+        best: _Candidate | None
+        if whole.rows.any:
+            best = None
+            while best is None:
+                best = self._solve_coupled(self._reachable(first, dual), dual)
+                if best is None and not others:
+                    return None
+                if best is None:
+                    first, *others = others
+        else:
+            best = self._solve_decision(self._reachable(first, dual), dual)
+        duals.append(best.dual)
+        return self._improve(best, others, duals)
+
+    def _solve(
+        self, pieces: ConvexPieces, priced: Lagrangian
+    ) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
+        fallback = ""
+        if self._backend.name == STRUCTURED.name:
+            program = pieces_program(pieces, priced)
+            relaxed = STRUCTURED.solve_pieces(program, priced.risk.exposures(priced.cost.active))
             if not relaxed.fallback:
                 return program, relaxed
             fallback = relaxed.fallback
-        assembled = assemble(pieces, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
+        coupling = None
+        if priced.rows.any:
+            linear = priced.cost.row_buy[: priced.rows.linear]
+            coupling = CouplingRows(priced.rows, linear, lambda trades: priced.cost.row_use(trades).sum(axis=1))
+        assembled = assemble(
+            pieces, priced.risk, priced.cost.active, priced.cost_rate, priced.risk_aversion, priced.cash, coupling
+        )
         solution = self._backend.solve(assembled.program, self._tolerance)
         violation = assembled.program.violation(solution.x)
         if not violation <= RESIDUAL_TOLERANCE:
@@ -139,14 +210,19 @@ class TwoStageSearch:
                 f"{violation:.3g} of NAV; at most {RESIDUAL_TOLERANCE:g} is accepted.",
                 details={"violation": violation, "status": solution.status},
             )
-        return assembled, replace(solution, fallback=fallback)
+        return assembled, replace(solution, fallback=fallback or solution.fallback)
 
     def _dual(
         self, assembled: AssembledProgram | PiecesProgram, solution: QuadraticSolution, trades: FloatArray
     ) -> DualPoint:
         price = assembled.cash_price(solution.z)
         exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
-        return DualPoint(exposures, price if abs(price) > _NO_PRICE else 0.0)
+        price = price if abs(price) > _NO_PRICE else 0.0
+        if not self._whole.rows.any:
+            return DualPoint(exposures, price)
+        rows = assembled.row_prices(solution.z, self._whole.cost.rows)
+        rows[np.abs(rows) <= _NO_PRICE] = 0.0
+        return DualPoint(exposures, price, rows, assembled.risk_price(solution.z))
 
     def _bound(self, duals: list[DualPoint]) -> float:
         return max(self._bound_of(dual) for dual in duals)
@@ -176,12 +252,26 @@ class TwoStageSearch:
         convex = self._convex(decision)
         answer = solve_fixed_sides(convex, start)
         if answer is None:
-            assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate))
+            assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             trades = assembled.trades(solution.x)
             dual = self._dual(assembled, solution, trades)
             answer = solve_fixed_sides(convex, dual)
             if answer is None:
                 return _Candidate(decision, trades, dual, convex.objective(trades))
+        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
+
+    def _solve_coupled(self, decision: Decision, start: DualPoint) -> _Candidate | None:
+        """Solve the problem of a decision with coupling limits; None where the back-end finds no point in them."""
+        convex = self._convex(decision)
+        answer = solve_coupled_sides(convex, start) if convex.can_meet_cash() else None
+        if answer is None:
+            try:
+                assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
+            except SolverFailedError:
+                return None
+            trades = assembled.trades(solution.x)
+            dual = self._dual(assembled, solution, trades)
+            answer = solve_coupled_sides(convex, dual) or FixedSidesAnswer(trades, dual)
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
     def _try_decision(self, decision: Decision, best: _Candidate) -> _Candidate | None:
@@ -190,7 +280,8 @@ class TwoStageSearch:
         start = best.dual
         if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
             return None
-        answer = solve_fixed_sides(convex, start)
+        newton = solve_coupled_sides if convex.rows.any else solve_fixed_sides
+        answer = newton(convex, start)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -241,27 +332,16 @@ class TwoStageSearch:
 
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
         """Try what the model recommends together, then single changes that the prices recommend; keep what improves."""
-        started, seen = best, {best.decision.key()}
-        for _ in range(_MAX_TRIALS):
-            if best.objective - self._bound(duals) <= _GOOD_ENOUGH:
-                return best
-            together = flipped_together(
-                self._whole, self._restricted(best.decision), best.decision, best.trades, best.dual
-            )
-            if together is None or together.key() in seen:
-                break
-            seen.add(together.key())
-            found = self._try_decision(together, best)
-            if found is None or found.objective >= best.objective - _WORTHWHILE:
-                break
-            best = found
-            duals.append(best.dual)
-        bound = self._bound(duals)
+        seen = {best.decision.key()}
+        # the model knows the exposures and cash only; where other limits join the names every change is tried
+        together = best if self._whole.rows.any else self._flip_together(best, duals, seen)
         # the runners-up of stage 1 know less than the prices of stage 2, unless these had nothing to change
-        queue = list(waiting) if best is started else []
-        for _ in range(_MAX_SINGLE_TRIALS):
-            if best.objective - bound <= _GOOD_ENOUGH:
+        queue = list(waiting) if together is best else []
+        best, bound, vain = together, self._bound(duals), 0
+        for _ in range(_MAX_TRIALS if self._whole.rows.any else _MAX_SINGLE_TRIALS):
+            if best.objective - bound <= self._good_enough or (self._whole.rows.any and vain >= _VAIN_TRIALS):
                 break
+            vain += 1
             if not queue:
                 queue = [change for change in self._changes(best) if change.key() not in seen]
                 if not queue:
@@ -278,7 +358,24 @@ class TwoStageSearch:
                 bound = trial
                 duals.append(found.dual)
             if found.objective < best.objective:
-                best, queue = found, []
+                best, queue, vain = found, [], 0
+        return best
+
+    def _flip_together(self, best: _Candidate, duals: list[DualPoint], seen: set[bytes]) -> _Candidate:
+        """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays."""
+        for _ in range(_MAX_TRIALS):
+            if best.objective - self._bound(duals) <= self._good_enough:
+                break
+            restricted = self._restricted(best.decision)
+            together = flipped_together(self._whole, restricted, best.decision, best.trades, best.dual)
+            if together is None or together.key() in seen:
+                break
+            seen.add(together.key())
+            found = self._try_decision(together, best)
+            if found is None or found.objective >= best.objective - _WORTHWHILE:
+                break
+            best = found
+            duals.append(best.dual)
         return best
 
     def _changes(self, best: _Candidate) -> list[Decision]:
@@ -293,16 +390,18 @@ class TwoStageSearch:
         current = first + best.decision.branch
         gain = values[current][owner] - values
         gain[current] = -np.inf
+        # with coupling limits stage 2 need not have ended at its optimum, and then its prices prove less
+        least = -np.inf if self._whole.rows.any else _WORTHWHILE
         ranked: list[tuple[float, Decision]] = [
             (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
             for b in np.argsort(-gain, kind="stable")[:_NAMES_A_ROUND]
-            if gain[b] > _WORTHWHILE
+            if gain[b] > least
         ]
         if len(best.decision.sells_losses):
             no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
             preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
             for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
-                if preference[group] <= _WORTHWHILE:
+                if preference[group] <= least:
                     break
                 sides = best.decision.sells_losses.copy()
                 sides[group] = ~sides[group]

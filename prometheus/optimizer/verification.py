@@ -15,6 +15,8 @@ from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 FEASIBILITY_TOLERANCE = 1e-7
 #: Shares by which a sum of lots may differ from the trade (the rounding of the lots' ninth decimal).
 _SHARES = 1e-8
+#: Weights below this are not held.
+_HELD = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,7 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
             found.append(Violation("not a whole step", problem.tickers[i], off * float(value[i])))
         held = sum(float(problem.lot_weight[j]) for j in mine)
         forced = held > problem.upper[i] + 1e-12 or held < problem.lower[i] - 1e-12
+        forced = forced or (problem.max_names is not None and liquidates)
         if abs(trades[i]) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
             found.append(Violation("below the minimum trade", problem.tickers[i], problem.min_trade - abs(trades[i])))
     found += _account_violations(problem, trades, sold_weight)
@@ -139,7 +142,37 @@ def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: Flo
                 Violation("bought in a group that sells a loss", problem.tickers[i], min(float(trades[i]), loss))
             )
     cash = problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum())
+    # what is to be paid out must be there, what comes in counts
+    cash += problem.cash_flow
     found.append(Violation("cash range", "", max(problem.cash_min - cash, cash - problem.cash_max)))
+    return found + _limit_violations(problem, weights, trades, sold)
+
+
+def _limit_violations(
+    problem: RebalanceProblem, weights: FloatArray, trades: FloatArray, sold: FloatArray
+) -> list[Violation]:
+    """Check the limits that join all names; each in its own unit (weight, turnover, gain, tracking error)."""
+    found: list[Violation] = []
+    for r, name in enumerate(problem.row_names):
+        value = sum(float(problem.row_matrix[r, i]) * float(weights[i]) for i in np.flatnonzero(problem.row_matrix[r]))
+        amount = max(float(problem.row_lower[r]) - value, value - float(problem.row_upper[r]))
+        found.append(Violation("linear limit", name, amount))
+    if problem.max_names is not None:
+        held = int((weights > _HELD).sum())
+        if held > problem.max_names:
+            found.append(Violation("number of names", "", float(held - problem.max_names)))
+    if np.isfinite(problem.turnover_max):
+        bought, sales = float(trades[trades > 0].sum()), -float(trades[trades < 0].sum())
+        found.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
+    if np.isfinite(problem.gain_max):
+        gain = sum(float(problem.lot_gain[j]) * float(sold[j]) for j in np.flatnonzero(sold))
+        found.append(Violation("realised gain", "", gain - problem.gain_max))
+    if np.isfinite(problem.te_max):
+        away = weights - (1.0 + problem.cash_flow) * problem.benchmark_weights
+        exposure = problem.loadings.T @ away
+        variance = float(exposure @ problem.factor_covariance @ exposure)
+        variance += float((problem.specific_variance * away * away).sum())
+        found.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
     return found
 
 

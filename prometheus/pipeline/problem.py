@@ -33,11 +33,20 @@ class Matrices:
     benchmark_weights: NDArray[Any]
 
 
-def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> RebalanceProblem:
+def build_problem(
+    snapshot: Snapshot, params: StrategyParams, matrices: Matrices, *, realized_this_year: Decimal = Decimal(0)
+) -> RebalanceProblem:
     """Return the rebalancing problem of a snapshot under merged strategy parameters.
 
     The matrices must be the decoded blobs, never the originals they were rounded from: that is what makes a replay
     agree. Weights are fractions of the snapshot's NAV.
+
+    Args:
+        snapshot: The account's day.
+        params: Merged strategy parameters.
+        matrices: The decoded risk model and benchmark.
+        realized_this_year: Net gain that the account has realised in the calendar year before this run, base currency;
+            counts against ``tax_budget_ytd``.
     """
     names = snapshot.universe
     n = len(names)
@@ -52,6 +61,8 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
     cash = float(snapshot.cash) / nav
     steps = np.full(n, float(share_step(fractional=snapshot.fractional_shares)))
     cash_min, cash_max = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
+    rows = _rows(snapshot, params, weights, loadings)
+    gain_max = min(params.limit("tax_budget"), params.limit("tax_budget_ytd") - float(realized_this_year) / nav)
     return RebalanceProblem(
         as_of=snapshot.as_of,
         nav=nav,
@@ -85,6 +96,15 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         min_trade=params.min_trade / nav,
         share_step=read_only(steps),
         tolerance=params.solver_tolerance,
+        te_max=params.limit("te_max"),
+        row_names=rows.names,
+        row_matrix=read_only(rows.matrix),
+        row_lower=read_only(rows.lower),
+        row_upper=read_only(rows.upper),
+        turnover_max=params.limit("turnover_max"),
+        gain_max=gain_max,
+        lot_gain=read_only(lots.gain if np.isfinite(gain_max) else ()),
+        max_names=None if params.limit("max_names") == float("inf") else int(params.max_names),
     )
 
 
@@ -112,6 +132,7 @@ class _Lots:
     locked: NDArray[np.bool_]
     rank: NDArray[np.int64]
     is_convex: bool
+    gain: FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +175,7 @@ def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
     is_loss: list[bool] = []
     locked: list[bool] = []
     rank: list[int] = []
+    gain: list[float] = []
     is_convex = True
     for i, name in enumerate(snapshot.universe):
         ordered = order_lots(
@@ -184,6 +206,10 @@ def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
             is_loss.append(lot.adjusted_basis > lot.quantity * name.price)
             locked.append(blocked)
             rank.append(position)
+            value = lot.quantity * name.price
+            # a washed loss is disallowed: selling the lot realises nothing
+            realised = 1 - lot.adjusted_basis / value if value else Decimal(0)
+            gain.append(0.0 if washed and realised < 0 else float(realised))
     return _Lots(
         ids,
         np.array(asset, dtype=np.int64),
@@ -194,7 +220,38 @@ def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
         np.array(locked, dtype=np.bool_),
         np.array(rank, dtype=np.int64),
         is_convex,
+        np.array(gain, dtype=np.float64),
     )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Rows:
+    names: tuple[str, ...]
+    matrix: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+
+
+def _rows(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, loadings: FloatArray) -> _Rows:
+    """Return the linear limits: active weights of sectors, active exposures to factors."""
+    names: list[str] = []
+    matrix: list[FloatArray] = []
+    bound: list[float] = []
+    sector_max, factor_max = params.limit("sector_active_max"), params.limit("factor_active_max")
+    if np.isfinite(sector_max):
+        sectors = [name.sector for name in snapshot.universe]
+        for sector in sorted(set(sectors)):
+            names.append(f"sector:{sector}")
+            matrix.append(np.array([float(one == sector) for one in sectors]))
+            bound.append(sector_max)
+    if np.isfinite(factor_max):
+        for k in range(loadings.shape[1]):
+            names.append(f"factor:{k + 1}")
+            matrix.append(loadings[:, k])
+            bound.append(factor_max)
+    rows = np.array(matrix).reshape(len(names), len(weights) if names else 0)
+    centre = np.einsum("rn,n->r", rows, weights) if names else np.zeros(0)
+    return _Rows(tuple(names), rows, centre - np.array(bound), centre + np.array(bound))
 
 
 def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, held: FloatArray, lots: _Lots) -> _Limits:

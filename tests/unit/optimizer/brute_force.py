@@ -25,6 +25,8 @@ class Box:
     cash_rate: float
     buys: bool
     sells_loss: bool
+    gain_slope: float = 0.0
+    gain_constant: float = 0.0
 
 
 def best_objective(problem: RebalanceProblem) -> float:
@@ -43,6 +45,7 @@ def best_objective(problem: RebalanceProblem) -> float:
 
 def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
     k, tilt = problem.cost_rate[i], problem.tilt[i]
+    gain = problem.lot_gain if len(problem.lot_gain) else np.zeros(len(problem.lot_id))
     held = problem.holdings()[i]
     low, high = problem.lower[i] - held, problem.upper[i] - held
     boxes = []
@@ -51,17 +54,50 @@ def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
     if problem.can_buy[i] and high > 0:
         boxes.append(Box(max(low, 0.0), high, k - tilt, 0.0, 1 + k, buys=True, sells_loss=False))
     mine = [j for j in np.flatnonzero(problem.lot_asset == i) if not problem.lot_locked[j]]
-    sold, paid, loss = 0.0, 0.0, False
+    sold, paid, loss, realised = 0.0, 0.0, False, 0.0
     for j in sorted(mine, key=lambda j: problem.lot_rank[j]):
         rate = k + tilt + problem.tax_weight * problem.lot_tax[j]
         size = problem.lot_weight[j]
         loss = loss or bool(problem.lot_is_loss[j])
         left, right = max(-(sold + size), low), min(-sold, high)
         if problem.can_sell[i] and left <= right + 1e-15:
-            boxes.append(Box(left, max(left, right), -rate, paid - rate * sold, 1 - k, buys=False, sells_loss=loss))
+            boxes.append(
+                Box(
+                    left,
+                    max(left, right),
+                    -rate,
+                    paid - rate * sold,
+                    1 - k,
+                    buys=False,
+                    sells_loss=loss,
+                    gain_slope=-gain[j],
+                    gain_constant=realised - gain[j] * sold,
+                )
+            )
         paid += rate * size
+        realised += gain[j] * size
         sold += size
     return boxes
+
+
+def _limits(problem: RebalanceProblem, boxes: tuple[Box, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Return rows and right-hand sides of linear limits, turnover and realised gain on the boxes."""
+    held = problem.holdings()
+    A, b = [np.zeros((0, problem.size))], [np.zeros(0)]
+    for row, lower, upper in zip(problem.row_matrix, problem.row_lower, problem.row_upper, strict=True):
+        if np.isfinite(upper):
+            A.append(row[None, :])
+            b.append(np.array([upper - row @ held]))
+        if np.isfinite(lower):
+            A.append(-row[None, :])
+            b.append(np.array([row @ held - lower]))
+    if np.isfinite(problem.turnover_max):
+        A.append(np.array([[0.5 if box.buys else -0.5 for box in boxes]]))
+        b.append(np.array([problem.turnover_max]))
+    if np.isfinite(problem.gain_max):
+        A.append(np.array([[box.gain_slope for box in boxes]]))
+        b.append(np.array([problem.gain_max - sum(box.gain_constant for box in boxes)]))
+    return np.vstack(A), np.concatenate(b)
 
 
 def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...]) -> float:
@@ -77,6 +113,16 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
         return float("inf")
     A = np.vstack([np.eye(n), -np.eye(n), cash, -cash])
     b = np.concatenate([high, -low, [most, -least]])
+    cones = [clarabel.NonnegativeConeT(len(b))]
+    if (problem.row_names, problem.turnover_max, problem.gain_max, problem.te_max) != ((), np.inf, np.inf, np.inf):
+        extra, limit = _limits(problem, boxes)
+        A, b = np.vstack([A, extra]), np.concatenate([b, limit])
+        cones = [clarabel.NonnegativeConeT(len(b))]
+        if np.isfinite(problem.te_max):
+            root = np.linalg.cholesky(sigma).T
+            A = np.vstack([A, np.zeros(n), -root])
+            b = np.concatenate([b, [problem.te_max], root @ d])
+            cones.append(clarabel.SecondOrderConeT(n + 1))
     settings = clarabel.DefaultSettings()
     settings.verbose = False
     settings.tol_gap_abs = settings.tol_gap_rel = settings.tol_feas = 1e-10
@@ -85,7 +131,7 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
         2 * g * sigma @ d + slope,
         csc_matrix(A),
         b,
-        [clarabel.NonnegativeConeT(len(b))],
+        cones,
         settings,
     ).solve()
     if str(answer.status) not in {"Solved", "AlmostSolved"}:

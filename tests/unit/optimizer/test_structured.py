@@ -45,12 +45,8 @@ def _stage_one(problem):
     cost, risk = separable_cost(problem, order), factor_risk(problem)
     whole = Lagrangian.of_problem(problem, risk, cost, trade_range(problem, order))
     envelope = convex_envelope(whole.pieces, cost, whole.cost_rate)
-    shared = (whole.risk_aversion, whole.cash)
-    return (
-        whole,
-        assemble(envelope, risk, cost.active, whole.cost_rate, *shared),
-        pieces_program(envelope, risk, cost.active, cost.curvature, whole.cost_rate, *shared),
-    )
+    assembled = assemble(envelope, risk, cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
+    return whole, assembled, pieces_program(envelope, whole)
 
 
 def _bound(whole, trades, cash_price):
@@ -69,7 +65,7 @@ def test_stage_one_is_clarabels(kind, seed):
     """Bound, objective and trades of stage 1 agree with the interior-point solver's, whatever the kind of problem."""
     whole, assembled, program = _stage_one(random_problem(40 + seed, names=70, **KINDS[kind]))
     reference = backend_named("CLARABEL").solve(assembled.program, 1e-11)
-    answer = structured.BACKEND.solve_pieces(program, whole.risk.exposures(whole.cost.active))
+    answer = structured.STRUCTURED.solve_pieces(program, whole.risk.exposures(whole.cost.active))
     assert answer.fallback == ""
     theirs, ours = assembled.trades(reference.x), program.trades(answer.x)
     bounds = [
@@ -220,3 +216,10 @@ def test_equal_problems_get_equal_bits_in_other_processes_and_with_other_threads
         digests.add(done.stdout.strip())
     assert len(digests) == 1
     assert len(digests.pop()) == hashlib.sha256().digest_size * 2
+
+
+def test_limits_besides_cash_are_left_to_clarabel_and_the_facts_say_so():
+    """A turnover limit is not among the method's rows: CLARABEL answers, and the trades keep the limit."""
+    result = rebalance(random_problem(54, turnover_max=0.05), backend="STRUCTURED")
+    assert "limits besides cash" in result.facts.status
+    assert result.turnover <= 0.05 + 1e-7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.pipeline.problem import Matrices, holdings_by_ticker
+from prometheus.pipeline.problem import Matrices, build_problem, holdings_by_ticker
 from tests.unit.pipeline.small_day import (
     AS_OF,
     MATRICES,
@@ -256,3 +256,37 @@ def test_arrays_cannot_be_written():
     for array in (problem.prices, problem.lower, problem.lot_tax, problem.can_buy):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
+
+
+def test_limits_are_off_by_default():
+    """Parameters at the end of their range ask for no limit at all."""
+    problem = problem_of()
+    assert problem.row_names == ()
+    assert (problem.te_max, problem.turnover_max, problem.gain_max) == (np.inf, np.inf, np.inf)
+    assert problem.max_names is None
+    assert len(problem.lot_gain) == 0
+
+
+def test_sectors_and_factors_get_active_bounds():
+    """Every sector and every factor has a row around the benchmark's own value."""
+    problem = problem_of(params=replace(PARAMS, sector_active_max=0.03, factor_active_max=0.5))
+    sectors = sorted({one.sector for one in SNAPSHOT.universe})
+    factors = problem.loadings.shape[1]
+    assert problem.row_names == (*(f"sector:{s}" for s in sectors), *(f"factor:{k + 1}" for k in range(factors)))
+    first = [one.sector == sectors[0] for one in SNAPSHOT.universe]
+    assert problem.row_matrix[0].tolist() == [float(inside) for inside in first]
+    benchmark = problem.row_matrix @ problem.benchmark_weights
+    half = np.array([0.03] * len(sectors) + [0.5] * factors)
+    np.testing.assert_allclose(problem.row_upper, benchmark + half, rtol=0, atol=1e-15)
+    np.testing.assert_allclose(problem.row_lower, benchmark - half, rtol=0, atol=1e-15)
+
+
+def test_the_year_s_gains_count_against_the_year_s_budget():
+    """The run may realise the smaller of its own budget and of what the year has left."""
+    params = replace(PARAMS, tax_budget=0.05, tax_budget_ytd=0.06, te_max=0.02, turnover_max=0.2, max_names=4)
+    assert problem_of(params=params).gain_max == 0.05
+    spent = build_problem(SNAPSHOT, params, MATRICES, realized_this_year=Decimal(2000))
+    assert spent.gain_max == pytest.approx(0.04)
+    assert (spent.te_max, spent.turnover_max, spent.max_names) == (0.02, 0.2, 4)
+    assert by_lot(spent, spent.lot_gain)["A2"] == pytest.approx(10 / 40)
+    assert by_lot(spent, spent.lot_gain)["C1"] == pytest.approx(-2 / 10)
