@@ -4,7 +4,7 @@ A textbook branch and bound whose every node is a complete two-stage search with
 few hundred names the first node is nearly always good enough; tiny or tightly bound problems need the others.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -53,7 +53,8 @@ class BestTrades:
             meet every limit.
         dual: Prices of stage 2 at the trades.
         leaves: Parts that together cover every legal trade list.
-        solution: What the back-end said about the whole problem's stage 1.
+        solution: What the back-end said about the whole problem's stage 1, and why another solver had to answer
+            it or a part of it, if one had to.
         nodes: How many searches were made.
     """
 
@@ -99,7 +100,7 @@ def search(
     best = root
     leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
     stuck: list[Leaf] = []
-    nodes = 1
+    nodes, said = 1, root.solution
     most_nodes = (1 if centre is not None else _MAX_NODES_COUPLED) if lagrangian.rows.any else _MAX_NODES
     while nodes < most_nodes and leaves:
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
@@ -121,6 +122,7 @@ def search(
                 # most likely no trades of this part meet the limits; its bound stays its parent's
                 stuck.append(Leaf(part, leaf.duals, leaf.lower_bound))
                 continue
+            said = said if said.fallback else replace(said, fallback=found.solution.fallback)
             leaves.append((Leaf(part, found.duals, max(found.lower_bound, leaf.lower_bound)), found))
             if found.objective < best.objective:
                 best = found
@@ -130,7 +132,7 @@ def search(
         objective=best.objective,
         dual=best.dual,
         leaves=(*(leaf for leaf, _ in leaves), *stuck),
-        solution=root.solution,
+        solution=said,
         nodes=nodes,
     )
 

@@ -218,19 +218,26 @@ def _common_tangents(
     high = np.maximum.reduceat(marginal_right, pieces.first)[owner]
     on_left = _Branches(pieces, cost, at_left, head_left)
     on_right = _Branches(pieces, cost, at_right, head_right)
-    m = 0.5 * (low + high)
+    m, done = 0.5 * (low + high), np.zeros(len(left), dtype=bool)
+    at_low, at_high = np.full(len(left), -np.inf), np.full(len(left), np.inf)
     for step in range(_MAX_STEPS):
         value_left, a = on_left.minimum(m)
         value_right, b = on_right.minimum(m)
         difference = value_left - value_right
-        low = np.where(difference <= 0, m, low)
-        high = np.where(difference >= 0, m, high)
+        # the last bits of two equal values say nothing about the slope
+        difference[np.abs(difference) <= 4e-16 * np.abs(value_left)] = 0.0
+        below, above = difference <= 0, difference >= 0
+        low, at_low = np.where(below, m, low), np.where(below, difference, at_low)
+        high, at_high = np.where(above, m, high), np.where(above, difference, at_high)
         width = b - a
         newton = m - difference / np.where(width > 0, width, 1.0)
-        inside = (width > 0) & (newton >= low) & (newton <= high) & (step % 8 != 7)
-        following = np.where(inside, newton, 0.5 * (low + high))
-        done = np.abs(following - m) <= 1e-15 + 1e-15 * np.abs(m)
-        m = following
+        inside = (width > 0) & (newton >= low) & (newton <= high)
+        # from the flat side of a kink Newton's step goes too far: the chord of the bracket does not
+        known = np.isfinite(at_low) & np.isfinite(at_high) & (at_high > at_low) & (step % 8 != 7)
+        part = np.divide(-at_low, at_high - at_low, out=np.full(len(left), 0.5), where=known)
+        following = np.where(inside & (step % 32 != 31), newton, low + part * (high - low))
+        # what has settled stays: another step would only disturb it
+        m, done = np.where(done, m, following), done | (np.abs(following - m) <= 1e-14 * (0.01 + np.abs(m)))
         if done.all():
             break
     return m, on_left.minimum(m)[1], on_right.minimum(m)[1]

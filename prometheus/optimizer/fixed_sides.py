@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import semidefinite_root
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
 
@@ -20,6 +19,8 @@ _CONVERGED = 1e-13
 _STALLED = 1e-11
 #: The cash range and the sign of its price hold to this.
 _EXACT = 1e-12
+#: A pivot below this share of the largest entry is a direction to which nothing answers.
+_NO_PIVOT = 1e-13
 _MAX_STEPS = 40
 _MAX_SEARCH = 40
 
@@ -123,8 +124,9 @@ def _newton_step(lagrangian: Lagrangian, trades: FloatArray, residual: FloatArra
     free, side = pieces.asset[inside], np.where(pieces.right[inside] <= 0, -1.0, 1.0)
     softness = 1.0 / (2 * lagrangian.cost.curvature[free])
     cash = (1.0 + side * lagrangian.cost_rate[free]) if limit is not None else np.zeros(len(free))
-    columns = np.concatenate([2 * g * lagrangian.risk.loadings[free], cash[:, None]], axis=1)
-    matrix = np.einsum("ik,il->kl", columns * softness[:, None], columns)
+    # factors along rows: the sums over names then run along contiguous memory
+    rows = np.concatenate([2 * g * lagrangian.risk.loadings.T[:, free], cash[None, :]], axis=0)
+    matrix = np.einsum("ki,li->kl", rows * softness, rows)
     matrix[np.arange(factors), np.arange(factors)] += 2 * g
     if limit is not None and matrix[factors, factors] == 0:
         # nothing answers to the price of cash here: step as if one typical name did
@@ -135,16 +137,23 @@ def _newton_step(lagrangian: Lagrangian, trades: FloatArray, residual: FloatArra
 
 
 def solve_semidefinite(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """Return x with matrix x = right for a small symmetric positive semidefinite matrix; zero along null directions."""
-    root = semidefinite_root(matrix)
+    """Return x with matrix x = right for a small symmetric positive semidefinite matrix; zero along null directions.
+
+    ``right`` is (n,) or (n, m), and so is the answer.
+
+    By elimination row by row, without a linear-algebra library: one might split the work by its number of threads, and
+    with it the last bits.
+    """
     size = len(right)
-    x = np.zeros(size)
+    rows = np.concatenate([matrix, right.reshape(size, -1)], axis=1)
+    least = _NO_PIVOT * float(np.abs(matrix).max(initial=0.0))
     for k in range(size):
-        if root[k, k] > 0:
-            x[k] = (right[k] - float((root[k, :k] * x[:k]).sum())) / root[k, k]
-    for k in reversed(range(size)):
-        if root[k, k] > 0:
-            x[k] = (x[k] - float((root[k + 1 :, k] * x[k + 1 :]).sum())) / root[k, k]
-        else:
-            x[k] = 0.0
-    return x
+        pivot = rows[k, k]
+        if pivot <= least:
+            rows[k, k:] = 0.0
+            rows[:, k] = 0.0
+            continue
+        eliminated = rows[k, k:] / pivot
+        rows[:, k:] -= rows[:, k, None] * eliminated
+        rows[k, k:] = eliminated
+    return rows[:, size:].reshape(right.shape)

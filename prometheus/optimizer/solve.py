@@ -8,7 +8,7 @@ import numpy as np
 from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.asset_functions import separable_cost
-from prometheus.optimizer.backends.base import QuadraticBackend, backend_named
+from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution, backend_named
 from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.explain import explain
@@ -109,7 +109,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
         + problem.cash_flow,
         facts=SolverFacts(
             backend=solver.name,
-            status=answer.solution.status,
+            status=_status(answer.solution),
             iterations=answer.solution.iterations,
             tolerance=problem.tolerance,
             version=solver.version(),
@@ -192,6 +192,10 @@ def _check_consistency(problem: RebalanceProblem) -> None:
     total = problem.cash + float(problem.lot_weight.sum())
     if abs(total - 1) > _CONSISTENCY:
         raise InvalidProblemError(f"cash and lots add to {total:.8f} of NAV, not to one.")
+
+
+def _status(solution: QuadraticSolution) -> str:
+    return f"{solution.status} (fallback to CLARABEL: {solution.fallback})" if solution.fallback else solution.status
 
 
 def _book(problem: RebalanceProblem, order: LotOrder, steps: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -18,7 +18,9 @@ from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
+from prometheus.optimizer.flips import flipped_together
 from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.structured import STRUCTURED, PiecesProgram, pieces_program
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -26,8 +28,12 @@ RESIDUAL_TOLERANCE = 1e-7
 _NO_PRICE = 1e-9
 #: No further trials once the gap is below this (objective per unit of NAV: 0.001 bps).
 _GOOD_ENOUGH = 1e-7
+#: An improvement smaller than this (0.00001 bps) is not worth a trial.
+_WORTHWHILE = 1e-9
 #: Most trials of a changed decision after stage 2.
 _MAX_TRIALS = 32
+#: Most trials of single changes, which the model of flips.py has not found worthwhile.
+_MAX_SINGLE_TRIALS = 8
 #: With coupling limits trials cost more: none below this gap, and none after so many in a row brought nothing.
 _GOOD_ENOUGH_COUPLED = 1e-6
 _VAIN_TRIALS = 8
@@ -99,6 +105,8 @@ class TwoStageSearch:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
+        self._by_groups: dict[bytes, Lagrangian] = {}
+        self._bounds: dict[DualPoint, float] = {}
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
         self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
@@ -177,7 +185,16 @@ class TwoStageSearch:
         duals.append(best.dual)
         return self._improve(best, others, duals)
 
-    def _solve(self, pieces: ConvexPieces, priced: Lagrangian) -> tuple[AssembledProgram, QuadraticSolution]:
+    def _solve(
+        self, pieces: ConvexPieces, priced: Lagrangian
+    ) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
+        fallback = ""
+        if self._backend.name == STRUCTURED.name:
+            program = pieces_program(pieces, priced)
+            relaxed = STRUCTURED.solve_pieces(program, priced.risk.exposures(priced.cost.active))
+            if not relaxed.fallback:
+                return program, relaxed
+            fallback = relaxed.fallback
         coupling = None
         if priced.rows.any:
             linear = priced.cost.row_buy[: priced.rows.linear]
@@ -193,9 +210,11 @@ class TwoStageSearch:
                 f"{violation:.3g} of NAV; at most {RESIDUAL_TOLERANCE:g} is accepted.",
                 details={"violation": violation, "status": solution.status},
             )
-        return assembled, solution
+        return assembled, replace(solution, fallback=fallback or solution.fallback)
 
-    def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
+    def _dual(
+        self, assembled: AssembledProgram | PiecesProgram, solution: QuadraticSolution, trades: FloatArray
+    ) -> DualPoint:
         price = assembled.cash_price(solution.z)
         exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
         price = price if abs(price) > _NO_PRICE else 0.0
@@ -206,7 +225,12 @@ class TwoStageSearch:
         return DualPoint(exposures, price, rows, assembled.risk_price(solution.z))
 
     def _bound(self, duals: list[DualPoint]) -> float:
-        return max(self._whole.bound(dual, self._whole.minima(dual)) for dual in duals)
+        return max(self._bound_of(dual) for dual in duals)
+
+    def _bound_of(self, dual: DualPoint) -> float:
+        if dual not in self._bounds:
+            self._bounds[dual] = self._whole.bound(dual, self._whole.minima(dual))
+        return self._bounds[dual]
 
     # ------------------------------------------------------------------ stage 2
 
@@ -214,8 +238,11 @@ class TwoStageSearch:
         """Return the true problem after the groups' decisions, with every branch of each name."""
         if not len(decision.sells_losses):
             return self._whole
-        loss_start = self._whole.cost.order.loss_start
-        return self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
+        key = decision.sells_losses.tobytes()
+        if key not in self._by_groups:
+            loss_start = self._whole.cost.order.loss_start
+            self._by_groups[key] = self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
+        return self._by_groups[key]
 
     def _convex(self, decision: Decision) -> Lagrangian:
         return self._restricted(decision).on_branches(decision.branch)
@@ -247,10 +274,14 @@ class TwoStageSearch:
             answer = solve_coupled_sides(convex, dual) or FixedSidesAnswer(trades, dual)
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
-    def _try_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
+    def _try_decision(self, decision: Decision, best: _Candidate) -> _Candidate | None:
+        """Solve the problem of a decision unless the prices already known prove that it cannot be better."""
         convex = self._convex(decision)
+        start = best.dual
+        if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
+            return None
         newton = solve_coupled_sides if convex.rows.any else solve_fixed_sides
-        answer = newton(convex, start) if convex.can_meet_cash() else None
+        answer = newton(convex, start)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -300,12 +331,14 @@ class TwoStageSearch:
         return decision
 
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
-        """Try the runners-up, then single changes that the current prices recommend; keep what improves."""
+        """Try what the model recommends together, then single changes that the prices recommend; keep what improves."""
         seen = {best.decision.key()}
-        bound = self._bound(duals)
-        queue = list(waiting)
-        vain = 0
-        for _ in range(_MAX_TRIALS):
+        # the model knows the exposures and cash only; where other limits join the names every change is tried
+        together = best if self._whole.rows.any else self._flip_together(best, duals, seen)
+        # the runners-up of stage 1 know less than the prices of stage 2, unless these had nothing to change
+        queue = list(waiting) if together is best else []
+        best, bound, vain = together, self._bound(duals), 0
+        for _ in range(_MAX_TRIALS if self._whole.rows.any else _MAX_SINGLE_TRIALS):
             if best.objective - bound <= self._good_enough or (self._whole.rows.any and vain >= _VAIN_TRIALS):
                 break
             vain += 1
@@ -317,7 +350,7 @@ class TwoStageSearch:
             if decision.key() in seen:
                 continue
             seen.add(decision.key())
-            found = self._try_decision(decision, best.dual)
+            found = self._try_decision(decision, best)
             if found is None:
                 continue
             trial = self._bound([found.dual])
@@ -328,8 +361,28 @@ class TwoStageSearch:
                 best, queue, vain = found, [], 0
         return best
 
+    def _flip_together(self, best: _Candidate, duals: list[DualPoint], seen: set[bytes]) -> _Candidate:
+        """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays."""
+        for _ in range(_MAX_TRIALS):
+            if best.objective - self._bound(duals) <= self._good_enough:
+                break
+            restricted = self._restricted(best.decision)
+            together = flipped_together(self._whole, restricted, best.decision, best.trades, best.dual)
+            if together is None or together.key() in seen:
+                break
+            seen.add(together.key())
+            found = self._try_decision(together, best)
+            if found is None or found.objective >= best.objective - _WORTHWHILE:
+                break
+            best = found
+            duals.append(best.dual)
+        return best
+
     def _changes(self, best: _Candidate) -> list[Decision]:
-        """Return single changes of a decision, the one that the prices favour most first."""
+        """Return single changes of a decision, the one that the prices favour most first.
+
+        A change that the prices do not favour cannot improve: the optimal prices of a decision bound every other one.
+        """
         restricted = self._restricted(best.decision)
         pieces, values = restricted.pieces, restricted.minima(best.dual).branch_value
         first = pieces.branch[pieces.first]
@@ -337,15 +390,19 @@ class TwoStageSearch:
         current = first + best.decision.branch
         gain = values[current][owner] - values
         gain[current] = -np.inf
+        # with coupling limits stage 2 need not have ended at its optimum, and then its prices prove less
+        least = -np.inf if self._whole.rows.any else _WORTHWHILE
         ranked: list[tuple[float, Decision]] = [
             (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
             for b in np.argsort(-gain, kind="stable")[:_NAMES_A_ROUND]
-            if np.isfinite(gain[b])
+            if gain[b] > least
         ]
         if len(best.decision.sells_losses):
             no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
             preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
             for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
+                if preference[group] <= least:
+                    break
                 sides = best.decision.sells_losses.copy()
                 sides[group] = ~sides[group]
                 changed = self._place_groups(Decision(sides, best.decision.branch), best.dual)

@@ -91,6 +91,7 @@ class QuadraticSolution:
         status: The solver's own word.
         iterations: Its iterations.
         seconds: Its own time.
+        fallback: Why another solver than the one asked for had to answer; empty where none had to.
     """
 
     x: FloatArray
@@ -98,6 +99,7 @@ class QuadraticSolution:
     status: str
     iterations: int
     seconds: float
+    fallback: str = ""
 
 
 class QuadraticBackend(Protocol):
@@ -121,6 +123,7 @@ class QuadraticBackend(Protocol):
 #: Back-ends by name; a module is imported when its solver is first asked for. Each has a ``BACKEND``.
 _MODULES: Final = {
     "CLARABEL": "prometheus.optimizer.backends.clarabel",
+    "STRUCTURED": "prometheus.optimizer.structured",
     "CUOPT": "prometheus.optimizer.backends.cuopt",
     "CVXPY": "prometheus.optimizer.backends.cvxpy",
 }

@@ -1,0 +1,201 @@
+"""How long both stages with their certificate take, by back-end and against the same stages through CVXPY.
+
+    python bench/optimizer.py [--quick] [--csv optimizer.csv] [--plot optimizer.png] [--seconds 600]
+
+Every row of the table comes from the same run on the same accounts. For CLARABEL and STRUCTURED:
+
+- two stages: everything from the problem to certified trades before rounding, one search, no branching,
+- whole: ``rebalance``, with branching where the first search leaves a gap, rounding, lots, second certificate and
+  verification.
+
+CVXPY is charged for stating and solving its two programs only; what it spends on compiling is also shown. The ratio is
+the CVXPY time over the two stages' time. SCIP solves small accounts exactly where pyscipopt is installed.
+"""
+
+import argparse
+import csv
+import importlib.util
+import statistics
+import time
+from pathlib import Path
+
+from optimizer_accounts import account
+from optimizer_peers import cvxpy_two_stages
+
+from prometheus.optimizer import rebalance
+from prometheus.optimizer.active_risk import factor_risk
+from prometheus.optimizer.asset_functions import separable_cost
+from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.branching import search
+from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.two_stage import TwoStageSearch
+
+SIZES = (100, 500, 1000, 3000)
+QUICK = ((100, 6, 4), (500, 6, 4), (500, 50, 10))
+COLUMNS = (
+    "names",
+    "factors",
+    "lots_a_name",
+    "solver",
+    "seconds",
+    "seconds_without_compiling",
+    "seconds_whole",
+    "ratio_to_cvxpy",
+    "ratio_to_cvxpy_without_compiling",
+    "gap_bps",
+    "gap_bps_whole",
+    "rounded_gap_bps",
+    "accounts",
+)
+
+
+def main():
+    """Parse, time, print, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="three shapes, two accounts each")
+    parser.add_argument("--accounts", type=int, default=0, help="accounts a shape (default 5, quick 2)")
+    parser.add_argument("--csv", type=Path, default=Path("optimizer.csv"))
+    parser.add_argument("--plot", type=Path, default=Path("optimizer.png"))
+    parser.add_argument("--seconds", type=float, default=900.0, help="no further account is begun after this long")
+    parser.add_argument("--dense-up-to", type=int, default=100, help="largest N of the dense covariance")
+    options = parser.parse_args()
+    _mixed_integer(options)
+    shapes = QUICK if options.quick else [(n, k, lots) for n in SIZES for k in (6, 50) for lots in (4, 10)]
+    count = options.accounts or (2 if options.quick else 5)
+    deadline = time.perf_counter() + options.seconds
+    rows = []
+    _warm_up()
+    print(
+        f"{'N':>5} {'K':>3} {'lots':>4} {'solver':<12} {'two stages':>11} {'no compile':>11} {'whole':>11} "
+        f"{'ratio':>7} gap bps"
+    )
+    for shape in shapes:
+        found = _shape(shape, count, deadline, options.dense_up_to)
+        for row in found:
+            print(_line(row), flush=True)
+        rows += found
+        if time.perf_counter() > deadline:
+            print(f"stopped after {options.seconds:.0f} s; larger shapes are left out")
+            break
+    with options.csv.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, COLUMNS)
+        writer.writeheader()
+        writer.writerows(rows)
+    print(f"written: {options.csv}")
+    _plot(rows, options.plot)
+
+
+def _mixed_integer(options):
+    """Compare with SCIP on accounts small enough for it."""
+    if importlib.util.find_spec("pyscipopt") is None:
+        print("pyscipopt is not installed: no comparison with a mixed-integer solver")
+        return
+    from optimizer_scip import scip_objective  # noqa: PLC0415
+
+    print("SCIP on the true problem: objectives in bps of NAV")
+    for names in (10, 20) if options.quick else (10, 20, 30, 40):
+        problem = account(100 + names, names, 3, 3)
+        whole = _lagrangian(problem)
+        theirs, bound, seconds = scip_objective(whole, 60.0)
+        found = search(whole, backend_named("STRUCTURED"), problem.tolerance)
+        print(
+            f"  N {names}: SCIP {1e4 * theirs:.4f} (bound {1e4 * bound:.4f}) in {seconds:.1f} s; "
+            f"STRUCTURED {1e4 * found.objective:.4f} (bound {1e4 * found.lower_bound():.4f})"
+        )
+
+
+def _warm_up():
+    problem = account(0, 30, 3, 2)
+    for name in ("CLARABEL", "STRUCTURED"):
+        rebalance(problem, backend=name)
+    cvxpy_two_stages(_lagrangian(problem))
+
+
+def _lagrangian(problem):
+    risk, order = factor_risk(problem), lot_order(problem)
+    cost = separable_cost(problem, order)
+    return Lagrangian.of_problem(problem, risk, cost, trade_range(problem, order))
+
+
+def _shape(shape, count, deadline, dense_up_to):
+    samples = {}
+    for seed in range(count):
+        if seed and time.perf_counter() > deadline:
+            break
+        problem = account(100 + seed, *shape)
+        for name in ("CLARABEL", "STRUCTURED"):
+            samples.setdefault(name, []).append(_ours(problem, name))
+        whole = _lagrangian(problem)
+        peers = {"CVXPY": False}
+        if shape[0] <= dense_up_to:
+            peers["CVXPY dense"] = True
+        for name, dense in peers.items():
+            answer = cvxpy_two_stages(whole, dense=dense)
+            without = answer.seconds - answer.compile_seconds
+            samples.setdefault(name, []).append((answer.seconds, without, None, answer.gap_bps, None, None))
+    reference = samples["CVXPY"]
+    rows = []
+    for name, found in samples.items():
+        seconds, without, whole, gap, gap_whole, rounded = (_median(column) for column in zip(*found, strict=True))
+        ratios = [theirs[0] / ours[0] for theirs, ours in zip(reference, found, strict=True)]
+        fewer = [theirs[1] / ours[1] for theirs, ours in zip(reference, found, strict=True)]
+        values = (
+            seconds, without, whole, statistics.median(ratios), statistics.median(fewer), gap, gap_whole, rounded,
+            len(found),
+        )  # fmt: skip
+        rows.append(dict(zip(COLUMNS, (*shape, name, *values), strict=True)))
+    return rows
+
+
+def _ours(problem, name):
+    began = time.perf_counter()
+    lagrangian = _lagrangian(problem)
+    answer = TwoStageSearch(lagrangian, backend_named(name), problem.tolerance).run()
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    result = rebalance(problem, backend=name)
+    whole = time.perf_counter() - began
+    gap = 1e4 * (answer.objective - answer.lower_bound)
+    return seconds, seconds, whole, gap, result.certificate.gap_bps, result.certificate.rounded_gap_bps
+
+
+def _median(values):
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None
+
+
+def _line(row):
+    def ms(value):
+        return f"{'':>11}" if value is None else f"{1e3 * value:8.1f} ms"
+
+    text = f"{row['names']:>5} {row['factors']:>3} {row['lots_a_name']:>4} {row['solver']:<12} {ms(row['seconds'])} "
+    text += f"{ms(row['seconds_without_compiling'])} {ms(row['seconds_whole'])} {row['ratio_to_cvxpy']:>6.1f}x "
+    text += f"{row['gap_bps']:.4f}"
+    if row["gap_bps_whole"] is not None:
+        text += f", whole {row['gap_bps_whole']:.4f}, rounded {row['rounded_gap_bps']:.4f}"
+    return text
+
+
+def _plot(rows, path):
+    if importlib.util.find_spec("matplotlib") is None:
+        print("matplotlib is not installed: no plot")
+        return
+    from matplotlib import pyplot as plt  # noqa: PLC0415
+
+    figure, axes = plt.subplots(figsize=(8, 5))
+    for solver in dict.fromkeys(row["solver"] for row in rows):
+        for factors, lots in ((6, 4), (50, 10)):
+            mine = [r for r in rows if (r["solver"], r["factors"], r["lots_a_name"]) == (solver, factors, lots)]
+            label = f"{solver}, {factors} factors, {lots} lots"
+            axes.loglog([r["names"] for r in mine], [1e3 * r["seconds"] for r in mine], "o-", label=label)
+    axes.set_xlabel("names")
+    axes.set_ylabel("both stages with certificate, ms (median)")
+    axes.legend(fontsize=7)
+    figure.savefig(path, dpi=150)
+    print(f"written: {path}")
+
+
+if __name__ == "__main__":
+    main()

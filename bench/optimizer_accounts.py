@@ -1,0 +1,76 @@
+"""Generated accounts of a chosen shape for the optimizer's bench: every name held, a fixed number of lots in each."""
+
+from datetime import date
+
+import numpy as np
+
+from prometheus.optimizer.problem import RebalanceProblem
+
+SHORT_RATE, LONG_RATE = 0.408, 0.238
+
+
+def account(seed, names, factors, lots_a_name, nav=10_000_000.0):
+    """Return a least-tax-first account of ``names`` names and ``names * lots_a_name`` lots.
+
+    Two fifths of the lots stand at a loss, lots younger than a year pay the short rate, one name in twenty may not be
+    bought, one in forty may not be sold, one in ten shares its group with a neighbour. Whole shares.
+    """
+    random = np.random.default_rng(seed)
+    prices = np.round(np.exp(random.normal(4.3, 0.8, names)), 2) + 1.0
+    benchmark = random.gamma(0.6, 1.0, names) + 1e-3
+    benchmark /= benchmark.sum()
+    target = benchmark * random.lognormal(0, 0.5, names)
+    target *= 0.98 / target.sum()
+    lot_asset = np.repeat(np.arange(names), lots_a_name)
+    lots = len(lot_asset)
+    parts = random.dirichlet(np.full(lots_a_name, 2.0), names).ravel()
+    lot_shares = np.maximum(np.floor(parts * target[lot_asset] * nav / prices[lot_asset]), 1.0)
+    lot_weight = lot_shares * prices[lot_asset] / nav
+    age = random.integers(1, 2500, lots)
+    loss = random.random(lots) < 0.4
+    basis = np.where(loss, random.uniform(1.0, 1.5, lots), random.uniform(0.3, 1.0, lots))
+    tax = np.where(age > 366, LONG_RATE, SHORT_RATE) * (1 - basis)
+    by = np.lexsort((tax, lot_asset))
+    rank = np.empty(lots, dtype=np.int64)
+    rank[by] = np.tile(np.arange(lots_a_name), names)
+    group = np.arange(names)
+    paired = np.flatnonzero(random.random(names) < 0.1)
+    group[paired] = group[(paired + 1) % names]
+    root = random.normal(0, 0.03, (factors, factors)) + np.diag(np.linspace(0.18, 0.05, factors))
+    held = np.bincount(lot_asset, weights=lot_weight, minlength=names)
+    return RebalanceProblem(
+        as_of=date(2026, 3, 2),
+        nav=nav,
+        tickers=tuple(f"N{i:04d}" for i in range(names)),
+        prices=prices,
+        benchmark_weights=benchmark,
+        loadings=np.concatenate(
+            [random.normal(1, 0.25, (names, 1)), random.normal(0, 0.6, (names, factors - 1))], axis=1
+        ),
+        factor_covariance=root @ root.T,
+        specific_variance=random.uniform(0.15, 0.4, names) ** 2,
+        cost_rate=np.full(names, 5e-4),
+        tilt=np.zeros(names),
+        cash=1 - float(lot_weight.sum()),
+        cash_min=0.002,
+        cash_max=0.02,
+        lower=np.minimum(np.maximum(benchmark - 0.02, 0.0), held),
+        upper=np.maximum(np.minimum(benchmark + 0.02, 0.10), held),
+        can_buy=random.random(names) >= 0.05,
+        can_sell=random.random(names) >= 0.025,
+        group=group,
+        lot_asset=lot_asset,
+        lot_id=tuple(f"L{j:05d}" for j in range(lots)),
+        lot_shares=lot_shares,
+        lot_weight=lot_weight,
+        lot_tax=tax,
+        lot_is_loss=loss,
+        lot_locked=(random.random(lots) < 0.05) & loss,
+        lot_rank=rank,
+        lot_order_is_convex=True,
+        risk_aversion=10.0,
+        tax_weight=1.0,
+        min_trade=1e-5,
+        share_step=np.ones(names),
+        tolerance=1e-9,
+    )
