@@ -59,6 +59,8 @@ def test_every_answer_obeys_the_rules_and_its_own_certificate(problem):
     steps = result.shares / problem.share_step
     assert (np.abs(steps - np.round(steps))[~liquidated] < 1e-4).all()
     certificate = result.certificate
-    assert certificate.gap_bps >= -1e-7
-    assert certificate.rounded_gap_bps >= -1e-7
+    # The gap is a difference of two numbers of the objective's size: nine of its digits are held.
+    noise = 1e4 * 1e-9 * max(1.0, abs(certificate.objective))
+    assert certificate.gap_bps >= -noise
+    assert certificate.rounded_gap_bps >= -noise
     assert certificate.max_violation <= 1e-9
