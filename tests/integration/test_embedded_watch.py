@@ -15,8 +15,8 @@ from prometheus.db.embedded_cluster import remove_recycled_locks
 from prometheus.db.embedded_watch import postmaster_pid, stop, watch
 from tests.integration.embedded_processes import end_everything, server_pid, wait_for
 
-#: Stands for a server: its working directory is the data directory. It does not hear SIGINT; SIGQUIT it does, also where
-#: the test session was started in the background and passes on that it is ignored.
+#: Stands for a server: its working directory is the data directory. It does not hear SIGINT; SIGQUIT it does, also
+#: where the test session was started in the background and passes on that it is ignored.
 DEAF = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGQUIT, signal.SIG_DFL); "
     "print('up', flush=True); time.sleep(60)"
