@@ -22,6 +22,12 @@ $(READY): requirements-dev.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
+# What the benchmarks' peers need, in the same environment; `make demo` and `make test` never ask for it.
+BENCH_READY := $(VENV)/.bench-ready
+$(BENCH_READY): $(READY) requirements-bench.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
+	@touch $@
+
 demo: $(READY) ## Run a synthetic fleet of 20 accounts through three sessions on an embedded PostgreSQL
 	@$(BIN)/prometheus demo
 
@@ -44,10 +50,13 @@ format: $(READY) ## Format the code and mend what the linter can mend
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
 
-lock: $(READY) ## Resolve the dependencies anew into requirements-dev.lock (versions and hashes, no index)
+lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versions and hashes, no index)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	  --custom-compile-command "make lock" --group dev pyproject.toml -o requirements-dev.lock
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
+	  --custom-compile-command "make lock" --group dev --group bench -c requirements-dev.lock pyproject.toml \
+	  -o requirements-bench.lock
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
