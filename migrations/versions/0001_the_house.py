@@ -279,11 +279,15 @@ def upgrade() -> None:
         sa.Column("tickers", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("loadings_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("specific_variance_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("specific_correlation_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("factor_covariance", sa.ARRAY(sa.Float(precision=53), dimensions=2), nullable=False),
         sa.Column("diagnostics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.ForeignKeyConstraint(["loadings_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_loadings_sha256")),
         sa.ForeignKeyConstraint(
             ["specific_variance_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_specific_variance_sha256")
+        ),
+        sa.ForeignKeyConstraint(
+            ["specific_correlation_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_specific_correlation_sha256")
         ),
         sa.PrimaryKeyConstraint("risk_model_id", name=op.f("pk_risk_models")),
     )
