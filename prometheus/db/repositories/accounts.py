@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AccountRow, SecurityRow, TaxLotRow, TransactionRow
-from prometheus.domain.accounts import Account, LotMethod, Region, TaxRates, TaxRegime
+from prometheus.domain.accounts import Account, AccountType, LotMethod, Region, TaxRates, TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot, Term
 from prometheus.foundation.canonical import to_jsonable
@@ -209,4 +209,6 @@ def _account(row: RowMapping) -> Account:
         strategy_id=values["strategy_id"],
         books_as_of=values["books_as_of"],
         paused=values["paused"],
+        household=values["household"],
+        account_type=AccountType(values["account_type"]),
     )
