@@ -138,6 +138,9 @@ def build_snapshot(
         },
         corporate_actions=held_actions,
         flags=tuple(flags),
+        specific_correlation_sha256=(
+            None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
+        ),
     )
     if snapshot.nav() <= 0:
         raise PhaseHeldError(

@@ -33,11 +33,12 @@ from prometheus.foundation.errors import ConfigurationError, EngineError, Engine
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
 from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
 from prometheus.pipeline.solve import solve
+from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
 _JOURNAL_AGE: Final = timedelta(days=61)
@@ -172,10 +173,15 @@ TASKS: Final[Mapping[Phase, PhaseTask]] = {
 
 def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
+    linked: tuple[CorrelationBlock, ...] = ()
+    if snapshot.specific_correlation_sha256 is not None:
+        packed = shared.array(bytes.fromhex(snapshot.specific_correlation_sha256))
+        linked = tuple(CorrelationBlock(block.names, block.correlation) for block in unpacked_blocks(packed))
     return Matrices(
         loadings=shared.array(bytes.fromhex(snapshot.loadings_sha256)),
         specific_variance=shared.array(bytes.fromhex(snapshot.specific_variance_sha256)),
         benchmark_weights=shared.array(bytes.fromhex(snapshot.benchmark_weights_sha256)),
+        specific_correlation=linked,
     )
 
 
