@@ -71,7 +71,8 @@ class Snapshot:
     """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256).
 
     ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
-    matrices of the risk model are shared by the accounts of a day.
+    matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts of
+    the calendar year before the run, base currency.
     """
 
     account_id: str
@@ -102,6 +103,7 @@ class Snapshot:
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
     specific_correlation_sha256: str | None = None
+    realized_this_year: Decimal = Decimal(0)
 
     def nav(self) -> Decimal:
         """Return net asset value: cash plus every lot at the snapshot's price."""
@@ -185,6 +187,7 @@ class Snapshot:
                     for action in self.corporate_actions
                 ],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                "realized_this_year": self.realized_this_year,
             }
         )
         return stored
@@ -236,6 +239,7 @@ class Snapshot:
             ),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
+            realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
 
 
