@@ -71,8 +71,8 @@ class Snapshot:
     """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256).
 
     ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
-    matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts of
-    the calendar year before the run, base currency.
+    matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts
+    of the calendar year before the run, base currency.
     """
 
     account_id: str
