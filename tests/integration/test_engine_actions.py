@@ -68,7 +68,7 @@ def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
     (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
     tickers = run.snapshot["universe"]["ticker"]
     assert {tickers[i] for i in run.snapshot["lots"]["name"]} == {"AAA", "FFF", "GGG"}
-    assert [row[4:] for row in run.snapshot["corporate_actions"]] == [["FFF", "0.25"], ["GGG", None]]
+    assert [row[4:] for row in run.snapshot["corporate_actions"]] == [["FFF", "0.250000000000"], ["GGG", None]]
 
 
 def test_a_delisting_leaves_cash_and_a_gain(opened):
