@@ -24,8 +24,8 @@ _GOOD_ENOUGH = 1e-6
 _ACCEPTABLE = 5e-6
 _FEW_NODES = 8
 _MAX_NODES = 24
-#: Large problems get fewer: nodes times pieces times prices (exposures, cash, limits) stay below this, so that branching
-#: costs a small multiple of the first search. A count, never a clock: equal problems get equal answers.
+#: Large problems get fewer: nodes times pieces times prices (exposures, cash, limits) stay below this, so that
+#: branching costs a small multiple of the first search. A count, never a clock: equal problems get equal answers.
 _MAX_WORK = 7e6
 _LEAST_NODES = 6
 #: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
