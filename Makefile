@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help demo test test-gpu check format types bench-ingest lock clean
+.PHONY: help demo test test-gpu check format types bench-ingest prove-optimizer lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -46,6 +46,10 @@ check: $(READY) ## Linters, strict types and import contracts
 format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
+	$(BIN)/python bench/optimizer_proof.py
+	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
 
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
