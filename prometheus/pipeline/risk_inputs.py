@@ -6,8 +6,8 @@ from decimal import Decimal
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection
 
+from prometheus.db.database import Connection
 from prometheus.db.repositories import market_data
 from prometheus.domain.securities import Security
 from prometheus.foundation.errors import RiskModelError

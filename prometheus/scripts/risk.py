@@ -1,10 +1,11 @@
-"""``prometheus risk``: build the risk model."""
+"""``prometheus risk``: build, show and judge the risk model."""
 
 from datetime import datetime
 from typing import Final
 
 import click
 
+from prometheus.scripts import risk_evaluate
 from prometheus.scripts.boundary import DATE, Group
 
 #: A model younger than this share of the largest accepted age need not be built again.
@@ -13,7 +14,10 @@ _FRESH_SHARE: Final = 1 / 3
 
 @click.group("risk", cls=Group)
 def command() -> None:
-    """Build the risk model."""
+    """Build, show and judge the risk model."""
+
+
+command.add_command(risk_evaluate.command)
 
 
 @command.command()
