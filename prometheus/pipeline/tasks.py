@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
+from prometheus.accounting.corporate_actions import actions_concerning
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import accounts as account_rows
 from prometheus.db.repositories import market_data
@@ -30,11 +31,12 @@ from prometheus.foundation.errors import ConfigurationError, EngineError, Engine
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
 from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
 from prometheus.pipeline.solve import solve
+from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
 _JOURNAL_AGE: Final = timedelta(days=61)
@@ -203,10 +205,15 @@ TASKS: Final[Mapping[Phase, PhaseTask]] = {
 
 def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
+    linked: tuple[CorrelationBlock, ...] = ()
+    if snapshot.specific_correlation_sha256 is not None:
+        packed = shared.array(bytes.fromhex(snapshot.specific_correlation_sha256))
+        linked = tuple(CorrelationBlock(block.names, block.correlation) for block in unpacked_blocks(packed))
     return Matrices(
         loadings=shared.array(bytes.fromhex(snapshot.loadings_sha256)),
         specific_variance=shared.array(bytes.fromhex(snapshot.specific_variance_sha256)),
         benchmark_weights=shared.array(bytes.fromhex(snapshot.benchmark_weights_sha256)),
+        specific_correlation=linked,
     )
 
 
@@ -254,13 +261,16 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
         actions: tuple[CorporateAction, ...] = ()
         if account.books_as_of is not None:
             actions = market_data.corporate_actions(connection, after=account.books_as_of, through=as_of)
+        # Spin-offs and new symbols bring securities that were not held when the books were written.
+        concerned = actions_concerning(held, actions)
+        held |= {action.other_ticker for action in concerned if action.other_ticker}
         inputs = AccountInputs(
             account=account,
             books=books,
             journal=account_rows.journal_since(connection, account.account_id, as_of - _JOURNAL_AGE),
             actions=actions,
             action_closes=market_data.closes_on(
-                connection, [(action.ticker, action.ex_date) for action in actions if action.ticker in held]
+                connection, [(ticker, action.ex_date) for action in concerned for ticker in action.securities]
             ),
             older_prices=market_data.last_prices_of(connection, as_of, sorted(held - day.prices.keys())),
             strategy_version=strategy.version,
