@@ -29,7 +29,9 @@ TROUBLE = {
         'UPDATE due_tasks SET error = \'{"code": "RISK_MODEL", "message": "too little data"}\' '
         "WHERE name = 'risk-refresh'"
     ),
-    "DUE_TASK_LATE": "UPDATE due_tasks SET next_due_at = engine_now() - interval '61 minutes' WHERE name = 'risk-refresh'",
+    "DUE_TASK_LATE": (
+        "UPDATE due_tasks SET next_due_at = engine_now() - interval '61 minutes' WHERE name = 'risk-refresh'"
+    ),
 }
 
 
