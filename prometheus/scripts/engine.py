@@ -64,7 +64,12 @@ def pause(account_id: str, reason: str) -> None:
 @click.argument("account_id")
 @click.option("--reason", default="", help="Why; recorded likewise.")
 def resume(account_id: str, reason: str) -> None:
-    """Let a paused account go on."""
+    """Let a paused account go on.
+
+    \b
+    Example:
+      prometheus engine resume ACC-007
+    """
     _pause(account_id, paused=False, reason=reason)
 
 
