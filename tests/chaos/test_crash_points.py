@@ -23,12 +23,13 @@ _EFFECTS = {
         WHERE account_id = :account ORDER BY run_seq
     """,
     "trades": """
-        SELECT as_of_date, trade_no, run_trades.ticker, side, lot_id, quantity, amount, tax FROM run_trades
+        SELECT as_of_date, trade_no, run_trades.ticker, side, replace(lot_id, account_id, '') AS lot_id, quantity, amount, tax FROM run_trades
         JOIN runs USING (run_id) WHERE account_id = :account ORDER BY as_of_date, trade_no
     """,
     "journal": """
-        SELECT txn_type, trade_date, security_id, lot_id, quantity, amount, basis, realized_gain FROM transactions
-        WHERE account_id = :account ORDER BY trade_date, txn_type, security_id, lot_id
+        SELECT txn_type, trade_date, security_id, replace(lot_id, account_id, '') AS lot_id, quantity, amount, basis,
+               realized_gain FROM transactions
+        WHERE account_id = :account ORDER BY trade_date, txn_type, security_id, 4
     """,
     "lots": "SELECT lot_id, security_id, quantity, adjusted_basis FROM tax_lots WHERE account_id = :account ORDER BY 1",
     "cash": "SELECT cash, books_as_of FROM accounts WHERE account_id = :account",
