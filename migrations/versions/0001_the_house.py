@@ -92,6 +92,12 @@ def upgrade() -> None:
         sa.Column("books_as_of", sa.Date(), nullable=True),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("household", sa.Text(), nullable=True),
+        sa.Column("account_type", sa.Text(), server_default="TAXABLE", nullable=False),
+        sa.CheckConstraint(
+            "account_type IN ('TAXABLE', 'IRA', 'ROTH', '401K', 'RRSP', 'TFSA')",
+            name=op.f("ck_accounts_account_type"),
+        ),
         sa.CheckConstraint(
             "lot_method IN ('HIFO', 'LEAST_TAX_FIRST', 'FIFO', 'ACB')", name=op.f("ck_accounts_lot_method")
         ),
@@ -100,6 +106,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
     )
     op.create_index(op.f("ix_accounts_region"), "accounts", ["region"], unique=False)
+    op.create_index(op.f("ix_accounts_household"), "accounts", ["household"], unique=False)
     op.create_table(
         "blobs",
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
@@ -195,10 +202,14 @@ def upgrade() -> None:
         sa.Column("ex_date", sa.Date(), nullable=False),
         sa.Column("action_type", sa.Text(), nullable=False),
         sa.Column("value", sa.Numeric(precision=20, scale=8), nullable=False),
+        sa.Column("other_ticker", sa.Text(), server_default="", nullable=False),
+        sa.Column("basis_fraction", sa.Numeric(precision=16, scale=12), nullable=True),
         sa.ForeignKeyConstraint(
             ["security_id"], ["securities.security_id"], name=op.f("fk_corporate_actions_security_id")
         ),
-        sa.PrimaryKeyConstraint("security_id", "ex_date", "action_type", name=op.f("pk_corporate_actions")),
+        sa.PrimaryKeyConstraint(
+            "security_id", "ex_date", "action_type", "other_ticker", name=op.f("pk_corporate_actions")
+        ),
     )
     op.create_index(op.f("ix_corporate_actions_ex_date"), "corporate_actions", ["ex_date"], unique=False)
     op.create_table(
@@ -261,6 +272,20 @@ def upgrade() -> None:
         ["account_id", "as_of_date"],
         unique=False,
         postgresql_where=sa.text("phase NOT IN ('PERSISTED', 'FAILED')"),
+    )
+    op.create_index(
+        "ix_engine_runs_in_work",
+        "engine_runs",
+        ["as_of_date", "next_attempt_at", "account_id"],
+        unique=False,
+        postgresql_where=sa.text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
+    )
+    op.create_index(
+        "ix_engine_runs_claimed",
+        "engine_runs",
+        ["run_id"],
+        unique=False,
+        postgresql_where=sa.text("owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL"),
     )
     op.create_table(
         "risk_models",

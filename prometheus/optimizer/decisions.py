@@ -137,9 +137,9 @@ def ranked_patterns(
     to_left, across = part * (at_left - at_right), at_right - at_left
     settled = response.share.copy()
     settled[np.concatenate([first + ends[:, 0], first + ends[:, 1]])] = 0.0
-    answered = dual.answered(response, settled, np.concatenate([to_left, across], axis=1))
     disturbed = np.concatenate([to_left, across], axis=1)
-    products = np.einsum("ki,kj->ij", disturbed, answered)
+    jumps = np.concatenate([np.diag(jump[:, 0]), np.diag(jump[:, 1] - jump[:, 0])], axis=1)
+    products = dual.products(response, settled, disturbed, jumps, asset)
     all_left = products[:count].sum(axis=0)[count:]
     between = products[count:, count:]
     if count <= _MAX_UNDECIDED:

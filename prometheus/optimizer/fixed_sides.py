@@ -7,15 +7,10 @@ earlier solve. Where it does not get there it says so, and the caller asks a bac
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.structured_climb import STALLED, climb
 from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
-
-#: A pivot below this share of the largest entry is a direction to which nothing answers.
-_NO_PIVOT = 1e-13
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,26 +45,3 @@ def solve_fixed_sides(
     if not response.residual <= STALLED:
         return None
     return FixedSidesAnswer(response.trade, joint.dual_point(response.prices, lagrangian.risk_aversion))
-
-
-def solve_semidefinite(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """Return x with matrix x = right for a small symmetric positive semidefinite matrix; zero along null directions.
-
-    ``right`` is (n,) or (n, m), and so is the answer.
-
-    By elimination row by row, without a linear-algebra library: one might split the work by its number of threads, and
-    with it the last bits.
-    """
-    size = len(right)
-    rows = np.concatenate([matrix, right.reshape(size, -1)], axis=1)
-    least = _NO_PIVOT * float(np.abs(matrix).max(initial=0.0))
-    for k in range(size):
-        pivot = rows[k, k]
-        if pivot <= least:
-            rows[k, k:] = 0.0
-            rows[:, k] = 0.0
-            continue
-        eliminated = rows[k, k:] / pivot
-        rows[:, k:] -= rows[:, k, None] * eliminated
-        rows[k, k:] = eliminated
-    return rows[:, size:].reshape(right.shape)

@@ -104,7 +104,7 @@ def moves_around(
     share = np.zeros(len(priced.owner))
     share[current] = 1.0
     move, branch = np.arange(len(by)), by - priced.first_branch[asset]
-    group = np.full(len(by), -1, dtype=np.int64)
+    group, after = np.full(len(by), -1, dtype=np.int64), response.trade[by]
     if sides is not None:
         keep = sides.gain > -hope
         keep &= np.isfinite(sides.gain)
@@ -117,11 +117,14 @@ def moves_around(
         move = np.concatenate([move, number[sides.place[member]]])
         asset = np.concatenate([asset, sides.asset[member]])
         branch = np.concatenate([branch, sides.branch[member]])
+        after = np.concatenate([after, sides.trade[member]])
         group = np.concatenate([group, sides.group[keep]])
         group_gain = sides.gain[keep]
     products = np.zeros((len(group), len(group)))
     if len(group):
-        products = np.einsum("ki,kj->ij", disturbed, priced.answered(response, share, disturbed))
+        jumps = np.zeros((len(asset), len(group)))
+        jumps[np.arange(len(asset)), move] = after - response.trade[current[asset]]
+        products = priced.products(response, share, disturbed, jumps, asset)
     return Moves(decision, np.concatenate([gain[by], group_gain]), products, move, asset, branch, group)
 
 
@@ -142,6 +145,7 @@ class _Turns:
         place: (E,) position in ``group`` of each of their names.
         asset: (E,) the names.
         branch: (E,) their branch on the other side.
+        trade: (E,) their trade there.
         conditions: (size, E) what they add to every condition there.
     """
 
@@ -151,6 +155,7 @@ class _Turns:
     place: IntArray
     asset: IntArray
     branch: IntArray
+    trade: FloatArray
     conditions: FloatArray
 
 
@@ -179,5 +184,6 @@ def _turned(
         place=place,
         asset=member,
         branch=best[member] - priced.first_branch[member],
+        trade=response.trade[best[member]],
         conditions=priced.conditions(response, best[member]),
     )

@@ -16,15 +16,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.linked_risk import FreeNames, Link
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Jumps of a trade below this (fraction of NAV) take it as their width.
 _LEAST_JUMP = 1e-9
 #: Multiply-adds up to which a product of matrices runs on one thread, whatever the number of threads: half of
 #: OpenBLAS's bound.
 _ONE_THREAD = 1 << 17
-#: Most exposures and linear rows: a larger system might be solved on several threads.
-_MOST_PRICES = 150
+#: A library may solve larger systems on several threads; these are solved here.
+_LEAST_THREADED = 190
 #: Added to the scaled Hessian: nearly dependent rows share a price instead of drifting apart.
 _REGULARISATION = 1e-11
 
@@ -35,15 +37,17 @@ class JointTerms:
 
     Attributes:
         by_name: (K + linear rows, N) X~' above the linear rows' coefficients.
-        factors: K.
+        links: What links specific returns, L exposures more; empty for none.
+        factors: K + L.
         linear: How many rows are linear.
-        at_rest: (K,) exposures of the active weights before trading.
+        at_rest: (K + L,) exposures of the active weights before trading.
         least: (R + 1,) least use: linear rows, cash, other rows.
         most: (R + 1,) greatest use.
         te_max: Largest tracking error; infinite for none.
     """
 
     by_name: FloatArray
+    links: tuple[Link, ...]
     factors: int
     linear: int
     at_rest: FloatArray
@@ -59,18 +63,14 @@ class JointTerms:
         at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
         return cls(
             by_name=np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]),
-            factors=lagrangian.risk.loadings.shape[1],
+            links=lagrangian.risk.links,
+            factors=len(at_rest),
             linear=linear,
             at_rest=at_rest,
             least=np.concatenate([rows.least[:linear], [cash.least], rows.least[linear:]]),
             most=np.concatenate([rows.most[:linear], [cash.most], rows.most[linear:]]),
             te_max=rows.te_max,
         )
-
-    @property
-    def is_small(self) -> bool:
-        """Say whether the exposures are all factors' and few enough for the method."""
-        return len(self.at_rest) == self.factors and self.size <= _MOST_PRICES
 
     @property
     def has_te(self) -> bool:
@@ -86,6 +86,27 @@ class JointTerms:
     def cash(self) -> int:
         """Return where the price of cash stands."""
         return self.factors + self.linear
+
+    def own(self, prices: FloatArray) -> FloatArray:
+        """Return (N,) what the prices of exposures and linear rows charge for a unit of each name."""
+        if not self.links:
+            charged: FloatArray = np.einsum("kn,k->n", self.by_name, prices[: self.cash])
+            return charged
+        dense = len(self.by_name) - self.linear
+        at = np.concatenate([prices[:dense], prices[self.factors : self.cash]])
+        charged = np.einsum("kn,k->n", self.by_name, at)
+        for link in self.links:
+            charged[link.names] += np.einsum("ik,k->i", link.root, prices[dense:][link.exposures])
+        return charged
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """Return (K + L + linear rows,) exposures and linear rows' use of (N,) weights."""
+        added: FloatArray = np.einsum("kn,n->k", self.by_name, weights)
+        if not self.links:
+            return added
+        dense = len(self.by_name) - self.linear
+        linked = [np.einsum("ik,i->k", link.root, weights[link.names]) for link in self.links]
+        return np.concatenate([added[:dense], *linked, added[dense:]])
 
     def prices(self, dual: DualPoint, risk_aversion: float, rows: int) -> FloatArray:
         """Return the (size,) prices of a dual point, without those on sides that have no limit."""
@@ -167,7 +188,7 @@ class CoupledDual:
     """The dual of a problem on its branches: all of them, or one for each name.
 
     Args:
-        lagrangian: The problem; its specific risk must not link the names.
+        lagrangian: The problem.
         joint: ``JointTerms.of`` the same problem over any range.
     """
 
@@ -213,7 +234,7 @@ class CoupledDual:
         """Return (B,) the piece on which every branch answers, found from all pieces at once."""
         pieces, joint = self.lagrangian.pieces, self.joint
         owner = pieces.asset
-        own = np.einsum("kn,k->n", joint.by_name, prices[: joint.cash])
+        own = joint.own(prices)
         softness = 0.5 / self.lagrangian.cost.curvature
         if prices[-1]:
             softness /= 1.0 + prices[-1] / self._g
@@ -239,7 +260,7 @@ class CoupledDual:
         if risk_price:
             stretch = 1.0 + risk_price / self._g
             softness, curvature = softness / stretch, curvature * stretch
-        own = np.einsum("kn,k->n", joint.by_name, prices[: joint.cash])[self.owner]
+        own = joint.own(prices)[self.owner]
         at = at.copy()
         slope = self._slopes(prices, at, own)
         u = -self._active - slope * softness
@@ -318,8 +339,8 @@ class CoupledDual:
             share[near], share[far] = 1 - t, t
         total = 2 * (self._g + risk_price)
         zeta, mu = prices[:k], prices[k:-1]
-        net = np.bincount(self.owner, weights=share * u, minlength=self.names)
-        by_name = np.einsum("kn,n->k", joint.by_name, net)
+        net = np.bincount(self.owner, weights=share * u, minlength=self.names).astype(np.float64)
+        by_name = joint.sums(net)
         used = np.concatenate([by_name[k:], (share * use).sum(axis=1)])
         over, short = used - joint.most, used - joint.least
         at_rest = np.where(over > 0, over, np.where(short < 0, short, 0.0))
@@ -414,22 +435,50 @@ class CoupledDual:
                 matrix += np.einsum("km,lm->kl", jump / response.epsilon[tied], jump)
         return matrix
 
-    def answered(self, response: Response, share: FloatArray, disturbed: FloatArray) -> FloatArray:
-        """Return (size, M) the prices' answer to (size, M) disturbances of the conditions that have a price.
+    def products(
+        self, response: Response, share: FloatArray, disturbed: FloatArray, jumps: FloatArray, asset: IntArray
+    ) -> FloatArray:
+        """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
             response: Answers at the present prices.
             share: (B,) share of each branch that answers to the prices.
-            disturbed: What each of M changes adds to the conditions.
+            disturbed: (size, M) r, what each change adds to the conditions.
+            jumps: (E, M) what each change adds to the trade of each changed name.
+            asset: (E,) the changed names.
         """
-        matrix = self.curvature(replace(response, share=share, epsilon=np.zeros(0)))
         priced = response.prices != 0
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
+        if self.joint.links:
+            return self._linked_products(response, share, disturbed, jumps, asset, priced)
         at = priced.nonzero()[0]
-        answer = np.zeros_like(disturbed)
-        answer[at] = self.solved(matrix[at[:, None], at], disturbed[at])
-        return answer
+        matrix = self.curvature(replace(response, share=share, epsilon=np.zeros(0)))
+        part = disturbed[at]
+        products: FloatArray = np.einsum("ki,kj->ij", part, self.solved(matrix[at[:, None], at], part))
+        return products
+
+    def _linked_products(
+        self,
+        response: Response,
+        share: FloatArray,
+        disturbed: FloatArray,
+        jumps: FloatArray,
+        asset: IntArray,
+        priced: BoolArray,
+    ) -> FloatArray:
+        """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
+        joint = self.joint
+        dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
+        branch = (response.inside & (share > 0)).nonzero()[0]
+        names = self.owner[branch]
+        rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
+        keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
+        own = np.zeros((int(keep.sum()), int(keep.sum())))
+        own[np.arange(dense), np.arange(dense)] = 0.5 / g
+        moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
+        free = FreeNames(names, self._curvature[branch] * (g / self._g), g, joint.links)
+        return free.disturbances(rows[keep].T, own, moved[keep], jumps, asset)
 
     def solved(self, matrix: FloatArray, right: FloatArray, damping: float = _REGULARISATION) -> FloatArray:
         """Return the solution of a small system of the Hessian, scaled and regularised by ``damping``."""
@@ -441,8 +490,8 @@ class CoupledDual:
         np.fill_diagonal(matrix, 1.0 + damping)
         if right.ndim > 1:
             scale = scale[:, None]
-        # a system of this size is solved on one thread, whatever the number of threads
-        step: FloatArray = scale * np.linalg.solve(matrix, scale * right)
+        solve = np.linalg.solve if len(right) < _LEAST_THREADED else solve_semidefinite
+        step: FloatArray = scale * solve(matrix, scale * right)
         return step
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
@@ -450,7 +499,10 @@ class CoupledDual:
         u, owner = response.trade[branches], self.owner[branches]
         joint = self.joint
         added = np.zeros((joint.size, len(branches)))
-        added[: joint.cash] = joint.by_name[:, owner] * u
+        dense = len(joint.by_name) - joint.linear
+        each = joint.by_name[:, owner] * u
+        # what links add is left to the products
+        added[:dense], added[joint.factors : joint.cash] = each[:dense], each[dense:]
         added[joint.cash : -1] = response.use[:, branches]
         if self._variance is not None:
             moved = self._active[branches] + u

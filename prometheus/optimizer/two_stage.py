@@ -39,8 +39,9 @@ _MAX_TRIALS = 32
 _MAX_SINGLE_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
-#: Names whose other branch is looked at in one round where there is no model of flips.py.
-_NAMES_A_ROUND = 10
+#: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
+#: the gap that is left.
+_PROMISING = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,17 +115,22 @@ class TwoStageSearch:
         self._start = centre
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
 
-    def run(self) -> TwoStageAnswer:
+    def run(self, known: float = float("inf")) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
+
+        Args:
+            known: Objective of trades that are known already. A range whose bound shows that it has none better is not
+                searched for trades, and what one decision gives there is improved only where that comes near them.
 
         Raises:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
         stage_one = self._stage_one(self._centre)
-        duals = [stage_one.dual]
-        best = self._decide(stage_one, duals)
-        for _ in range(0 if stage_one.is_exact else _MAX_RECENTRINGS):
+        duals = [stage_one.dual, *([] if self._centre is None else [self._centre])]
+        hopeless = self._bound(duals) >= known - _WORTHWHILE
+        best = None if hopeless else self._decide(stage_one, duals, known)
+        for _ in range(0 if stage_one.is_exact or np.isfinite(known) else _MAX_RECENTRINGS):
             centre = duals[0] if best is None else best.dual
             if not _is_bent(self._whole, centre):
                 break
@@ -133,7 +139,7 @@ class TwoStageSearch:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
-            found = self._decide(stage_one, duals)
+            found = self._decide(stage_one, duals, known)
             improves = found is not None and (best is None or found.objective < best.objective - _GOOD_ENOUGH)
             if found is not None and (best is None or found.objective < best.objective):
                 best = found
@@ -156,8 +162,8 @@ class TwoStageSearch:
         """Solve the envelope: on the dual of the problem itself, or as a program at known prices of what bends it."""
         whole, fallback = self._whole, ""
         if self._backend.name == STRUCTURED.name:
-            fallback = "more exposures than STRUCTURED takes"
-            if self._joint.is_small:
+            fallback = "linked specific returns are not among STRUCTURED's exposures"
+            if not self._joint.links:
                 nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
                 answer = STRUCTURED.stage_one(whole, self._joint, nothing if self._start is None else self._start)
                 fallback = answer.solution.fallback
@@ -222,13 +228,13 @@ class TwoStageSearch:
 
     # ------------------------------------------------------------------ stage 2
 
-    def _decide(self, stage_one: _StageOne, duals: list[DualPoint]) -> _Candidate | None:
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint], known: float) -> _Candidate | None:
         """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
         whole, dual = self._whole, stage_one.dual
         no_purchase, no_loss = whole.group_values(self._minima(dual))
         base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
         patterns = [base]
-        if len(stage_one.places.asset) and self._joint.is_small:
+        if len(stage_one.places.asset):
             priced = CoupledDual(whole, self._joint)
             prices = self._joint.prices(dual, whole.risk_aversion, whole.cost.rows)
             response = priced.respond(prices, priced.located(prices), None)
@@ -238,7 +244,8 @@ class TwoStageSearch:
             best = self._solve_decision(self._reachable(first, dual), dual)
             if best is not None:
                 duals.append(best.dual)
-                return self._improve(best, patterns, duals)
+                near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
+                return self._improve(best, patterns, duals) if best.objective < near else best
         return None
 
     def _restricted(self, decision: Decision) -> Lagrangian:
@@ -262,9 +269,9 @@ class TwoStageSearch:
     def _newton(self, convex: Lagrangian, start: DualPoint) -> FixedSidesAnswer | None:
         if not convex.can_meet_cash():
             return None
-        if self._joint.is_small:
-            return solve_fixed_sides(convex, start, self._joint)
-        return solve_coupled_sides(convex, start)
+        if self._joint.links:
+            return solve_coupled_sides(convex, start)
+        return solve_fixed_sides(convex, start, self._joint)
 
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end.
@@ -356,7 +363,9 @@ class TwoStageSearch:
             if best.objective - bound <= _GOOD_ENOUGH:
                 break
             if not queue:
-                queue = [change for change in self._changes(best, moves) if change.key() not in seen]
+                # a change that the prices do not favour cannot improve: they bound every other decision
+                around = self._moves(best) if moves is None else moves
+                queue = [change for change in around.singly() if change.key() not in seen]
                 if not queue:
                     break
             decision = queue.pop(0)
@@ -388,9 +397,7 @@ class TwoStageSearch:
         Returns:
             The best candidate, and the moves around it where they were collected.
         """
-        if not self._joint.is_small:
-            return best, None
-        moves = None
+        moves: Moves | None = None
         for _ in range(_MAX_TRIALS):
             if best.objective - self._bound(duals) <= _GOOD_ENOUGH:
                 break
@@ -405,35 +412,3 @@ class TwoStageSearch:
             best, moves = found, None
             duals.append(best.dual)
         return best, moves
-
-    def _changes(self, best: _Candidate, moves: Moves | None) -> list[Decision]:
-        """Return single changes of a decision, the most promising first.
-
-        A change that the prices do not favour cannot improve: the optimal prices of a decision bound every other one.
-        """
-        if self._joint.is_small:
-            return (moves or self._moves(best)).singly()
-        restricted = self._restricted(best.decision)
-        pieces, values = restricted.pieces, restricted.minima(best.dual).branch_value
-        first = pieces.branch[pieces.first]
-        owner = pieces.asset[np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))]
-        current = first + best.decision.branch
-        gain = values[current][owner] - values
-        gain[current] = -np.inf
-        ranked: list[tuple[float, Decision]] = [
-            (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
-            for b in np.argsort(-gain, kind="stable")[:_NAMES_A_ROUND]
-            if gain[b] > _WORTHWHILE
-        ]
-        if len(best.decision.sells_losses):
-            no_purchase, no_loss = self._whole.group_values(self._minima(best.dual))
-            preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
-            for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
-                if preference[group] <= _WORTHWHILE:
-                    break
-                sides = best.decision.sells_losses.copy()
-                sides[group] = ~sides[group]
-                changed = self._place_groups(Decision(sides, best.decision.branch), best.dual)
-                ranked.append((float(preference[group]), changed))
-        ranked.sort(key=lambda item: -item[0])
-        return [decision for _, decision in ranked]
