@@ -23,10 +23,9 @@ _EFFECTS = {
         WHERE account_id = :account ORDER BY run_seq
     """,
     "trades": """
-        SELECT as_of_date, trade_no, run_trades.ticker, side, replace(lot_id, account_id, '') AS lot_id, quantity, amount,
-               tax
-        FROM run_trades
-        JOIN runs USING (run_id) WHERE account_id = :account ORDER BY as_of_date, trade_no
+        SELECT as_of_date, trade_no, run_trades.ticker, side, replace(lot_id, account_id, '') AS lot_id, quantity,
+               amount, tax
+        FROM run_trades JOIN runs USING (run_id) WHERE account_id = :account ORDER BY as_of_date, trade_no
     """,
     "journal": """
         SELECT txn_type, trade_date, security_id, replace(lot_id, account_id, '') AS lot_id, quantity, amount, basis,
