@@ -90,7 +90,8 @@ def test_history_comes_from_the_database(database):
         connection.execute(
             text(
                 "INSERT INTO prices (security_id, price_date, close) SELECT security_id, day, close "
-                "FROM unnest(CAST(:names AS text[]), CAST(:days AS date[]), CAST(:closes AS numeric[])) AS t(ticker, day, close) "
+                "FROM unnest(CAST(:names AS text[]), CAST(:days AS date[]), CAST(:closes AS numeric[])) "
+                "AS loaded(ticker, day, close) "
                 "JOIN securities USING (ticker)"
             ),
             {
