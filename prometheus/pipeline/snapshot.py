@@ -14,7 +14,7 @@ from prometheus.foundation.errors import PrometheusError
 
 SNAPSHOT_VERSION: Final = 1
 #: Columns of a recent trade that are left out of the stored form where they are zero.
-_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
@@ -95,6 +95,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    sheltered: bool = False
 
     def nav(self) -> Decimal:
         """Return net asset value: cash plus every lot at the snapshot's price."""
@@ -165,7 +166,7 @@ class Snapshot:
                     {
                         name: value
                         for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
-                        if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
+                        if value not in {None, ""} and (value != 0 or name not in _ZERO_UNLESS_SAID)
                     }
                     for trade in self.recent_trades
                 ],
@@ -177,6 +178,7 @@ class Snapshot:
                     for action in self.corporate_actions
                 ],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                **({"sheltered": True} if self.sheltered else {}),
             }
         )
         return stored
@@ -227,6 +229,7 @@ class Snapshot:
                 for ticker, day, kind, value in stored["corporate_actions"]
             ),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            sheltered=stored.get("sheltered", False),
         )
 
 
@@ -285,6 +288,8 @@ def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
         acquired_on=day("acquired_on"),
         holding_period_start=day("holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=Decimal(row.get("denied_for_good", 0)),
     )
 
 

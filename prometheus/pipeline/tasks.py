@@ -12,10 +12,11 @@ from prometheus.db.blobs import blob_address, put_array
 from prometheus.db.database import Connection, Database
 from prometheus.db.leases import commit_phase
 from prometheus.db.repositories import accounts as account_rows
-from prometheus.db.repositories import market_data
+from prometheus.db.repositories import households, market_data
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import earlier_active_day
+from prometheus.db.repositories.fills import close_windows
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.staging import (
     clear_staging,
@@ -68,6 +69,10 @@ def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
     """
     as_of, account_id = lease.as_of_date, lease.account_id
     day = context.shared.day(as_of)
+    # Losses whose day 30 has passed are settled first (Canada): the books that the day begins with have them final.
+    with context.database.transaction() as connection:
+        groups = {ticker: security.group for ticker, security in day.securities.items()}
+        close_windows(connection, account_id, as_of=as_of, group_of=groups)
     model = _usable_model(day.risk_model, as_of, context.config)
     inputs, params, position = _load_account(context, lease, day)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
@@ -83,7 +88,8 @@ def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
 
     with context.database.transaction() as connection:
         commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=context.config.lease_ttl)
-        if account_rows.journal_position(connection, account_id, lock=True) != position:
+        household = households.household_of(connection, account_id, lock=True)
+        if households.household_position(connection, account_id, household) != position:
             raise PhaseHeldError(f"The books of {account_id} changed while its snapshot was built.", code="BOOKS_MOVED")
         earlier = earlier_active_day(connection, account_id, as_of)
         if earlier is not None:
@@ -198,7 +204,8 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
                 "traded.",
                 code="SUPERSEDED",
             )
-        position = account_rows.journal_position(connection, account.account_id)
+        household = households.household_of(connection, account.account_id)
+        position = households.household_position(connection, account.account_id, household)
         books = account_rows.load_books(connection, account.account_id)
         held = {lot.ticker for lot in books.lots}
         # Opening lots are handed over as of the account's first day: nothing before it is applied to them.
@@ -218,6 +225,7 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             max_missing_price_share=params.max_missing_price_share,
             unmatched_tags=unmatched,
             unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
+            household=households.household_day(connection, account.account_id, as_of - _JOURNAL_AGE),
         )
     return inputs, params, position
 

@@ -120,6 +120,8 @@ def _trade(trade: RecentTrade, group: str | None) -> dict[str, Any]:
         "acquired_on": None if trade.acquired_on is None else trade.acquired_on.isoformat(),
         "holding_period_start": None if trade.holding_period_start is None else trade.holding_period_start.isoformat(),
         "execution_id": trade.execution_id,
+        "account": trade.account or None,
+        "denied_for_good": _money(trade.denied_for_good) if trade.denied_for_good else None,
     }
     return {name: value for name, value in row.items() if value is not None}
 

@@ -198,6 +198,8 @@ def _trade(row: Mapping[str, Any]) -> RecentTrade:
         acquired_on=_day(row, "acquired_on"),
         holding_period_start=_day(row, "holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=exact(row.get("denied_for_good", 0)),
     )
 
 
