@@ -118,6 +118,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blobs")),
     )
     op.create_table(
+        "engine_hosts",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.PrimaryKeyConstraint("host", name=op.f("pk_engine_hosts")),
+    )
+    op.create_table(
+        "due_tasks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=True),
+        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "result", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_due_tasks")),
+    )
+    op.create_table(
         "engine_flags",
         sa.Column("flag_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("frozen", sa.Boolean(), server_default="false", nullable=False),
@@ -202,10 +224,14 @@ def upgrade() -> None:
         sa.Column("ex_date", sa.Date(), nullable=False),
         sa.Column("action_type", sa.Text(), nullable=False),
         sa.Column("value", sa.Numeric(precision=20, scale=8), nullable=False),
+        sa.Column("other_ticker", sa.Text(), server_default="", nullable=False),
+        sa.Column("basis_fraction", sa.Numeric(precision=16, scale=12), nullable=True),
         sa.ForeignKeyConstraint(
             ["security_id"], ["securities.security_id"], name=op.f("fk_corporate_actions_security_id")
         ),
-        sa.PrimaryKeyConstraint("security_id", "ex_date", "action_type", name=op.f("pk_corporate_actions")),
+        sa.PrimaryKeyConstraint(
+            "security_id", "ex_date", "action_type", "other_ticker", name=op.f("pk_corporate_actions")
+        ),
     )
     op.create_index(op.f("ix_corporate_actions_ex_date"), "corporate_actions", ["ex_date"], unique=False)
     op.create_table(
@@ -268,6 +294,20 @@ def upgrade() -> None:
         ["account_id", "as_of_date"],
         unique=False,
         postgresql_where=sa.text("phase NOT IN ('PERSISTED', 'FAILED')"),
+    )
+    op.create_index(
+        "ix_engine_runs_in_work",
+        "engine_runs",
+        ["as_of_date", "next_attempt_at", "account_id"],
+        unique=False,
+        postgresql_where=sa.text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
+    )
+    op.create_index(
+        "ix_engine_runs_claimed",
+        "engine_runs",
+        ["run_id"],
+        unique=False,
+        postgresql_where=sa.text("owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL"),
     )
     op.create_table(
         "risk_models",

@@ -42,6 +42,8 @@ class ShareHistory:
         self._splits: dict[str, list[tuple[date, Fraction]]] = defaultdict(list)
         positions: dict[str, tuple[str, Decimal]] = {}
         for row in rows:
+            if row.txn_type is TransactionType.SPLIT:
+                self._note_split(row)
             if row.lot_id is None:
                 continue
             ticker, shares = positions.get(row.lot_id, (row.ticker, _ZERO))
@@ -50,8 +52,6 @@ class ShareHistory:
                 self._change(row.trade_date, row.lot_id, row.ticker, shares)
             positions[row.lot_id] = (row.ticker, shares + row.quantity)
             self._change(row.trade_date, row.lot_id, row.ticker, row.quantity)
-            if row.txn_type is TransactionType.SPLIT:
-                self._note_split(row)
         for changes in self._changes.values():
             changes.sort(key=lambda change: change[0])
 

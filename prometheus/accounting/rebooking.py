@@ -7,8 +7,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from prometheus.accounting.cash_in_lieu import Closes
 from prometheus.accounting.closed_windows import ShareHistory, final_rows
-from prometheus.accounting.corporate_actions import Closes, apply_corporate_actions
+from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.fill_ledger import LedgerTerms
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.joint_accounts import account_of, joint_lots, joint_row, own_lots, own_name

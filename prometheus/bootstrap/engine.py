@@ -1,5 +1,6 @@
 """The engine's configuration from the settings."""
 
+import os
 from collections.abc import Callable
 
 from prometheus.bootstrap.settings import Settings
@@ -9,6 +10,7 @@ from prometheus.foundation.ids import owner_instance
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.health import HealthLimits
 
 
 def engine_config(settings: Settings) -> EngineConfig:
@@ -24,18 +26,39 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
 
 
+def health_limits(settings: Settings) -> HealthLimits:
+    """Return what monitoring judges by."""
+    return HealthLimits(
+        phase_minutes=settings.health_phase_minutes,
+        waiting_minutes=settings.health_waiting_minutes,
+        failure_rate=settings.health_failure_rate,
+        silent_minutes=settings.health_silent_minutes,
+        risk_model_hours=settings.risk_model_max_age_hours,
+    )
+
+
+def default_workers() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def advance_everything(
     database: Database,
     settings: Settings,
     *,
+    workers: int = 0,
     time_budget_seconds: float | None = None,
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> AdvanceSummary:
     """Run one heartbeat of the engine on an open database."""
     return advance_all(
         database,
         engine_config(settings),
         database.sibling,
+        workers=workers,
         time_budget_seconds=time_budget_seconds,
         on_outcome=on_outcome,
+        must_stop=must_stop,
+        limits=health_limits(settings),
     )

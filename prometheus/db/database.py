@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
 
@@ -52,7 +53,39 @@ _POOL_SECONDS: Final = 30.0
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
-__all__ = ["Connection", "Database", "driver_connection", "jsonb_text", "translated_errors"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Timeouts",
+    "driver_connection",
+    "jsonb_text",
+    "limit_lock_waits",
+    "translated_errors",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits that the server keeps for each connection, in seconds; 0 for none.
+
+    Attributes:
+        statement: Longest that a statement may take.
+        lock: Longest that a statement may wait for a lock.
+        idle_in_transaction: Longest that a transaction may stand open with nothing to do.
+    """
+
+    statement: float = 300.0
+    lock: float = 30.0
+    idle_in_transaction: float = 300.0
+
+    def as_options(self) -> str:
+        """Return the limits as the client library's ``options``."""
+        limits = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
 
 
 class Database:
@@ -61,17 +94,20 @@ class Database:
     Args:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
+        timeouts: How long the server lets a statement, a lock and an idle transaction of ours wait.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None) -> None:
         full = _psycopg_url(url)
+        self._timeouts = timeouts or Timeouts()
+        defaults = {**_CONNECTION_DEFAULTS, "options": self._timeouts.as_options()}
         self._engine = create_engine(
             full,
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=_POOL_SECONDS,
             pool_pre_ping=True,
-            connect_args={name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in full.query},
+            connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
 
@@ -93,9 +129,19 @@ class Database:
         with translated_errors(), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
+    def after_fork(self) -> "Database":
+        """Return a pool of this process's own, in a process forked off; the parent's connections are left to it."""
+        self._engine.dispose(close=False)
+        return self._like(pool_size=2)
+
     def sibling(self) -> "Database":
         """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn."""
-        return Database(self._engine.url.render_as_string(hide_password=False), pool_size=1)
+        return self._like(pool_size=1)
+
+    def _like(self, *, pool_size: int) -> "Database":
+        return Database(
+            self._engine.url.render_as_string(hide_password=False), pool_size=pool_size, timeouts=self._timeouts
+        )
 
     def close(self) -> None:
         """Close every pooled connection."""
@@ -114,6 +160,11 @@ def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
     return raw
 
 
+def limit_lock_waits(connection: Connection, seconds: float) -> None:
+    """Let no later statement of this transaction wait longer than this for a lock."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+
+
 def jsonb_text(value: Any) -> str:
     """Return the canonical JSON of ``value`` in a spelling that jsonb gives back as the same value.
 
@@ -124,6 +175,7 @@ def jsonb_text(value: Any) -> str:
         TypeError: A value with no canonical form.
     """
     text = canonical_json(value)
+    # Far cheaper than looking at every number: an exponent in the text of a string is harmless, and rare.
     return _without_exponents(to_jsonable(value)) if "e+" in text else text
 
 

@@ -6,6 +6,7 @@ decided by a quadratic model of how everything else answers, groups of substanti
 cost, and then whatever the prices of stage 2 say could still be better is tried.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,6 +40,9 @@ _GOOD_ENOUGH_COUPLED = 1e-6
 _VAIN_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
+#: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
+#: the gap that is left.
+_PROMISING = 0.6
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -89,6 +93,11 @@ def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
     return dual.risk_price > 0 or bool(dual.rows(lagrangian.cost.rows)[lagrangian.rows.linear :].any())
 
 
+def _newton(lagrangian: Lagrangian) -> Callable[[Lagrangian, DualPoint], FixedSidesAnswer | None]:
+    """Return the method for problems with fixed sides: K + 1 unknowns where only factors and cash join the names."""
+    return solve_coupled_sides if lagrangian.rows.any or lagrangian.risk.links else solve_fixed_sides
+
+
 class TwoStageSearch:
     """One search for the best trades over one range.
 
@@ -110,17 +119,22 @@ class TwoStageSearch:
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
         self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
-    def run(self) -> TwoStageAnswer:
+    def run(self, known: float = float("inf")) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
+
+        Args:
+            known: Objective of trades that are known already. A range whose bound shows that it has none better is not
+                searched for trades, and what one decision gives there is improved only where that comes near them.
 
         Raises:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
         stage_one = self._stage_one(self._centre)
-        duals = [stage_one.dual]
-        best = self._decide(stage_one, duals)
-        for _ in range(_MAX_RECENTRINGS):
+        duals = [stage_one.dual, *([] if self._centre is None else [self._centre])]
+        hopeless = self._bound(duals) >= known - _WORTHWHILE
+        best = None if hopeless else self._decide(stage_one, duals, known)
+        for _ in range(0 if np.isfinite(known) else _MAX_RECENTRINGS):
             centre = duals[0] if best is None else best.dual
             if not _is_bent(self._whole, centre):
                 break
@@ -129,7 +143,7 @@ class TwoStageSearch:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
-            found = self._decide(stage_one, duals)
+            found = self._decide(stage_one, duals, known)
             improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
             if found is not None and (best is None or found.objective < best.objective):
                 best = found
@@ -165,7 +179,7 @@ class TwoStageSearch:
             places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
         return _StageOne(relaxed, dual, places, solution)
 
-    def _decide(self, stage_one: _StageOne, duals: list[DualPoint]) -> _Candidate | None:
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint], known: float) -> _Candidate | None:
         """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
         whole, dual = self._whole, stage_one.dual
         no_purchase, no_loss = whole.group_values(whole.minima(dual))
@@ -183,13 +197,16 @@ class TwoStageSearch:
         else:
             best = self._solve_decision(self._reachable(first, dual), dual)
         duals.append(best.dual)
-        return self._improve(best, others, duals)
+        near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
+        return self._improve(best, others, duals) if best.objective < near else best
 
     def _solve(
         self, pieces: ConvexPieces, priced: Lagrangian
     ) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
         fallback = ""
-        if self._backend.name == STRUCTURED.name:
+        if self._backend.name == STRUCTURED.name and priced.risk.links:
+            fallback = "linked specific returns are not among STRUCTURED's exposures"
+        elif self._backend.name == STRUCTURED.name:
             program = pieces_program(pieces, priced)
             relaxed = STRUCTURED.solve_pieces(program, priced.risk.exposures(priced.cost.active))
             if not relaxed.fallback:
@@ -250,12 +267,13 @@ class TwoStageSearch:
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end."""
         convex = self._convex(decision)
-        answer = solve_fixed_sides(convex, start)
+        newton = _newton(convex)
+        answer = newton(convex, start)
         if answer is None:
             assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             trades = assembled.trades(solution.x)
             dual = self._dual(assembled, solution, trades)
-            answer = solve_fixed_sides(convex, dual)
+            answer = newton(convex, dual)
             if answer is None:
                 return _Candidate(decision, trades, dual, convex.objective(trades))
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -280,8 +298,7 @@ class TwoStageSearch:
         start = best.dual
         if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
             return None
-        newton = solve_coupled_sides if convex.rows.any else solve_fixed_sides
-        answer = newton(convex, start)
+        answer = _newton(convex)(convex, start)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))

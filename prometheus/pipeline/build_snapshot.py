@@ -1,15 +1,16 @@
 """From an account's books and the day's market data to the frozen snapshot. Pure: no database, no clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from prometheus.accounting.acb import pool_lots
-from prometheus.accounting.corporate_actions import apply_corporate_actions
+from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.share_counts import split_ratio
+from prometheus.accounting.tax_lines import recognized_in_year
 from prometheus.db.repositories.households import HouseholdDay
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
@@ -41,7 +42,9 @@ class AccountInputs:
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
         unfilled_run: Label and day of the account's previous run where none of its trades is booked as a fill.
+        members: Accounts of its household, itself among them.
         household: What the other accounts of its household did lately; None for an account by itself.
+        year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
     """
 
     account: Account
@@ -54,7 +57,9 @@ class AccountInputs:
     max_missing_price_share: float
     unmatched_tags: tuple[str, ...] = ()
     unfilled_run: str | None = None
+    members: tuple[str, ...] = ()
     household: HouseholdDay | None = None
+    year_rows: tuple[Transaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +87,16 @@ def build_snapshot(
     """
     account, as_of = inputs.account, day.as_of
     _require_bought_by(inputs.books, as_of, account.account_id)
-    held_actions = _actions_of_held(inputs.books, inputs.actions)
+    held = {lot.ticker for lot in inputs.books.lots}
+    traded = {row.ticker for row in inputs.journal if row.ticker}
+    held_actions = actions_concerning(held, inputs.actions)
     books, transactions = apply_corporate_actions(
         inputs.books,
-        held_actions,
+        actions_concerning(held | traded, inputs.actions),
         closes=inputs.action_closes,
         regime=account.tax_regime,
         fractional=account.fractional_shares,
+        traded=traded,
     )
     lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
     flags: list[Flag] = [
@@ -147,6 +155,10 @@ def build_snapshot(
         corporate_actions=held_actions,
         flags=tuple(flags),
         sheltered=not taxed,
+        specific_correlation_sha256=(
+            None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
+        ),
+        realized_this_year=recognized_in_year((*inputs.year_rows, *transactions), as_of),
     )
     if snapshot.nav() <= 0:
         raise PhaseHeldError(
@@ -167,11 +179,6 @@ def _require_bought_by(books: Books, as_of: date, account_id: str) -> None:
                 code="LOT_AFTER_DAY",
                 details={"lot_id": lot.lot_id, "acquired_on": lot.acquired_on.isoformat()},
             )
-
-
-def _actions_of_held(books: Books, actions: Iterable[CorporateAction]) -> tuple[CorporateAction, ...]:
-    held = {lot.ticker for lot in books.lots}
-    return tuple(action for action in actions if action.ticker in held)
 
 
 def _universe(

@@ -1,4 +1,4 @@
-"""The frozen input bundle of one account's day, and its JSON form (version 1, columns rather than rows)."""
+"""The frozen input bundle of one account's day, and its JSON form (version 2, columns rather than rows)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,7 +12,9 @@ from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
+#: Version 1 knew no correlations of specific returns.
+_READABLE: Final = (1, SNAPSHOT_VERSION)
 #: Columns of a recent trade that are left out of the stored form where they are zero.
 _ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
@@ -66,7 +68,12 @@ class UniverseName:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256)."""
+    """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256).
+
+    ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
+    matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts
+    of the calendar year before the run, base currency.
+    """
 
     account_id: str
     as_of: date
@@ -96,6 +103,8 @@ class Snapshot:
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
     sheltered: bool = False
+    specific_correlation_sha256: str | None = None
+    realized_this_year: Decimal = Decimal(0)
 
     def nav(self) -> Decimal:
         """Return net asset value: cash plus every lot at the snapshot's price."""
@@ -132,6 +141,7 @@ class Snapshot:
                     "as_of": self.risk_model_as_of,
                     "loadings_sha256": self.loadings_sha256,
                     "specific_variance_sha256": self.specific_variance_sha256,
+                    "specific_correlation_sha256": self.specific_correlation_sha256,
                     "factor_covariance": self.factor_covariance,
                 },
                 "universe": {
@@ -173,24 +183,22 @@ class Snapshot:
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
                 "borrow_rates": self.borrow_rates,
-                "corporate_actions": [
-                    [action.ticker, action.ex_date, action.action_type, action.value]
-                    for action in self.corporate_actions
-                ],
+                "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
                 **({"sheltered": True} if self.sheltered else {}),
+                "realized_this_year": self.realized_this_year,
             }
         )
         return stored
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Snapshot":
-        """Read the stored form back; the exact inverse of ``to_json``.
+        """Read the stored form back, the exact inverse of ``to_json``; also that of version 1.
 
         Raises:
             PrometheusError: A version this code has no reader for (SNAPSHOT_VERSION).
         """
-        if stored.get("version") != SNAPSHOT_VERSION:
+        if stored.get("version") not in _READABLE:
             raise PrometheusError(
                 f"Snapshot version {stored.get('version')} is not known here; install a newer version of the engine.",
                 code="SNAPSHOT_VERSION",
@@ -224,13 +232,33 @@ class Snapshot:
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(stored["loss_sale_locks"]),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
-            corporate_actions=tuple(
-                CorporateAction(ticker, date.fromisoformat(day), ActionType(kind), Decimal(value))
-                for ticker, day, kind, value in stored["corporate_actions"]
-            ),
+            corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
             sheltered=stored.get("sheltered", False),
+            specific_correlation_sha256=model.get("specific_correlation_sha256"),
+            realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
+
+
+def _action_row(action: CorporateAction) -> list[Any]:
+    """Return an action as it is stored; the other security and the basis fraction only where there is one."""
+    row: list[Any] = [action.ticker, action.ex_date, action.action_type, action.value]
+    if action.other_ticker or action.basis_fraction is not None:
+        row += [action.other_ticker, action.basis_fraction]
+    return row
+
+
+def _action(row: Sequence[str | None]) -> CorporateAction:
+    ticker, day, kind, value, *named = row
+    other, fraction = named or ("", None)
+    return CorporateAction(
+        str(ticker),
+        date.fromisoformat(str(day)),
+        ActionType(str(kind)),
+        Decimal(str(value)),
+        other or "",
+        None if fraction is None else Decimal(fraction),
+    )
 
 
 def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ...]:

@@ -21,6 +21,7 @@ from prometheus.domain.engine_run import EngineRun, Lease
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.pipeline import state
+from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.scripts import run_engine_state
@@ -67,13 +68,18 @@ _LOT = text("""
 _OPENING = text("""
     INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
                               realized_gain, term, external_id, details)
-    SELECT account_id, 'OPENING_LOT', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
-           'lot:' || lot_id, '{}'
-    FROM tax_lots ORDER BY account_id, lot_id
+    SELECT account_id, 'OPENING', DATE '0001-01-01', NULL, NULL, 0, cash, 0, 0, 'NONE', 'opening:cash', '{}'
+    FROM accounts
+    UNION ALL
+    SELECT account_id, 'OPENING', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
+           'opening:' || lot_id,
+           jsonb_build_object('acquired_on', acquired_on, 'holding_period_start', holding_period_start)
+    FROM tax_lots
+    ORDER BY 1, 5 NULLS FIRST
 """)
 
 #: Tables that a repeated command may add to, and columns that a heartbeat may move.
-_HISTORY = ("engine_run_events", "alembic_version")
+_HISTORY = ("engine_run_events", "engine_hosts", "due_tasks", "alembic_version")
 _HEARTBEAT_COLUMNS = ("heartbeat_at", "lease_expires_at", "updated_at")
 
 
@@ -259,6 +265,31 @@ class Fleet:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+class Heard:
+    """Stands beside a batch: never stops it, and remembers how each of its runs ended."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def begin(self, lease: Lease) -> None:
+        """Hear nothing of it."""
+
+    def check(self, lease: Lease) -> None:
+        """Let it go on."""
+
+    def must_stop(self) -> bool:
+        """Never end the process."""
+        return False
+
+    def spent(self) -> bool:
+        """Never run out of time."""
+        return False
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:  # noqa: ARG002 -- the signature of a watch
+        """Remember how it ended."""
+        self.outcomes.append(outcome)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.db.repositories.fills import book_fills, close_windows
-from prometheus.db.repositories.households import household_day
+from prometheus.db.repositories.households import household_day, household_of
 from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
@@ -208,9 +208,9 @@ def test_locks_see_the_household(fleet, book):
     book("A", sale("e1", MONDAY, 40, "15"))
     book("B", purchase("b1", TUESDAY, 10, "9", "AAB"))
     with fleet.transaction() as connection:
-        seen_by_b = household_day(connection, "B", date(2018, 4, 1))
-        seen_by_a = household_day(connection, "A", date(2018, 4, 1))
-        alone = household_day(connection, "OTHER", date(2018, 4, 1))
+        seen_by_b = household_day(connection, household_of(connection, "B"), "B", date(2018, 4, 1))
+        seen_by_a = household_day(connection, household_of(connection, "A"), "A", date(2018, 4, 1))
+        alone = household_day(connection, household_of(connection, "OTHER"), "OTHER", date(2018, 4, 1))
         held = {name: load_books(connection, name).lots for name in "AB"}
     assert alone is None
     (loss,) = [t for t in seen_by_b.trades(FRIDAY, held["B"]) if t.side is Side.SELL]

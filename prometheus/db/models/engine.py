@@ -32,6 +32,19 @@ class EngineRunRow(Base):
             "as_of_date",
             postgresql_where=text("phase NOT IN ('PERSISTED', 'FAILED')"),
         ),
+        Index(
+            "ix_engine_runs_in_work",
+            "as_of_date",
+            "next_attempt_at",
+            "account_id",
+            postgresql_where=text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
+        ),
+        # What the reaper looks at.
+        Index(
+            "ix_engine_runs_claimed",
+            "run_id",
+            postgresql_where=text("owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL"),
+        ),
     )
 
     run_id: Mapped[BigKey]
@@ -85,6 +98,32 @@ class EngineFlagRow(Base):
     changed_at: Mapped[Recorded]
     #: What this database is for: '' or 'demo', so that demo data and a real fleet never mix.
     purpose: Mapped[str] = mapped_column(server_default="")
+
+
+class EngineHostRow(Base):
+    """A host that sends heartbeats, and when the last one began."""
+
+    __tablename__ = "engine_hosts"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    owner_instance: Mapped[str]
+    last_seen_at: Mapped[Recorded]
+
+
+class DueTaskRow(Base):
+    """Recurring work of the fleet: when it is due next, who does it, and how it ended last time."""
+
+    __tablename__ = "due_tasks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    next_due_at: Mapped[Instant]
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_token: Mapped[int] = mapped_column(server_default="0")
+    owner_instance: Mapped[str | None]
+    lease_expires_at: Mapped[Instant | None]
+    finished_at: Mapped[Instant | None]
+    error: Mapped[Json | None]
+    result: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
 
 
 class StrategyRow(Base):

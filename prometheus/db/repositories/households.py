@@ -4,7 +4,7 @@ Accounts of one household are always locked in the order of their names, so two 
 each other and never in a circle.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
@@ -36,6 +36,9 @@ _JOURNALS: Final = text("""
 _POSITION: Final = text("""
     SELECT coalesce(max(txn_id), 0) FROM transactions
     WHERE account_id = :account OR (account_id = ANY(:others) AND txn_type <> ALL(:income))
+""")
+_LOCK: Final = text("""
+    SELECT account_id FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id FOR NO KEY UPDATE
 """)
 _INCOME: Final = [TransactionType.DIVIDEND.value, TransactionType.SPECIAL_DIVIDEND.value]
 
@@ -121,9 +124,19 @@ def household_trades(
     )
 
 
-def household_position(connection: Connection, account_id: str, household: Household) -> int:
-    """Return the id of the latest row that can matter to an account: its own, or a trade of its household; else 0."""
-    others = [found.account_id for found in household.accounts.values() if found.account_id != account_id]
+def household_of_account(connection: Connection, account: Account) -> Household:
+    """Return the household of an account that has been read already; no query where it stands by itself."""
+    return Household({"": account}) if account.household is None else household_of(connection, account.account_id)
+
+
+def household_position(connection: Connection, account_id: str, members: Collection[str], *, lock: bool = False) -> int:
+    """Return the id of the latest row that can matter to an account: its own, or a trade of its household; else 0.
+
+    With ``lock`` the rows of all members are locked first, in the order of their names, until the transaction ends.
+    """
+    if lock:
+        connection.execute(_LOCK, {"accounts": sorted(members)})
+    others = [member for member in members if member != account_id]
     return int(connection.execute(_POSITION, {"account": account_id, "others": others, "income": _INCOME}).scalar_one())
 
 
@@ -200,9 +213,8 @@ class HouseholdDay:
         return seen_from(self.name, household_trades(rows, as_of, self.sheltered), held, self.sheltered)
 
 
-def household_day(connection: Connection, account_id: str, since: date) -> HouseholdDay | None:
+def household_day(connection: Connection, household: Household, account_id: str, since: date) -> HouseholdDay | None:
     """Return what an account's day needs of its household; None for an account by itself."""
-    household = household_of(connection, account_id)
     if len(household.accounts) == 1:
         return None
     others = {name: found for name, found in household.accounts.items() if name != account_id}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, insert, select, text
 
 from prometheus.db.models import AccountRow, RunRow, RunTradeRow
 from prometheus.domain.money import plain_text
-from prometheus.foundation.canonical import sha256_of
+from prometheus.foundation.canonical import sha256_of_object
 from prometheus.foundation.errors import RequestError
 from prometheus.foundation.ids import run_label
 
@@ -103,7 +103,7 @@ def run_hash(
 ) -> str:
     """Return the SHA-256 over a run's canonical record, its trades and the hash of the account's previous run."""
     hashed = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
-    return sha256_of(
+    return sha256_of_object(
         {
             **hashed,
             "run_seq": run_seq,

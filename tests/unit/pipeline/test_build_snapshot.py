@@ -101,6 +101,13 @@ def test_universe_is_what_is_held_and_what_is_in_the_benchmark():
     assert Snapshot.from_json(found.to_json()) == found
 
 
+def test_correlations_of_the_model_are_named_where_it_has_any():
+    """The snapshot carries the address of the model's blocks, and none for a model without."""
+    assert build().snapshot.specific_correlation_sha256 is None
+    linked = build(model=replace(MODEL, specific_correlation_sha256=b"\x03" * 32)).snapshot
+    assert linked.specific_correlation_sha256 == "03" * 32
+
+
 def test_lot_from_the_future_holds_the_phase():
     """A lot bought after the day is refused by name, and one bought on the day is not."""
     late = Books((lot("L9", "AAA", "1", "1", date(2024, 7, 1)),), Decimal(1))
@@ -217,6 +224,59 @@ def test_loss_sale_of_a_name_that_left_the_universe_still_locks_its_group():
     found = build(journal=(sale,)).snapshot
     assert [(lock.subject, lock.until) for lock in found.buy_locks] == [("PAIR", date(2024, 7, 27))]
     assert found.buy_locks[0].cause == "sold 5 GONE at a loss of 30 on 2024-06-27"
+
+
+def test_gains_of_the_year_are_counted_from_its_first_day_and_with_the_day_s_own():
+    """Sales of the year count net of what was disallowed of this year's losses, and so does cash in lieu of today."""
+
+    def sale(day, gain, lot_id):
+        return Transaction(
+            txn_type=TransactionType.SELL,
+            trade_date=day,
+            ticker="CCC",
+            lot_id=lot_id,
+            quantity=Decimal(-5),
+            amount=Decimal(50),
+            basis=Decimal(50) - gain,
+            realized_gain=Decimal(gain),
+            term=Term.LONG,
+            details={
+                "execution_id": f"x-{lot_id}",
+                "sold_acquired_on": "2022-01-03",
+                "sold_holding_period_start": "2022-01-03",
+                "proceeds": "50",
+            },
+        )
+
+    def taken_back(loss_date, lot_id, amount):
+        return Transaction(
+            txn_type=TransactionType.WASH_SALE,
+            trade_date=date(2024, 1, 10),
+            ticker="CCC",
+            lot_id="C1",
+            basis=Decimal(amount),
+            realized_gain=Decimal(amount),
+            details={
+                "loss_execution_id": f"x-{lot_id}",
+                "loss_lot_id": lot_id,
+                "loss_date": loss_date,
+                "shares": "5",
+            },
+        )
+
+    rows = (
+        sale(date(2024, 1, 2), 300, "G1"),
+        sale(date(2024, 1, 5), -80, "G2"),
+        taken_back("2024-01-05", "G2", 30),
+        # the loss was one of the year before
+        taken_back("2023-12-20", "OLD", 500),
+    )
+    assert build(year_rows=rows).snapshot.realized_this_year == 300 - 80 + 30
+    reverse = CorporateAction("AAA", AS_OF, ActionType.SPLIT, Decimal(1) / 4)
+    today = build(year_rows=rows, actions=(reverse,), action_closes={("AAA", AS_OF): Decimal(160)})
+    (paid,) = [row for row in today.transactions if row.txn_type is TransactionType.CASH_IN_LIEU]
+    assert today.snapshot.realized_this_year == 250 + paid.realized_gain != 250
+    assert Snapshot.from_json(today.snapshot.to_json()) == today.snapshot
 
 
 def test_recent_purchase_locks_the_loss_lots_of_its_group():
