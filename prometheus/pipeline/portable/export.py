@@ -49,6 +49,7 @@ def export_problem(
         "cash": _money(snapshot.cash),
         **({"realized_this_year": _money(snapshot.realized_this_year)} if snapshot.realized_this_year else {}),
         "fractional_shares": snapshot.fractional_shares,
+        **({"sheltered": True} if snapshot.sheltered else {}),
         "lot_method": snapshot.lot_method.value,
         "tax_regime": snapshot.tax_regime.value,
         "tax_rates": {

@@ -104,9 +104,10 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
     lots = Books(tuple(_lot(row) for row in document["lots"])).lots
     lots = pool_lots(lots) if method is LotMethod.ACB else lots
     trades = tuple(_trade(row) for row in document["recent_trades"])
+    sheltered = document.get("sheltered", False)
     locks = day_locks(
         universe,
-        lots,
+        () if sheltered else lots,
         trades,
         as_of=as_of,
         regime=regime,
@@ -120,6 +121,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         tax_regime=regime,
         lot_method=method,
         fractional_shares=document["fractional_shares"],
+        sheltered=sheltered,
         tags=(),
         strategy_id=_FROM_FILE,
         strategy_version=0,
