@@ -96,6 +96,7 @@ class SidedModel:
         "turnover",
         "realized_gain",
         "tracking_error",
+        "long_short",
     )
 
     def __init__(
@@ -157,10 +158,9 @@ class SidedModel:
         return self._problem.cost_rate @ self.volume
 
     def tax(self) -> Any:
-        """Return theta times the tax on what is sold."""
+        """Return theta times the tax on what is sold, and the cost of borrowing what is sold short."""
         forced = sum(sale.forced_tax for sale in self._sales)
-        tax = forced + self._rate @ self._sold if len(self._rate) else forced
-        return self._problem.tax_weight * tax
+        return forced + self._rate @ self._sold if len(self._rate) else forced
 
     def tilt(self) -> Any:
         """Return what the tilt rewards, as a cost."""
@@ -238,6 +238,16 @@ class SidedModel:
         own = cp.multiply(np.sqrt(problem.specific_variance), self.active)
         return [cp.norm(cp.hstack([*parts, own[alone]])) <= problem.te_max]
 
+    def long_short(self) -> list[Any]:
+        """Keep the sums of long and of short positions within their limits."""
+        problem = self._problem
+        if problem.short_max <= 0:
+            return []
+        rules = [cp.sum(cp.neg(self.weights)) <= problem.short_max]
+        if np.isfinite(problem.long_max):
+            rules.append(cp.sum(cp.pos(self.weights)) <= problem.long_max)
+        return rules
+
     # ------------------------------------------------------------------ lots
 
     def _stretches_of_sale(self, name: int) -> "_Sale":
@@ -257,13 +267,23 @@ class SidedModel:
             amount, tax, gain = points[-1]
             weight = float(problem.lot_weight[j])
             realized = float(problem.lot_gain[j]) if len(problem.lot_gain) else 0.0
-            points.append((amount + weight, tax + weight * float(problem.lot_tax[j]), gain + weight * realized))
+            cost = weight * problem.tax_weight * float(problem.lot_tax[j])
+            points.append((amount + weight, tax + cost, gain + weight * realized))
+        else:
+            locked = any(problem.lot_asset[j] == name and problem.lot_locked[j] for j in range(len(problem.lot_id)))
+            if problem.short_max > 0 and np.isfinite(problem.borrow_rate[name]) and not locked:
+                amount, tax, gain = points[-1]
+                weight = max(-float(problem.lower[name]), 0.0)
+                points.append((amount + weight, tax + weight * float(problem.borrow_rate[name]), gain))
         return _sale_between(points, max(-float(self._most[name]), 0.0), max(-float(self._least[name]), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sale:
-    """The part of a sale that is not free, its tax and gain, and (length, tax, gain a unit) of what lies beyond it."""
+    """The part of a sale that is not free, its cost (theta times tax, borrowing), its gain, and what lies beyond it.
+
+    ``stretches`` have length, cost and gain a unit.
+    """
 
     forced: float
     forced_tax: float
