@@ -12,11 +12,12 @@ from prometheus.optimizer.assembly import CouplingRows, assemble
 from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
-from prometheus.optimizer.certificate import Lagrangian, branch_of
+from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.envelope import arcs
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.structured import STRUCTURED, pieces_program
+from prometheus.optimizer.structured import STRUCTURED
+from prometheus.optimizer.structured_dual import JointTerms
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import changed, random_problem
@@ -86,11 +87,10 @@ def answers(problem: RebalanceProblem) -> Iterator[tuple[str, float, np.ndarray]
     for name in ("CLARABEL", "CVXPY"):
         found = program.trades(backend_named(name).solve(program.program, 1e-11).x)
         yield name, convex.objective(found) - constant, found
-    own = pieces_program(envelope, convex)
-    answer = STRUCTURED.solve_pieces(own, convex.risk.exposures(convex.cost.active))
-    if not answer.fallback:
-        found = own.trades(answer.x)
-        yield "STRUCTURED", convex.objective(found) - constant, found
+    nothing = DualPoint(np.zeros(convex.risk.size), 0.0)
+    own = STRUCTURED.stage_one(convex, JointTerms.of(convex), nothing)
+    if not own.solution.fallback:
+        yield "STRUCTURED", convex.objective(own.relaxed) - constant, own.relaxed
 
 
 def _settled(whole: Lagrangian, trades: np.ndarray) -> object:
