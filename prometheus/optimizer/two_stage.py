@@ -29,14 +29,14 @@ RESIDUAL_TOLERANCE = 1e-7
 _BY_THEMSELVES = frozenset({"CVXPY"})
 #: A multiplier of the cash range below this is rounding noise of the solver.
 _NO_PRICE = 1e-9
-#: No further trials once the gap is below this (objective per unit of NAV: 0.001 bps).
-_GOOD_ENOUGH = 1e-7
+#: No further trials once the gap is below this (objective per unit of NAV: 0.005 bps).
+_GOOD_ENOUGH = 5e-7
 #: An improvement smaller than this (0.00001 bps) is not worth a trial.
 _WORTHWHILE = 1e-9
 #: Most trials of several changes at once.
 _MAX_TRIALS = 32
 #: Most trials of single changes, which the model of flips.py has not found worthwhile.
-_MAX_SINGLE_TRIALS = 8
+_MAX_SINGLE_TRIALS = 2
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
 #: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
