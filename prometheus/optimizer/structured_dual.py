@@ -11,7 +11,7 @@ with t free is that of the convex envelope, and where the centre is at rest the 
 docs/specs/optimizer.md.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.linked_risk import FreeNames, Link
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.semidefinite import solve_semidefinite
+from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
 #: Jumps of a trade below this (fraction of NAV) take it as their width.
 _LEAST_JUMP = 1e-9
@@ -220,6 +221,7 @@ class CoupledDual:
         self._softness = 0.5 / self._curvature
         self._variance = lagrangian.risk.specific_variance[self.owner] if joint.has_te else None
         self.exact = joint.least == joint.most
+        self.is_exact = bool(self.exact.all())
         # names with several branches: their branches one after the other
         count = np.bincount(self.owner, minlength=self.names)
         self.several = (count > 1).nonzero()[0]
@@ -252,13 +254,16 @@ class CoupledDual:
         at: IntArray = np.minimum(self.first + np.add.reduceat(passed, self.first, dtype=np.int64), self.last)
         return at
 
-    def respond(self, prices: FloatArray, at: IntArray, centre: Centre | None) -> Response:
+    def respond(
+        self, prices: FloatArray, at: IntArray, centre: Centre | None = None, share: FloatArray | None = None
+    ) -> Response:
         """Let every branch answer to the prices.
 
         Args:
             prices: (size,) prices.
             at: (B,) pieces on which the branches answered to nearby prices.
             centre: Proximal terms; None to let every name take its best branch.
+            share: (B,) the branches' shares where they are given.
         """
         joint, table = self.joint, self._table
         risk_price = float(prices[-1])
@@ -308,7 +313,7 @@ class CoupledDual:
             for r, price in charged:
                 if r:
                     worth += price * level[r - 1]
-        return self._joined(prices, at, u, inside, worth, rate, use, moved, centre)
+        return self._joined(prices, at, u, inside, worth, rate, use, moved, centre, share)
 
     def _joined(
         self,
@@ -321,12 +326,15 @@ class CoupledDual:
         use: FloatArray,
         moved: FloatArray,
         centre: Centre | None,
+        given: FloatArray | None,
     ) -> Response:
         """Put the branches' answers together: shares, dual value and gradient."""
         joint, k, risk_price = self.joint, self.joint.factors, float(prices[-1])
         share, near, far, epsilon = self._ones, self._left, self._right, _NONE
         looseness = value = 0.0
-        if len(self.several):
+        if given is not None:
+            share = given
+        elif len(self.several):
             share = share.copy()
             if self.is_crowded:
                 share[self._crowd] = 0.0
@@ -459,14 +467,11 @@ class CoupledDual:
                 matrix += np.einsum("km,lm->kl", jump / response.epsilon[tied], jump)
         return matrix
 
-    def products(
-        self, response: Response, share: FloatArray, disturbed: FloatArray, jumps: FloatArray, asset: IntArray
-    ) -> FloatArray:
+    def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
-            response: Answers at the present prices.
-            share: (B,) share of each branch that answers to the prices.
+            response: Answers at the present prices, with the shares that answer to them.
             disturbed: (size, M) r, what each change adds to the conditions.
             jumps: (E, M) what each change adds to the trade of each changed name.
             asset: (E,) the changed names.
@@ -475,9 +480,9 @@ class CoupledDual:
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
         if self.joint.links:
-            return self._linked_products(response, share, disturbed, jumps, asset, priced)
+            return self._linked_products(response, disturbed, jumps, asset, priced)
         at = priced.nonzero()[0]
-        matrix = self.curvature(replace(response, share=share, epsilon=np.zeros(0)))
+        matrix = self.curvature(response)
         part = disturbed[at]
         products: FloatArray = np.einsum("ki,kj->ij", part, self.solved(matrix[at[:, None], at], part))
         return products
@@ -485,7 +490,6 @@ class CoupledDual:
     def _linked_products(
         self,
         response: Response,
-        share: FloatArray,
         disturbed: FloatArray,
         jumps: FloatArray,
         asset: IntArray,
@@ -494,7 +498,7 @@ class CoupledDual:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
         joint = self.joint
         dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
-        branch = (response.inside & (share > 0)).nonzero()[0]
+        branch = (response.inside & (response.share > 0)).nonzero()[0]
         names = self.owner[branch]
         rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
         keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
@@ -511,7 +515,7 @@ class CoupledDual:
         diagonal[diagonal <= 0] = self.typical_softness
         scale = 1.0 / np.sqrt(diagonal)
         matrix = matrix * scale[:, None] * scale
-        np.fill_diagonal(matrix, 1.0 + damping)
+        matrix.flat[:: len(right) + 1] = 1.0 + damping
         if right.ndim > 1:
             scale = scale[:, None]
         solve = np.linalg.solve if len(right) < _LEAST_THREADED else solve_semidefinite
@@ -536,9 +540,25 @@ class CoupledDual:
     def best_branch(self, response: Response) -> IntArray:
         """Return (N,) the branch that costs each name least; of two equal ones the left one."""
         best = self.first_branch.copy()
-        cheaper = response.worth[response.right] < response.worth[response.left]
-        best[self.several] = np.where(cheaper, response.right, response.left)
+        if self.is_crowded:
+            near, far = self._two_best(response.worth)
+        else:
+            near, far = self._left, self._right
+        best[self.several] = np.where(response.worth[far] < response.worth[near], far, near)
         return best
+
+    def shares(self, branch: IntArray) -> FloatArray:
+        """Return (B,) shares that give every name wholly to its (N,) branch."""
+        share = np.zeros(len(self.owner))
+        share[branch] = 1.0
+        return share
+
+    def can_meet_cash(self, branch: IntArray) -> bool:
+        """Say whether some trades on the (N,) branches meet the cash range."""
+        low, high = self._table[_LEFT].take(self.first[branch]), self._table[_RIGHT].take(self.last[branch])
+        rate, cash = self.lagrangian.cost_rate, self.lagrangian.cash
+        least, most = float((low + rate * np.abs(low)).sum()), float((high + rate * np.abs(high)).sum())
+        return least <= cash.most + CASH_TOLERANCE and most >= cash.least - CASH_TOLERANCE
 
     def jumps(self, response: Response, before: IntArray, after: IntArray) -> FloatArray:
         """Return (size, M) what every condition changes by when names go from one branch to another."""
