@@ -4,15 +4,17 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy
 from psycopg import errors as sql_errors
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 
@@ -61,10 +63,12 @@ class Database:
     Args:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
+        role: Role that every session takes on where it may (``prometheus.db.privileges``); None for the login's own.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4) -> None:
+    def __init__(self, url: str, *, pool_size: int = 4, role: str | None = None) -> None:
         full = _psycopg_url(url)
+        self._pool_size, self._role = pool_size, role
         self._engine = create_engine(
             full,
             pool_size=pool_size,
@@ -74,6 +78,12 @@ class Database:
             connect_args={name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in full.query},
             json_serializer=jsonb_text,
         )
+        if role is not None:
+            event.listen(self._engine, "connect", self._take_role)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as an address, where a pool of its own is opened."""
+        return partial(Database, pool_size=self._pool_size, role=self._role), (self._full_url,)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -95,11 +105,24 @@ class Database:
 
     def sibling(self) -> "Database":
         """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn."""
-        return Database(self._engine.url.render_as_string(hide_password=False), pool_size=1)
+        return Database(self._full_url, pool_size=1, role=self._role)
+
+    def forget_connections(self) -> None:
+        """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
+        self._engine.dispose()
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+    @property
+    def _full_url(self) -> str:
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def _take_role(self, connection: "psycopg.Connection[Any]", record: object) -> None:  # noqa: ARG002 -- SQLAlchemy's
+        with connection.cursor() as cursor:
+            cursor.execute(take_role_sql(), [self._role])
+        connection.commit()
 
     @property
     def url(self) -> str:

@@ -31,13 +31,13 @@ from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
-from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
+from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.problem import Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.solve import Solution, solve
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
 _JOURNAL_AGE: Final = timedelta(days=61)
@@ -118,7 +118,7 @@ def solve_task(context: TaskContext, lease: Lease) -> Phase:
         targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
     snapshot, params = Snapshot.from_json(staged.snapshot), StrategyParams.from_dict(staged.params)
 
-    solution = solve(build_problem(snapshot, params, matrices(context.shared, snapshot)), params, targets)
+    solution = solve_snapshot(snapshot, params, context.shared, targets)
 
     with context.database.transaction() as connection:
         commit_phase(connection, lease, Phase.SOLVED, ttl=context.config.lease_ttl)
@@ -170,7 +170,14 @@ TASKS: Final[Mapping[Phase, PhaseTask]] = {
 }
 
 
-def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
+def solve_snapshot(
+    snapshot: Snapshot, params: StrategyParams, arrays: ArraySource, previous_targets: Mapping[str, float] | None
+) -> Solution:
+    """Solve a day from its frozen inputs and the decoded blobs; the one way for the engine and for every replay."""
+    return solve(build_problem(snapshot, params, matrices(arrays, snapshot)), params, previous_targets)
+
+
+def matrices(shared: ArraySource, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
     return Matrices(
         loadings=shared.array(bytes.fromhex(snapshot.loadings_sha256)),
