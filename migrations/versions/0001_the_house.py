@@ -120,6 +120,12 @@ def upgrade() -> None:
         sa.Column("books_as_of", sa.Date(), nullable=True),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("household", sa.Text(), nullable=True),
+        sa.Column("account_type", sa.Text(), server_default="TAXABLE", nullable=False),
+        sa.CheckConstraint(
+            "account_type IN ('TAXABLE', 'IRA', 'ROTH', '401K', 'RRSP', 'TFSA')",
+            name=op.f("ck_accounts_account_type"),
+        ),
         sa.CheckConstraint(
             "lot_method IN ('HIFO', 'LEAST_TAX_FIRST', 'FIFO', 'ACB')", name=op.f("ck_accounts_lot_method")
         ),
@@ -128,6 +134,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
     )
     op.create_index(op.f("ix_accounts_region"), "accounts", ["region"], unique=False)
+    op.create_index(op.f("ix_accounts_household"), "accounts", ["household"], unique=False)
     op.create_table(
         "archives",
         sa.Column("archive_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
@@ -322,11 +329,15 @@ def upgrade() -> None:
         sa.Column("tickers", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("loadings_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("specific_variance_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("specific_correlation_sha256", sa.LargeBinary(), nullable=True),
         sa.Column("factor_covariance", sa.ARRAY(sa.Float(precision=53), dimensions=2), nullable=False),
         sa.Column("diagnostics", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.ForeignKeyConstraint(["loadings_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_loadings_sha256")),
         sa.ForeignKeyConstraint(
             ["specific_variance_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_specific_variance_sha256")
+        ),
+        sa.ForeignKeyConstraint(
+            ["specific_correlation_sha256"], ["blobs.sha256"], name=op.f("fk_risk_models_specific_correlation_sha256")
         ),
         sa.PrimaryKeyConstraint("risk_model_id", name=op.f("pk_risk_models")),
     )

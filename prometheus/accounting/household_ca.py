@@ -21,9 +21,9 @@ from prometheus.accounting.loss_disallowance import washed_part_of_loss
 from prometheus.accounting.security_events import LotEvent, rename_event, sale_lines, spin_off_event, split_event
 from prometheus.accounting.superficial_losses import superficial_shares
 from prometheus.accounting.wash_sales import disposition_order, group_of_ticker, in_wash_window, purchase_order
-from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.accounts import AccountKind, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
-from prometheus.domain.entries import AccountKind, Entry, EntryAction
+from prometheus.domain.entries import Entry, EntryAction
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.money import ONE_SHARE, floor_to_step, plain_text
 from prometheus.foundation.errors import AccountingError

@@ -12,9 +12,9 @@ from typing import Final
 
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tie_rules import DEFAULT_TIES, SameDayTrades, TieRules
-from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
+from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
-from prometheus.domain.entries import AccountKind, Entry, EntryAction, EntryFinding
+from prometheus.domain.entries import Entry, EntryAction, EntryFinding
 from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import plain_text
 

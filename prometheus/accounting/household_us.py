@@ -23,9 +23,9 @@ from prometheus.accounting.security_events import (
 )
 from prometheus.accounting.tie_rules import WashScope
 from prometheus.accounting.wash_sales import TRANSFERRED_MARK, group_of_ticker, purchase_of
-from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.accounts import AccountKind, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
-from prometheus.domain.entries import AccountKind, Entry, EntryAction
+from prometheus.domain.entries import Entry, EntryAction
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.foundation.errors import AccountingError
 

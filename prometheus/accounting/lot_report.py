@@ -8,7 +8,7 @@ from decimal import Decimal
 from prometheus.accounting.household import HouseholdBooks
 from prometheus.accounting.household_ca import OWNER
 from prometheus.accounting.tax_lines import TaxLine, tax_lines
-from prometheus.domain.entries import AccountKind
+from prometheus.domain.accounts import AccountKind
 from prometheus.domain.lots import TaxLot
 
 

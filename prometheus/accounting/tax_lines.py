@@ -117,6 +117,21 @@ def tax_lines(journals: Mapping[str, Iterable[Transaction]], *, as_of: date) -> 
     return tuple(sorted(lines, key=lambda line: (line.sold_on, line.account, line.ticker, line.lot_id)))
 
 
+def recognized_in_year(rows: Iterable[Transaction], as_of: date) -> Decimal:
+    """Return the net gain that counts of the calendar year through a day (included), base currency; negative: a loss.
+
+    What a purchase disallowed of a loss counts in the year of the loss, also where the purchase is of another year.
+
+    Args:
+        rows: One account's rows of the year in the order in which they were written; rows without a gain may lack.
+        as_of: The day.
+    """
+    lines = tax_lines({"": rows}, as_of=as_of)
+    return sum(
+        (line.recognized_gain for line in lines if line.sold_on.year == as_of.year and line.sold_on <= as_of), _ZERO
+    )
+
+
 def _replacement(row: Transaction) -> Replacement:
     details = row.details
     return Replacement(

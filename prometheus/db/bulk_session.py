@@ -34,6 +34,10 @@ class BulkSession:
         """Return those of the accounts that exist, locked until the load ends."""
         return ingest_reference.lock_accounts(self.connection, account_ids)
 
+    def other_members(self, households: Sequence[str], account_ids: Sequence[str]) -> list[tuple[str, str, str]]:
+        """Return household, regime and currency of stored accounts of households that the file leaves out."""
+        return ingest_reference.other_members(self.connection, households, account_ids)
+
     def strategy_ids(self) -> list[str]:
         """Return the strategies there are."""
         return ingest_reference.strategy_ids(self.connection)

@@ -29,6 +29,33 @@ class Region(StrEnum):
     CA = "CA"
 
 
+class AccountKind(StrEnum):
+    """Whether gains and losses of an account are taxed when they are realised.
+
+    SHELTERED stands for an IRA in the US, an RRSP or TFSA in Canada: what it sells is no taxable event, what it buys
+    can still disallow a loss of the owner, for good.
+    """
+
+    TAXABLE = "TAXABLE"
+    SHELTERED = "SHELTERED"
+
+
+class AccountType(StrEnum):
+    """What the owner's account is called in law; all but TAXABLE are sheltered."""
+
+    TAXABLE = "TAXABLE"
+    IRA = "IRA"
+    ROTH = "ROTH"
+    K401 = "401K"
+    RRSP = "RRSP"
+    TFSA = "TFSA"
+
+    @property
+    def kind(self) -> AccountKind:
+        """Return whether the account is taxed."""
+        return AccountKind.TAXABLE if self is AccountType.TAXABLE else AccountKind.SHELTERED
+
+
 @dataclass(frozen=True, slots=True)
 class TaxRates:
     """Marginal rates as fractions of a gain.
@@ -56,6 +83,7 @@ class Account:
 
     ``cash`` is in the base currency. ``books_as_of`` is the date through which corporate actions and fills are booked
     in its lots, None for an account that has not been through a day yet. ``tags`` select parameter overrides.
+    ``household`` names the taxpayer whose accounts wash each other's losses, None for an account by itself.
     """
 
     account_id: str
@@ -72,3 +100,15 @@ class Account:
     strategy_id: str = "tax-managed-index"
     books_as_of: date | None = None
     paused: bool = False
+    household: str | None = None
+    account_type: AccountType = AccountType.TAXABLE
+
+    @property
+    def kind(self) -> AccountKind:
+        """Return whether the account's gains and losses are taxed."""
+        return self.account_type.kind
+
+    @property
+    def rates_that_apply(self) -> TaxRates:
+        """Return the rates on a gain of this account: none in a sheltered one."""
+        return self.rates if self.kind is AccountKind.TAXABLE else TaxRates(Decimal(0), Decimal(0))

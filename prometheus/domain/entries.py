@@ -25,17 +25,6 @@ class EntryAction(StrEnum):
     REVERSE = "REVERSE"
 
 
-class AccountKind(StrEnum):
-    """Whether gains and losses of an account are taxed when they are realised.
-
-    SHELTERED stands for an IRA in the US, an RRSP or TFSA in Canada: what it sells is no taxable event, what it buys
-    can still disallow a loss of the owner, for good.
-    """
-
-    TAXABLE = "TAXABLE"
-    SHELTERED = "SHELTERED"
-
-
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One line of a household's history.

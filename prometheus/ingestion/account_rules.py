@@ -83,6 +83,50 @@ def check_accounts(
         fatal=False,
     )
     _check_opening_cash(frame, known, findings)
+    _check_membership(frame, known, findings)
+
+
+def check_households(frame: pl.DataFrame, members: Sequence[tuple[str, str, str]], findings: FindingCollector) -> None:
+    """Check that the accounts of a household are taxed by one regime and in one currency.
+
+    Args:
+        frame: The accounts of the file, with a column ``household``.
+        members: Household, tax regime and base currency of further stored accounts of these households.
+        findings: Gets what is wrong.
+    """
+    columns = ["household", "tax_regime", "base_currency"]
+    stored = pl.DataFrame(members, schema=dict.fromkeys(columns, pl.String), orient="row")
+    mixed = (
+        pl.concat([frame.select(columns), stored])
+        .drop_nulls()
+        .group_by("household")
+        .agg((pl.col("tax_regime").n_unique() > 1) | (pl.col("base_currency").n_unique() > 1))
+        .filter(pl.col("tax_regime"))
+    )
+    findings.add_rows(
+        frame.join(mixed.select("household"), on="household", how="semi", maintain_order="left"),
+        "HOUSEHOLD_MIXED",
+        "The accounts of one household need one tax_regime and one base_currency; make them two households.",
+        column="household",
+    )
+
+
+def _check_membership(frame: pl.DataFrame, known: Sequence[KnownAccount], findings: FindingCollector) -> None:
+    """Refuse another household or type for an account with books: what is booked was booked under the old ones."""
+    with_books = [account for account in known if account.books_as_of is not None]
+    for column, stored in (
+        ("household", {account.account_id: account.household for account in with_books}),
+        ("account_type", {account.account_id: account.account_type for account in with_books}),
+    ):
+        if not stored or column not in frame.columns:
+            continue
+        before = pl.col("account_id").replace_strict(stored, default=None, return_dtype=pl.String)
+        findings.add_rows(
+            frame.filter(before.is_not_null() & (before != pl.col(column).fill_null(""))),
+            "MEMBERSHIP_AFTER_OPENING",
+            f"The account has books that were kept under another {column}; it cannot change any more.",
+            column=column,
+        )
 
 
 def _check_opening_cash(frame: pl.DataFrame, known: Sequence[KnownAccount], findings: FindingCollector) -> None:

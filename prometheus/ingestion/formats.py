@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from prometheus.domain.accounts import LotMethod, Region, TaxRegime
+from prometheus.domain.accounts import AccountType, LotMethod, Region, TaxRegime
 from prometheus.domain.securities import ActionType
 from prometheus.ingestion.columns import IDENTIFIER, Bound, Column, FieldType
 from prometheus.ingestion.kinds import FileKind
@@ -161,6 +161,13 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column("fractional_shares", FieldType.BOOLEAN),
         Column("tags", FieldType.TEXT, empty_allowed=True, pattern=r"^[A-Za-z0-9._:;\- ]{1,500}$"),
         _optional("strategy_id", FieldType.TEXT, pattern=IDENTIFIER),
+        _optional("household", FieldType.TEXT, pattern=IDENTIFIER),
+        _optional(
+            "account_type",
+            FieldType.CHOICE,
+            choices=tuple(account_type.value for account_type in AccountType),
+            choice_code="UNKNOWN_ACCOUNT_TYPE",
+        ),
     ),
     FileKind.LOTS: _format(
         FileKind.LOTS,

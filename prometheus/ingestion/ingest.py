@@ -154,8 +154,12 @@ class _Load:
             case FileKind.BENCHMARK:
                 row_rules.check_weight_sums(self._good(frame), findings)
             case FileKind.ACCOUNTS:
-                known = session.lock_accounts(frame["account_id"].drop_nulls().unique().to_list())
+                names = frame["account_id"].drop_nulls().unique().to_list()
+                known = session.lock_accounts(names)
                 account_rules.check_accounts(frame, known, session.strategy_ids(), session.benchmark_ids(), findings)
+                if "household" in frame.columns:
+                    members = session.other_members(frame["household"].drop_nulls().unique().to_list(), names)
+                    account_rules.check_households(frame, members, findings)
             case FileKind.LOTS:
                 known = session.lock_accounts(frame["account_id"].drop_nulls().unique().to_list())
                 account_rules.check_lots(frame, known, findings)

@@ -8,6 +8,7 @@ import polars as pl
 
 from prometheus.db.bulk_load import MergeTarget
 from prometheus.db.repositories import ingest_lots, ingest_reference
+from prometheus.domain.accounts import AccountType
 from prometheus.ingestion.kinds import FileKind
 from prometheus.ingestion.reading import LINE
 from prometheus.ingestion.row_rules import SECURITY_ID
@@ -82,6 +83,8 @@ _FIELDS: Final[Mapping[FileKind, tuple[_Field, ...]]] = {
         _Field("fractional_shares", pl.col("fractional_shares")),
         _Field("tags", _array("tags")),
         _Field("strategy_id", pl.col("strategy_id"), needs="strategy_id"),
+        _Field("household", pl.col("household"), needs="household"),
+        _Field("account_type", pl.col("account_type"), needs="account_type"),
     ),
     FileKind.LOTS: (
         *(
@@ -110,8 +113,11 @@ def fill_defaults(frame: pl.DataFrame, kind: FileKind, benchmark_id: str) -> pl.
     if kind is FileKind.SECURITIES:
         given = pl.col("group") if "group" in frame.columns else pl.lit(None, dtype=pl.String)
         return frame.with_columns(given.fill_null(pl.col("ticker")).alias("group"))
-    if kind is FileKind.ACCOUNTS and "strategy_id" in frame.columns:
-        return frame.with_columns(pl.col("strategy_id").fill_null(DEFAULT_STRATEGY))
+    if kind is FileKind.ACCOUNTS:
+        defaults = {"strategy_id": DEFAULT_STRATEGY, "account_type": AccountType.TAXABLE.value}
+        return frame.with_columns(
+            pl.col(name).fill_null(value) for name, value in defaults.items() if name in frame.columns
+        )
     return frame
 
 

@@ -1,15 +1,17 @@
-"""Active risk in factor form: ||chol(F)' X' (w - w_bm)||^2 + sum D (w - w_bm)^2, never a dense N x N matrix."""
+"""Active risk in factor form: ||chol(F)' X' (w - w_bm)||^2 + sum D (w - w_bm)^2, never a dense N x N matrix.
+
+Where specific returns are linked within blocks, D is what of the specific covariance belongs to names alone, and the
+rest adds exposures of its own: ||C' (w - w_bm)||^2 of each block (linked_risk.py).
+"""
 
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.foundation.errors import InvalidProblemError
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
-
-#: A pivot below this share of the largest variance is a direction without variance, not a negative one.
-_PIVOT_TOLERANCE = 1e-12
+from prometheus.optimizer.linked_risk import Link, split_specific
+from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.semidefinite import semidefinite_root
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -18,22 +20,66 @@ class FactorRisk:
 
     Attributes:
         loadings: (N, K) X chol(F); the factor variance of active weights a is ||loadings' a||^2, annualised.
-        specific_variance: (N,) D, annualised.
+        specific_variance: (N,) D, annualised; less than the names' own where they are linked.
+        links: What links the specific returns of blocks of names, L exposures in all; empty for none.
     """
 
     loadings: FloatArray
     specific_variance: FloatArray
+    links: tuple[Link, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Return K + L, the number of exposures."""
+        return int(self.loadings.shape[1]) + sum(len(link.names) for link in self.links)
 
     def exposures(self, active: FloatArray) -> FloatArray:
-        """Return y, (K,): the factor exposures of (N,) active weights in units of annualised volatility."""
+        """Return y, (K + L,): the exposures of (N,) active weights in units of annualised volatility."""
         # einsum, not a matrix product: a BLAS may split the sum by its number of threads, and with it the last bits
         y: FloatArray = np.einsum("ik,i->k", self.loadings, active)
+        if self.links:
+            y = np.concatenate([y, *(np.einsum("ik,i->k", link.root, active[link.names]) for link in self.links)])
         return y
 
     def price(self, exposures: FloatArray) -> FloatArray:
-        """Return (N,) loadings times (K,) exposures."""
-        each: FloatArray = np.einsum("ik,k->i", self.loadings, exposures)
+        """Return (N,) loadings times (K + L,) exposures."""
+        factors = self.loadings.shape[1]
+        if not self.links:
+            each: FloatArray = np.einsum("ik,k->i", self.loadings, exposures)
+            return each
+        each = np.einsum("ik,k->i", self.loadings, exposures[:factors])
+        linked = exposures[factors:]
+        for link in self.links:
+            each[link.names] += np.einsum("ik,k->i", link.root, linked[link.exposures])
         return each
+
+    def shared_variance(self) -> FloatArray:
+        """Return (N,) the variance of each name that its exposures carry: all but D."""
+        shared: FloatArray = (self.loadings * self.loadings).sum(axis=1)
+        for link in self.links:
+            shared[link.names] += np.diag(link.remainder)
+        return shared
+
+    def exposures_of(self, asset: int, weight: float) -> FloatArray:
+        """Return (K + L,) the exposures of a weight of one name."""
+        moved: FloatArray = self.loadings[asset] * weight
+        if self.links:
+            moved = np.concatenate([moved, np.zeros(self.size - len(moved))])
+            for link in self.links:
+                at = int(np.searchsorted(link.names, asset))
+                if at < len(link.names) and link.names[at] == asset:
+                    moved[self.loadings.shape[1] :][link.exposures] = link.root[at] * weight
+        return moved
+
+    def shared_covariance(self, asset: IntArray) -> FloatArray:
+        """Return (M, M) covariances of M names as far as exposures carry them."""
+        part = self.loadings[asset]
+        shared: FloatArray = np.einsum("ik,jk->ij", part, part)
+        for link in self.links:
+            at = np.flatnonzero(np.isin(asset, link.names))
+            place = np.searchsorted(link.names, asset[at])
+            shared[np.ix_(at, at)] += link.remainder[np.ix_(place, place)]
+        return shared
 
     def variance(self, active: FloatArray) -> float:
         """Return the annualised variance of (N,) active weights."""
@@ -42,39 +88,17 @@ class FactorRisk:
 
 
 def factor_risk(problem: RebalanceProblem) -> FactorRisk:
-    """Fold the factor covariance into the loadings.
+    """Fold the factor covariance into the loadings and split the specific covariance.
 
     Raises:
-        InvalidProblemError: The factor covariance is not symmetric positive semidefinite.
+        InvalidProblemError: The factor covariance is not symmetric positive semidefinite, or a specific block is not
+            positive definite.
     """
     root = semidefinite_root(problem.factor_covariance)
-    return FactorRisk(np.einsum("ik,kl->il", problem.loadings, root), problem.specific_variance)
-
-
-def semidefinite_root(covariance: FloatArray) -> FloatArray:
-    """Return the lower-triangular L with L L' = ``covariance``, zero columns where a direction has no variance.
-
-    Args:
-        covariance: (K, K) symmetric positive semidefinite.
-
-    Raises:
-        InvalidProblemError: Not symmetric, or some combination of factors has negative variance.
-    """
-    size = covariance.shape[0]
-    scale = float(np.abs(covariance).max(initial=0.0))
-    if not np.allclose(covariance, covariance.T, rtol=0.0, atol=1e-9 * scale):
-        raise InvalidProblemError("factor_covariance is not symmetric.")
-    root = np.zeros((size, size))
-    for k in range(size):
-        rest = covariance[k:, k] - (root[k:, :k] * root[k, :k]).sum(axis=1)
-        if rest[0] < -1e-9 * scale or (rest[0] <= _PIVOT_TOLERANCE * scale and np.abs(rest).max() > 1e-6 * scale):
-            raise InvalidProblemError(
-                f"factor_covariance is not positive semidefinite: factor {k} has variance {rest[0]:.3g} given the "
-                "factors before it."
-            )
-        if rest[0] > _PIVOT_TOLERANCE * scale:
-            root[k:, k] = rest / math.sqrt(rest[0])
-    return root
+    loadings = np.einsum("ik,kl->il", problem.loadings, root)
+    if not problem.specific_blocks:
+        return FactorRisk(loadings, problem.specific_variance)
+    return FactorRisk(loadings, *split_specific(problem))
 
 
 def tracking_error(problem: RebalanceProblem, weights: FloatArray) -> float:

@@ -4,7 +4,8 @@ Columns, in this order: y (K factor exposures), v (one for each name with two pi
 the name's anchor), t (one for each piece: how far it is used). Rows: K factor identities y - X~' u = X~' d, the sums
 v = sum of +-t, then the cash rows, the coupling rows (one for each side that has a limit), the bounds 0 <= t <= length
 and the cone of the tracking error ||[y; sqrt(D) (d + u)]|| <= TE. Factor rows, linear coupling rows and the cone touch
-one column of each name, never all its lots. P is diagonal.
+one column of each name, never all its lots. P is diagonal, but for the links of specific returns: names that are linked
+always have their v, whose part of P is 2 g R of their block, and the cone has rows C' (d + u) for each block.
 """
 
 from collections.abc import Callable
@@ -127,7 +128,10 @@ def assemble(
     marginal_right = pieces.slope + 2 * pieces.curvature * length
 
     per_name = np.bincount(pieces.asset, minlength=names)
-    summed = np.flatnonzero(per_name > 1)
+    linked = np.zeros(names, dtype=bool)
+    for link in risk.links:
+        linked[link.names] = True
+    summed = np.flatnonzero((per_name > 1) | ((per_name == 1) & linked))
     row_of_sum = np.full(names, -1, dtype=np.int64)
     row_of_sum[summed] = factors + np.arange(len(summed))
 
@@ -150,8 +154,9 @@ def assemble(
         np.concatenate([np.ones((factors, 1)), -np.ones((factors, 1))], axis=1),
         np.concatenate([np.ones((factors, 1), dtype=bool), np.repeat(cone, factors, axis=0)], axis=1),
     )
-    # v: factor rows, own sum; linear rows; the cone
+    # v: factor rows, own sum; linear rows; the cone, there also its block's rows
     linear = extra.linear(summed)
+    link_rows, link_roots = _link_rows(risk, summed, first_cone + 1 + factors + names, held=extra.has_cone)
     columns.add(
         np.concatenate(
             [
@@ -159,24 +164,31 @@ def assemble(
                 row_of_sum[summed][:, None],
                 np.tile(extra.linear_rows, (len(summed), 1)),
                 first_cone + 1 + factors + summed[:, None],
+                link_rows,
             ],
             axis=1,
         ),
         np.concatenate(
-            [-risk.loadings[summed], np.ones((len(summed), 1)), linear, -specific[summed][:, None]],
+            [-risk.loadings[summed], np.ones((len(summed), 1)), linear, -specific[summed][:, None], -link_roots],
             axis=1,
         ),
         np.concatenate(
-            [np.ones((len(summed), factors + 1), dtype=bool), linear != 0, np.repeat(cone, len(summed), axis=0)], axis=1
+            [
+                np.ones((len(summed), factors + 1), dtype=bool),
+                linear != 0,
+                np.repeat(cone, len(summed), axis=0),
+                link_roots != 0,
+            ],
+            axis=1,
         ),
     )
     # t: factor rows where alone, else the name's sum; cash rows; linear rows where alone; other rows; the two bounds;
     # the cone where alone
     owner = pieces.asset
-    alone = per_name[owner] == 1
-    link_rows = np.where(alone[:, None], np.arange(factors), row_of_sum[owner][:, None])
-    link_values = np.where(alone[:, None], -direction[:, None] * risk.loadings[owner], -direction[:, None])
-    linked = np.where(alone[:, None], True, np.arange(factors) == 0)
+    alone = row_of_sum[owner] < 0
+    sum_rows = np.where(alone[:, None], np.arange(factors), row_of_sum[owner][:, None])
+    sum_values = np.where(alone[:, None], -direction[:, None] * risk.loadings[owner], -direction[:, None])
+    in_sum = np.where(alone[:, None], True, np.arange(factors) == 0)
     bound = first_bound + np.arange(count)
     cash_rates = direction * pieces.cash
     linear = direction[:, None] * extra.linear(owner)
@@ -184,7 +196,7 @@ def assemble(
     columns.add(
         np.concatenate(
             [
-                link_rows,
+                sum_rows,
                 np.tile(np.array(cash_rows, dtype=np.int64), (count, 1)),
                 np.tile(extra.linear_rows, (count, 1)),
                 np.tile(extra.bent_rows, (count, 1)),
@@ -196,7 +208,7 @@ def assemble(
         ),
         np.concatenate(
             [
-                link_values,
+                sum_values,
                 cash_rates[:, None] * np.array(cash_signs)[None, :],
                 linear,
                 bent,
@@ -208,7 +220,7 @@ def assemble(
         ),
         np.concatenate(
             [
-                linked,
+                in_sum,
                 np.ones((count, len(cash_rows)), dtype=bool),
                 alone[:, None] & (linear != 0),
                 bent != 0,
@@ -220,8 +232,9 @@ def assemble(
     )
     total = factors + len(summed) + count
     diagonal = np.concatenate([np.full(factors, 2 * risk_aversion), np.zeros(len(summed)), 2 * pieces.curvature])
+    start = risk.exposures(active + anchor)
     limits = [
-        risk.exposures(active + anchor),
+        start[:factors],
         np.zeros(len(summed)),
         np.array(cash_limits),
         extra.bounds,
@@ -229,15 +242,19 @@ def assemble(
         length,
     ]
     if extra.has_cone:
-        limits += [np.array([extra.te_max]), np.zeros(factors), specific * (active + anchor)]
-    rows = first_cone + (1 + factors + names if extra.has_cone else 0)
+        limits += [np.array([extra.te_max]), np.zeros(factors), specific * (active + anchor), start[factors:]]
+    cone_size = 1 + names + risk.size
+    rows = first_cone + (cone_size if extra.has_cone else 0)
+    charged = np.zeros(len(summed))
+    if risk.links:
+        charged = (2 * risk_aversion * risk.price(np.concatenate([np.zeros(factors), start[factors:]])))[summed]
     program = QuadraticProgram(
-        P=_diagonal(diagonal),
-        q=np.concatenate([np.zeros(factors + len(summed)), np.where(up, pieces.slope, -marginal_right)]),
+        P=_quadratic(diagonal, risk, 2 * risk_aversion, row_of_sum),
+        q=np.concatenate([np.zeros(factors), charged, np.where(up, pieces.slope, -marginal_right)]),
         A=columns.matrix(rows, total),
         b=np.concatenate(limits),
         equalities=equalities,
-        second_order=(1 + factors + names,) if extra.has_cone else (),
+        second_order=(cone_size,) if extra.has_cone else (),
     )
     most = cash_rows[cash_signs.index(1.0)] if 1.0 in cash_signs else None
     least = cash_rows[cash_signs.index(-1.0)] if -1.0 in cash_signs else None
@@ -330,9 +347,52 @@ def _cash_rows(cash: CashRange, spent: float, first: int) -> tuple[list[int], li
     return list(range(first, first + len(signs))), signs, limits
 
 
-def _diagonal(values: FloatArray) -> SparseColumns:
-    size = len(values)
-    return SparseColumns(values, np.arange(size), np.arange(size + 1), (size, size))
+def _quadratic(diagonal: FloatArray, risk: FactorRisk, weight: float, column: IntArray) -> SparseColumns:
+    """Return the upper triangle of P: a diagonal, and ``weight`` times the remainder of each block of linked names.
+
+    Args:
+        diagonal: Diagonal without the links.
+        risk: Gives the links.
+        weight: 2 g.
+        column: (N,) column of each name's v; negative for names without one.
+    """
+    size = len(diagonal)
+    if not risk.links:
+        return SparseColumns(diagonal, np.arange(size), np.arange(size + 1), (size, size))
+    rows, columns, values = [np.arange(size)], [np.arange(size)], [diagonal.copy()]
+    for link in risk.links:
+        inside = np.flatnonzero(column[link.names] >= 0)
+        at, part = column[link.names[inside]], weight * link.remainder[np.ix_(inside, inside)]
+        values[0][at] += np.diag(part)
+        above = np.triu_indices(len(at), 1)
+        rows.append(at[above[0]])
+        columns.append(at[above[1]])
+        values.append(part[above])
+    row, of = np.concatenate(rows), np.concatenate(columns)
+    by = np.lexsort((row, of))
+    ends = np.cumsum(np.bincount(of, minlength=size))
+    return SparseColumns(np.concatenate(values)[by], row[by], np.concatenate([[0], ends]), (size, size))
+
+
+def _link_rows(risk: FactorRisk, names: IntArray, first: int, *, held: bool) -> tuple[IntArray, FloatArray]:
+    """Return (names, n) rows of the cone and coefficients C of each name in its block; n the size of the largest block.
+
+    Args:
+        risk: Gives the links.
+        names: The names, ascending.
+        first: Row of the first exposure of the first block.
+        held: False where there is no cone: no rows.
+    """
+    widest = max((len(link.names) for link in risk.links), default=0) if held else 0
+    rows, values = np.zeros((len(names), widest), dtype=np.int64), np.zeros((len(names), widest))
+    if not widest:
+        return rows, values
+    for link in risk.links:
+        at = np.flatnonzero(np.isin(names, link.names))
+        place, n = np.searchsorted(link.names, names[at]), len(link.names)
+        rows[at[:, None], np.arange(n)] = first + link.first + np.arange(n)
+        values[at[:, None], np.arange(n)] = link.root[place]
+    return rows, values
 
 
 class _ColumnBlocks:

@@ -5,11 +5,12 @@ For any point z of the factor exposures and any cash price eta the Lagrangian se
     D(z, eta) = -g z'z + 2 g z' X~' d  -  eta (the cash limit on eta's side)
                 + sum_i min over allowed u_i of [ f_i(u_i) + 2 g (X~ z)_i u_i + eta (u_i + k_i |u_i|) ]
 
-because g ||y||^2 >= g (2 z'y - z'z). Coupling rows (coupling.py) add price times use to each name's cost and subtract
-price times limit; a tracking-error limit with price lambda puts g + lambda in place of g and subtracts lambda TE^2.
-Every minimum is taken over the TRUE cost, piece by piece: both sides, the
-account's real lot order, locks, and for the second bound only whole steps of at least the minimum trade. In a group of
-substantially identical names the smaller of two sums is taken: nothing bought, or no loss sold.
+because g ||y||^2 >= g (2 z'y - z'z); linked specific risk (linked_risk.py) is part of the exposures y. Coupling rows
+(coupling.py) add price times use to each name's cost and subtract price times limit; a tracking-error limit with price
+lambda puts g + lambda in place of g and subtracts lambda TE^2. Every minimum is taken over the TRUE cost, piece by
+piece: both sides, the account's real lot order, locks, and for the second bound only whole steps of at least the
+minimum trade. In a group of substantially identical names the smaller of two sums is taken: nothing bought, or no loss
+sold.
 """
 
 from dataclasses import dataclass, field, replace
@@ -30,7 +31,7 @@ class DualPoint:
     """Prices of the coupling constraints; any values give a valid bound.
 
     Attributes:
-        exposures: (K,) z, where the factor risk is linearised.
+        exposures: (K + L,) z, where the risk that joins the names is linearised.
         cash_price: eta, positive where cash is scarce.
         row_prices: (R,) of the coupling rows, positive where a row is at its greatest value, negative at its least;
             empty for all zero.
@@ -87,6 +88,8 @@ class Lagrangian:
         """Price the coupling constraints of a problem."""
         rows = row_limits(problem)
         cost = with_coupling_rows(problem, rows, cost)
+        if risk.links:
+            cost = replace(cost, curvature=problem.risk_aversion * risk.specific_variance)
         least, most = problem.cash_range()
         return cls(
             pieces=true_pieces(cost, limits),

@@ -14,8 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima
-from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_semidefinite
+from prometheus.optimizer.fixed_sides import FixedSidesAnswer
+from prometheus.optimizer.linked_risk import FreeNames
 from prometheus.optimizer.problem import BoolArray, FloatArray
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Residual of the conditions at which the answer is exact for all purposes (fraction of NAV; for the tracking error
 #: of its square).
@@ -50,7 +52,7 @@ class _Dual:
 
     def __init__(self, lagrangian: Lagrangian) -> None:
         self.lagrangian = lagrangian
-        self.factors = lagrangian.risk.loadings.shape[1]
+        self.factors = lagrangian.risk.size
         rows = lagrangian.rows
         self.least = np.append(lagrangian.cash.least, rows.least)
         self.most = np.append(lagrangian.cash.most, rows.most)
@@ -103,6 +105,8 @@ class _Dual:
 
     def step(self, state: _State) -> FloatArray:
         """Return the Newton step of the active prices."""
+        if self.lagrangian.risk.links:
+            return self._linked_step(state)
         lagrangian, k = self.lagrangian, self.factors
         pieces, trades = lagrangian.pieces, state.minima.trade
         g = lagrangian.risk_aversion + float(state.point[-1])
@@ -129,15 +133,70 @@ class _Dual:
         matrix[-1, -1] += float((nu * nu).sum()) / (2 * g**3)
         at = np.flatnonzero(state.active)
         matrix = matrix[np.ix_(at, at)]
+        step = np.zeros(self.size)
+        step[at] = self._solved(matrix, state.gradient[at])
+        return step
+
+    def _linked_step(self, state: _State) -> FloatArray:
+        """Return the Newton step where specific returns are linked: the links' prices are eliminated block by block.
+
+        Of the dual's Hessian the part of the links is inverted through M, by which the free names answer to prices
+        (FreeNames).
+        """
+        lagrangian, all_exposures = self.lagrangian, self.factors
+        risk, pieces, trades = lagrangian.risk, lagrangian.pieces, state.minima.trade
+        k = risk.loadings.shape[1]
+        g = lagrangian.risk_aversion + float(state.point[-1])
+        inside = (trades[pieces.asset] > pieces.left) & (trades[pieces.asset] < pieces.right)
+        names, side = pieces.asset[inside], np.where(pieces.right[inside] <= 0, -1.0, 1.0)
+        curvature = lagrangian.cost.curvature[names] * (g / lagrangian.risk_aversion)
+        free = FreeNames(names, curvature, g, risk.links)
+        moved = lagrangian.cost.active[names] + trades[names]
+        nu = state.point[:all_exposures]
+        none = np.zeros(k)
+        columns = np.concatenate(
+            [
+                risk.loadings[names],
+                (1.0 + side * lagrangian.cost_rate[names])[:, None],
+                pieces.row_slope[:, inside].T,
+                (2 * risk.specific_variance[names] * moved)[:, None],
+            ],
+            axis=1,
+        )
+        # what the links add to the slope of the active variance, and what their own gradient does to the free names
+        slope = columns.copy()
+        slope[:, -1] += risk.price(np.concatenate([none, nu[k:]]))[names] / g
+        missing = state.gradient[k:all_exposures]
+        pulled = 2 * g * risk.price(np.concatenate([none, missing]))[names]
+        answered = free.answer(np.concatenate([slope, pulled[:, None]], axis=1))
+        matrix = np.einsum("ik,il->kl", slope, answered[:, :-1])
+        matrix[np.arange(k), np.arange(k)] += 1.0 / (2 * g)
+        matrix[:k, -1] -= nu[:k] / (2 * g * g)
+        matrix[-1, :k] -= nu[:k] / (2 * g * g)
+        matrix[-1, -1] += float((nu[:k] * nu[:k]).sum()) / (2 * g**3)
+        right = np.concatenate([state.gradient[:k], state.gradient[all_exposures:]])
+        right -= np.einsum("ik,i->k", slope, answered[:, -1])
+        right[-1] += float((nu[k:] * missing).sum()) / g
+        at = np.flatnonzero(np.concatenate([state.active[:k], state.active[all_exposures:]]))
+        rest = np.zeros(len(right))
+        rest[at] = self._solved(matrix[np.ix_(at, at)], right[at])
+        links = missing + nu[k:] / (2 * g * g) * rest[-1]
+        back = np.zeros(len(trades))
+        back[names] = free.answer(
+            (2 * g * risk.price(np.concatenate([none, links]))[names] + np.einsum("ik,k->i", columns, rest))[:, None]
+        )[:, 0]
+        links = 2 * g * (links - risk.exposures(back)[k:])
+        return np.concatenate([rest[:k], links, rest[k:]])
+
+    def _solved(self, matrix: FloatArray, right: FloatArray) -> FloatArray:
+        """Return the solution of a small system that is scaled and, where nearly singular, regularised."""
         diagonal = np.diag(matrix).copy()
         # nothing answers to this price here: step as if one typical name did
-        diagonal[diagonal <= 0] = 1.0 / (2 * float(lagrangian.cost.curvature.mean()))
+        diagonal[diagonal <= 0] = 1.0 / (2 * float(self.lagrangian.cost.curvature.mean()))
         scale = 1.0 / np.sqrt(diagonal)
         scaled = matrix * scale[:, None] * scale[None, :]
-        scaled[np.arange(len(at)), np.arange(len(at))] = 1.0 + _REGULARISATION
-        step = np.zeros(self.size)
-        step[at] = scale * solve_semidefinite(scaled, scale * state.gradient[at])
-        return step
+        scaled[np.arange(len(right)), np.arange(len(right))] = 1.0 + _REGULARISATION
+        return scale * solve_semidefinite(scaled, scale * right)
 
     def moved(self, state: _State, step: FloatArray, length: float) -> FloatArray:
         """Return the point after a step, with the prices of one-sided limits kept from changing their sign."""

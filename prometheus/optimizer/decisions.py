@@ -4,11 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import semidefinite_root
 from prometheus.optimizer.asset_functions import Pieces
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.envelope import ConvexPieces
+from prometheus.optimizer.linked_risk import FreeNames
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.semidefinite import semidefinite_root
 
 #: Strictly between these parts of its tangent a name counts as undecided.
 _UNDECIDED = 1e-4
@@ -151,21 +152,33 @@ def ranked_patterns(
     matrix = np.einsum("ik,il->kl", rows / (4 * lagrangian.cost.curvature[free])[:, None], rows)
     factors = lagrangian.risk.loadings.shape[1]
     matrix[np.arange(factors), np.arange(factors)] += 1.0 / (4 * lagrangian.risk_aversion)
-    root = semidefinite_root(matrix)
-
     patterns = (np.arange(2 ** len(asset))[:, None] >> np.arange(len(asset))) & 1
     moved = np.where(patterns == 1, jump[:, 1], jump[:, 0])
     weights = np.concatenate([lagrangian.risk.loadings[asset], (tangent_cash * priced)[:, None], bent[asset]], axis=1)
-    disturbance = np.einsum("pu,uk->kp", moved, weights)
-    predicted = np.zeros(len(patterns))
-    solved = np.zeros_like(disturbance)
-    for k in range(rows.shape[1]):
-        if root[k, k] > 0:
-            solved[k] = (disturbance[k] - np.einsum("l,lp->p", root[k, :k], solved[:k])) / root[k, k]
-            predicted += solved[k] * solved[k]
+    if lagrangian.risk.links:
+        own = np.zeros_like(matrix)
+        own[np.arange(factors), np.arange(factors)] = 0.5 / lagrangian.risk_aversion
+        curvature = lagrangian.cost.curvature[free]
+        answers = FreeNames(free, curvature, lagrangian.risk_aversion, lagrangian.risk.links)
+        products = answers.disturbances(rows, own, weights.T, np.eye(len(asset)), asset)
+        predicted = np.einsum("pu,uv,pv->p", moved, products, moved)
+    else:
+        predicted = _predicted(matrix, np.einsum("pu,uk->kp", moved, weights))
     decisions = []
     for p in np.argsort(predicted, kind="stable")[:_RUNNERS_UP]:
         branch = base.branch.copy()
         branch[asset] = np.where(patterns[p] == 1, ends[:, 1], ends[:, 0])
         decisions.append(replace(base, branch=branch))
     return decisions
+
+
+def _predicted(matrix: FloatArray, disturbance: FloatArray) -> FloatArray:
+    """Return (P,) e' inverse(M) e of (K, P) disturbances."""
+    root = semidefinite_root(matrix)
+    predicted = np.zeros(disturbance.shape[1])
+    solved = np.zeros_like(disturbance)
+    for k in range(len(root)):
+        if root[k, k] > 0:
+            solved[k] = (disturbance[k] - np.einsum("l,lp->p", root[k, :k], solved[:k])) / root[k, k]
+            predicted += solved[k] * solved[k]
+    return predicted

@@ -97,7 +97,7 @@ class _Reasons:
         risk = lagrangian.risk
         after = self._before + rounded
         gradient = 2 * (risk.price(risk.exposures(after)) + risk.specific_variance * after)
-        norms = (risk.loadings * risk.loadings).sum(axis=1) + risk.specific_variance
+        norms = risk.shared_variance() + risk.specific_variance
         # what the active risk is more for the trade having been made, all others as they are
         self._risk_cost = problem.risk_aversion * (gradient * rounded - norms * rounded * rounded)
         held = problem.lot_shares > 0

@@ -12,6 +12,7 @@ import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Residual of the conditions at which the answer is exact for all purposes (fraction of NAV).
 _CONVERGED = 1e-13
@@ -19,8 +20,6 @@ _CONVERGED = 1e-13
 _STALLED = 1e-11
 #: The cash range and the sign of its price hold to this.
 _EXACT = 1e-12
-#: A pivot below this share of the largest entry is a direction to which nothing answers.
-_NO_PIVOT = 1e-13
 _MAX_STEPS = 40
 _MAX_SEARCH = 40
 
@@ -134,26 +133,3 @@ def _newton_step(lagrangian: Lagrangian, trades: FloatArray, residual: FloatArra
     right = residual.copy()
     right[:factors] *= 2 * g
     return solve_semidefinite(matrix, right)
-
-
-def solve_semidefinite(matrix: FloatArray, right: FloatArray) -> FloatArray:
-    """Return x with matrix x = right for a small symmetric positive semidefinite matrix; zero along null directions.
-
-    ``right`` is (n,) or (n, m), and so is the answer.
-
-    By elimination row by row, without a linear-algebra library: one might split the work by its number of threads, and
-    with it the last bits.
-    """
-    size = len(right)
-    rows = np.concatenate([matrix, right.reshape(size, -1)], axis=1)
-    least = _NO_PIVOT * float(np.abs(matrix).max(initial=0.0))
-    for k in range(size):
-        pivot = rows[k, k]
-        if pivot <= least:
-            rows[k, k:] = 0.0
-            rows[:, k] = 0.0
-            continue
-        eliminated = rows[k, k:] / pivot
-        rows[:, k:] -= rows[:, k, None] * eliminated
-        rows[k, k:] = eliminated
-    return rows[:, size:].reshape(right.shape)

@@ -16,8 +16,9 @@ import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.decisions import Decision
-from prometheus.optimizer.fixed_sides import solve_semidefinite
+from prometheus.optimizer.linked_risk import FreeNames
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Most names, and most groups, that the model considers.
 _MAX_NAMES = 64
@@ -186,5 +187,12 @@ def _disturbance(
     r = np.zeros((len(each), len(moves.gain)))
     for k in range(len(each)):
         r[k] = np.bincount(moves.move, weights=each[k], minlength=len(moves.gain))
+    if restricted.risk.links:
+        own = np.zeros_like(matrix)
+        own[factors, factors] = 0.5 / restricted.risk_aversion
+        jumps = np.zeros((len(asset), len(moves.gain)))
+        jumps[np.arange(len(asset)), moves.move] = step
+        answers = FreeNames(free, restricted.cost.curvature[free], restricted.risk_aversion, restricted.risk.links)
+        return answers.disturbances(rows.T, own, r, jumps, asset)
     products: FloatArray = np.einsum("ki,kj->ij", r, solve_semidefinite(matrix, r))
     return products

@@ -15,6 +15,24 @@ BoolArray = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class SpecificBlock:
+    """Names whose specific returns move together. Arrays are made read-only on construction.
+
+    Attributes:
+        names: (n,) ascending indices of the names.
+        covariance: (n, n) annualised specific covariance, symmetric positive definite; its diagonal are the names'
+            specific variances.
+    """
+
+    names: IntArray
+    covariance: FloatArray
+
+    def __post_init__(self) -> None:
+        self.names.flags.writeable = False
+        self.covariance.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class RebalanceProblem:
     """Everything the optimizer needs to know, in fractions of NAV unless stated.
 
@@ -70,6 +88,8 @@ class RebalanceProblem:
             before it and not part of ``cash``. The cash range holds after the flow, and benchmark weights are scaled
             to the NAV after it.
         max_names: Largest number of names with a position after trading; None for no limit. Met on the rounded list.
+        specific_blocks: Links between specific returns: disjoint blocks of names, one of all names for a dense specific
+            covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its diagonal.
     """
 
     as_of: date
@@ -114,6 +134,7 @@ class RebalanceProblem:
     lot_gain: FloatArray = field(default_factory=lambda: np.zeros(0))
     cash_flow: float = 0.0
     max_names: int | None = None
+    specific_blocks: tuple[SpecificBlock, ...] = ()
 
     def __post_init__(self) -> None:
         for member in fields(self):
@@ -159,6 +180,7 @@ class RebalanceProblem:
         self._check_limits()
         self._refuse("prices", self.prices <= 0, "is not positive")
         self._refuse("specific_variance", self.specific_variance <= 0, "is not positive")
+        self._check_blocks()
         self._refuse("cost_rate", self.cost_rate < 0, "is negative")
         self._refuse("lower", self.lower > self.upper, "exceeds upper")
         if self.nav <= 0 or self.risk_aversion <= 0 or self.tax_weight < 0 or self.cash_min > self.cash_max:
@@ -205,12 +227,42 @@ class RebalanceProblem:
         if self.max_names is not None and self.max_names < 1:
             raise InvalidProblemError(f"max_names {self.max_names} must be at least 1 (None for no limit).")
 
+    def _check_blocks(self) -> None:
+        taken = np.zeros(self.size, dtype=bool)
+        for b, block in enumerate(self.specific_blocks):
+            where, names, n = f"specific_blocks[{b}]", block.names, len(block.names)
+            if names.ndim != 1 or names.dtype.kind != "i" or n == 0 or (np.diff(names) <= 0).any():
+                raise InvalidProblemError(f"{where}.names must be ascending indices, at least one.")
+            if names[0] < 0 or names[-1] >= self.size:
+                raise InvalidProblemError(
+                    f"{where}.names has {names[0]} to {names[-1]}, but there are {self.size} names."
+                )
+            if taken[names].any():
+                twice = self.tickers[int(names[np.argmax(taken[names])])]
+                raise InvalidProblemError(f"{where} holds {twice}, which is in an earlier block; a name is in one.")
+            taken[names] = True
+            if block.covariance.shape != (n, n) or not np.isfinite(block.covariance).all():
+                raise InvalidProblemError(f"{where}.covariance must be ({n}, {n}) finite values.")
+            scale = float(np.abs(block.covariance).max())
+            if (np.abs(block.covariance - block.covariance.T) > _SAME * scale).any():
+                raise InvalidProblemError(f"{where}.covariance is not symmetric.")
+            own = self.specific_variance[names]
+            off = np.abs(np.diag(block.covariance) - own) > _SAME * own
+            if off.any():
+                i = int(names[np.argmax(off)])
+                raise InvalidProblemError(
+                    f"{where}.covariance has another variance for {self.tickers[i]} than its specific_variance "
+                    f"({self.specific_variance[i]})."
+                )
+
     def _refuse(self, name: str, bad: BoolArray, what: str) -> None:
         if bad.any():
             i = int(np.argmax(bad))
             raise InvalidProblemError(f"{name} of {self.tickers[i]} ({getattr(self, name)[i]}) {what}.")
 
 
+#: Two values of one variance differ by no more than this part of it.
+_SAME = 1e-12
 _PER_NAME: tuple[str, ...] = (
     "prices",
     "benchmark_weights",

@@ -175,7 +175,7 @@ def _round_within_limits(model: RoundingModel, state: "_State") -> FloatArray:
             best = int(np.argmin(rate))
             state.move(best % names, float(targets.ravel()[best]))
             continue
-        pair = limits.best_pair((cash, use, variance), effects, model.risk.loadings)
+        pair = limits.best_pair((cash, use, variance), effects, model.risk)
         if pair is None:
             raise limits.refuse(cash, use, variance)
         for one in pair:
@@ -200,7 +200,7 @@ class _State:
 
     def __init__(self, model: RoundingModel, steps: FloatArray) -> None:
         self._problem, self._risk, self._cost, self._grid = model.problem, model.risk, model.cost, model.grid
-        self._norms = (model.risk.loadings * model.risk.loadings).sum(axis=1)
+        self._norms = model.risk.shared_variance()
         self.steps = steps
         self.trades = self._grid.weight(steps)
         self._exposures = self._risk.exposures(self._cost.active + self.trades)
@@ -296,7 +296,7 @@ class _State:
         after = float(self._grid.weight(self.steps)[i])
         self.trades[i] = after
         self._value[i] = self._cost.of_name(i, after)
-        self._exposures = self._exposures + self._risk.loadings[i] * (after - before)
+        self._exposures = self._exposures + self._risk.exposures_of(i, after - before)
         rate = float(self._problem.cost_rate[i])
         self.cash_used += after + rate * abs(after) - before - rate * abs(before)
         self._target[0, i] = self._grid.below(self.steps)[i]

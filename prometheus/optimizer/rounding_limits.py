@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.coupling import TRACKING_ERROR, RowLimits
 from prometheus.optimizer.problem import FloatArray, IntArray
@@ -82,14 +83,14 @@ class AllLimits:
         )
 
     def best_pair(
-        self, at: tuple[float, FloatArray, float], effects: Effects, loadings: FloatArray
+        self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk
     ) -> tuple[int, int] | None:
         """Return the two candidates of different names that together come nearest to the limits, if nearer than now.
 
         Args:
             at: Cash used, (R,) uses and active variance now.
             effects: Candidates.
-            loadings: (N, K) of the factor risk, for what two changes do together.
+            risk: Says what two changes do to the variance together.
         """
         cash, use, variance = at
         now = float(self.missed(np.array([cash]), use[:, None], np.array([variance]))[0])
@@ -102,10 +103,11 @@ class AllLimits:
         one, two = one[apart], two[apart]
         if not len(one):
             return None
-        moves = loadings[effects.asset[few]] * effects.delta[few][:, None]
         position = np.full(len(effects.change), -1)
         position[few] = np.arange(len(few))
-        together = 2 * np.einsum("ik,jk->ij", moves, moves)[position[one], position[two]]
+        moves = effects.delta[few]
+        covariance = risk.shared_covariance(effects.asset[few]) * moves[:, None] * moves
+        together = 2 * covariance[position[one], position[two]]
         missed = self.missed(
             cash + effects.cash[one] + effects.cash[two],
             use[:, None] + effects.use[:, one] + effects.use[:, two],

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.fixed_sides import solve_semidefinite
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Duality gap (objective per unit of NAV) and residual (fraction of NAV) at which the answer is exact for all purposes.
 _GAP = 1e-12

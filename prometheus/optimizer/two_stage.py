@@ -6,6 +6,7 @@ decided by a quadratic model of how everything else answers, groups of substanti
 cost, and then whatever the prices of stage 2 say could still be better is tried.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -87,6 +88,11 @@ class _StageOne:
 def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
     """Say whether the prices change the envelopes: linear prices do not, those of the other rows and of risk do."""
     return dual.risk_price > 0 or bool(dual.rows(lagrangian.cost.rows)[lagrangian.rows.linear :].any())
+
+
+def _newton(lagrangian: Lagrangian) -> Callable[[Lagrangian, DualPoint], FixedSidesAnswer | None]:
+    """Return the method for problems with fixed sides: K + 1 unknowns where only factors and cash join the names."""
+    return solve_coupled_sides if lagrangian.rows.any or lagrangian.risk.links else solve_fixed_sides
 
 
 class TwoStageSearch:
@@ -189,7 +195,9 @@ class TwoStageSearch:
         self, pieces: ConvexPieces, priced: Lagrangian
     ) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
         fallback = ""
-        if self._backend.name == STRUCTURED.name:
+        if self._backend.name == STRUCTURED.name and priced.risk.links:
+            fallback = "linked specific returns are not among STRUCTURED's exposures"
+        elif self._backend.name == STRUCTURED.name:
             program = pieces_program(pieces, priced)
             relaxed = STRUCTURED.solve_pieces(program, priced.risk.exposures(priced.cost.active))
             if not relaxed.fallback:
@@ -250,12 +258,13 @@ class TwoStageSearch:
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end."""
         convex = self._convex(decision)
-        answer = solve_fixed_sides(convex, start)
+        newton = _newton(convex)
+        answer = newton(convex, start)
         if answer is None:
             assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             trades = assembled.trades(solution.x)
             dual = self._dual(assembled, solution, trades)
-            answer = solve_fixed_sides(convex, dual)
+            answer = newton(convex, dual)
             if answer is None:
                 return _Candidate(decision, trades, dual, convex.objective(trades))
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -280,8 +289,7 @@ class TwoStageSearch:
         start = best.dual
         if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
             return None
-        newton = solve_coupled_sides if convex.rows.any else solve_fixed_sides
-        answer = newton(convex, start)
+        answer = _newton(convex)(convex, start)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))

@@ -172,6 +172,10 @@ def _limit_violations(
         exposure = problem.loadings.T @ away
         variance = float(exposure @ problem.factor_covariance @ exposure)
         variance += float((problem.specific_variance * away * away).sum())
+        for block in problem.specific_blocks:
+            inside = away[block.names]
+            linked = block.covariance - np.diag(np.diag(block.covariance))
+            variance += float(inside @ linked @ inside)
         found.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
     return found
 

@@ -10,6 +10,7 @@ from prometheus.accounting.acb import pool_lots
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.share_counts import split_ratio
+from prometheus.accounting.tax_lines import recognized_in_year
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, LotMethod
@@ -40,6 +41,7 @@ class AccountInputs:
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
         unfilled_run: Label and day of the account's previous run where none of its trades is booked as a fill.
+        year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
     """
 
     account: Account
@@ -52,6 +54,7 @@ class AccountInputs:
     max_missing_price_share: float
     unmatched_tags: tuple[str, ...] = ()
     unfilled_run: str | None = None
+    year_rows: tuple[Transaction, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,7 @@ def build_snapshot(
         },
         corporate_actions=held_actions,
         flags=tuple(flags),
+        realized_this_year=recognized_in_year((*inputs.year_rows, *transactions), as_of),
     )
     if snapshot.nav() <= 0:
         raise PhaseHeldError(

@@ -33,9 +33,7 @@ class Matrices:
     benchmark_weights: NDArray[Any]
 
 
-def build_problem(
-    snapshot: Snapshot, params: StrategyParams, matrices: Matrices, *, realized_this_year: Decimal = Decimal(0)
-) -> RebalanceProblem:
+def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> RebalanceProblem:
     """Return the rebalancing problem of a snapshot under merged strategy parameters.
 
     The matrices must be the decoded blobs, never the originals they were rounded from: that is what makes a replay
@@ -45,8 +43,6 @@ def build_problem(
         snapshot: The account's day.
         params: Merged strategy parameters.
         matrices: The decoded risk model and benchmark.
-        realized_this_year: Net gain that the account has realised in the calendar year before this run, base currency;
-            counts against ``tax_budget_ytd``.
     """
     names = snapshot.universe
     n = len(names)
@@ -62,7 +58,9 @@ def build_problem(
     steps = np.full(n, float(share_step(fractional=snapshot.fractional_shares)))
     cash_min, cash_max = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
     rows = _rows(snapshot, params, weights, loadings)
-    gain_max = min(params.limit("tax_budget"), params.limit("tax_budget_ytd") - float(realized_this_year) / nav)
+    gain_max = min(
+        params.limit("tax_budget"), params.limit("tax_budget_ytd") - float(snapshot.realized_this_year) / nav
+    )
     return RebalanceProblem(
         as_of=snapshot.as_of,
         nav=nav,

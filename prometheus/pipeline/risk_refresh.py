@@ -5,6 +5,7 @@ from datetime import date, timedelta
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from prometheus.db.blobs import blob_address
 from prometheus.db.database import Database
@@ -17,6 +18,7 @@ from prometheus.risk.model import FactorModel
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.returns import action_panels
 from prometheus.risk.settings import RiskSettings
+from prometheus.risk.specific_correlation import packed_blocks
 
 #: A year has about 252 sessions in 365 days; look back far enough for any window, holidays included.
 _DAYS_FOR_A_SESSION: Final = 1.6
@@ -69,10 +71,11 @@ def refresh_risk_model(
     returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
 
     model = estimate_factor_model(returns, as_of=as_of, settings=settings)
+    linked = packed_blocks(model.specific_blocks) if model.specific_blocks else None
 
     with database.transaction() as connection:
         newest = latest_risk_model(connection, as_of)
-        if newest is not None and newest.age_hours < reuse_within_hours and _is_same(newest, model, as_of):
+        if newest is not None and newest.age_hours < reuse_within_hours and _is_same(newest, model, linked, as_of):
             return RiskRefresh(newest.risk_model_id, model, reused=True)
         model_id = add_risk_model(
             connection,
@@ -84,17 +87,19 @@ def refresh_risk_model(
             specific_variance=model.specific_variance,
             factor_covariance=model.factor_covariance,
             diagnostics=model.diagnostics.as_dict(),
+            specific_correlation=linked,
         )
     return RiskRefresh(model_id, model)
 
 
-def _is_same(stored: StoredRiskModel, model: FactorModel, as_of: date) -> bool:
+def _is_same(stored: StoredRiskModel, model: FactorModel, linked: NDArray[np.float32] | None, as_of: date) -> bool:
     return (
         stored.as_of_date == as_of
         and stored.estimator == _estimator(model)
         and stored.tickers == model.tickers
         and stored.loadings_sha256 == blob_address(model.loadings)
         and stored.specific_variance_sha256 == blob_address(model.specific_variance)
+        and stored.specific_correlation_sha256 == (None if linked is None else blob_address(linked))
         and np.array_equal(stored.factor_covariance, model.factor_covariance)
     )
 

@@ -66,7 +66,10 @@ class UniverseName:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256)."""
+    """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256).
+
+    ``realized_this_year`` is the net gain that counts of the calendar year before the run, base currency.
+    """
 
     account_id: str
     as_of: date
@@ -95,6 +98,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    realized_this_year: Decimal = Decimal(0)
 
     def nav(self) -> Decimal:
         """Return net asset value: cash plus every lot at the snapshot's price."""
@@ -177,6 +181,7 @@ class Snapshot:
                     for action in self.corporate_actions
                 ],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                "realized_this_year": self.realized_this_year,
             }
         )
         return stored
@@ -227,6 +232,7 @@ class Snapshot:
                 for ticker, day, kind, value in stored["corporate_actions"]
             ),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
 
 

@@ -18,7 +18,7 @@ from prometheus.foundation.errors import (
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.result import RebalanceResult
+from prometheus.optimizer.result import Explanation, RebalanceResult
 
 #: The second try asks for this much less residual, and always of the direct solver.
 _TIGHTER: Final = 0.01
@@ -31,8 +31,9 @@ class Solution:
     """The answer of a day as it is staged and stored.
 
     ``result`` has JSON types only: target weights and signed shares by ticker, objective terms, certificate, tracking
-    error before and after, turnover, cash, solver facts, and every failed attempt with its code. ``answer`` is the
-    optimizer's own, with the weights before rounding, which are not stored; None where nothing is traded.
+    error before and after, turnover, cash, solver facts, every failed attempt with its code, and why each name is
+    traded. ``answer`` is the optimizer's own, with the weights before rounding, which are not stored; None where
+    nothing is traded.
     """
 
     status: RunStatus
@@ -98,7 +99,13 @@ def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[
         "cash_after": result.cash_after,
         "solver": asdict(result.facts),
         "failures": failures,
+        "explanations": [explained(item) for item in result.explanations],
     }
+
+
+def explained(explanation: Explanation) -> dict[str, Any]:
+    """Return the stored form of why one name is traded: ``Explanation``'s fields, the limits' prices by name."""
+    return {**asdict(explanation), "limits": dict(explanation.limits)}
 
 
 def shares_text(shares: float) -> str:
@@ -141,4 +148,5 @@ def _unchanged(
             "total_seconds": 0.0,
         },
         "failures": failures,
+        "explanations": [],
     }

@@ -224,6 +224,7 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             strategy_version=strategy.version,
             max_missing_price_share=params.max_missing_price_share,
             unmatched_tags=unmatched,
+            year_rows=account_rows.journal_since(connection, account.account_id, date(as_of.year, 1, 1), gains=True),
             unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
         )
     return inputs, params, position

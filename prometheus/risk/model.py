@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from prometheus.foundation.errors import RiskModelError
 from prometheus.risk.settings import FACTORS
+from prometheus.risk.specific_correlation import SpecificCorrelation, require_blocks_of, specific_covariance
 
 FloatArray = NDArray[np.float64]
 
@@ -50,7 +51,9 @@ class ModelDiagnostics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactorModel:
-    """Sigma = X F X' + diag(D) for N names, annualised (252 sessions). Arrays are read-only.
+    """Sigma = X F X' + diag(s) C diag(s) for N names, annualised (252 sessions). Arrays are read-only.
+
+    s is the square root of D. C is the identity except in ``specific_blocks``; without blocks the model is diagonal.
 
     Attributes:
         as_of: Date of the model.
@@ -64,6 +67,7 @@ class FactorModel:
         diagnostics: See ModelDiagnostics.
         estimator: Name of the estimator.
         version: Version of the estimator; changes whenever equal input may give another model.
+        specific_blocks: Disjoint blocks of names whose specific returns are correlated; a dense C is one block of all.
 
     Raises:
         RiskModelError: Shapes or types disagree, a value is not finite, or a specific variance is not positive; code
@@ -78,6 +82,7 @@ class FactorModel:
     diagnostics: ModelDiagnostics
     estimator: str
     version: str
+    specific_blocks: tuple[SpecificCorrelation, ...] = ()
 
     def __post_init__(self) -> None:
         n = len(self.tickers)
@@ -99,6 +104,7 @@ class FactorModel:
         if (self.specific_variance <= 0).any():
             at = int(np.argmax(self.specific_variance <= 0))
             raise RiskModelError(f"specific variance of {self.tickers[at]} is not positive.")
+        require_blocks_of(self.specific_blocks, n)
 
 
 def covariance(model: FactorModel) -> FloatArray:
@@ -110,5 +116,4 @@ def covariance(model: FactorModel) -> FloatArray:
     X = model.loadings.astype(np.float64)
     systematic = X @ model.factor_covariance @ X.T
     systematic = 0.5 * (systematic + systematic.T)
-    systematic[np.diag_indices_from(systematic)] += model.specific_variance.astype(np.float64)
-    return systematic
+    return systematic + specific_covariance(model.specific_variance.astype(np.float64), model.specific_blocks)

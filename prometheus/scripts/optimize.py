@@ -75,6 +75,7 @@ def _content(path: str) -> bytes:
 
 
 def _print_answer(result: Mapping[str, Any]) -> None:
+    from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
 
     facts = _facts(result)
@@ -95,6 +96,7 @@ def _print_answer(result: Mapping[str, Any]) -> None:
         [[trade[key] for key in keys] for trade in result["trades"]],
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
     )
+    print_explanations(result["explanations"])
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

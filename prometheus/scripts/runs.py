@@ -59,7 +59,7 @@ def list_(account_id: str | None, as_of: datetime | None, limit: int, output: Li
 @click.argument("run")
 @click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
 def show(account_id: str, run: str, output: Literal["table", "json"]) -> None:
-    """Show one run: what was decided, every trade by lot with gain and tax, how good it provably is, and flags.
+    """Show one run: what was decided, every trade by lot with gain and tax, why, the proof, and flags.
 
     \b
     Example:
@@ -119,6 +119,7 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
 
 def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
     from prometheus.foundation.ids import run_label
+    from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
 
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
@@ -196,6 +197,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
         ],
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
     )
+    print_explanations(result["explanations"])
 
 
 def _percent(fraction: float) -> float:

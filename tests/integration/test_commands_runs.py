@@ -95,6 +95,21 @@ def test_show_says_how_good_the_answer_is_and_what_was_unusual(url):
     assert "flag             UNFILLED_TRADES: No trade of RUN-001 of 2024-06-28 is booked as a fill" in shown
 
 
+def test_every_trade_is_explained_in_the_record_and_shown(url):
+    """Each traded name is stored with its slopes, which add to zero with the bound, and shown with its sentence."""
+    record = json.loads(call(url, "runs", "show", "ACC-1", "1", "--format", "json").stdout)
+    explained = record["result"]["explanations"]
+    assert {item["ticker"] for item in explained} == {trade["ticker"] for trade in record["trades"]} != set()
+    for item in explained:
+        parts = [item[name] for name in ("active_risk", "tax", "trading_cost", "tilt", "cash", "bound")]
+        assert abs(sum(parts) + sum(item["limits"].values())) <= 1e-6
+    table = call(url, "runs", "show", "ACC-1", "1").stdout.split("\nWhy: ", 1)[1].splitlines()
+    largest = max(explained, key=lambda item: abs(item["trade"]))
+    assert table[2].split()[:2] == [largest["ticker"], f"{100 * largest['trade']:+.3f}"]
+    assert table[2].rstrip().endswith(largest["reason"])
+    assert len(table) == 2 + len(explained)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

@@ -223,6 +223,35 @@ def test_trades_without_fills_are_flagged_the_next_day(fleet):
     assert fleet.alerts() == [("ACC-1", "UNFILLED_TRADES")]
 
 
+def test_gains_of_the_year_count_against_the_year_s_budget(fleet):
+    """A budget of the calendar year is what the journal's sales since January leave of it; last year's do not count."""
+    with fleet.database.transaction() as connection:
+        change_strategy(connection, tax_budget_ytd=0.0, tax_weight=0.0)
+    for day, gain in (("2023-12-29", -40_000), ("2024-01-02", -4_000), ("2024-02-01", 9_000)):
+        fleet.sql(
+            """
+            INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
+                                      realized_gain, term, external_id, details)
+            SELECT 'ACC-2', 'SELL', cast(:day AS date), security_id, 'G', -10, 50000, 50000 - cast(:gain AS numeric),
+                   cast(:gain AS numeric), 'LONG', 'x' || cast(:day AS text),
+                   '{"execution_id": "x", "proceeds": "50000"}'
+            FROM securities WHERE ticker = 'FFF'
+            """,
+            day=day,
+            gain=gain,
+        )
+    fleet.ready()
+    fleet.advance()
+    rows = fleet.sql("SELECT account_id, snapshot, result FROM runs ORDER BY account_id")
+    assert [row.result["failures"] for row in rows] == [[], []]
+    before = [Decimal(row.snapshot["realized_this_year"]) for row in rows]
+    gains = [sum(Decimal(row.result["settlement"][f"realized_gain_{t}"]) for t in ("short", "long")) for row in rows]
+    assert before == [0, 5_000]
+    # with nothing to make up for, the second account would realise a small gain
+    assert gains[1] <= -5_000 + Decimal("0.05")
+    assert gains[0] <= Decimal("0.05")
+
+
 def test_missing_price_is_carried_forward_over_a_split(fleet):
     """A held name without a price is valued at the last one divided by the split since, flagged, and not traded."""
     fleet.sql(

@@ -607,3 +607,52 @@ def test_file_with_another_ending_is_a_request_error(database, tmp_path):
     """A spreadsheet file is refused with the endings that work."""
     with pytest.raises(RequestError, match=r"\.parquet"):
         ingest_file(database, tmp_path / "prices.xlsx", FileKind.PRICES, options=OPTIONS)
+
+
+ACCOUNT_HEADER = (
+    "account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
+    "fractional_shares,tags,household,account_type\n"
+)
+
+
+def member(account, household="H1", account_type="", regime="US", currency="USD"):
+    """A line of the accounts file with household and type."""
+    method = "FIFO" if regime == "US" else "ACB"
+    return f"{account},N,{regime},{currency},{regime},{method},SP500,0.2,0.2,0,10,true,,{household},{account_type}\n"
+
+
+def test_household_and_type_of_an_account_are_stored(loaded, tmp_path):
+    """Both columns may be empty: such an account stands alone and is taxed."""
+    path = tmp_path / "members.csv"
+    path.write_text(ACCOUNT_HEADER + member("M-1") + member("M-2", "H1", "IRA") + member("M-3", ""))
+    reload(loaded, path, "accounts")
+    found = "SELECT account_id, household, account_type FROM accounts WHERE left(account_id, 2) = 'M-' ORDER BY 1"
+    assert rows(loaded, found) == [("M-1", "H1", "TAXABLE"), ("M-2", "H1", "IRA"), ("M-3", None, "TAXABLE")]
+
+
+@pytest.mark.parametrize("other", [member("M-2", regime="CA"), member("M-2", currency="CAD")])
+def test_a_household_under_two_regimes_is_refused(loaded, tmp_path, other):
+    """One household has one regime and one currency, within a file and with what is stored."""
+    path = tmp_path / "members.csv"
+    path.write_text(ACCOUNT_HEADER + member("M-1") + other)
+    report = ingest_file(loaded, path, FileKind.ACCOUNTS, options=OPTIONS)
+    fatal = [(finding.code, finding.line) for finding in report.findings if finding.fatal]
+    assert fatal == [("HOUSEHOLD_MIXED", 2), ("HOUSEHOLD_MIXED", 3)]
+    path.write_text(ACCOUNT_HEADER + member("M-1"))
+    reload(loaded, path, "accounts")
+    path.write_text(ACCOUNT_HEADER + other)
+    report = ingest_file(loaded, path, FileKind.ACCOUNTS, options=OPTIONS)
+    assert [finding.code for finding in report.findings if finding.fatal] == ["HOUSEHOLD_MIXED"]
+
+
+@pytest.mark.parametrize("now", [member("M-1", "H2"), member("M-1", ""), member("M-1", "H1", "ROTH")])
+def test_membership_is_settled_once_the_books_are_open(loaded, tmp_path, now):
+    """What was booked was booked under a household and a type; a file cannot change them afterwards."""
+    path = tmp_path / "members.csv"
+    path.write_text(ACCOUNT_HEADER + member("M-1"))
+    reload(loaded, path, "accounts")
+    execute(loaded, "UPDATE accounts SET books_as_of = '2024-06-27' WHERE account_id = 'M-1'")
+    assert reload(loaded, path, "accounts").unchanged == 1
+    path.write_text(ACCOUNT_HEADER + now)
+    report = ingest_file(loaded, path, FileKind.ACCOUNTS, options=OPTIONS)
+    assert [finding.code for finding in report.findings if finding.fatal] == ["MEMBERSHIP_AFTER_OPENING"]

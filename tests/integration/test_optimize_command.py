@@ -187,7 +187,9 @@ def test_example_is_solved_and_shown(run, tmp_path):
     result = json.loads(out.read_text(encoding="utf-8"))
     assert schema_defects(result, RESULT_SCHEMA) == ()
     header = next(i for i, line in enumerate(lines) if line.startswith("no "))
-    assert len(lines) - header - 1 == len(result["trades"])
+    why = next(i for i, line in enumerate(lines) if line.startswith("Why: "))
+    assert why - header - 2 == len(result["trades"])
+    assert len(lines) - why - 2 == len(result["explanations"])
 
 
 def test_json_on_standard_output_from_standard_input(run):

@@ -6,8 +6,11 @@ import numpy as np
 import pytest
 from sqlalchemy import text
 
+from prometheus.db.blobs import get_array
+from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_model
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks, unpacked_blocks
 
 AS_OF = date(2024, 6, 28)
 NAMES = tuple("ABCDEFG")
@@ -78,3 +81,29 @@ def test_other_prices_or_another_date_make_another_model(market, days):
     day = AS_OF.replace(day=AS_OF.day + days)
     assert not refresh_risk_model(market, as_of=day, reuse_within_hours=12).reused
     assert _stored(market) == 2
+
+
+def test_correlated_specific_returns_are_stored_and_read_back(market):
+    """A model's blocks are one blob that its row points to; a diagonal model's row points to none."""
+    correlation = np.array([[1, 0.4], [0.4, 1]], np.float32)
+    blocks = (SpecificCorrelation(np.array([1, 5], dtype=np.int64), correlation),)
+    diagonal = refresh_risk_model(market, as_of=AS_OF).model
+    with market.transaction() as connection:
+        assert latest_risk_model(connection, AS_OF).specific_correlation_sha256 is None
+        add_risk_model(
+            connection,
+            as_of=AS_OF,
+            estimator="linked/1",
+            sessions=139,
+            tickers=NAMES,
+            loadings=diagonal.loadings,
+            specific_variance=diagonal.specific_variance,
+            factor_covariance=diagonal.factor_covariance,
+            diagnostics={},
+            specific_correlation=packed_blocks(blocks),
+        )
+    with market.transaction() as connection:
+        stored = latest_risk_model(connection, AS_OF)
+        (block,) = unpacked_blocks(get_array(connection, stored.specific_correlation_sha256))
+    assert block.names.tolist() == [1, 5]
+    np.testing.assert_array_equal(block.correlation, correlation)

@@ -4,7 +4,7 @@ from collections import defaultdict
 from datetime import date, timedelta
 from decimal import Decimal
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from prometheus.accounting.basis import split_lot
@@ -106,7 +106,6 @@ def check_identities(opening, fills, books, journal):
     assert all(row.amount == row.amount.quantize(Decimal("0.01")) for row in journal)
 
 
-@settings(max_examples=120, deadline=None)
 @given(histories(TaxRegime.US))
 def test_us_histories_conserve_everything(history):
     """Shares, cash and basis in equal those out and held; disallowed losses move into lots and nowhere else."""
@@ -137,7 +136,6 @@ def test_us_histories_conserve_everything(history):
     assert all(quantity <= bought[lot_id].quantity for lot_id, quantity in used.items())
 
 
-@settings(max_examples=80, deadline=None)
 @given(histories(TaxRegime.CA))
 def test_canadian_histories_conserve_everything(history):
     """The same identities hold for pooled lots and superficial losses."""
@@ -152,7 +150,6 @@ def test_canadian_histories_conserve_everything(history):
             assert 0 <= denied[row.details["execution_id"]] <= -row.realized_gain
 
 
-@settings(max_examples=80, deadline=None)
 @given(st.sampled_from(list(TaxRegime)).flatmap(lambda regime: histories(regime, splits=True)))
 def test_splits_inside_the_window_conserve_everything(history):
     """With splits between loss and replacement no loss is disallowed beyond its amount, and the journal replays."""
@@ -171,7 +168,6 @@ def test_splits_inside_the_window_conserve_everything(history):
     assert all(lot.quantity == lot.quantity.quantize(Decimal("0.0001")) for lot in books.lots)
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories(TaxRegime.US), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_matter(history, random):
     """Booked day by day with the journal's recent trades, or all at once shuffled: same books and same journal."""
@@ -183,7 +179,6 @@ def test_the_order_of_arrival_does_not_matter(history, random):
     assert list(rows) == list(journal[1 + len(opening.lots) :])
 
 
-@settings(max_examples=60, deadline=None)
 @given(histories(TaxRegime.CA), st.randoms(use_true_random=False))
 def test_the_order_of_arrival_does_not_matter_in_canada(history, random):
     """The same holds for Canada."""
@@ -214,7 +209,6 @@ def market_days(draw):
     return actions, closes
 
 
-@settings(max_examples=120, deadline=None)
 @given(lots(), market_days(), st.sampled_from(list(TaxRegime)), st.booleans(), st.randoms(use_true_random=False))
 def test_corporate_actions_conserve_basis_and_cash(held, market, regime, fractional, random):
     """Basis leaves lots only against cash and gain, the journal replays, and the rows' order does not matter."""

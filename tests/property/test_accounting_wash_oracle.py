@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from hypothesis import event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 
 from prometheus.accounting.fills import apply_fills
@@ -99,7 +99,6 @@ def fresh_quantity(model, origin):
     return sum(share.origin == origin and not share.served for share in model.held)
 
 
-@settings(max_examples=400, deadline=None)
 @given(stories())
 def test_lots_agree_with_single_shares(story):
     """Losses disallowed, shares washed, bases and holding periods are those of the share-by-share model."""

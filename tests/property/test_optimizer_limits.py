@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
 from tests.unit.optimizer.limits import KINDS, binding
+from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
 
 
@@ -26,6 +27,8 @@ def limited_problems(draw):
         min_trade=draw(st.sampled_from([0.0, 100.0])),
         tax_weight=draw(st.sampled_from([0.05, 1.0])),
     )
+    blocks = draw(st.sampled_from([0, 0, 1, 4]))
+    problem = linked(problem, blocks, seed) if blocks else problem
     kinds = tuple(draw(st.lists(st.sampled_from(KINDS), min_size=1, max_size=5, unique=True)))
     try:
         return binding(problem, kinds, draw(st.sampled_from([0.005, 0.05, 0.3])), seed)

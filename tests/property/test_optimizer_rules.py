@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
+from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
 
 
@@ -13,8 +14,9 @@ from tests.unit.optimizer.problems import random_problem
 def problems(draw):
     """Draw the knobs of the problem generator."""
     floor = draw(st.sampled_from([0.0, 0.002, 0.01]))
-    return random_problem(
-        draw(st.integers(0, 10**6)),
+    seed = draw(st.integers(0, 10**6))
+    problem = random_problem(
+        seed,
         names=draw(st.integers(2, 50)),
         factors=draw(st.integers(1, 5)),
         lots_a_name=draw(st.sampled_from([1.0, 3.0, 6.0])),
@@ -29,6 +31,8 @@ def problems(draw):
         cost_bps=draw(st.sampled_from([0.0, 5.0, 50.0])),
         loss_share=draw(st.sampled_from([0.0, 0.4, 0.9])),
     )
+    blocks = draw(st.sampled_from([0, 0, 0, 1, 4]))
+    return linked(problem, blocks, seed) if blocks else problem
 
 
 @settings(max_examples=120, deadline=None)

@@ -16,6 +16,7 @@ class AccountRow(Base):
         CheckConstraint("tax_regime IN ('US', 'CA')", name="tax_regime"),
         CheckConstraint("lot_method IN ('HIFO', 'LEAST_TAX_FIRST', 'FIFO', 'ACB')", name="lot_method"),
         CheckConstraint("cash >= 0", name="cash_not_negative"),
+        CheckConstraint("account_type IN ('TAXABLE', 'IRA', 'ROTH', '401K', 'RRSP', 'TFSA')", name="account_type"),
     )
 
     account_id: Mapped[str] = mapped_column(primary_key=True)
@@ -38,6 +39,9 @@ class AccountRow(Base):
     books_as_of: Mapped[date | None] = mapped_column(Date)
     last_run_seq: Mapped[int] = mapped_column(server_default="0")
     paused: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    #: Accounts of one household wash each other's losses; null for an account by itself.
+    household: Mapped[str | None] = mapped_column(index=True)
+    account_type: Mapped[str] = mapped_column(server_default="TAXABLE")
 
 
 class TaxLotRow(Base):

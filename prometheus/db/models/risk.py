@@ -22,7 +22,10 @@ class BlobRow(Base):
 
 
 class RiskModelRow(Base):
-    """One nightly model: Sigma = X F X' + diag(D), annualised, with X and D as float32 blobs."""
+    """One nightly model: Sigma = X F X' + diag(s) C diag(s), annualised, s = sqrt(D), with X, D and C as float32 blobs.
+
+    The blob of C holds its blocks in the packed form of the risk room; NULL where C is the identity.
+    """
 
     __tablename__ = "risk_models"
     __table_args__ = (Index("ix_risk_models_as_of_date_built_at", "as_of_date", "built_at"),)
@@ -35,5 +38,6 @@ class RiskModelRow(Base):
     tickers: Mapped[list[str]] = mapped_column(ARRAY(Text))
     loadings_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
     specific_variance_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
+    specific_correlation_sha256: Mapped[bytes | None] = mapped_column(ForeignKey("blobs.sha256"))
     factor_covariance: Mapped[list[list[float]]] = mapped_column(ARRAY(Float(53), dimensions=2))
     diagnostics: Mapped[Json]

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, RowMapping, delete, func, insert, select, tex
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AccountRow, SecurityRow, TaxLotRow, TransactionRow
-from prometheus.domain.accounts import Account, LotMethod, Region, TaxRates, TaxRegime
+from prometheus.domain.accounts import Account, AccountType, LotMethod, Region, TaxRates, TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot, Term
 from prometheus.foundation.canonical import to_jsonable
@@ -24,7 +24,7 @@ _JOURNAL: Final = text("""
     SELECT txn_type, trade_date, coalesce(ticker, '') AS ticker, lot_id, quantity, amount, basis, realized_gain, term,
            details
     FROM transactions LEFT JOIN securities USING (security_id)
-    WHERE account_id = :account AND trade_date >= :since ORDER BY txn_id
+    WHERE account_id = :account AND trade_date >= :since AND (realized_gain <> 0 OR NOT :gains) ORDER BY txn_id
 """)
 
 
@@ -57,8 +57,17 @@ def load_books(connection: Connection, account_id: str) -> Books:
     return Books(lots=lots, cash=cash)
 
 
-def journal_since(connection: Connection, account_id: str, since: date) -> tuple[Transaction, ...]:
-    """Return the journal rows with a trade date on or after ``since``, in the order in which they were written."""
+def journal_since(
+    connection: Connection, account_id: str, since: date, *, gains: bool = False
+) -> tuple[Transaction, ...]:
+    """Return the journal rows with a trade date on or after ``since``, in the order in which they were written.
+
+    Args:
+        connection: In a transaction.
+        account_id: The account.
+        since: First trade date.
+        gains: Only rows that realise a gain or loss or take one back.
+    """
     return tuple(
         Transaction(
             txn_type=TransactionType(row["txn_type"]),
@@ -72,7 +81,7 @@ def journal_since(connection: Connection, account_id: str, since: date) -> tuple
             term=Term(row["term"]),
             details=row["details"],
         )
-        for row in connection.execute(_JOURNAL, {"account": account_id, "since": since}).mappings()
+        for row in connection.execute(_JOURNAL, {"account": account_id, "since": since, "gains": gains}).mappings()
     )
 
 
@@ -200,4 +209,6 @@ def _account(row: RowMapping) -> Account:
         strategy_id=values["strategy_id"],
         books_as_of=values["books_as_of"],
         paused=values["paused"],
+        household=values["household"],
+        account_type=AccountType(values["account_type"]),
     )

@@ -5,7 +5,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final, NamedTuple
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, func, select, text
 
 from prometheus.db.bulk_load import MergeTarget
 from prometheus.db.models import AccountRow, BenchmarkConstituentRow, CorporateActionRow, SecurityRow, StrategyRow
@@ -26,12 +26,17 @@ ACCOUNTS: Final = MergeTarget("accounts", "accounts", ("account_id",), insert_on
 
 
 class KnownAccount(NamedTuple):
-    """What a file of accounts or lots is checked against; ``opening_cash`` in the base currency."""
+    """What a file of accounts or lots is checked against; ``opening_cash`` in the base currency.
+
+    ``household`` is empty for an account by itself.
+    """
 
     account_id: str
     opening_cash: Decimal
     fractional_shares: bool
     books_as_of: date | None
+    household: str
+    account_type: str
 
 
 def purpose(connection: Connection) -> str:
@@ -48,12 +53,31 @@ def security_ids(connection: Connection) -> list[tuple[str, int]]:
 def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> list[KnownAccount]:
     """Return those of the accounts that exist, locked until the transaction ends: no day may open their books."""
     rows = connection.execute(
-        select(AccountRow.account_id, AccountRow.opening_cash, AccountRow.fractional_shares, AccountRow.books_as_of)
+        select(
+            AccountRow.account_id,
+            AccountRow.opening_cash,
+            AccountRow.fractional_shares,
+            AccountRow.books_as_of,
+            func.coalesce(AccountRow.household, ""),
+            AccountRow.account_type,
+        )
         .where(AccountRow.account_id.in_(account_ids))
         .order_by(AccountRow.account_id)
         .with_for_update(key_share=True)
     )
     return [KnownAccount(*row) for row in rows]
+
+
+def other_members(
+    connection: Connection, households: Sequence[str], account_ids: Sequence[str]
+) -> list[tuple[str, str, str]]:
+    """Return household, tax regime and base currency of the stored accounts of households that a file leaves out."""
+    rows = connection.execute(
+        select(AccountRow.household, AccountRow.tax_regime, AccountRow.base_currency)
+        .where(AccountRow.household.in_(households), AccountRow.account_id.not_in(account_ids))
+        .distinct()
+    )
+    return [(str(household), regime, currency) for household, regime, currency in rows]
 
 
 def strategy_ids(connection: Connection) -> list[str]:

@@ -14,14 +14,19 @@ from prometheus.db.models import RiskModelRow
 
 _LATEST: Final = text("""
     SELECT risk_model_id, as_of_date, built_at, estimator, sessions, tickers, loadings_sha256, specific_variance_sha256,
-           factor_covariance, diagnostics, extract(epoch FROM engine_now() - built_at) / 3600 AS age_hours
+           specific_correlation_sha256, factor_covariance, diagnostics,
+           extract(epoch FROM engine_now() - built_at) / 3600 AS age_hours
     FROM risk_models WHERE as_of_date <= :as_of ORDER BY as_of_date DESC, built_at DESC LIMIT 1
 """)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRiskModel:
-    """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock."""
+    """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock.
+
+    ``specific_correlation_sha256`` is None where specific returns are uncorrelated; its blob holds the blocks of
+    correlated names in the packed form of ``risk.specific_correlation``.
+    """
 
     risk_model_id: int
     as_of_date: date
@@ -34,6 +39,7 @@ class StoredRiskModel:
     factor_covariance: NDArray[np.float64]
     diagnostics: Mapping[str, Any]
     age_hours: float
+    specific_correlation_sha256: bytes | None = None
 
 
 def add_risk_model(
@@ -47,8 +53,12 @@ def add_risk_model(
     specific_variance: NDArray[np.float32],
     factor_covariance: NDArray[np.float64],
     diagnostics: Mapping[str, Any],
+    specific_correlation: NDArray[np.float32] | None = None,
 ) -> int:
-    """Store a model and its matrices; return its id."""
+    """Store a model and its matrices; return its id.
+
+    ``specific_correlation`` holds the packed blocks of correlated names, None where there are none.
+    """
     row = connection.execute(
         insert(RiskModelRow)
         .values(
@@ -58,6 +68,9 @@ def add_risk_model(
             tickers=list(tickers),
             loadings_sha256=put_array(connection, loadings),
             specific_variance_sha256=put_array(connection, specific_variance),
+            specific_correlation_sha256=(
+                None if specific_correlation is None else put_array(connection, specific_correlation)
+            ),
             factor_covariance=factor_covariance.tolist(),
             diagnostics=dict(diagnostics),
         )
@@ -83,4 +96,7 @@ def latest_risk_model(connection: Connection, as_of: date) -> StoredRiskModel | 
         factor_covariance=np.array(row.factor_covariance, dtype=np.float64),
         diagnostics=row.diagnostics,
         age_hours=float(row.age_hours),
+        specific_correlation_sha256=(
+            None if row.specific_correlation_sha256 is None else bytes(row.specific_correlation_sha256)
+        ),
     )

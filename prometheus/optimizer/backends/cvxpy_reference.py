@@ -131,7 +131,13 @@ class SidedModel:
         """Return g (w - w_bm)' Sigma (w - w_bm)."""
         problem = self._problem
         own = cp.multiply(np.sqrt(problem.specific_variance), self.weights - problem.benchmark_weights)
-        return problem.risk_aversion * (cp.sum_squares(self.exposures) + cp.sum_squares(own))
+        alone = np.ones(problem.size, dtype=bool)
+        linked = []
+        for block in problem.specific_blocks:
+            alone[block.names] = False
+            away = (self.weights - problem.benchmark_weights)[block.names]
+            linked.append(cp.quad_form(away, cp.psd_wrap(block.covariance)))
+        return problem.risk_aversion * (cp.sum_squares(self.exposures) + cp.sum_squares(own[alone]) + sum(linked))
 
     def trading_cost(self) -> Any:
         """Return the cost of what is bought and sold."""

@@ -147,7 +147,7 @@ def _document(
                 "buy": [_lock("group", lock) for lock in snapshot.buy_locks],
                 "loss_sale": [_lock("lot_id", lock) for lock in snapshot.loss_sale_locks],
             },
-            **({"explanations": result["explanations"]} if "explanations" in result else {}),
+            "explanations": result["explanations"],
             "params": portable.params.as_dict(),
             "solver": {name: value for name, value in result["solver"].items() if not name.endswith("_seconds")},
             "library_versions": library_versions(),

@@ -47,6 +47,7 @@ def export_problem(
         "base_currency": snapshot.base_currency,
         "nav": plain_text(snapshot.nav()),
         "cash": _money(snapshot.cash),
+        **({"realized_this_year": _money(snapshot.realized_this_year)} if snapshot.realized_this_year else {}),
         "fractional_shares": snapshot.fractional_shares,
         "lot_method": snapshot.lot_method.value,
         "tax_regime": snapshot.tax_regime.value,

@@ -155,6 +155,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         borrow_rates={},
         corporate_actions=(),
         flags=_remarks(assets, universe, params),
+        realized_this_year=exact(document.get("realized_this_year", 0)),
     )
 
 

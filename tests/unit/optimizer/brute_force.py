@@ -32,6 +32,8 @@ class Box:
 def best_objective(problem: RebalanceProblem) -> float:
     """Return the least objective over all trades that obey the rules, before rounding; infinite where there is none."""
     sigma = problem.loadings @ problem.factor_covariance @ problem.loadings.T + np.diag(problem.specific_variance)
+    for block in problem.specific_blocks:
+        sigma[np.ix_(block.names, block.names)] += block.covariance - np.diag(problem.specific_variance[block.names])
     boxes = [_boxes(problem, i) for i in range(problem.size)]
     best = float("inf")
     for combination in itertools.product(*boxes):

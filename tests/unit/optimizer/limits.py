@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from prometheus.optimizer import rebalance
+from prometheus.optimizer import rebalance, tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
 from tests.unit.optimizer.problems import LONG_RATE, SHORT_RATE, changed
 
@@ -34,9 +34,7 @@ def binding(problem: RebalanceProblem, kinds: tuple[str, ...], tightness: float,
     changes: dict[str, Any] = {}
     names, rows, bounds = [], [], []
     if "tracking error" in kinds:
-        away = problem.loadings.T @ active
-        variance = away @ problem.factor_covariance @ away + problem.specific_variance @ active**2
-        changes["te_max"] = float(np.sqrt(variance)) * part
+        changes["te_max"] = tracking_error(problem, weights) * part
     if "sectors" in kinds:
         sector = np.random.default_rng(seed).integers(0, 3, problem.size)
         matrix = (sector[None, :] == np.arange(3)[:, None]).astype(float)

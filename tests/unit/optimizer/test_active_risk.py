@@ -3,7 +3,8 @@ import pytest
 
 from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer import tracking_error
-from prometheus.optimizer.active_risk import factor_risk, semidefinite_root
+from prometheus.optimizer.active_risk import factor_risk
+from prometheus.optimizer.semidefinite import semidefinite_root
 from tests.unit.optimizer.problems import random_problem
 
 

@@ -9,8 +9,9 @@ from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.envelope import arcs
-from prometheus.optimizer.fixed_sides import solve_fixed_sides, solve_semidefinite
+from prometheus.optimizer.fixed_sides import solve_fixed_sides
 from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.semidefinite import solve_semidefinite
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.problems import random_problem
 

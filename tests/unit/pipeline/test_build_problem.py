@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.pipeline.problem import Matrices, build_problem, holdings_by_ticker
+from prometheus.pipeline.problem import Matrices, holdings_by_ticker
 from tests.unit.pipeline.small_day import (
     AS_OF,
     MATRICES,
@@ -285,7 +285,7 @@ def test_the_year_s_gains_count_against_the_year_s_budget():
     """The run may realise the smaller of its own budget and of what the year has left."""
     params = replace(PARAMS, tax_budget=0.05, tax_budget_ytd=0.06, te_max=0.02, turnover_max=0.2, max_names=4)
     assert problem_of(params=params).gain_max == 0.05
-    spent = build_problem(SNAPSHOT, params, MATRICES, realized_this_year=Decimal(2000))
+    spent = problem_of(params=params, realized_this_year=Decimal(2000))
     assert spent.gain_max == pytest.approx(0.04)
     assert (spent.te_max, spent.turnover_max, spent.max_names) == (0.02, 0.2, 4)
     assert by_lot(spent, spent.lot_gain)["A2"] == pytest.approx(10 / 40)

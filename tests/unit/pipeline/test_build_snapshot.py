@@ -219,6 +219,59 @@ def test_loss_sale_of_a_name_that_left_the_universe_still_locks_its_group():
     assert found.buy_locks[0].cause == "sold 5 GONE at a loss of 30 on 2024-06-27"
 
 
+def test_gains_of_the_year_are_counted_from_its_first_day_and_with_the_day_s_own():
+    """Sales of the year count net of what was disallowed of this year's losses, and so does cash in lieu of today."""
+
+    def sale(day, gain, lot_id):
+        return Transaction(
+            txn_type=TransactionType.SELL,
+            trade_date=day,
+            ticker="CCC",
+            lot_id=lot_id,
+            quantity=Decimal(-5),
+            amount=Decimal(50),
+            basis=Decimal(50) - gain,
+            realized_gain=Decimal(gain),
+            term=Term.LONG,
+            details={
+                "execution_id": f"x-{lot_id}",
+                "sold_acquired_on": "2022-01-03",
+                "sold_holding_period_start": "2022-01-03",
+                "proceeds": "50",
+            },
+        )
+
+    def taken_back(loss_date, lot_id, amount):
+        return Transaction(
+            txn_type=TransactionType.WASH_SALE,
+            trade_date=date(2024, 1, 10),
+            ticker="CCC",
+            lot_id="C1",
+            basis=Decimal(amount),
+            realized_gain=Decimal(amount),
+            details={
+                "loss_execution_id": f"x-{lot_id}",
+                "loss_lot_id": lot_id,
+                "loss_date": loss_date,
+                "shares": "5",
+            },
+        )
+
+    rows = (
+        sale(date(2024, 1, 2), 300, "G1"),
+        sale(date(2024, 1, 5), -80, "G2"),
+        taken_back("2024-01-05", "G2", 30),
+        # the loss was one of the year before
+        taken_back("2023-12-20", "OLD", 500),
+    )
+    assert build(year_rows=rows).snapshot.realized_this_year == 300 - 80 + 30
+    reverse = CorporateAction("AAA", AS_OF, ActionType.SPLIT, Decimal(1) / 4)
+    today = build(year_rows=rows, actions=(reverse,), action_closes={("AAA", AS_OF): Decimal(160)})
+    (paid,) = [row for row in today.transactions if row.txn_type is TransactionType.CASH_IN_LIEU]
+    assert today.snapshot.realized_this_year == 250 + paid.realized_gain != 250
+    assert Snapshot.from_json(today.snapshot.to_json()) == today.snapshot
+
+
 def test_recent_purchase_locks_the_loss_lots_of_its_group():
     """A lot bought within 30 days locks the other loss lots of its name, with the purchase named as the cause."""
     books = Books((lot("C1", "CCC", "20", "400"), lot("C2", "CCC", "5", "50", date(2024, 6, 20))), Decimal(0))

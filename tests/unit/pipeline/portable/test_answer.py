@@ -139,22 +139,12 @@ def test_previous_targets_are_kept_without_an_answer():
     assert answer_problem(read(document)).document["target_weights"] == {"AAA": 0.25, "GONE": 0.125}
 
 
-def test_explanations_are_passed_on_where_there_are_any(monkeypatch):
-    """The key stays out of a result whose solve gives no explanations and is there where it does."""
-    reasons = [{"ticker": "AAA", "reason": "harvest"}]
-
-    def explained(problem, params, previous):
-        solution = solve(problem, params, previous)
-        result = {name: value for name, value in solution.result.items() if name != "explanations"}
-        return type(solution)(solution.status, result | extra, solution.answer)
-
-    monkeypatch.setattr(answer_module, "solve", explained)
-    extra = {}
-    assert "explanations" not in answer_problem(read(small_document())).document
-    extra = {"explanations": reasons}
-    document = answer_problem(read(small_document())).document
-    assert document["explanations"] == reasons
-    assert schema_defects(document, RESULT_SCHEMA) == ()
+def test_every_traded_name_is_explained():
+    """Each name that is traded, and no other, has its slopes and a reason; without an answer there is none."""
+    document = answer_problem(example()).document
+    assert {item["ticker"] for item in document["explanations"]} == {trade["ticker"] for trade in document["trades"]}
+    assert all(item["reason"] for item in document["explanations"])
+    assert answer_problem(read(infeasible())).document["explanations"] == []
 
 
 def test_chosen_solver_is_used():

@@ -116,7 +116,7 @@ def test_record_that_the_file_cannot_state_is_refused():
                 "strategy_version rates cash benchmark_id benchmark_effective_date benchmark_weights_sha256 "
                 "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
                 "universe lots recent_trades buy_locks "
-                "loss_sale_locks borrow_rates corporate_actions flags"
+                "loss_sale_locks borrow_rates corporate_actions flags realized_this_year"
             ),
         ),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),

@@ -1,0 +1,51 @@
+"""Why each trade is made, as the commands print it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+#: Prices nearer to zero than this (bps of NAV per unit of weight) are left out of the list of limits.
+_SHOWN_PRICE: Final = 0.005
+_PARTS: Final = ("active_risk", "tax", "trading_cost", "tilt", "cash")
+
+
+def print_explanations(explanations: Iterable[Mapping[str, Any]]) -> None:
+    """Print why each name is traded, the largest trade first; nothing where nothing is traded.
+
+    Args:
+        explanations: As a run's ``result["explanations"]`` stores them.
+    """
+    import click
+
+    from prometheus.scripts.tables import print_table
+
+    largest_first = sorted(explanations, key=lambda item: (-abs(item["trade"]), item["ticker"]))
+    if not largest_first:
+        return
+    click.echo()
+    click.echo("Why: slopes at the optimum, bps of NAV for one unit of weight bought; with the bound they add to zero.")
+    header = ("ticker", "trade %", *(name.replace("_", " ") for name in _PARTS), "limits", "bound", "reason")
+    print_table(
+        header,
+        [
+            [
+                item["ticker"],
+                f"{100 * item['trade']:+.3f}",
+                *(_price(item[name]) for name in _PARTS),
+                _limits(item["limits"]),
+                _price(item["bound"]),
+                item["reason"],
+            ]
+            for item in largest_first
+        ],
+        right=(*header[1 : 2 + len(_PARTS)], "bound"),
+    )
+
+
+def _price(value: float) -> str:
+    # Adding zero turns a negative zero into a plain one.
+    return f"{round(value, 2) + 0.0:.2f}"
+
+
+def _limits(prices: Mapping[str, float]) -> str:
+    told = (f"{name} {_price(price)}" for name, price in prices.items() if abs(price) >= _SHOWN_PRICE)
+    return ", ".join(told)
