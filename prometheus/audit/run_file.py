@@ -177,8 +177,8 @@ def _check_header(line: Any, path: Path) -> None:
         raise FileRefusedError(f"{path} is no run file; 'prometheus audit export' writes one.")
     if line.get("version") != VERSION:
         raise FileRefusedError(
-            f"{path} has version {line.get('version')} of the run file, which is not known here; install a newer version "
-            "of the engine."
+            f"{path} has version {line.get('version')} of the run file, which is not known here; install a newer "
+            "version of the engine."
         )
 
 
@@ -193,6 +193,9 @@ def _opened(path: Path, how: str) -> Iterator[IO[str]]:
             yield plain
         return
     # The time of writing in the header would make equal content differ.
-    with path.open(f"{how}b") as raw, gzip.GzipFile(filename="", fileobj=raw, mode=f"{how}b", mtime=0) as packed:
-        with io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text:
-            yield text
+    with (
+        path.open(f"{how}b") as raw,
+        gzip.GzipFile(filename="", fileobj=raw, mode=f"{how}b", mtime=0) as packed,
+        io.TextIOWrapper(packed, encoding="utf-8", newline="\n") as text,
+    ):
+        yield text

@@ -192,9 +192,8 @@ def _broken(link: ChainLink, following: ChainLink | None, previous: bytes | None
     for other in range(1, number + rank + 2):
         if run_hash(record["digests"], run_seq=other, previous_hash=linked_to) == stored:
             return _reordered(link, other)
-    if following is not None and following.record["prev_hash"] is not None:
-        if bytes(following.record["prev_hash"]) == true_hash:
-            return altered("run_hash was altered; the next run still carries the true one")
+    if following is not None and bytes(following.record["prev_hash"] or b"") == true_hash:
+        return altered("run_hash was altered; the next run still carries the true one")
     return altered("run_hash does not fit its digests: the one or the others were altered")
 
 

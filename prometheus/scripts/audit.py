@@ -64,9 +64,11 @@ def archive(before: datetime, out: Path, reason: str) -> None:
     from prometheus.bootstrap.wiring import open_database
     from prometheus.scripts.progress import counting
 
-    with open_database(load_settings(), as_owner=True) as database:
-        with counting("archiving runs", len(archivable(database, before.date()))) as count:
-            done = archive_runs(database, before=before.date(), path=out, reason=reason, on_run=lambda: count(1))
+    with (
+        open_database(load_settings(), as_owner=True) as database,
+        counting("archiving runs", len(archivable(database, before.date()))) as count,
+    ):
+        done = archive_runs(database, before=before.date(), path=out, reason=reason, on_run=lambda: count(1))
     click.echo(f"Archive {done.archive_id}: {done.runs} runs in {out}, SHA-256 {done.file_sha256}")
 
 

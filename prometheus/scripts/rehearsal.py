@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -109,7 +110,7 @@ def real(
             _ingest(database, folder, days[-1])
         with database.transaction() as connection:
             members = chosen or tuple(account.account_id for account in accounts_of(connection))
-        after = {day: before for before, day in zip(days, days[1:], strict=False)}
+        after = {day: before for before, day in pairwise(days)}
 
         def morning(day: date) -> None:
             if day in after:
