@@ -319,6 +319,20 @@ def upgrade() -> None:
         unique=False,
         postgresql_where=sa.text("phase NOT IN ('PERSISTED', 'FAILED')"),
     )
+    op.create_index(
+        "ix_engine_runs_in_work",
+        "engine_runs",
+        ["as_of_date", "next_attempt_at", "account_id"],
+        unique=False,
+        postgresql_where=sa.text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
+    )
+    op.create_index(
+        "ix_engine_runs_claimed",
+        "engine_runs",
+        ["run_id"],
+        unique=False,
+        postgresql_where=sa.text("owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL"),
+    )
     op.create_table(
         "risk_models",
         sa.Column("risk_model_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),

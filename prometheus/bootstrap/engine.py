@@ -1,5 +1,6 @@
 """The engine's configuration from the settings."""
 
+import os
 from collections.abc import Callable
 
 from prometheus.bootstrap.settings import Settings
@@ -24,18 +25,27 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
 
 
+def default_workers() -> int:
+    """Return the cores this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
 def advance_everything(
     database: Database,
     settings: Settings,
     *,
+    workers: int = 0,
     time_budget_seconds: float | None = None,
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> AdvanceSummary:
     """Run one heartbeat of the engine on an open database."""
     return advance_all(
         database,
         engine_config(settings),
         database.sibling,
+        workers=workers,
         time_budget_seconds=time_budget_seconds,
         on_outcome=on_outcome,
+        must_stop=must_stop,
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -54,7 +55,39 @@ _POOL_SECONDS: Final = 30.0
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
-__all__ = ["Connection", "Database", "driver_connection", "jsonb_text", "translated_errors"]
+__all__ = [
+    "Connection",
+    "Database",
+    "Timeouts",
+    "driver_connection",
+    "jsonb_text",
+    "limit_lock_waits",
+    "translated_errors",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Limits that the server keeps for each connection, in seconds; 0 for none.
+
+    Attributes:
+        statement: Longest that a statement may take.
+        lock: Longest that a statement may wait for a lock.
+        idle_in_transaction: Longest that a transaction may stand open with nothing to do.
+    """
+
+    statement: float = 300.0
+    lock: float = 30.0
+    idle_in_transaction: float = 300.0
+
+    def as_options(self) -> str:
+        """Return the limits as the client library's ``options``."""
+        limits = {
+            "statement_timeout": self.statement,
+            "lock_timeout": self.lock,
+            "idle_in_transaction_session_timeout": self.idle_in_transaction,
+        }
+        return " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
 
 
 class Database:
@@ -63,19 +96,24 @@ class Database:
     Args:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
+        timeouts: How long the server lets a statement, a lock and an idle transaction of ours wait.
         role: Role that every session takes on where it may (``prometheus.db.privileges``); None for the login's own.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4, role: str | None = None) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None, role: str | None = None
+    ) -> None:
         full = _psycopg_url(url)
         self._pool_size, self._role = pool_size, role
+        self._timeouts = timeouts or Timeouts()
+        defaults = {**_CONNECTION_DEFAULTS, "options": self._timeouts.as_options()}
         self._engine = create_engine(
             full,
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=_POOL_SECONDS,
             pool_pre_ping=True,
-            connect_args={name: value for name, value in _CONNECTION_DEFAULTS.items() if name not in full.query},
+            connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
         if role is not None:
@@ -83,7 +121,8 @@ class Database:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as an address, where a pool of its own is opened."""
-        return partial(Database, pool_size=self._pool_size, role=self._role), (self._full_url,)
+        made = partial(Database, pool_size=self._pool_size, timeouts=self._timeouts, role=self._role)
+        return made, (self._full_url,)
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -103,9 +142,17 @@ class Database:
         with translated_errors(), self._engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
+    def after_fork(self) -> "Database":
+        """Return a pool of this process's own, in a process forked off; the parent's connections are left to it."""
+        self._engine.dispose(close=False)
+        return self._like(pool_size=2)
+
     def sibling(self) -> "Database":
         """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn."""
-        return Database(self._full_url, pool_size=1, role=self._role)
+        return self._like(pool_size=1)
+
+    def _like(self, *, pool_size: int) -> "Database":
+        return Database(self._full_url, pool_size=pool_size, timeouts=self._timeouts, role=self._role)
 
     def forget_connections(self) -> None:
         """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
@@ -137,6 +184,11 @@ def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
     return raw
 
 
+def limit_lock_waits(connection: Connection, seconds: float) -> None:
+    """Let no later statement of this transaction wait longer than this for a lock."""
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+
+
 def jsonb_text(value: Any) -> str:
     """Return the canonical JSON of ``value`` in a spelling that jsonb gives back as the same value.
 
@@ -147,6 +199,7 @@ def jsonb_text(value: Any) -> str:
         TypeError: A value with no canonical form.
     """
     text = canonical_json(value)
+    # Far cheaper than looking at every number: an exponent in the text of a string is harmless, and rare.
     return _without_exponents(to_jsonable(value)) if "e+" in text else text
 
 

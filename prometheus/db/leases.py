@@ -5,41 +5,51 @@ matches no row and finds out.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
 from prometheus.db.repositories.engine_events import Event, record_event, record_events
 from prometheus.domain.engine_run import Lease
-from prometheus.domain.phases import LEGAL_EDGES, TASK_PHASES, TERMINAL_PHASES, Phase
+from prometheus.domain.phases import LEGAL_EDGES, TASK_PHASES, Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionError, RunCancelledError, StaleLeaseError
 
-# A batch of runs nobody works on. Earlier days of the same account come first and alone: lots carry over.
-# A lease further away than two ttl is dead as well: then the clock stepped back after it was taken. ttl <= 0 turns
-# take-over off, so a claimed row stays with its owner for good.
-_CLAIM: Final = text("""
+# What may be worked on now. Earlier days of the same account come first and alone: lots carry over. A lease further
+# away than two ttl is dead as well: then the clock stepped back after it was taken. ttl <= 0 turns take-over off, so a
+# claimed row stays with its owner for good. What was given back after the horizon waits for the next heartbeat.
+_IN_WORK: Final = "(" + ", ".join(f"'{phase.value}'" for phase in TASK_PHASES) + ")"
+_ELIGIBLE: Final = f"""
+    FROM engine_runs AS run
+    JOIN accounts USING (account_id)
+    WHERE run.phase IN {_IN_WORK}
+      AND run.next_attempt_at <= engine_now()
+      AND (run.phase_started_at IS NULL OR CAST(:horizon AS timestamptz) IS NULL OR run.next_attempt_at <= :horizon)
+      AND run.cancel_requested_at IS NULL
+      AND run.attempt < run.max_attempts
+      AND (run.owner_instance IS NULL
+           OR (:ttl > 0 AND (run.lease_expires_at <= engine_now()
+                             OR run.lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))))
+      AND NOT accounts.paused
+      AND NOT (SELECT frozen FROM engine_flags WHERE flag_id = 1)
+      AND (CAST(:as_of AS date) IS NULL OR run.as_of_date = :as_of)
+      AND (CAST(:accounts AS text[]) IS NULL OR run.account_id = ANY(:accounts))
+      AND NOT EXISTS (
+          SELECT 1 FROM engine_runs AS earlier
+          WHERE earlier.account_id = run.account_id AND earlier.as_of_date < run.as_of_date
+            AND earlier.phase IN {_IN_WORK})
+"""
+
+# A run that has failed or lost its worker before is claimed alone: whatever it does to its worker, it does to no
+# neighbour of its batch.
+_CLAIM: Final = text(f"""
     WITH eligible AS (
         SELECT run.run_id, run.owner_instance IS NOT NULL AS taken_over
-        FROM engine_runs AS run
-        JOIN accounts USING (account_id)
-        WHERE run.phase = ANY(:phases)
-          AND run.next_attempt_at <= engine_now()
-          AND run.cancel_requested_at IS NULL
-          AND run.attempt < run.max_attempts
-          AND (run.owner_instance IS NULL
-               OR (:ttl > 0 AND (run.lease_expires_at <= engine_now()
-                                 OR run.lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))))
-          AND NOT accounts.paused
-          AND NOT (SELECT frozen FROM engine_flags WHERE flag_id = 1)
+        {_ELIGIBLE}
+          AND (run.attempt > 0) = :suspect
           AND run.run_id <> ALL(:skip)
-          AND (CAST(:as_of AS date) IS NULL OR run.as_of_date = :as_of)
-          AND (CAST(:accounts AS text[]) IS NULL OR run.account_id = ANY(:accounts))
-          AND NOT EXISTS (
-              SELECT 1 FROM engine_runs AS earlier
-              WHERE earlier.account_id = run.account_id AND earlier.as_of_date < run.as_of_date
-                AND earlier.phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED'))
         ORDER BY run.as_of_date, run.next_attempt_at, run.account_id
         LIMIT :batch
         FOR UPDATE OF run SKIP LOCKED
@@ -53,18 +63,43 @@ _CLAIM: Final = text("""
               eligible.taken_over
 """)
 
+_LOOK: Final = text(f"""
+    SELECT run.as_of_date, count(*) AS runs, array_agg(DISTINCT accounts.benchmark_id) AS benchmarks
+    {_ELIGIBLE}
+    GROUP BY run.as_of_date ORDER BY run.as_of_date
+""")
+
+# All rows are locked in one order first, so that two statements over several runs never wait for each other crosswise.
 _COMMIT: Final = text("""
-    UPDATE engine_runs
-    SET phase = :to_phase, phase_entered_at = engine_now(), updated_at = engine_now(), heartbeat_at = engine_now(),
-        phase_completed_at = CASE WHEN :terminal THEN engine_now() END,
-        phase_started_at = CASE WHEN :terminal THEN phase_started_at ELSE engine_now() END,
-        error = CAST(:error AS jsonb), attempt = CASE WHEN :terminal THEN attempt ELSE 1 END,
-        owner_instance = CASE WHEN :terminal THEN NULL ELSE owner_instance END,
-        lease_expires_at = CASE WHEN :terminal THEN NULL
-                                ELSE engine_now() + make_interval(secs => :lease_seconds) END
-    WHERE run_id = :run_id AND phase = :from_phase AND lease_token = :token AND owner_instance = :owner
-      AND cancel_requested_at IS NULL
-    RETURNING run_id
+    WITH wanted AS (
+        SELECT * FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[]), CAST(:from_phases AS text[]),
+                             CAST(:to_phases AS text[])) AS step(run_id, token, from_phase, to_phase)
+    ), held AS (
+        SELECT run.run_id, wanted.from_phase, wanted.to_phase,
+               wanted.to_phase IN ('PERSISTED', 'FAILED') AS terminal
+        FROM engine_runs AS run JOIN wanted ON wanted.run_id = run.run_id
+        WHERE run.phase = wanted.from_phase AND run.lease_token = wanted.token AND run.owner_instance = :owner
+          AND run.cancel_requested_at IS NULL
+        ORDER BY run.run_id FOR UPDATE OF run
+    ), moved AS (
+        UPDATE engine_runs AS run
+        SET phase = held.to_phase, phase_entered_at = engine_now(), updated_at = engine_now(),
+            heartbeat_at = engine_now(), error = CAST(:error AS jsonb),
+            phase_completed_at = CASE WHEN held.terminal THEN engine_now() END,
+            phase_started_at = CASE WHEN held.terminal THEN run.phase_started_at ELSE engine_now() END,
+            attempt = CASE WHEN held.terminal THEN run.attempt ELSE 1 END,
+            owner_instance = CASE WHEN held.terminal THEN NULL ELSE run.owner_instance END,
+            lease_expires_at = CASE WHEN held.terminal THEN NULL
+                                    ELSE engine_now() + make_interval(secs => :lease_seconds) END
+        FROM held WHERE run.run_id = held.run_id
+        RETURNING run.run_id, held.from_phase, held.to_phase, run.lease_token
+    ), told AS (
+        INSERT INTO engine_run_events (run_id, kind, from_phase, to_phase, lease_token, owner_instance, details)
+        SELECT run_id, 'TRANSITION', from_phase, to_phase, lease_token, :owner,
+               coalesce(CAST(:error AS jsonb), '{}'::jsonb)
+        FROM moved ORDER BY run_id
+    )
+    SELECT run_id FROM moved
 """)
 
 # FOR SHARE: whoever sets the switch waits for commits under way, and no commit passes after it was set.
@@ -74,19 +109,32 @@ _WHY_STALE: Final = text(
     "SELECT phase, lease_token, owner_instance, cancel_requested_at FROM engine_runs WHERE run_id = :run_id"
 )
 
+# A row that somebody has locked this moment is passed over, not waited for: a heartbeat that queued behind one slow
+# commit would let every other lease of its process run out. It is still ours as long as token and owner say so.
 _HEARTBEAT: Final = text("""
-    UPDATE engine_runs AS run
-    SET heartbeat_at = engine_now(), lease_expires_at = engine_now() + make_interval(secs => :lease_seconds)
-    FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[])) AS mine(run_id, token)
-    WHERE run.run_id = mine.run_id AND run.lease_token = mine.token AND run.owner_instance = :owner
-    RETURNING run.run_id, run.cancel_requested_at IS NOT NULL AS cancelled
+    WITH mine AS (
+        SELECT run.run_id, run.cancel_requested_at IS NOT NULL AS cancelled
+        FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[])) AS held(run_id, token)
+        JOIN engine_runs AS run ON run.run_id = held.run_id
+        WHERE run.lease_token = held.token AND run.owner_instance = :owner
+    ), free AS (
+        SELECT run_id FROM engine_runs WHERE run_id IN (SELECT run_id FROM mine) AND owner_instance = :owner
+        ORDER BY run_id FOR UPDATE SKIP LOCKED
+    ), beaten AS (
+        UPDATE engine_runs AS run
+        SET heartbeat_at = engine_now(), lease_expires_at = engine_now() + make_interval(secs => :lease_seconds)
+        FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[])) AS held(run_id, token)
+        WHERE run.run_id = held.run_id AND run.lease_token = held.token AND run.owner_instance = :owner
+          AND run.run_id IN (SELECT run_id FROM free)
+    )
+    SELECT run_id, cancelled FROM mine
 """)
 
 # Not charged: the phase waits for something outside (a fresh risk model, a price), it did not fail.
 _RELEASE: Final = text("""
     UPDATE engine_runs
     SET owner_instance = NULL, lease_expires_at = NULL, attempt = greatest(attempt - 1, 0), updated_at = engine_now(),
-        next_attempt_at = engine_now()
+        next_attempt_at = CASE WHEN :at_once THEN next_attempt_at ELSE engine_now() END
     WHERE run_id = :run_id AND lease_token = :token AND owner_instance = :owner
     RETURNING run_id
 """)
@@ -164,6 +212,24 @@ def lease_seconds(ttl: int) -> int:
     return ttl if ttl > 0 else _NO_TAKE_OVER_SECONDS
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Runs of one day that could be claimed, and the benchmarks of their accounts."""
+
+    as_of: date
+    runs: int
+    benchmarks: tuple[str, ...]
+
+
+def _scope(ttl: int, as_of: date | None, account_ids: Sequence[str] | None, horizon: datetime | None) -> dict[str, Any]:
+    return {
+        "ttl": ttl,
+        "as_of": as_of,
+        "accounts": None if account_ids is None else list(account_ids),
+        "horizon": horizon,
+    }
+
+
 def claim_batch(
     connection: Connection,
     *,
@@ -173,8 +239,11 @@ def claim_batch(
     skip: Sequence[int] = (),
     as_of: date | None = None,
     account_ids: Sequence[str] | None = None,
+    horizon: datetime | None = None,
 ) -> tuple[Lease, ...]:
     """Claim up to ``batch`` eligible runs for ``owner``; expired leases are taken over.
+
+    Runs that were tried before come last and one at a time.
 
     Args:
         connection: An open transaction.
@@ -184,20 +253,17 @@ def claim_batch(
         skip: Runs that this caller will not try again now.
         as_of: Only runs of this day.
         account_ids: Only runs of these accounts.
+        horizon: Leave out runs that were given back after this instant of the database's clock.
     """
-    rows = connection.execute(
-        _CLAIM,
-        {
-            "phases": [phase.value for phase in TASK_PHASES],
-            "ttl": ttl,
-            "lease_seconds": lease_seconds(ttl),
-            "batch": batch,
-            "owner": owner,
-            "skip": list(skip),
-            "as_of": as_of,
-            "accounts": None if account_ids is None else list(account_ids),
-        },
-    ).all()
+    values = {
+        **_scope(ttl, as_of, account_ids, horizon),
+        "lease_seconds": lease_seconds(ttl),
+        "owner": owner,
+        "skip": list(skip),
+    }
+    rows = connection.execute(_CLAIM, {**values, "suspect": False, "batch": batch}).all()
+    if not rows:
+        rows = connection.execute(_CLAIM, {**values, "suspect": True, "batch": 1}).all()
     leases = tuple(
         Lease(
             run_id=row.run_id,
@@ -229,6 +295,59 @@ def claim_batch(
     return tuple(sorted(leases, key=lambda lease: (lease.as_of_date, lease.account_id)))
 
 
+def look_for_work(
+    connection: Connection, *, ttl: int, as_of: date | None = None, account_ids: Sequence[str] | None = None
+) -> tuple[Waiting, ...]:
+    """Return what could be claimed now, by day; nothing is locked or changed."""
+    rows = connection.execute(_LOOK, _scope(ttl, as_of, account_ids, None))
+    return tuple(Waiting(row.as_of_date, row.runs, tuple(sorted(row.benchmarks))) for row in rows)
+
+
+def commit_phases(
+    connection: Connection,
+    steps: Sequence[tuple[Lease, Phase]],
+    *,
+    ttl: int,
+    error: Mapping[str, Any] | None = None,
+) -> frozenset[int]:
+    """Make transitions of several runs, each fenced; call it FIRST in the transaction that writes the phases' effects.
+
+    Args:
+        connection: A transaction in which nothing was written yet.
+        steps: Leases of one owner, each with the phase its run goes to.
+        ttl: Lease in seconds.
+        error: What to record where the runs fail.
+
+    Returns:
+        The runs that moved. Of the others nothing may be written: their leases were lost or they were cancelled.
+
+    Raises:
+        IllegalTransitionError: An edge is not in the table.
+        EngineFrozenError: The kill switch is on; roll back.
+    """
+    for lease, to_phase in steps:
+        if (lease.phase, to_phase) not in LEGAL_EDGES:
+            raise IllegalTransitionError(f"{lease.phase} -> {to_phase} is not an edge of the state machine.")
+    moved = connection.execute(
+        _COMMIT,
+        {
+            "run_ids": [lease.run_id for lease, _ in steps],
+            "tokens": [lease.token for lease, _ in steps],
+            "from_phases": [lease.phase.value for lease, _ in steps],
+            "to_phases": [to_phase.value for _, to_phase in steps],
+            "owner": steps[0][0].owner,
+            "lease_seconds": lease_seconds(ttl),
+            "error": None if error is None else canonical_json(error),
+        },
+    ).scalars()
+    found = frozenset(moved)
+    if found:
+        switch = connection.execute(_SWITCH).one()
+        if switch.frozen:
+            raise EngineFrozenError(f"The engine is frozen: {switch.reason or 'no reason given'}.")
+    return found
+
+
 def commit_phase(
     connection: Connection,
     lease: Lease,
@@ -237,7 +356,7 @@ def commit_phase(
     ttl: int,
     error: Mapping[str, Any] | None = None,
 ) -> None:
-    """Make the transition, fenced; call it FIRST in the transaction that writes the phase's effects.
+    """Make one transition, fenced; call it FIRST in the transaction that writes the phase's effects.
 
     Raises:
         IllegalTransitionError: The edge is not in the table.
@@ -245,36 +364,8 @@ def commit_phase(
         RunCancelledError: An operator cancelled it; roll back.
         EngineFrozenError: The kill switch is on; roll back.
     """
-    if (lease.phase, to_phase) not in LEGAL_EDGES:
-        raise IllegalTransitionError(f"{lease.phase} -> {to_phase} is not an edge of the state machine.")
-    done = connection.execute(
-        _COMMIT,
-        {
-            "run_id": lease.run_id,
-            "from_phase": lease.phase.value,
-            "to_phase": to_phase.value,
-            "terminal": to_phase in TERMINAL_PHASES,
-            "token": lease.token,
-            "owner": lease.owner,
-            "lease_seconds": lease_seconds(ttl),
-            "error": None if error is None else canonical_json(error),
-        },
-    ).one_or_none()
-    if done is None:
-        raise _why_refused(connection, lease)
-    switch = connection.execute(_SWITCH).one()
-    if switch.frozen:
-        raise EngineFrozenError(f"The engine is frozen: {switch.reason or 'no reason given'}.")
-    record_event(
-        connection,
-        lease.run_id,
-        "TRANSITION",
-        from_phase=lease.phase,
-        to_phase=to_phase,
-        lease_token=lease.token,
-        owner=lease.owner,
-        details=error or {},
-    )
+    if not commit_phases(connection, [(lease, to_phase)], ttl=ttl, error=error):
+        raise why_refused(connection, lease)
 
 
 def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> tuple[frozenset[int], frozenset[int]]:
@@ -295,9 +386,16 @@ def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> t
     return lost, frozenset(row.run_id for row in rows if row.cancelled)
 
 
-def release_lease(connection: Connection, lease: Lease, *, kind: str, details: Mapping[str, Any]) -> bool:
-    """Give a run back without charging the attempt; record why. Return False where the lease was already lost."""
-    done = connection.execute(_RELEASE, {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner})
+def release_lease(
+    connection: Connection, lease: Lease, *, kind: str, details: Mapping[str, Any], at_once: bool = False
+) -> bool:
+    """Give a run back without charging the attempt; record why. Return False where the lease was already lost.
+
+    With ``at_once`` the same heartbeat may claim it again, else the next one.
+    """
+    done = connection.execute(
+        _RELEASE, {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner, "at_once": at_once}
+    )
     if done.one_or_none() is None:
         return False
     record_event(
@@ -389,7 +487,8 @@ def record_kill_switch(connection: Connection, reason: str) -> None:
     connection.execute(_KILL_SWITCH, {"phases": [phase.value for phase in TASK_PHASES], "reason": reason})
 
 
-def _why_refused(connection: Connection, lease: Lease) -> StaleLeaseError | RunCancelledError:
+def why_refused(connection: Connection, lease: Lease) -> StaleLeaseError | RunCancelledError:
+    """Return why a run did not move: an operator cancelled it, or it is another worker's by now."""
     row = connection.execute(_WHY_STALE, {"run_id": lease.run_id}).one()
     mine = row.lease_token == lease.token and row.owner_instance == lease.owner and row.phase == lease.phase.value
     if mine and row.cancel_requested_at is not None:

@@ -101,6 +101,9 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
 
     with database.transaction() as connection:
         _refuse_old_server(connection)
+        # Others may migrate first and take their time, and so may this one.
+        connection.execute(text("SET LOCAL lock_timeout = 0"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = _current_revision(connection)
         if before != HEAD_REVISION:

@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from prometheus.domain.money import plain_text
-from prometheus.foundation.canonical import canonical_json, sha256_of
+from prometheus.foundation.canonical import CanonicalText, canonical_json, sha256_of, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import DatabaseError
 
 #: Written with every run from now on; a digest is checked by the rules of the format it names.
@@ -127,8 +127,10 @@ def _first_field(
     return f"column {names[at]} was altered" if part == "columns" else f"{part}.{names[at]} was altered"
 
 
-def _of_mapping(value: Mapping[str, Any]) -> dict[str, str]:
-    return _of_fields(_digest(f"{canonical_json(name)}:{canonical_json(value[name])}") for name in sorted(value))
+def _of_mapping(value: Mapping[str, Any] | CanonicalText) -> dict[str, str]:
+    # A document that the engine has written out already is cut at its top level; below, it stays as it is.
+    fields = to_jsonable(value)
+    return _of_fields(_digest(f"{canonical_json(name)}:{text_of_jsonable(fields[name])}") for name in sorted(fields))
 
 
 def _of_fields(digests: Iterable[bytes]) -> dict[str, str]:

@@ -4,10 +4,21 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class CanonicalText:
+    """Canonical JSON that was written already; stands for its value wherever a value is stored or hashed.
+
+    A snapshot of 400 names is written once and not once for each table and hash that holds it.
+    """
+
+    text: str
 
 
 def to_jsonable(value: Any) -> Any:
@@ -47,14 +58,34 @@ def to_jsonable(value: Any) -> Any:
         return sorted(to_jsonable(item) for item in value)
     if isinstance(value, list | tuple):
         return [to_jsonable(item) for item in value]
+    if isinstance(value, CanonicalText):
+        return json.loads(value.text)
     raise TypeError(f"{type(value).__name__} has no canonical JSON form")
 
 
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys and no spaces, equal for equal values."""
-    return json.dumps(to_jsonable(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    if isinstance(value, CanonicalText):
+        return value.text
+    return text_of_jsonable(to_jsonable(value))
+
+
+def text_of_jsonable(value: Any) -> str:
+    """Return the canonical JSON of what ``to_jsonable`` returned, without looking at every value again."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical_object(members: Mapping[str, Any]) -> str:
+    """Return the canonical JSON of an object some of whose members may be CanonicalText; they are not parsed."""
+    written = (f"{json.dumps(name, ensure_ascii=False)}:{canonical_json(members[name])}" for name in sorted(members))
+    return f"{{{','.join(written)}}}"
 
 
 def sha256_of(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON of ``value`` as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def sha256_of_object(members: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of ``canonical_object``; equal to ``sha256_of`` of the same mapping."""
+    return hashlib.sha256(canonical_object(members).encode()).hexdigest()

@@ -4,22 +4,27 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 
 import structlog
 
 from prometheus.db.database import Database
-from prometheus.db.leases import claim_batch, reap, record_kill_switch, release_lease
+from prometheus.db.leases import Waiting, look_for_work, reap, record_kill_switch
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.domain.engine_run import Lease
+from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration.lease_keeper import LeaseKeeper
-from prometheus.pipeline.advance import Outcome, advance_run
+from prometheus.orchestration.worker import WorkScope, work
+from prometheus.orchestration.worker_pool import WorkerPool
+from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TaskContext
 
 _log = structlog.get_logger(__name__)
+#: Imported before workers are forked, so that not each of them pays for it.
+_USUAL_SOLVER = "CLARABEL"
 
 
 @dataclass(slots=True)
@@ -27,12 +32,15 @@ class AdvanceSummary:
     """What one call did.
 
     ``outcomes`` counts runs by how their advance ended, ``problems`` has a sentence for each run that a person should
-    look at, ``frozen`` the reason where the kill switch is on.
+    look at, ``given_back`` counts runs claimed and not begun, ``stopped`` is True where the process was told to end,
+    ``frozen`` is the reason where the kill switch is on.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     reaped: int = 0
+    given_back: int = 0
+    stopped: bool = False
     frozen: str | None = None
     seconds: float = 0.0
 
@@ -49,8 +57,10 @@ def advance_all(
     *,
     as_of: date | None = None,
     account_ids: Sequence[str] | None = None,
+    workers: int = 0,
     time_budget_seconds: float | None = None,
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
+    must_stop: Callable[[], bool] = lambda: False,
 ) -> AdvanceSummary:
     """Advance every eligible run; many processes may do so at once, on many hosts.
 
@@ -60,53 +70,55 @@ def advance_all(
         open_database: Opens the heartbeat's own database.
         as_of: Only this day.
         account_ids: Only these accounts.
+        workers: Processes to compute in, while this one keeps the leases. 0: compute in this process and keep the
+            leases in a thread, which a solver that holds the interpreter can starve. The process must have no other
+            threads where it forks.
         time_budget_seconds: Begin with no further run once this is spent, and give claimed ones back; None for no
             limit.
         on_outcome: Told about each run as it ends; for progress display.
+        must_stop: Asked again and again; once true, claimed runs are given back uncharged and the call returns.
     """
     started = time.monotonic()
     summary = AdvanceSummary()
-    context = TaskContext(database, config, SharedInputs(database))
-    _recover(database, config, summary)
-    summary.frozen = _frozen(database, config)
-    if summary.frozen is not None:
-        summary.seconds = time.monotonic() - started
-        return summary
-    # A run that was given back is not tried again in this call: what it waits for will not come meanwhile.
-    given_back: list[int] = []
-    with LeaseKeeper(open_database, config.lease_ttl) as keeper:
-        while time_budget_seconds is None or time.monotonic() - started < time_budget_seconds:
-            with database.transaction() as connection:
-                leases = claim_batch(
-                    connection,
-                    owner=config.owner,
-                    ttl=config.lease_ttl,
-                    batch=config.batch,
-                    skip=given_back,
-                    as_of=as_of,
-                    account_ids=account_ids,
-                )
-            if not leases:
-                break
-            keeper.hold(leases)
+    recover(database, config, summary)
+    summary.frozen, waiting, horizon = _look(database, config, as_of, account_ids)
+    if summary.frozen is None and waiting and not must_stop():
+        context = TaskContext(database, config, SharedInputs(database))
+        scope = WorkScope(
+            as_of=as_of,
+            account_ids=None if account_ids is None else tuple(account_ids),
+            horizon=horizon,
+            deadline=None if time_budget_seconds is None else started + time_budget_seconds,
+        )
+
+        def note(lease: Lease, outcome: Outcome, reason: str) -> None:
+            _note(summary, lease, outcome, reason)
+            if on_outcome is not None and outcome is not Outcome.RELEASED:
+                on_outcome(lease, outcome)
+
+        if workers > 0:
+            backend_named(_USUAL_SOLVER)
             context.shared.forget_if_changed()
-            for lease in leases:
-                if time_budget_seconds is not None and time.monotonic() - started >= time_budget_seconds:
-                    _give_back(database, lease)
-                    keeper.drop(lease)
-                    continue
-                outcome, reason = advance_run(context, lease, keeper.check)
-                keeper.drop(lease)
-                if outcome is not Outcome.PERSISTED:
-                    given_back.append(lease.run_id)
-                _note(summary, lease, outcome, reason)
-                if on_outcome is not None:
-                    on_outcome(lease, outcome)
+            context.shared.load(waiting[0].as_of, waiting[0].benchmarks)
+            pool = WorkerPool(
+                context,
+                scope,
+                open_database,
+                on_outcome=note,
+                on_beat=lambda: recover(database, config, summary),
+                must_stop=must_stop,
+            )
+            pool.run(min(workers, sum(day.runs for day in waiting)))
+        else:
+            with LeaseKeeper(open_database, config.lease_ttl) as keeper:
+                work(context, scope, _OwnDesk(keeper, scope, note, must_stop))
+    summary.stopped = must_stop()
     summary.seconds = time.monotonic() - started
     return summary
 
 
-def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
+def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
+    """Fail what may not be tried again, with an alert for each, and end what was cancelled."""
     with database.transaction() as connection:
         for run_id, account_id, day, error in reap(
             connection, ttl=config.lease_ttl, deadline_seconds=config.phase_deadline_seconds
@@ -125,12 +137,9 @@ def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) 
             )
 
 
-def _give_back(database: Database, lease: Lease) -> None:
-    with database.transaction() as connection:
-        release_lease(connection, lease, kind="RELEASE", details={"message": "The time budget was spent."})
-
-
-def _frozen(database: Database, config: EngineConfig) -> str | None:
+def _look(
+    database: Database, config: EngineConfig, as_of: date | None, account_ids: Sequence[str] | None
+) -> tuple[str | None, tuple[Waiting, ...], datetime]:
     with database.transaction() as connection:
         switch = read_switch(connection)
         reason = "RUNNER_FLAG_FROZEN is set for this process" if config.frozen_by_environment else None
@@ -138,11 +147,52 @@ def _frozen(database: Database, config: EngineConfig) -> str | None:
             reason = switch.reason or "no reason given"
         if reason is not None:
             record_kill_switch(connection, reason)
-    return reason
+            return reason, (), switch.seen_at
+        return (
+            None,
+            look_for_work(connection, ttl=config.lease_ttl, as_of=as_of, account_ids=account_ids),
+            switch.seen_at,
+        )
+
+
+class _OwnDesk:
+    """Keeps the leases of a worker in this process."""
+
+    def __init__(
+        self,
+        keeper: LeaseKeeper,
+        scope: WorkScope,
+        note: Callable[[Lease, Outcome, str], None],
+        must_stop: Callable[[], bool],
+    ) -> None:
+        self.hold = keeper.hold
+        self.check = keeper.check
+        self.spent = scope.spent
+        self.must_stop = must_stop
+        self._keeper = keeper
+        self._note = note
+
+    def begin(self, lease: Lease) -> None:
+        """Nobody listens."""
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
+        self._keeper.drop(lease)
+        self._note(lease, outcome, reason)
 
 
 def _note(summary: AdvanceSummary, lease: Lease, outcome: Outcome, reason: str) -> None:
+    if outcome is Outcome.RELEASED:
+        summary.given_back += 1
+        return
     summary.outcomes[outcome] += 1
     if outcome in {Outcome.FAILED, Outcome.HELD, Outcome.RETRY}:
         summary.problems.append(f"{lease.account_id} {lease.as_of_date}: {outcome}: {reason}")
-        _log.warning("run needs attention", account=lease.account_id, outcome=outcome.value, reason=reason)
+        _log.warning(
+            "run needs attention",
+            run_id=lease.run_id,
+            account=lease.account_id,
+            phase=lease.phase.value,
+            lease_token=lease.token,
+            outcome=outcome.value,
+            reason=reason,
+        )

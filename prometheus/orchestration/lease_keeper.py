@@ -1,7 +1,7 @@
 """The heartbeat: a thread with a connection of its own that keeps this process's leases alive."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
@@ -18,6 +18,11 @@ _BEATS_PER_LEASE: Final = 4
 _LONGEST_PAUSE_SECONDS: Final = 60.0
 
 
+def beat_pause(ttl: int) -> float:
+    """Return the seconds between two heartbeats for a lease of ``ttl`` seconds; 0 or less: leases do not run out."""
+    return min(ttl / _BEATS_PER_LEASE, _LONGEST_PAUSE_SECONDS) if ttl > 0 else _LONGEST_PAUSE_SECONDS
+
+
 class LeaseKeeper:
     """Extends the leases it holds until they are dropped, and knows which were lost or cancelled.
 
@@ -29,7 +34,7 @@ class LeaseKeeper:
     def __init__(self, open_database: Callable[[], Database], ttl: int) -> None:
         self._open_database = open_database
         self._ttl = ttl
-        self._pause = min(ttl / _BEATS_PER_LEASE, _LONGEST_PAUSE_SECONDS) if ttl > 0 else _LONGEST_PAUSE_SECONDS
+        self._pause = beat_pause(ttl)
         self._lock = threading.Lock()
         self._leases: dict[int, Lease] = {}
         self._lost: set[int] = set()
@@ -47,7 +52,7 @@ class LeaseKeeper:
         self._stop.set()
         self._thread.join()
 
-    def hold(self, leases: tuple[Lease, ...]) -> None:
+    def hold(self, leases: Sequence[Lease]) -> None:
         """Keep these leases alive from now on."""
         with self._lock:
             self._leases.update({lease.run_id: lease for lease in leases})

@@ -1,17 +1,25 @@
-"""Take one claimed run as far as it goes, and write down how it ended."""
+"""Take claimed runs as far as they go, several at a time, and write down how each ended."""
 
 import hashlib
 import json
+import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 
-from prometheus.db.database import Connection
-from prometheus.db.leases import commit_phase, finish_cancel, release_lease, schedule_retry
+from prometheus.db.database import Connection, Database
+from prometheus.db.leases import (
+    commit_phase,
+    commit_phases,
+    finish_cancel,
+    release_lease,
+    schedule_retry,
+    why_refused,
+)
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.engine_run import Lease
@@ -25,7 +33,8 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
-from prometheus.pipeline.tasks import TASKS, TaskContext
+from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
 _log = structlog.get_logger(__name__)
 #: Holds that pass by themselves when somebody else's transaction is done: no alert, nothing for a person to do.
@@ -34,6 +43,8 @@ _PASSING: Final = frozenset({"BOOKS_MOVED", "ORDER"})
 _FINAL: Final = frozenset({"SUPERSEDED"})
 #: An error's own words may hold a whole statement with its parameters; what a person reads ends here.
 _LONGEST_MESSAGE: Final = 2000
+#: Another transaction was in the way: a deadlock, a lock that was not to be had in time.
+_COLLISION: Final = "COLLISION"
 
 
 class Outcome(StrEnum):
@@ -44,56 +55,173 @@ class Outcome(StrEnum):
     DEFERRED = "DEFERRED"
     FROZEN = "FROZEN"
     CANCELLED = "CANCELLED"
+    RELEASED = "RELEASED"
     LOST = "LOST"
     RETRY = "RETRY"
     FAILED = "FAILED"
 
 
-def advance_run(
-    context: TaskContext, lease: Lease, on_phase: Callable[[Lease], None] | None = None
-) -> tuple[Outcome, str]:
-    """Run phase after phase until the run ends, waits or fails; one account's exception never leaves this function.
+class Watch(Protocol):
+    """What a batch tells whoever keeps its leases, and asks before each step."""
+
+    def begin(self, lease: Lease) -> None:
+        """Hear that work on a phase begins."""
+
+    def check(self, lease: Lease) -> None:
+        """Raise StaleLeaseError or RunCancelledError where work on the run must stop."""
+
+    def must_stop(self) -> bool:
+        """Return True where the process was told to end: nothing more is begun."""
+
+    def spent(self) -> bool:
+        """Return True where the time budget is spent: no further run is begun."""
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
+        """Hear how an advance ended."""
+
+
+def advance_batch(context: TaskContext, leases: Sequence[Lease], watch: Watch) -> None:
+    """Take claimed runs through phase after phase until each ends, waits or fails; transitions are committed together.
+
+    One account's exception never leaves this function, and where one run's record fails the others' are written
+    without it. Runs that computed while the first of them waits longer than ``config.commit_within_seconds`` are
+    committed before the next is begun.
 
     Args:
         context: Database, configuration, shared inputs.
-        lease: A claim on the run.
-        on_phase: Called with the lease before each phase; raises StaleLeaseError or RunCancelledError to stop.
-
-    Returns:
-        The outcome, and a sentence where it is not PERSISTED.
+        leases: Claims on the runs, of one owner.
+        watch: Who keeps the leases.
 
     Raises:
-        DatabaseUnavailableError: The database is gone; the lease runs out and another heartbeat continues.
+        DatabaseUnavailableError: The database is gone; the leases run out and another heartbeat continues.
     """
-    log = _log.bind(run_id=lease.run_id, account=lease.account_id, as_of=str(lease.as_of_date), token=lease.token)
-    while lease.phase in TASKS:
-        try:
-            if on_phase is not None:
-                on_phase(lease)
-            reached = TASKS[lease.phase](context, lease)
-        except PhaseHeldError as error:
+    standing, begun = list(leases), False
+    try:
+        while standing:
+            standing, begun = _one_phase(context, standing, watch, begun=begun), True
+    finally:
+        for lease in leases:
+            context.days.pop(lease.run_id, None)
+
+
+def _one_phase(context: TaskContext, leases: Sequence[Lease], watch: Watch, *, begun: bool) -> list[Lease]:
+    """Take each run one phase on; return those that have another before them."""
+    ready: list[tuple[Lease, PhaseWork]] = []
+    advanced: list[Lease] = []
+    opened = time.monotonic()
+    for lease in leases:
+        if watch.must_stop() or (not begun and watch.spent()):
+            why = "The process was told to end." if watch.must_stop() else "The time budget was spent."
+            _release(context, lease, "RELEASE", {"message": why}, at_once=True)
+            watch.ended(lease, Outcome.RELEASED, why)
+            continue
+        work = _compute(context, lease, watch)
+        if work is not None:
+            ready.append((lease, work))
+        if ready and time.monotonic() - opened > context.config.commit_within_seconds:
+            advanced += _commit(context, ready, watch)
+            ready, opened = [], time.monotonic()
+    if ready:
+        advanced += _commit(context, ready, watch)
+    return advanced
+
+
+def _compute(context: TaskContext, lease: Lease, watch: Watch) -> PhaseWork | None:
+    log = _bound(lease)
+    try:
+        watch.begin(lease)
+        watch.check(lease)
+        log.debug("phase begins")
+        return TASKS[lease.phase](context, lease)
+    except DatabaseUnavailableError as error:
+        if error.code != _COLLISION:
+            raise
+        watch.ended(lease, *_give_way(context, lease, error))
+    except Exception as error:  # noqa: BLE001 -- whatever one account does, the fleet goes on
+        watch.ended(lease, *_ended_by(context, lease, error))
+    return None
+
+
+def _commit(context: TaskContext, ready: Sequence[tuple[Lease, PhaseWork]], watch: Watch) -> list[Lease]:
+    """Commit what was computed, together; where that fails, one by one. Return the runs that have another phase."""
+    try:
+        moved = _commit_together(context, ready)
+    except DatabaseUnavailableError as error:
+        if error.code == _COLLISION:
+            if len(ready) > 1:
+                return [lease for step in ready for lease in _commit(context, [step], watch)]
+            watch.ended(ready[0][0], *_give_way(context, ready[0][0], error))
+            return []
+        # Perhaps lost during COMMIT, with the outcome unknown: the rows tell.
+        moved = {lease.run_id for lease, work in ready if _reread(context, lease) is work.to_phase}
+        if len(moved) < len(ready):
+            raise
+    except Exception as error:  # noqa: BLE001 -- whatever one account does, the fleet goes on
+        if len(ready) > 1:
+            return [lease for step in ready for lease in _commit(context, [step], watch)]
+        watch.ended(ready[0][0], *_ended_by(context, ready[0][0], error))
+        return []
+    advanced = []
+    for lease, work in ready:
+        if lease.run_id not in moved:
+            with context.database.transaction() as connection:
+                refused = why_refused(connection, lease)
+            watch.ended(lease, *_ended_by(context, lease, refused))
+            continue
+        _bound(lease).debug("phase done", reached=work.to_phase.value)
+        lease = replace(lease, phase=work.to_phase, attempt=1)  # noqa: PLW2901 -- the run as it stands now
+        if lease.phase in TASKS:
+            advanced.append(lease)
+        else:
+            _bound(lease).info("run done")
+            watch.ended(lease, Outcome(lease.phase.value), "")
+    return advanced
+
+
+def _commit_together(context: TaskContext, ready: Sequence[tuple[Lease, PhaseWork]]) -> set[int]:
+    steps = [(lease, work.to_phase) for lease, work in ready]
+    with context.database.transaction() as connection:
+        moved = commit_phases(connection, steps, ttl=context.config.lease_ttl)
+        # Accounts are locked in the order in which operators' commands lock them.
+        for lease, work in sorted(ready, key=lambda step: (step[0].account_id, step[0].as_of_date)):
+            if lease.run_id in moved:
+                work.record(connection)
+    return set(moved)
+
+
+def _ended_by(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome, str]:
+    """Write down how an error ends an advance; return the outcome and a sentence."""
+    match error:
+        case PhaseHeldError():
             return _hold(context, lease, error)
-        except EngineFrozenError as error:
-            _release(context, lease, "KILL_SWITCH", error)
+        case EngineFrozenError():
+            _release(context, lease, "KILL_SWITCH", {"code": error.code, "message": error.message})
             return Outcome.FROZEN, error.message
-        except RunCancelledError as error:
+        case RunCancelledError():
             return _cancel(context, lease, error)
-        except StaleLeaseError as error:
-            log.warning("lease lost", phase=lease.phase.value)
+        case StaleLeaseError():
+            _bound(lease).warning("lease lost")
             return Outcome.LOST, error.message
-        except DatabaseUnavailableError:
-            # Perhaps lost during COMMIT, with the outcome unknown: the row tells.
-            reached = _reread(context, lease)
-            if reached is lease.phase:
-                raise
-        except Exception as error:
-            # Whatever one account does, the fleet goes on.
-            log.exception("phase failed", phase=lease.phase.value)
-            return _fail(context, lease, error)
-        log.debug("phase done", phase=reached.value)
-        lease = replace(lease, phase=reached, attempt=1)
-    log.info("run done", phase=lease.phase.value)
-    return Outcome(lease.phase.value), ""
+        case _:
+            _bound(lease).error("phase failed", exc_info=error)
+            return report_failure(context.database, context.config, lease, error)
+
+
+def _bound(lease: Lease) -> Any:
+    return _log.bind(
+        run_id=lease.run_id,
+        account=lease.account_id,
+        as_of=lease.as_of_date.isoformat(),
+        phase=lease.phase.value,
+        lease_token=lease.token,
+        attempt=lease.attempt,
+    )
+
+
+def _give_way(context: TaskContext, lease: Lease, error: DatabaseUnavailableError) -> tuple[Outcome, str]:
+    """Give a run back whose transaction another one was in the way of: nobody's fault, and no charge."""
+    _release(context, lease, "HOLD", {"code": error.code, "message": error.message})
+    return Outcome.DEFERRED, error.message
 
 
 def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> tuple[Outcome, str]:
@@ -111,9 +239,11 @@ def _cancel(context: TaskContext, lease: Lease, error: RunCancelledError) -> tup
     return Outcome.CANCELLED, error.message
 
 
-def _release(context: TaskContext, lease: Lease, kind: str, error: PrometheusError) -> None:
+def _release(
+    context: TaskContext, lease: Lease, kind: str, details: Mapping[str, Any], *, at_once: bool = False
+) -> None:
     with context.database.transaction() as connection:
-        release_lease(connection, lease, kind=kind, details={"code": error.code, "message": error.message})
+        release_lease(connection, lease, kind=kind, details=details, at_once=at_once)
 
 
 def _reread(context: TaskContext, lease: Lease) -> Phase:
@@ -128,21 +258,35 @@ def _reread(context: TaskContext, lease: Lease) -> Phase:
     return run.phase if ours else lease.phase
 
 
-def _fail(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome, str]:
+def report_failure(database: Database, config: EngineConfig, lease: Lease, error: Exception) -> tuple[Outcome, str]:
+    """Have a failed phase tried again later, or fail the run where its attempts are used up.
+
+    Args:
+        database: The database.
+        config: Base of the delay, length of the lease.
+        lease: The claim under which the phase failed.
+        error: What happened.
+
+    Returns:
+        The outcome and a sentence for the summary; LOST where the run is somebody else's by now.
+    """
     details = _error_json(lease, error)
     try:
-        with context.database.transaction() as connection:
+        with database.transaction() as connection:
             if lease.attempt < lease.max_attempts and details["code"] not in _FINAL:
-                kept = schedule_retry(connection, lease, error=details, base_seconds=context.config.retry_base_seconds)
+                kept = schedule_retry(connection, lease, error=details, base_seconds=config.retry_base_seconds)
                 return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
-            commit_phase(connection, lease, Phase.FAILED, ttl=context.config.lease_ttl, error=details)
+            commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=details)
             _alert(connection, lease, "RUN_FAILED", details["message"])
     except StaleLeaseError as lost:
         return Outcome.LOST, lost.message
     except RunCancelledError as cancelled:
-        return _cancel(context, lease, cancelled)
+        with database.transaction() as connection:
+            finish_cancel(connection, lease)
+        return Outcome.CANCELLED, cancelled.message
     except EngineFrozenError as frozen:
-        _release(context, lease, "KILL_SWITCH", frozen)
+        with database.transaction() as connection:
+            release_lease(connection, lease, kind="KILL_SWITCH", details={"code": frozen.code})
         return Outcome.FROZEN, frozen.message
     return Outcome.FAILED, details["message"]
 

@@ -141,6 +141,9 @@ def build_snapshot(
         },
         corporate_actions=held_actions,
         flags=tuple(flags),
+        specific_correlation_sha256=(
+            None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
+        ),
         realized_this_year=recognized_in_year((*inputs.year_rows, *transactions), as_of),
     )
     if snapshot.nav() <= 0:

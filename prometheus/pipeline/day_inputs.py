@@ -1,15 +1,16 @@
 """What all accounts of a day share, read once for each process and date."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
 
+import numpy as np
 from numpy.typing import NDArray
 
-from prometheus.db.blobs import get_array
-from prometheus.db.database import Database
+from prometheus.db.blobs import blob_address, get_array, put_array
+from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel, latest_risk_model
@@ -40,6 +41,14 @@ class ArraySource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BenchmarkWeights:
+    """A benchmark's weights as float64 in the order of its tickers, and their content address."""
+
+    array: NDArray[np.float64]
+    address: bytes
+
+
 class SharedInputs:
     """Inputs that many accounts read, kept while one call of advance_all lasts.
 
@@ -53,6 +62,7 @@ class SharedInputs:
         self._days: dict[date, DayInputs] = {}
         self._benchmarks: dict[tuple[str, date], BenchmarkDay | None] = {}
         self._arrays: dict[bytes, NDArray[Any]] = {}
+        self._weights: dict[tuple[str, date], BenchmarkWeights] = {}
 
     def forget_if_changed(self) -> None:
         """Drop days and benchmarks if a file was loaded or a risk model stored since the last look."""
@@ -61,7 +71,23 @@ class SharedInputs:
         if position != self._position:
             self._days.clear()
             self._benchmarks.clear()
+            self._weights.clear()
             self._position = position
+
+    def use(self, database: Database) -> None:
+        """Read from this database from now on; what was read stays. For a process forked off with it in memory."""
+        self._database = database
+
+    def load(self, as_of: date, benchmarks: Iterable[str]) -> None:
+        """Read all that a day's accounts share, before processes are forked that shall share it."""
+        model = self.day(as_of).risk_model
+        if model is not None:
+            self.array(model.loadings_sha256)
+            self.array(model.specific_variance_sha256)
+        for benchmark_id in benchmarks:
+            benchmark = self.benchmark(benchmark_id, as_of)
+            if benchmark is not None:
+                self.weights(benchmark)
 
     def day(self, as_of: date) -> DayInputs:
         """Return the day's market data and the risk model in force."""
@@ -85,6 +111,20 @@ class SharedInputs:
             with self._database.transaction() as connection:
                 self._benchmarks[key] = market_data.benchmark_day(connection, benchmark_id, as_of)
         return self._benchmarks[key]
+
+    def weights(self, benchmark: BenchmarkDay) -> BenchmarkWeights:
+        """Return a benchmark's weights as they are stored and solved with."""
+        key = (benchmark.benchmark_id, benchmark.effective_date)
+        if key not in self._weights:
+            array = np.array([float(weight) for weight in benchmark.weights])
+            array.flags.writeable = False
+            self._weights[key] = BenchmarkWeights(array, blob_address(array))
+        return self._weights[key]
+
+    def store(self, connection: Connection, weights: BenchmarkWeights) -> None:
+        """Store a benchmark's weights unless they were seen in the database before."""
+        if weights.address not in self._arrays:
+            put_array(connection, weights.array)
 
     def array(self, address: bytes) -> NDArray[Any]:
         """Return a stored matrix, read-only."""

@@ -19,7 +19,8 @@ class EngineConfig:
         phase_deadline_seconds: Longest that one attempt at a phase may take before the reaper ends the run; 0 or less
             for no limit.
         frozen_by_environment: The process's own kill switch.
-        batch: Runs claimed at a time.
+        batch: Most runs claimed at a time; a worker begins with fewer and takes more while they are quickly done.
+        commit_within_seconds: Longest that a computed phase waits for others to be committed with.
         code_version: Recorded with every run.
     """
 
@@ -30,7 +31,8 @@ class EngineConfig:
     max_active_runs: int = 5
     phase_deadline_seconds: float = 3600.0
     frozen_by_environment: bool = False
-    batch: int = 4
+    batch: int = 64
+    commit_within_seconds: float = 0.25
     code_version: str = __version__
 
     def as_recorded(self) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """From the snapshot to the optimizer's problem: one of the two places where Decimals become floats."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final
@@ -14,7 +14,7 @@ from prometheus.accounting.lot_selection import order_lots
 from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem, read_only
+from prometheus.optimizer.problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
 from prometheus.pipeline.snapshot import Snapshot
 
 _BPS: Final = 1e-4
@@ -25,12 +25,33 @@ _ORDER_TOLERANCE: Final = 1e-15
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class CorrelationBlock:
+    """Names of the risk model whose specific returns are correlated.
+
+    Attributes:
+        names: (n,) ascending positions in the risk model.
+        correlation: (n, n) symmetric, ones on the diagonal.
+    """
+
+    names: NDArray[np.int64]
+    correlation: NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Matrices:
-    """What the snapshot names by content address, as decoded: float32 loadings and variances, float64 weights."""
+    """What the snapshot names by content address, as decoded.
+
+    Attributes:
+        loadings: (N, K) float32.
+        specific_variance: (N,) float32.
+        benchmark_weights: (M,) float64.
+        specific_correlation: Disjoint blocks of correlated specific returns, float32; empty for none.
+    """
 
     loadings: NDArray[Any]
     specific_variance: NDArray[Any]
     benchmark_weights: NDArray[Any]
+    specific_correlation: tuple[CorrelationBlock, ...] = ()
 
 
 def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> RebalanceProblem:
@@ -103,7 +124,32 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         gain_max=gain_max,
         lot_gain=read_only(lots.gain if np.isfinite(gain_max) else ()),
         max_names=None if params.limit("max_names") == float("inf") else int(params.max_names),
+        specific_blocks=tuple(_specific_blocks(snapshot, matrices, specific)),
     )
+
+
+def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> CorrelationBlock | None:
+    """Return the part of a block that is in the universe, by position there; None where that is one name or none.
+
+    Names that the risk model does not know are in no block.
+    """
+    rows = np.array([name.risk_index for name in snapshot.universe], dtype=np.int64)
+    names = np.flatnonzero(np.isin(rows, block.names))
+    if len(names) < 2:
+        return None
+    at = np.searchsorted(block.names, rows[names])
+    return CorrelationBlock(names, block.correlation[np.ix_(at, at)])
+
+
+def _specific_blocks(snapshot: Snapshot, matrices: Matrices, specific: FloatArray) -> Iterator[SpecificBlock]:
+    for whole in matrices.specific_correlation:
+        block = universe_correlation(snapshot, whole)
+        if block is None:
+            continue
+        volatility = np.sqrt(specific[block.names])
+        # one triangle serves both: the two products of a pair may differ in their last bit
+        below = np.tril(block.correlation.astype(np.float64) * volatility[:, None] * volatility, -1)
+        yield SpecificBlock(block.names, below + below.T + np.diag(specific[block.names]))
 
 
 def _cash_range(

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from prometheus.domain.phases import RunStatus
-from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.canonical import CanonicalText, canonical_json
 from prometheus.pipeline.settle import Settlement, TradeLine
 from prometheus.pipeline.snapshot import Snapshot
 
@@ -18,7 +18,7 @@ _LIBRARIES: Final = ("clarabel", "cvxpy", "lz4", "numpy", "scipy")
 
 def run_record(
     snapshot: Snapshot,
-    stored_snapshot: Mapping[str, Any],
+    stored_snapshot: CanonicalText,
     params: Mapping[str, Any],
     status: RunStatus,
     solution: Mapping[str, Any],
@@ -50,24 +50,26 @@ def run_record(
         "risk_model_id": snapshot.risk_model_id,
         "loadings_sha256": bytes.fromhex(snapshot.loadings_sha256),
         "specific_variance_sha256": bytes.fromhex(snapshot.specific_variance_sha256),
-        "snapshot": dict(stored_snapshot),
+        "snapshot": stored_snapshot,
         "params_snapshot": dict(params),
-        "result": to_jsonable(
-            {
-                **{name: value for name, value in solution.items() if name != "solver"},
-                "version": RESULT_VERSION,
-                "nav": snapshot.nav(),
-                "settlement": {
-                    "cash_after": settlement.cash_after,
-                    "realized_gain_short": settlement.realized_gain_short,
-                    "realized_gain_long": settlement.realized_gain_long,
-                    "realized_gain_other": settlement.realized_gain_other,
-                    "disallowed_loss": settlement.disallowed_loss,
-                    "tax": settlement.tax,
-                    "cost": settlement.cost,
-                    "trades": len({(line.ticker, line.side) for line in settlement.lines}),
-                },
-            }
+        "result": CanonicalText(
+            canonical_json(
+                {
+                    **{name: value for name, value in solution.items() if name != "solver"},
+                    "version": RESULT_VERSION,
+                    "nav": snapshot.nav(),
+                    "settlement": {
+                        "cash_after": settlement.cash_after,
+                        "realized_gain_short": settlement.realized_gain_short,
+                        "realized_gain_long": settlement.realized_gain_long,
+                        "realized_gain_other": settlement.realized_gain_other,
+                        "disallowed_loss": settlement.disallowed_loss,
+                        "tax": settlement.tax,
+                        "cost": settlement.cost,
+                        "trades": len({(line.ticker, line.side) for line in settlement.lines}),
+                    },
+                }
+            )
         ),
         "flags": [[flag.code, flag.message] for flag in snapshot.flags],
     }

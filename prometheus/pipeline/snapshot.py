@@ -1,4 +1,4 @@
-"""The frozen input bundle of one account's day, and its JSON form (version 1, columns rather than rows)."""
+"""The frozen input bundle of one account's day, and its JSON form (version 2, columns rather than rows)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -12,9 +12,13 @@ from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
 
-SNAPSHOT_VERSION: Final = 1
+SNAPSHOT_VERSION: Final = 2
+#: Version 1 knew no correlations of specific returns.
+_READABLE: Final = (1, SNAPSHOT_VERSION)
 #: Columns of a recent trade that are left out of the stored form where they are zero.
 _ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+#: Columns of a recent trade that are True in the stored form where they equal another one.
+_USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_on"}
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
@@ -68,7 +72,9 @@ class UniverseName:
 class Snapshot:
     """Everything the solve reads, except the matrices, which it names by content address (hexadecimal SHA-256).
 
-    ``realized_this_year`` is the net gain that counts of the calendar year before the run, base currency.
+    ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
+    matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts
+    of the calendar year before the run, base currency.
     """
 
     account_id: str
@@ -98,6 +104,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    specific_correlation_sha256: str | None = None
     realized_this_year: Decimal = Decimal(0)
 
     def nav(self) -> Decimal:
@@ -135,6 +142,7 @@ class Snapshot:
                     "as_of": self.risk_model_as_of,
                     "loadings_sha256": self.loadings_sha256,
                     "specific_variance_sha256": self.specific_variance_sha256,
+                    "specific_correlation_sha256": self.specific_correlation_sha256,
                     "factor_covariance": self.factor_covariance,
                 },
                 "universe": {
@@ -165,14 +173,7 @@ class Snapshot:
                         if lot.holding_period_start != lot.acquired_on
                     },
                 },
-                "recent_trades": [
-                    {
-                        name: value
-                        for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
-                        if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
-                    }
-                    for trade in self.recent_trades
-                ],
+                "recent_trades": _trade_columns(self.recent_trades),
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
                 "borrow_rates": self.borrow_rates,
@@ -188,12 +189,12 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Snapshot":
-        """Read the stored form back; the exact inverse of ``to_json``.
+        """Read the stored form back, the exact inverse of ``to_json``; also that of version 1.
 
         Raises:
             PrometheusError: A version this code has no reader for (SNAPSHOT_VERSION).
         """
-        if stored.get("version") != SNAPSHOT_VERSION:
+        if stored.get("version") not in _READABLE:
             raise PrometheusError(
                 f"Snapshot version {stored.get('version')} is not known here; install a newer version of the engine.",
                 code="SNAPSHOT_VERSION",
@@ -223,7 +224,7 @@ class Snapshot:
             factor_covariance=tuple(tuple(float(x) for x in row) for row in model["factor_covariance"]),
             universe=universe,
             lots=_lots(stored["lots"], universe),
-            recent_trades=tuple(_recent_trade(row) for row in stored["recent_trades"]),
+            recent_trades=_recent_trades(stored["recent_trades"]),
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(stored["loss_sale_locks"]),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
@@ -232,6 +233,7 @@ class Snapshot:
                 for ticker, day, kind, value in stored["corporate_actions"]
             ),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
 
@@ -271,6 +273,35 @@ def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple
             )
         )
     return tuple(lots)
+
+
+def _trade_columns(trades: Sequence[RecentTrade]) -> dict[str, list[Any]]:
+    """Return trades by column; a column that says nothing is left out, and what follows from another one is True."""
+    columns: dict[str, list[Any]] = {}
+    for name in _TRADE_COLUMNS:
+        values = [getattr(trade, name) for trade in trades]
+        if name in _ZERO_UNLESS_SAID:
+            values = [value if value != 0 else None for value in values]
+        elif name in _USUALLY:
+            usual = [getattr(trade, _USUALLY[name]) for trade in trades]
+            values = [
+                True if value is not None and value == other else value
+                for value, other in zip(values, usual, strict=True)
+            ]
+        if name in {"ticker", "trade_date", "side", "quantity"} or any(value is not None for value in values):
+            columns[name] = [value.normalize() if name == "quantity" else value for value in values]
+    return columns
+
+
+def _recent_trades(stored: Any) -> tuple[RecentTrade, ...]:
+    if isinstance(stored, list):
+        # Version 1, and the first days of version 2, wrote a row for each trade.
+        return tuple(_recent_trade(row) for row in stored)
+    rows = []
+    for i in range(len(stored["ticker"])):
+        row = {name: values[i] for name, values in stored.items() if values[i] is not None}
+        rows.append({name: row[_USUALLY[name]] if value is True else value for name, value in row.items()})
+    return tuple(_recent_trade(row) for row in rows)
 
 
 def _recent_trade(row: Mapping[str, str]) -> RecentTrade:

@@ -1,16 +1,12 @@
-"""The phase tasks: each is load -> pure function -> record, the record in one fenced transaction."""
+"""The phase tasks: each is load -> pure function -> record, the record in the fenced transaction of its phase."""
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
-from typing import Final
+from typing import Any, Final
 
-import numpy as np
-
-from prometheus.db.blobs import blob_address, put_array
 from prometheus.db.database import Connection, Database
-from prometheus.db.leases import commit_phase
 from prometheus.db.repositories import accounts as account_rows
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories import runs as run_rows
@@ -29,15 +25,17 @@ from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
+from prometheus.foundation.canonical import CanonicalText, canonical_json, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
 from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
 from prometheus.pipeline.solve import Solution, solve
+from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
 _JOURNAL_AGE: Final = timedelta(days=61)
@@ -46,18 +44,46 @@ _MODEL_DATE_LAG: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
+class WorkingDay:
+    """What one owner has frozen and solved under one lease: the same values that stand in the staging tables.
+
+    As long as the token is the row's nobody else can have written there, so they need not be read back.
+    """
+
+    token: int
+    snapshot: Snapshot
+    snapshot_text: CanonicalText
+    params: StrategyParams
+    params_json: Mapping[str, Any]
+    status: RunStatus | None = None
+    result: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskContext:
-    """What a task works with."""
+    """What a task works with; ``days`` holds the working days of this process's leases by run."""
 
     database: Database
     config: EngineConfig
     shared: SharedInputs
+    days: dict[int, WorkingDay] = field(default_factory=dict)
 
 
-PhaseTask = Callable[[TaskContext, Lease], Phase]
+@dataclass(frozen=True, slots=True)
+class PhaseWork:
+    """The result of a phase's computation: where the run goes, and what is written in the same transaction.
+
+    ``record`` may be called again where its transaction was rolled back.
+    """
+
+    to_phase: Phase
+    record: Callable[[Connection], None]
 
 
-def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
+PhaseTask = Callable[[TaskContext, Lease], PhaseWork]
+
+
+def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     """Freeze the inputs: DATA_READY -> SNAPSHOT_BUILT.
 
     Corporate actions since the account's last day are booked in the same transaction.
@@ -77,18 +103,23 @@ def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
             "them with 'prometheus ingest FILE --kind benchmark'.",
             code="NO_BENCHMARK",
         )
-    weights = np.array([float(weight) for weight in benchmark.weights])
+    weights = context.shared.weights(benchmark)
 
-    built = build_snapshot(inputs, day, benchmark, blob_address(weights), model)
+    built = build_snapshot(inputs, day, benchmark, weights.address, model)
 
-    with context.database.transaction() as connection:
-        commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=context.config.lease_ttl)
+    stored = built.snapshot.to_json()
+    text = CanonicalText(text_of_jsonable(stored))
+    params_json = params.as_dict()
+    context.days[lease.run_id] = WorkingDay(lease.token, Snapshot.from_json(stored), text, params, params_json)
+    alerts = {code: "; ".join(flag.message for flag in flags) for code, flags in _by_code(built.snapshot.flags).items()}
+
+    def record(connection: Connection) -> None:
         if account_rows.journal_position(connection, account_id, lock=True) != position:
             raise PhaseHeldError(f"The books of {account_id} changed while its snapshot was built.", code="BOOKS_MOVED")
         earlier = earlier_active_day(connection, account_id, as_of)
         if earlier is not None:
             raise PhaseHeldError(f"{earlier} of {account_id} was marked ready meanwhile and comes first.", code="ORDER")
-        put_array(connection, weights)
+        context.shared.store(connection, weights)
         account_rows.save_books(
             connection,
             account_id,
@@ -97,61 +128,60 @@ def snapshot_task(context: TaskContext, lease: Lease) -> Phase:
             transactions=built.transactions,
             books_as_of=as_of,
         )
-        stage_snapshot(
-            connection,
-            lease.run_id,
-            snapshot=built.snapshot.to_json(),
-            params=params.as_dict(),
-            risk_model_id=model.risk_model_id,
-        )
-        for code, flags in _by_code(built.snapshot.flags).items():
-            _alert(connection, lease, code, "; ".join(flag.message for flag in flags))
-    return Phase.SNAPSHOT_BUILT
+        stage_snapshot(connection, lease.run_id, snapshot=text, params=params_json, risk_model_id=model.risk_model_id)
+        for code, message in alerts.items():
+            _alert(connection, lease, code, message)
+
+    return PhaseWork(Phase.SNAPSHOT_BUILT, record)
 
 
-def solve_task(context: TaskContext, lease: Lease) -> Phase:
+def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
     """Solve from the stored snapshot and the decoded blobs: SNAPSHOT_BUILT -> SOLVED."""
     if context.config.frozen_by_environment:
         raise EngineFrozenError("RUNNER_FLAG_FROZEN is set for this process.")
+    day = _working_day(context, lease)
     with context.database.transaction() as connection:
-        staged = staged_snapshot(connection, lease.run_id)
         targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
-    snapshot, params = Snapshot.from_json(staged.snapshot), StrategyParams.from_dict(staged.params)
 
-    solution = solve_snapshot(snapshot, params, context.shared, targets)
+    solution = solve_snapshot(day.snapshot, day.params, context.shared, targets)
 
-    with context.database.transaction() as connection:
-        commit_phase(connection, lease, Phase.SOLVED, ttl=context.config.lease_ttl)
-        stage_solution(connection, lease.run_id, status=solution.status.value, result=solution.result)
-    return Phase.SOLVED
+    result = to_jsonable(solution.result)
+    text = CanonicalText(text_of_jsonable(result))
+    context.days[lease.run_id] = replace(day, status=solution.status, result=result)
+
+    def record(connection: Connection) -> None:
+        stage_solution(connection, lease.run_id, status=solution.status.value, result=text)
+
+    return PhaseWork(Phase.SOLVED, record)
 
 
-def persist_task(context: TaskContext, lease: Lease) -> Phase:
+def persist_task(context: TaskContext, lease: Lease) -> PhaseWork:
     """Book lots exactly and write the immutable run: SOLVED -> PERSISTED."""
     started = time.perf_counter()
-    with context.database.transaction() as connection:
-        staged = staged_snapshot(connection, lease.run_id)
-        solution = staged_solution(connection, lease.run_id)
-    snapshot, params = Snapshot.from_json(staged.snapshot), StrategyParams.from_dict(staged.params)
-    status = RunStatus(solution.status)
+    day = _working_day(context, lease)
+    if day.result is None or day.status is None:
+        with context.database.transaction() as connection:
+            staged = staged_solution(connection, lease.run_id)
+        day = replace(day, status=RunStatus(staged.status), result=staged.result)
+    status, result = day.status, day.result
+    assert status is not None and result is not None  # noqa: PT018 -- both were just read
 
-    settlement = settle(snapshot, params, solution.result["shares"])
+    settlement = settle(day.snapshot, day.params, result["shares"])
     record = run_record(
-        snapshot, staged.snapshot, staged.params, status, solution.result, settlement, context.config.code_version
+        day.snapshot, day.snapshot_text, day.params_json, status, result, settlement, context.config.code_version
     )
     record["timings"] = {
-        "solve_seconds": solution.result["solver"]["total_seconds"],
+        "solve_seconds": result["solver"]["total_seconds"],
         "settle_seconds": time.perf_counter() - started,
     }
     trades = [trade_row(line) for line in settlement.lines]
 
-    with context.database.transaction() as connection:
-        commit_phase(connection, lease, Phase.PERSISTED, ttl=context.config.lease_ttl)
+    def write(connection: Connection) -> None:
         # A run that stands already is never written again: the phase just catches up with it.
         if run_rows.existing_run_seq(connection, lease.account_id, lease.as_of_date) is None:
             run_rows.insert_run(connection, run_id=lease.run_id, record=record, trades=trades)
         if status is RunStatus.NON_OPTIMAL:
-            last = solution.result["failures"][-1]
+            last = result["failures"][-1]
             _alert(
                 connection,
                 lease,
@@ -159,7 +189,8 @@ def persist_task(context: TaskContext, lease: Lease) -> Phase:
                 f"No certified answer ({last['code']}): {last['message']} Previous targets kept, nothing traded.",
             )
         clear_staging(connection, lease.run_id)
-    return Phase.PERSISTED
+
+    return PhaseWork(Phase.PERSISTED, write)
 
 
 #: The task of each phase that has one.
@@ -179,11 +210,34 @@ def solve_snapshot(
 
 def matrices(shared: ArraySource, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
+    linked: tuple[CorrelationBlock, ...] = ()
+    if snapshot.specific_correlation_sha256 is not None:
+        packed = shared.array(bytes.fromhex(snapshot.specific_correlation_sha256))
+        linked = tuple(CorrelationBlock(block.names, block.correlation) for block in unpacked_blocks(packed))
     return Matrices(
         loadings=shared.array(bytes.fromhex(snapshot.loadings_sha256)),
         specific_variance=shared.array(bytes.fromhex(snapshot.specific_variance_sha256)),
         benchmark_weights=shared.array(bytes.fromhex(snapshot.benchmark_weights_sha256)),
+        specific_correlation=linked,
     )
+
+
+def _working_day(context: TaskContext, lease: Lease) -> WorkingDay:
+    """Return the run's frozen inputs: from memory where this lease froze them, else from the staging table."""
+    known = context.days.get(lease.run_id)
+    if known is not None and known.token == lease.token:
+        return known
+    with context.database.transaction() as connection:
+        staged = staged_snapshot(connection, lease.run_id)
+    day = WorkingDay(
+        lease.token,
+        Snapshot.from_json(staged.snapshot),
+        CanonicalText(canonical_json(staged.snapshot)),
+        StrategyParams.from_dict(staged.params),
+        staged.params,
+    )
+    context.days[lease.run_id] = day
+    return day
 
 
 def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:

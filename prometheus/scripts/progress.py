@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
+def counting(what: str, total: int | None = None, *, threads: bool = True) -> Iterator[Callable[[int], None]]:
     """Show a bar with a count on a terminal's standard error; do nothing where that is not a terminal.
 
     Args:
         what: What is being done.
         total: How many there are, None where nobody knows.
+        threads: False where the process forks meanwhile: then the bar moves only when something is counted.
 
     Yields:
         A function to call with how many more are done.
@@ -23,9 +24,9 @@ def counting(what: str, total: int | None = None) -> Iterator[Callable[[int], No
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=threads) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda done: progress.advance(task, done)
+        yield lambda done: progress.update(task, advance=done, refresh=not threads)
 
 
 def _unseen(done: int) -> None:

@@ -16,7 +16,6 @@ from prometheus.scripts.boundary import DATE, Command
 if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
     from prometheus.db.database import Database
-    from prometheus.orchestration.advance_all import AdvanceSummary
 
 #: What a real market's files keep before the first session: the risk model looks back about two years.
 _HISTORY: Final = timedelta(days=3 * 365)
@@ -171,7 +170,8 @@ def _run_sessions(
         click.echo(f"{len(days) - len(left)} of {len(days)} sessions stand already.")
     config = engine_config(settings)
     began, runs = time.monotonic(), 0
-    with _heartbeat(database, settings, workers) as advance, counting("sessions", len(left)) as count:
+    advance = _heartbeat(database, settings, workers)
+    with counting("sessions", len(left), threads=False) as count:
         for number, session in enumerate(left, start=1):
             morning(session)
             done = run_session(database, session, config, advance=advance, say=_silent, account_ids=members)
@@ -185,39 +185,16 @@ def _run_sessions(
         click.echo(f"Ran {runs} runs in {seconds:.1f} s with {workers} workers: {runs / seconds:.1f} runs a second")
 
 
-@contextmanager
-def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Iterator[Callable[[], None]]:
-    """Give one heartbeat of the engine, by so many processes at once: claims keep them apart."""
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
+def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Callable[[], None]:
+    """Return one heartbeat of the engine; what needs a person is told on standard error."""
     from prometheus.bootstrap.engine import advance_everything
 
-    def told(summaries: "Sequence[AdvanceSummary]") -> None:
-        for problem in (problem for summary in summaries for problem in summary.problems):
+    def beat() -> None:
+        summary = advance_everything(database, settings, workers=workers if workers > 1 else 0)
+        for problem in summary.problems:
             click.echo(f"  {problem}", err=True)
 
-    if workers == 1:
-        yield lambda: told([advance_everything(database, settings)])
-        return
-    with ProcessPoolExecutor(max_workers=workers, mp_context=get_context("spawn")) as pool:
-
-        def together() -> None:
-            told([job.result() for job in [pool.submit(_beat, database, settings) for _ in range(workers)]])
-
-        yield together
-
-
-def _beat(database: "Database", settings: "Settings") -> "AdvanceSummary":
-    """Run one heartbeat in a worker process, on connections of its own."""
-    from prometheus.bootstrap.engine import advance_everything
-    from prometheus.foundation.logging import configure_logging
-
-    configure_logging(settings.log_level, settings.log_format)
-    try:
-        return advance_everything(database, settings)
-    finally:
-        database.close()
+    return beat
 
 
 def _silent(line: str) -> None:

@@ -1,8 +1,11 @@
 """``run_engine_state``: what timers and operators call to create, ready, advance, cancel and reset runs."""
 
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -26,7 +29,12 @@ if TYPE_CHECKING:
 @click.option("--cancel", is_flag=True, help="Cancel the day's unfinished runs.")
 @click.option("--reset", is_flag=True, help="Re-open the day's FAILED runs; needs --reason.")
 @click.option("--reason", default="", help="Why; recorded with --reset and --cancel.")
-@click.option("--time-budget", type=click.FloatRange(min=0), help="Claim nothing more after this many seconds.")
+@click.option("--time-budget", type=click.FloatRange(min=0), help="Begin with no further run after this many seconds.")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that compute; as many as cores by default, 0 for none beside this one.",
+)
 def command(
     as_of: datetime | None,
     region: str | None,
@@ -38,6 +46,7 @@ def command(
     reset: bool,  # noqa: FBT001
     reason: str,
     time_budget: float | None,
+    workers: int | None,
 ) -> None:
     """Drive the engine_runs state machine. Every action may be repeated safely.
 
@@ -50,7 +59,10 @@ def command(
       run_engine_state --advance-all
       run_engine_state --as-of 2018-06-01 --account ACC-007 --reset --reason "price of XYZ corrected"
 
-    Exit codes: 0 done, 1 a run failed or waits for a person (or the database is gone), 2 the request cannot be met.
+    On SIGTERM or SIGINT claimed runs are given back, uncharged, and what was committed stays.
+
+    Exit codes: 0 done, 1 a run failed or waits for a person (or the database is gone), 2 the request cannot be met,
+    143 ended by SIGTERM, 130 by SIGINT.
     """
     scoped = ensure or data_ready or cancel or reset
     _check_usage(scoped=scoped, advance=advance_all, as_of=as_of, region=region, account_id=account_id)
@@ -58,11 +70,13 @@ def command(
         raise click.UsageError("--cancel stands alone.")
     if time_budget is not None and not advance_all:
         raise click.UsageError("--time-budget limits --advance-all and says nothing without it.")
+    if workers is not None and not advance_all:
+        raise click.UsageError("--workers belongs to --advance-all and says nothing without it.")
     if reset and not reason.strip():
         raise click.UsageError("--reset needs --reason: it is recorded in the run's history.")
     if reason and not (reset or cancel):
         raise click.UsageError("--reason belongs to --reset and --cancel; nothing else records it.")
-    from prometheus.bootstrap.engine import engine_config
+    from prometheus.bootstrap.engine import default_workers, engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline import state
@@ -71,6 +85,7 @@ def command(
     config = engine_config(settings)
     said: list[str] = []
     failed = False
+    stop = StopSignals()
     with open_database(settings) as database:
         if scoped:
             assert as_of is not None  # _check_usage has refused it
@@ -96,10 +111,33 @@ def command(
                         + ", ".join(done.superseded[:5])
                     )
         if advance_all:
-            failed = _advance(database, settings, time_budget, said) or failed
+            processes = default_workers() if workers is None else workers
+            failed = _advance(database, settings, time_budget, processes, stop, said) or failed
     click.echo("run_engine_state: " + "; ".join(said))
+    if stop.received is not None:
+        sys.exit(128 + stop.received)
     if failed:
         sys.exit(1)
+
+
+class StopSignals:
+    """Remembers that the process was told to end, instead of ending in the middle of something."""
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Remember SIGTERM and SIGINT while the block lasts."""
+        before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _remember(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of a handler
+        self.received = number
 
 
 def _check_usage(
@@ -115,13 +153,25 @@ def _check_usage(
         )
 
 
-def _advance(database: "Database", settings: "Settings", time_budget: float | None, said: list[str]) -> bool:
+def _advance(
+    database: "Database",
+    settings: "Settings",
+    time_budget: float | None,
+    workers: int,
+    stop: StopSignals,
+    said: list[str],
+) -> bool:
     from prometheus.bootstrap.engine import advance_everything
     from prometheus.scripts.progress import counting
 
-    with counting("advancing runs") as count:
+    with counting("advancing runs", threads=workers == 0) as count, stop.heard():
         summary = advance_everything(
-            database, settings, time_budget_seconds=time_budget, on_outcome=lambda *_: count(1)
+            database,
+            settings,
+            workers=workers,
+            time_budget_seconds=time_budget,
+            on_outcome=lambda *_: count(1),
+            must_stop=lambda: stop.received is not None,
         )
     if summary.frozen is not None:
         said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
@@ -129,6 +179,10 @@ def _advance(database: "Database", settings: "Settings", time_budget: float | No
     advanced = sum(summary.outcomes.values())
     said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))
     said[-1] += _counts({outcome.value: count for outcome, count in summary.outcomes.items()}) if advanced else ""
+    if summary.given_back:
+        said.append(f"{summary.given_back} given back unbegun")
+    if summary.stopped:
+        said.append("told to end: what is left waits for the next heartbeat")
     if summary.reaped:
         said.append(f"{summary.reaped} recovered from lost workers")
     for problem in summary.problems:

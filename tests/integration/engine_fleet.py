@@ -21,6 +21,7 @@ from prometheus.domain.engine_run import EngineRun, Lease
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.pipeline import state
+from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.scripts import run_engine_state
@@ -259,6 +260,31 @@ class Fleet:
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+class Heard:
+    """Stands beside a batch: never stops it, and remembers how each of its runs ended."""
+
+    def __init__(self) -> None:
+        self.outcomes: list[Outcome] = []
+
+    def begin(self, lease: Lease) -> None:
+        """Hear nothing of it."""
+
+    def check(self, lease: Lease) -> None:
+        """Let it go on."""
+
+    def must_stop(self) -> bool:
+        """Never end the process."""
+        return False
+
+    def spent(self) -> bool:
+        """Never run out of time."""
+        return False
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:  # noqa: ARG002 -- the signature of a watch
+        """Remember how it ended."""
+        self.outcomes.append(outcome)
 
 
 @contextmanager

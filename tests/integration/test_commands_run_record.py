@@ -12,12 +12,16 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.runs import list_persisted, load_run, recomputed_hash, run_hash
 from prometheus.domain.strategy import StrategyParams
 from prometheus.pipeline.day_inputs import SharedInputs
+from prometheus.pipeline.portable.export import export_problem
+from prometheus.pipeline.portable.problem_file import read_problem
+from prometheus.pipeline.portable.same_problem import differing_fields
 from prometheus.pipeline.problem import build_problem
 from prometheus.pipeline.run_record import trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.solve import solve
 from prometheus.pipeline.tasks import matrices
+from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks
 from tests.integration.commands_fleet import traded_database
 
 
@@ -146,3 +150,26 @@ def test_matrices_are_the_decoded_blobs_and_nothing_else(traded, runs):
     assert again.hex() == snapshot.specific_variance_sha256
     solution, _ = _again(traded, record, replace(snapshot, specific_variance_sha256=address.hex()))
     assert solution.result["target_weights"] != record["result"]["target_weights"]
+
+
+def test_correlations_are_those_of_the_blob_that_the_snapshot_names(traded, runs):
+    """A snapshot that names blocks of correlated names is solved and exported with those of the decoded blob."""
+    record, _ = runs["ACC-1", 1]
+    correlation = np.full((4, 4), 0.6, dtype=np.float32)
+    correlation[np.diag_indices(4)] = 1.0
+    blocks = (SpecificCorrelation(np.array([0, 3, 5, 8], dtype=np.int64), correlation),)
+    with traded.transaction() as connection:
+        address = put_array(connection, packed_blocks(blocks))
+    snapshot = replace(Snapshot.from_json(record["snapshot"]), specific_correlation_sha256=address.hex())
+    assert Snapshot.from_json(snapshot.to_json()) == snapshot
+    decoded = matrices(SharedInputs(traded), snapshot)
+    params = StrategyParams.from_dict(record["params_snapshot"])
+    problem = build_problem(snapshot, params, decoded)
+    (block,) = problem.specific_blocks
+    (linked,) = decoded.specific_correlation
+    volatility = np.sqrt(problem.specific_variance[block.names])
+    assert block.covariance / (volatility[:, None] * volatility) == pytest.approx(linked.correlation, rel=1e-6)
+    solution, _ = _again(traded, record, snapshot)
+    assert solution.result["tracking_error_before"] != record["result"]["tracking_error_before"]
+    text = export_problem(snapshot, record["params_snapshot"], decoded, None)
+    assert differing_fields(problem, read_problem(text.encode(), "run.json").optimizer_problem()) == ()

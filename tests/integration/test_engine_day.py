@@ -13,9 +13,8 @@ from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.optimizer import rebalance
 from prometheus.orchestration.advance_all import Outcome
-from prometheus.pipeline import state
+from prometheus.pipeline import advance, state
 from prometheus.pipeline.risk_refresh import refresh_risk_model
-from prometheus.pipeline.tasks import TASKS, solve_task
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit
 
 DAY_OF_A_RUN = ["CREATED", "TRANSITION", "CLAIM", "TRANSITION", "TRANSITION", "TRANSITION"]
@@ -376,13 +375,17 @@ def test_no_certified_answer_keeps_the_previous_targets(fleet, monkeypatch, para
 @pytest.mark.parametrize("committed", [True, False])
 def test_lost_answer_to_a_commit_is_looked_up(fleet, monkeypatch, committed):
     """Where the connection breaks at a commit the row tells: the run goes on if it passed, else the heartbeat ends."""
+    real = advance._commit_together
 
-    def solve_and_lose_the_answer(context, lease):
-        if committed:
-            solve_task(context, lease)
-        raise DatabaseUnavailableError("The database connection broke.")
+    def commit_and_lose_the_answer(context, ready):
+        solved = ready[0][1].to_phase is Phase.SOLVED
+        if committed or not solved:
+            moved = real(context, ready)
+        if solved:
+            raise DatabaseUnavailableError("The database connection broke.")
+        return moved
 
-    monkeypatch.setattr("prometheus.pipeline.advance.TASKS", {**TASKS, Phase.SNAPSHOT_BUILT: solve_and_lose_the_answer})
+    monkeypatch.setattr(advance, "_commit_together", commit_and_lose_the_answer)
     fleet.ready(account_id="ACC-1")
     if committed:
         assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}

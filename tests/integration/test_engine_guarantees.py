@@ -13,7 +13,7 @@ from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError, EngineError, RunCancelledError, StaleLeaseError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.lease_keeper import LeaseKeeper
-from prometheus.pipeline import tasks
+from prometheus.pipeline import advance, tasks
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.risk_refresh import refresh_risk_model
@@ -24,16 +24,12 @@ from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY, WEDNESDAY
 def before_task(monkeypatch):
     """A function that has something happen each time a phase's task begins, instead of or before the task."""
 
-    def install(phase, action, *, after=False):
+    def install(phase, action):
         real = tasks.TASKS[phase]
 
         def meddled(context, lease):
-            if not after:
-                action(lease)
-                return real(context, lease)
-            reached = real(context, lease)
             action(lease)
-            return reached
+            return real(context, lease)
 
         monkeypatch.setitem(tasks.TASKS, phase, meddled)
 
@@ -130,16 +126,19 @@ def test_day_behind_its_books_is_not_made_ready(fleet):
     assert fleet.run().error["code"] == "SUPERSEDED"
 
 
-def test_commit_whose_answer_was_lost_is_looked_up(fleet, before_task):
+def test_commit_whose_answer_was_lost_is_looked_up(fleet, monkeypatch):
     """Where the connection broke during COMMIT but the phase was committed, work goes on from the phase it reached."""
     fleet.ready(account_id="ACC-1")
     lost = iter([DatabaseUnavailableError("gone")])
+    real = advance._commit_together
 
-    def lose(_):
+    def commit_and_lose(context, ready):
+        moved = real(context, ready)
         for error in lost:
             raise error
+        return moved
 
-    before_task(Phase.SNAPSHOT_BUILT, lose, after=True)
+    monkeypatch.setattr(advance, "_commit_together", commit_and_lose)
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert fleet.kinds() == ["CREATED", "TRANSITION", "CLAIM", "TRANSITION", "TRANSITION", "TRANSITION"]
 

@@ -23,7 +23,7 @@ from prometheus.foundation.errors import (
 )
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import state
-from prometheus.pipeline.advance import advance_run
+from prometheus.pipeline.advance import advance_batch
 from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.solve import solve
 from prometheus.pipeline.tasks import TaskContext
@@ -36,6 +36,7 @@ from tests.integration.engine_fleet import (
     TUESDAY,
     WEDNESDAY,
     WITHOUT_PRICES,
+    Heard,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -362,7 +363,9 @@ def test_environment_freezes_every_solve(fleet):
     fleet.ready(account_id="ACC-1")
     (lease,) = fleet.claim()
     context = TaskContext(fleet.database, fleet.config(frozen_by_environment=True), SharedInputs(fleet.database))
-    assert advance_run(context, lease)[0] is Outcome.FROZEN
+    heard = Heard()
+    advance_batch(context, [lease], heard)
+    assert heard.outcomes == [Outcome.FROZEN]
     run = fleet.run()
     assert (run.phase, run.attempt, run.owner_instance) == ("SNAPSHOT_BUILT", 0, None)
     assert fleet.one("SELECT count(*) FROM runs") == 0

@@ -32,6 +32,19 @@ class EngineRunRow(Base):
             "as_of_date",
             postgresql_where=text("phase NOT IN ('PERSISTED', 'FAILED')"),
         ),
+        Index(
+            "ix_engine_runs_in_work",
+            "as_of_date",
+            "next_attempt_at",
+            "account_id",
+            postgresql_where=text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
+        ),
+        # What the reaper looks at.
+        Index(
+            "ix_engine_runs_claimed",
+            "run_id",
+            postgresql_where=text("owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL"),
+        ),
     )
 
     run_id: Mapped[BigKey]

@@ -8,17 +8,20 @@ from sqlalchemy import Connection, text
 
 @dataclass(frozen=True, slots=True)
 class KillSwitch:
-    """State of the switch: whether the fleet is frozen, why, and since when (database clock)."""
+    """State of the switch: whether the fleet is frozen, why, since when, and when this was read (database clock)."""
 
     frozen: bool
     reason: str | None
     changed_at: datetime
+    seen_at: datetime
 
 
 def read_switch(connection: Connection) -> KillSwitch:
     """Return the switch without locking it."""
-    row = connection.execute(text("SELECT frozen, reason, changed_at FROM engine_flags WHERE flag_id = 1")).one()
-    return KillSwitch(row.frozen, row.reason, row.changed_at)
+    row = connection.execute(
+        text("SELECT frozen, reason, changed_at, engine_now() AS seen_at FROM engine_flags WHERE flag_id = 1")
+    ).one()
+    return KillSwitch(row.frozen, row.reason, row.changed_at, row.seen_at)
 
 
 def set_switch(connection: Connection, *, frozen: bool, reason: str | None) -> bool:

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import StagedSnapshotRow, StagedSolutionRow
+from prometheus.foundation.canonical import CanonicalText
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class StagedSolution:
 
 
 def stage_snapshot(
-    connection: Connection, run_id: int, *, snapshot: Mapping[str, Any], params: Mapping[str, Any], risk_model_id: int
+    connection: Connection, run_id: int, *, snapshot: CanonicalText, params: Mapping[str, Any], risk_model_id: int
 ) -> None:
     """Write a run's snapshot, over an earlier one where a task is run again."""
     values = {"snapshot": snapshot, "params": params, "risk_model_id": risk_model_id}
@@ -46,7 +47,7 @@ def staged_snapshot(connection: Connection, run_id: int) -> StagedSnapshot:
     return StagedSnapshot(row.snapshot, row.params)
 
 
-def stage_solution(connection: Connection, run_id: int, *, status: str, result: Mapping[str, Any]) -> None:
+def stage_solution(connection: Connection, run_id: int, *, status: str, result: CanonicalText) -> None:
     """Write a run's solution, over an earlier one where a task is run again."""
     values = {"status": status, "result": result}
     connection.execute(

@@ -15,7 +15,7 @@ from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.pipeline.locks import buy_lock_record
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.same_problem import differing_fields
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import Matrices, build_problem, universe_correlation
 from prometheus.pipeline.snapshot import Snapshot, UniverseName
 
 
@@ -59,6 +59,7 @@ def export_problem(
         "params": dict(params),
         **({} if previous_targets is None else {"previous_targets": dict(previous_targets)}),
         "factor_covariance": [list(row) for row in snapshot.factor_covariance],
+        **_blocks(snapshot, matrices),
         "assets": [_asset(snapshot, matrices, problem, i) for i in range(len(snapshot.universe))],
         "lots": [
             {
@@ -84,6 +85,22 @@ def export_problem(
             code="EXPORT_DIFFERS",
         )
     return text
+
+
+def _blocks(snapshot: Snapshot, matrices: Matrices) -> dict[str, Any]:
+    """Return the correlations between names of the universe, nothing where there are none."""
+    found = [block for whole in matrices.specific_correlation if (block := universe_correlation(snapshot, whole))]
+    if not found:
+        return {}
+    return {
+        "specific_correlation_blocks": [
+            {
+                "tickers": [snapshot.universe[i].ticker for i in block.names],
+                "matrix": block.correlation.astype(float).tolist(),
+            }
+            for block in found
+        ]
+    }
 
 
 def _asset(snapshot: Snapshot, matrices: Matrices, problem: RebalanceProblem, position: int) -> dict[str, Any]:

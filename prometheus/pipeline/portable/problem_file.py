@@ -1,7 +1,7 @@
 """A problem file as the engine's own values: snapshot, strategy parameters and matrices."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -17,11 +17,11 @@ from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.problem import RebalanceProblem, read_only
 from prometheus.pipeline.locks import day_locks
-from prometheus.pipeline.portable.defects import Defect, refuse, shown
+from prometheus.pipeline.portable.defects import Defect, refuse
 from prometheus.pipeline.portable.document import parse_document
 from prometheus.pipeline.portable.schema import PROBLEM_SCHEMA, schema_defects
 from prometheus.pipeline.portable.sense import exact, plain_number, sense_defects
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.snapshot import Flag, Snapshot, UniverseName
 
 #: Account of a file that names none.
@@ -78,7 +78,6 @@ def read_problem(raw: bytes, name: str) -> PortableProblem:
     document = parse_document(raw, name)
     refuse(name, schema_defects(document, PROBLEM_SCHEMA))
     refuse(name, sense_defects(document))
-    refuse(name, _not_taken_yet(document))
     params = StrategyParams.from_dict(plain_number(document.get("params", {})))
     assets = sorted(document["assets"], key=lambda asset: str(asset["ticker"]))
     found = PortableProblem(
@@ -86,7 +85,7 @@ def read_problem(raw: bytes, name: str) -> PortableProblem:
         sha256=hashlib.sha256(raw).hexdigest(),
         snapshot=_snapshot(document, assets, params),
         params=params,
-        matrices=_matrices(assets),
+        matrices=_matrices(assets, document.get("specific_correlation_blocks", ())),
         cost_rates={asset["ticker"]: exact(asset["cost"]) for asset in assets if "cost" in asset},
         previous_targets=plain_number(document.get("previous_targets")),
     )
@@ -95,19 +94,6 @@ def read_problem(raw: bytes, name: str) -> PortableProblem:
     except InvalidProblemError as error:
         refuse(name, [Defect("$", None, error.message)])
     return found
-
-
-def _not_taken_yet(document: Mapping[str, Any]) -> list[Defect]:
-    blocks = document.get("specific_correlation_blocks")
-    if not blocks:
-        return []
-    return [
-        Defect(
-            "$.specific_correlation_blocks",
-            shown(blocks),
-            "the optimizer does not take linked specific returns yet; leave the field out to treat them as unlinked.",
-        )
-    ]
 
 
 def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], params: StrategyParams) -> Snapshot:
@@ -206,12 +192,21 @@ def _day(row: Mapping[str, Any], name: str) -> date | None:
     return date.fromisoformat(row[name]) if name in row else None
 
 
-def _matrices(assets: list[Mapping[str, Any]]) -> Matrices:
+def _matrices(assets: list[Mapping[str, Any]], blocks: Iterable[Mapping[str, Any]]) -> Matrices:
+    position = {asset["ticker"]: i for i, asset in enumerate(assets)}
     return Matrices(
         loadings=np.array([[float(x) for x in asset["loadings"]] for asset in assets]),
         specific_variance=np.array([float(asset["specific_variance"]) for asset in assets]),
         benchmark_weights=np.array([float(asset["benchmark_weight"]) for asset in assets]),
+        specific_correlation=tuple(_block(block, position) for block in blocks),
     )
+
+
+def _block(block: Mapping[str, Any], position: Mapping[str, int]) -> CorrelationBlock:
+    names = np.array([position[ticker] for ticker in block["tickers"]], dtype=np.int64)
+    by = np.argsort(names)
+    matrix = np.array([[float(x) for x in row] for row in block["matrix"]])
+    return CorrelationBlock(names[by], matrix[np.ix_(by, by)])
 
 
 def _remarks(

@@ -15,6 +15,7 @@ from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import Side
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
+from prometheus.optimizer.linked_risk import LEAST_EIGENVALUE
 from prometheus.pipeline.portable.defects import Defect, Location, defect, json_path
 from prometheus.pipeline.portable.schema import advice
 
@@ -103,10 +104,22 @@ def _correlation_blocks(document: Mapping[str, Any]) -> Iterator[Defect]:
         if len(matrix) != size:
             yield defect((*where, "matrix"), matrix, f"has {len(matrix)} rows for {size} tickers; give one for each.")
             continue
-        yield from _matrix_defects(matrix, (*where, "matrix"), "correlation matrix")
+        found = tuple(_matrix_defects(matrix, (*where, "matrix"), "correlation matrix"))
+        yield from found or _alike(matrix, (*where, "matrix"))
         for j, row in enumerate(matrix):
             if len(row) == size and row[j] != 1:
                 yield defect((*where, "matrix", j, j), row[j], "the correlation of a name with itself is 1; write 1.")
+
+
+def _alike(rows: Sequence[Sequence[Any]], where: Location) -> Iterator[Defect]:
+    least = float(np.linalg.eigvalsh([[float(x) for x in row] for row in rows])[0])
+    if least < LEAST_EIGENVALUE:
+        yield defect(
+            where,
+            rows,
+            f"has a least eigenvalue of {least:.3g}; at least {LEAST_EIGENVALUE:g} is needed: write a correlation of "
+            "0.999 for names that are the same security.",
+        )
 
 
 def _matrix_defects(rows: Sequence[Sequence[Any]], where: Location, what: str) -> Iterator[Defect]:

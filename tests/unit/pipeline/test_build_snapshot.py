@@ -101,6 +101,13 @@ def test_universe_is_what_is_held_and_what_is_in_the_benchmark():
     assert Snapshot.from_json(found.to_json()) == found
 
 
+def test_correlations_of_the_model_are_named_where_it_has_any():
+    """The snapshot carries the address of the model's blocks, and none for a model without."""
+    assert build().snapshot.specific_correlation_sha256 is None
+    linked = build(model=replace(MODEL, specific_correlation_sha256=b"\x03" * 32)).snapshot
+    assert linked.specific_correlation_sha256 == "03" * 32
+
+
 def test_lot_from_the_future_holds_the_phase():
     """A lot bought after the day is refused by name, and one bought on the day is not."""
     late = Books((lot("L9", "AAA", "1", "1", date(2024, 7, 1)),), Decimal(1))

@@ -105,6 +105,7 @@ def snapshots(draw):
             )
         ),
         flags=tuple(draw(st.lists(st.builds(Flag, WORDS, WORDS), max_size=3))),
+        specific_correlation_sha256=draw(st.sampled_from([None, "12" * 32])),
     )
 
 
@@ -129,7 +130,14 @@ def test_replacement_shares_used_up_are_not_forgotten():
 def test_snapshot_of_an_unknown_version_is_refused():
     """A snapshot written by a later version says so instead of being misread."""
     with pytest.raises(PrometheusError, match="newer version"):
-        Snapshot.from_json({**snapshot().to_json(), "version": 2})
+        Snapshot.from_json({**snapshot().to_json(), "version": 3})
+
+
+def test_snapshot_of_the_first_version_is_read_as_one_without_correlations():
+    """A run persisted before specific returns could be linked is read as it was."""
+    stored = snapshot().to_json()
+    del stored["risk_model"]["specific_correlation_sha256"]
+    assert Snapshot.from_json({**stored, "version": 1}) == snapshot()
 
 
 def test_nav_is_cash_and_every_lot_at_its_price():

@@ -105,7 +105,8 @@ def test_violation_of_the_schema_names_path_value_reason_and_remedy(path, value,
          "$.specific_correlation_blocks[0].matrix", "has 3 rows for 2 tickers"),
         (("specific_correlation_blocks",), [{**BLOCK, "matrix": [[1, 0.5], [0.5, 0.9]]}],
          "$.specific_correlation_blocks[0].matrix[1][1]", "write 1"),
-        (("specific_correlation_blocks",), [BLOCK], "$.specific_correlation_blocks", "does not take linked specific"),
+        (("specific_correlation_blocks",), [{**BLOCK, "matrix": [[1, 1], [1, 1]]}],
+         "$.specific_correlation_blocks[0].matrix", "write a correlation of 0.999"),
     ],
 )  # fmt: skip
 def test_contradiction_names_path_value_reason_and_remedy(path, value, where, said):

@@ -11,10 +11,11 @@ import pytest
 from prometheus.domain.accounts import TaxRates
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.foundation.errors import PrometheusError
+from prometheus.optimizer.problem import SpecificBlock
 from prometheus.pipeline.portable.export import export_problem
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.same_problem import differing_fields
-from prometheus.pipeline.problem import Matrices, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.snapshot import LockRecord, Snapshot, UniverseName
 from tests.unit.pipeline.portable.small_problem import EXAMPLE, changed, read, small_document
 
@@ -79,6 +80,33 @@ def test_names_unknown_to_the_risk_model_get_what_the_engine_gave_them():
     assert asset["loadings"] == matrices.loadings.astype(float).mean(axis=0).tolist()
 
 
+def test_linked_names_are_exported_with_the_correlations_of_the_universe():
+    """Names that the model does not know or the universe lacks leave a block; the rest is the same problem."""
+    portable = read(small_document())
+    names = [replace(name, risk_index=i) for name, i in zip(portable.snapshot.universe, (2, -1, 0, 4), strict=True)]
+    random = np.random.default_rng(3)
+    loadings = random.normal(size=(6, 2)).astype(np.float32)
+    variance = np.array([0.04, 0.05, 0.06, 0.07, 0.08, 0.09], dtype=np.float32)
+    cause = random.normal(0.5, 0.2, 5)
+    correlation = np.outer(cause, cause)
+    correlation[np.diag_indices(5)] = 1.0
+    linked = (CorrelationBlock(np.array([0, 1, 2, 3, 4]), correlation.astype(np.float32)),)
+    matrices = Matrices(loadings, variance, portable.matrices.benchmark_weights, linked)
+    snapshot = replace(portable.snapshot, universe=tuple(names))
+    problem = build_problem(snapshot, portable.params, matrices)
+    text = export_problem(snapshot, portable.params.as_dict(), matrices, None)
+    back = read_problem(text.encode(), "back.json").optimizer_problem()
+    assert differing_fields(problem, back) == ()
+    (block,) = problem.specific_blocks
+    assert block.names.tolist() == [0, 2, 3]
+    expected = float(np.float32(correlation[2, 0])) * np.sqrt(float(variance[2]) * float(variance[0]))
+    assert block.covariance[0, 1] == pytest.approx(expected, rel=1e-14)
+    assert np.diag(block.covariance).tolist() == [float(variance[i]) for i in (2, 0, 4)]
+    other = replace(problem, specific_blocks=(SpecificBlock(block.names, block.covariance * 1.0),))
+    assert differing_fields(problem, other) == ()
+    assert differing_fields(problem, replace(problem, specific_blocks=())) == ("specific_blocks",)
+
+
 def test_name_priced_earlier_keeps_its_date():
     """The day of an older price is exported, so that the name stays untraded."""
     portable = read(changed(small_document(), ("assets", 1, "price_date"), "2026-11-13"))
@@ -116,7 +144,8 @@ def test_record_that_the_file_cannot_state_is_refused():
                 "strategy_version rates cash benchmark_id benchmark_effective_date benchmark_weights_sha256 "
                 "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
                 "universe lots recent_trades buy_locks "
-                "loss_sale_locks borrow_rates corporate_actions flags realized_this_year"
+                "loss_sale_locks borrow_rates corporate_actions flags realized_this_year "
+                "specific_correlation_sha256"
             ),
         ),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),
@@ -129,7 +158,8 @@ def test_record_that_the_file_cannot_state_is_refused():
             ),
         ),
         (TaxRates, "st lt niit"),
-        (Matrices, "loadings specific_variance benchmark_weights"),
+        (CorrelationBlock, "names correlation"),
+        (Matrices, "loadings specific_variance benchmark_weights specific_correlation"),
     ],
 )
 def test_no_input_of_the_solve_is_forgotten(kind, known):

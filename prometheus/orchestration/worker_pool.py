@@ -1,0 +1,330 @@
+"""Worker processes of one advance_all, and the parent that keeps their leases alive while they compute.
+
+The parent does nothing but listen and send heartbeats, so no solve, however long it holds its interpreter, can starve
+them. Workers are forked: what the parent has loaded for a day they share, page by page, until somebody writes to it.
+"""
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from multiprocessing.context import ForkProcess
+from typing import Any, Final
+
+import structlog
+
+from prometheus.db.database import Database, limit_lock_waits
+from prometheus.db.leases import finish_cancel, heartbeat, release_lease
+from prometheus.domain.engine_run import Lease
+from prometheus.foundation.errors import (
+    DatabaseError,
+    EngineError,
+    PrometheusError,
+    RunCancelledError,
+    StaleLeaseError,
+)
+from prometheus.orchestration.lease_keeper import beat_pause
+from prometheus.orchestration.worker import WorkScope, work
+from prometheus.pipeline.advance import Outcome, report_failure
+from prometheus.pipeline.tasks import TaskContext
+
+_log = structlog.get_logger(__name__)
+#: Longest that the parent waits for news: how late it may notice a signal or a heartbeat that is due.
+_TICK_SECONDS: Final = 0.2
+#: A worker that was told to stop, or whose run was lost, has this long to notice by itself.
+_GRACE_SECONDS: Final = 5.0
+#: Workers that may die without a run to blame before the pool gives up on starting others.
+_UNEXPLAINED_DEATHS: Final = 3
+#: How long giving a run back may wait for a commit under way.
+_RELEASE_WAIT_SECONDS: Final = 1.0
+_PR_SET_PDEATHSIG: Final = 1
+_FORK: Final = multiprocessing.get_context("fork")
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One child: its leases, the run it works on, and since when (monotonic seconds)."""
+
+    process: ForkProcess
+    pipe: Pipe
+    leases: dict[int, Lease] = field(default_factory=dict)
+    current: Lease | None = None
+    since: float = 0.0
+    #: When the parent told it to let go of its run, and why.
+    warned: float | None = None
+    finished: bool = False
+
+
+class WorkerPool:
+    """Forks workers over one scope, keeps their leases, and cleans up after those that die or hang.
+
+    Args:
+        context: Database, configuration, and the shared inputs to fork with.
+        scope: What may be claimed.
+        open_database: Opens the heartbeat's own database.
+        on_outcome: Hears how each run's advance ended.
+        on_beat: Called with each heartbeat; recovers what is stale.
+        must_stop: True once the process was told to end.
+    """
+
+    def __init__(
+        self,
+        context: TaskContext,
+        scope: WorkScope,
+        open_database: Callable[[], Database],
+        *,
+        on_outcome: Callable[[Lease, Outcome, str], None],
+        on_beat: Callable[[], None],
+        must_stop: Callable[[], bool],
+    ) -> None:
+        self._context = context
+        self._config = context.config
+        self._scope = scope
+        self._open_database = open_database
+        self._on_outcome = on_outcome
+        self._on_beat = on_beat
+        self._must_stop = must_stop
+        self._workers: list[_Worker] = []
+        self._unexplained = 0
+        self._told_to_stop: float | None = None
+        self._error: PrometheusError | None = None
+
+    def run(self, workers: int) -> None:
+        """Fork this many workers and return when the last of them is done.
+
+        Raises:
+            DatabaseUnavailableError: A worker lost the database.
+        """
+        database = self._open_database()
+        pause = beat_pause(self._config.lease_ttl)
+        try:
+            for _ in range(workers):
+                self._fork()
+            next_beat = time.monotonic() + pause
+            while self._workers:
+                self._listen()
+                if time.monotonic() >= next_beat:
+                    self._beat(database)
+                    next_beat = time.monotonic() + pause
+                self._watch(pause)
+        finally:
+            for worker in list(self._workers):
+                self._bury(worker)
+                self._release(worker, "The process ended.")
+            database.close()
+        if self._error is not None:
+            raise self._error
+
+    def _fork(self) -> None:
+        ours, theirs = _FORK.Pipe()
+        process = _FORK.Process(
+            target=_child, args=(theirs, self._context, self._scope, os.getpid()), name="worker", daemon=True
+        )
+        process.start()
+        theirs.close()
+        self._workers.append(_Worker(process, ours))
+
+    def _listen(self) -> None:
+        by_pipe: dict[Any, _Worker] = {worker.pipe: worker for worker in self._workers}
+        for pipe in wait(list(by_pipe), _TICK_SECONDS):
+            worker = by_pipe[pipe]
+            try:
+                while worker.pipe.poll():
+                    self._hear(worker, worker.pipe.recv())
+            except (EOFError, OSError):
+                self._workers.remove(worker)
+                worker.process.join()
+                worker.pipe.close()
+                if not worker.finished:
+                    self._died(worker)
+
+    def _hear(self, worker: _Worker, message: tuple[Any, ...]) -> None:
+        match message:
+            case ("hold", leases):
+                worker.leases.update({lease.run_id: lease for lease in leases})
+            case ("begin", lease):
+                worker.current, worker.since, worker.warned = lease, time.monotonic(), None
+                worker.leases[lease.run_id] = lease
+            case ("ended", lease, outcome, reason):
+                worker.leases.pop(lease.run_id, None)
+                if worker.current is not None and worker.current.run_id == lease.run_id:
+                    worker.current = None
+                self._on_outcome(lease, outcome, reason)
+            case ("done", error):
+                worker.finished = True
+                self._error = self._error or error
+
+    def _died(self, worker: _Worker) -> None:
+        """Charge the run that a dead worker had begun, and let others go on with the rest."""
+        lease = worker.current
+        self._release(worker, "Its worker died.", but=lease)
+        if lease is None:
+            self._unexplained += 1
+        else:
+            error = EngineError(
+                f"The worker of run {lease.run_id} of {lease.account_id} died in {lease.phase} "
+                f"({_ending(worker.process.exitcode)}).",
+                code="WORKER_LOST",
+            )
+            _log.error("worker died", run_id=lease.run_id, account=lease.account_id, phase=lease.phase.value,
+                       lease_token=lease.token, ending=_ending(worker.process.exitcode))  # fmt: skip
+            self._on_outcome(lease, *report_failure(self._context.database, self._config, lease, error))
+        self._replace_worker()
+
+    def _replace_worker(self) -> None:
+        if self._told_to_stop is None and self._unexplained < _UNEXPLAINED_DEATHS and not self._scope.spent():
+            self._fork()
+
+    def _beat(self, database: Database) -> None:
+        leases = [lease for worker in self._workers for lease in worker.leases.values()]
+        try:
+            self._on_beat()
+            with database.transaction() as connection:
+                lost, cancelled = heartbeat(connection, leases, ttl=self._config.lease_ttl)
+        except DatabaseError as error:
+            # The leases may run out now; the fence at the commit decides.
+            _log.warning("heartbeat failed", reason=error.message)
+            return
+        for worker in self._workers:
+            for run_id in (lost | cancelled) & worker.leases.keys():
+                _send(worker, ("lost" if run_id in lost else "cancelled", run_id))
+                if worker.current is not None and worker.current.run_id == run_id:
+                    worker.warned = worker.warned or time.monotonic()
+
+    def _watch(self, pause: float) -> None:
+        now = time.monotonic()
+        if self._told_to_stop is None and self._must_stop():
+            self._told_to_stop = now
+            for worker in self._workers:
+                _send(worker, ("stop",))
+        for worker in list(self._workers):
+            if self._told_to_stop is not None and now - self._told_to_stop > _GRACE_SECONDS:
+                self._bury(worker)
+                self._release(worker, "The process was told to end.")
+            elif worker.warned is not None and now - worker.warned > _GRACE_SECONDS:
+                self._abandon(worker)
+            elif worker.current is not None and now - worker.since > pause and len(worker.leases) > 1:
+                # Whoever waits behind a long solve is better served by another worker.
+                self._release(worker, "Its worker is busy with another run.", but=worker.current)
+                worker.leases = {worker.current.run_id: worker.current}
+
+    def _abandon(self, worker: _Worker) -> None:
+        """End a worker that computes for a run that is not ours any more or that nobody wants."""
+        lease = worker.current
+        self._bury(worker)
+        self._release(worker, "Its worker was ended.", but=lease)
+        if lease is not None:
+            with self._context.database.transaction() as connection:
+                cancelled = finish_cancel(connection, lease)
+            self._on_outcome(
+                lease, Outcome.CANCELLED if cancelled else Outcome.LOST, "Its worker was ended while it computed."
+            )
+        self._replace_worker()
+
+    def _bury(self, worker: _Worker) -> None:
+        self._workers.remove(worker)
+        worker.process.kill()
+        worker.process.join()
+        worker.pipe.close()
+
+    def _release(self, worker: _Worker, why: str, *, but: Lease | None = None) -> None:
+        left = [lease for lease in worker.leases.values() if but is None or lease.run_id != but.run_id]
+        try:
+            with self._context.database.transaction() as connection:
+                # A row in the middle of a commit is left alone: heartbeats must not wait for it.
+                limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
+                for lease in sorted(left, key=lambda one: one.run_id):
+                    release_lease(connection, lease, kind="RELEASE", details={"message": why}, at_once=True)
+        except DatabaseError as error:
+            _log.warning("leases were not given back and have to run out", reason=error.message)
+
+
+def _send(worker: _Worker, message: tuple[Any, ...]) -> None:
+    try:
+        worker.pipe.send(message)
+    except OSError:
+        # It has just ended; its end of the pipe says so next.
+        _log.debug("worker is gone", pid=worker.process.pid)
+
+
+def _ending(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"signal {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+class _ParentDesk:
+    """The child's end of the pipe."""
+
+    def __init__(self, pipe: Pipe, scope: WorkScope) -> None:
+        self._pipe = pipe
+        self._scope = scope
+        self._stop = False
+        self._lost: set[int] = set()
+        self._cancelled: set[int] = set()
+
+    def hold(self, leases: Sequence[Lease]) -> None:
+        self._lost.clear()
+        self._cancelled.clear()
+        self._pipe.send(("hold", tuple(leases)))
+
+    def begin(self, lease: Lease) -> None:
+        self._pipe.send(("begin", lease))
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
+        self._pipe.send(("ended", lease, outcome, reason))
+
+    def spent(self) -> bool:
+        return self._scope.spent()
+
+    def must_stop(self) -> bool:
+        self._read()
+        return self._stop
+
+    def check(self, lease: Lease) -> None:
+        self._read()
+        if lease.run_id in self._lost:
+            raise StaleLeaseError(f"The lease on run {lease.run_id} of {lease.account_id} was lost.")
+        if lease.run_id in self._cancelled:
+            raise RunCancelledError(f"Run {lease.run_id} of {lease.account_id} was cancelled by an operator.")
+
+    def _read(self) -> None:
+        try:
+            while self._pipe.poll():
+                match self._pipe.recv():
+                    case ("stop",):
+                        self._stop = True
+                    case ("lost", run_id):
+                        self._lost.add(run_id)
+                    case ("cancelled", run_id):
+                        self._cancelled.add(run_id)
+        except (EOFError, OSError):
+            # Nobody keeps our leases any more.
+            self._stop = True
+
+
+def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> None:
+    # The parent alone hears signals and tells its workers; if it dies they must not go on without heartbeats.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        return
+    database = context.database.after_fork()
+    context.shared.use(database)
+    error: PrometheusError | None = None
+    try:
+        work(replace(context, database=database, days={}), scope, _ParentDesk(pipe, scope))
+    except PrometheusError as failure:
+        error = type(failure)(failure.message, code=failure.code)
+    except Exception as failure:  # noqa: BLE001 -- the parent is told, and ends with it
+        _log.exception("worker failed")
+        error = EngineError(f"A worker failed: {type(failure).__name__}: {failure}", code="WORKER_FAILED")
+    database.close()
+    pipe.send(("done", error))
+    pipe.close()
