@@ -203,3 +203,11 @@ def runs_between(
         query = query.where(RunRow.account_id == account_id)
     rows = connection.execute(query.order_by(RunRow.account_id, RunRow.run_seq))
     return tuple((row.account_id, row.run_seq, row.as_of_date) for row in rows)
+
+
+def day_of_run(connection: Connection, account_id: str, run_seq: int) -> date | None:
+    """Return the day of one run of an account, archived or not; None where there is none."""
+    day: date | None = connection.execute(
+        select(RunRow.as_of_date).where(RunRow.account_id == account_id, RunRow.run_seq == run_seq)
+    ).scalar_one_or_none()
+    return day
