@@ -26,15 +26,13 @@ def as_markdown(explanation: RunExplanation) -> str:
     lines = [f"# {explanation.account_id} {explanation.run} of {explanation.as_of}{about}", ""]
     lines += [f"{explanation.status}, net asset value {explanation.nav} {explanation.currency}."]
     if explanation.gap_bps is not None:
-        lines += [
-            f"Solved by {explanation.solver}; proved to be within {explanation.gap_bps + 0.0:.4f} bps of the best answer."
-        ]
+        gap = f"{explanation.gap_bps + 0.0:.4f} bps"
+        lines += [f"Solved by {explanation.solver}; proved to be within {gap} of the best answer."]
     lines += [f"No certified answer: {failure}" for failure in explanation.failures]
     if explanation.ticker is not None:
-        lines += [
-            f"{explanation.ticker}: {explanation.weight_before or 0:.3%} of NAV before, "
-            f"{explanation.weight_after or 0:.3%} after; the benchmark holds {explanation.benchmark_weight or 0:.3%}."
-        ]
+        before, after = explanation.weight_before or 0.0, explanation.weight_after or 0.0
+        held = f"{before:.3%} of NAV before, {after:.3%} after"
+        lines += [f"{explanation.ticker}: {held}; in the benchmark {explanation.benchmark_weight or 0.0:.3%}."]
     lines += ["", "## Why these trades", "", *_trades(explanation)]
     lines += ["", "## What limits applied", "", *_limits(explanation)]
     lines += ["", "## Wash-sale locks", "", *_locks(explanation)]
@@ -67,8 +65,8 @@ def _line(line: Mapping[str, Any], currency: str) -> str:
     word = "loss" if line["realized_gain"] < 0 else "gain"
     washed = f", {line['disallowed_loss']} of it disallowed" if line["disallowed_loss"] else ""
     return (
-        f"lot {line['lot_id']} of {line['acquired_on']}: {amount},{term} {word} of {abs(line['realized_gain'])}{washed}, "
-        f"tax {line['tax']}"
+        f"lot {line['lot_id']} of {line['acquired_on']}: {amount},{term} {word} of {abs(line['realized_gain'])}{washed}"
+        f", tax {line['tax']}"
     )
 
 

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
-from prometheus.scripts.rehearsal import workers_option
+from prometheus.scripts.boundary import DATE, Command, workers_option
 
 if TYPE_CHECKING:
     from prometheus.audit.solver_comparison import SolverRow
@@ -113,8 +112,8 @@ def _print_rows(rows: "Sequence[SolverRow]", a: str, b: str) -> None:
     times = (median(row.seconds_a for row in rows), median(row.seconds_b for row in rows))
     click.echo(
         f"{len(rows)} runs: the same trades in {same}; largest weight difference {max(weights, default=0.0):.1e}, "
-        f"largest objective difference {max(objectives, default=0.0):.4f} bps; median time {a} {1000 * times[0]:.0f} ms, "
-        f"{b} {1000 * times[1]:.0f} ms"
+        f"largest objective difference {max(objectives, default=0.0):.4f} bps; median time {a} "
+        f"{1000 * times[0]:.0f} ms, {b} {1000 * times[1]:.0f} ms"
     )
 
 

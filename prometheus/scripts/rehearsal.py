@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.scripts.boundary import DATE, Command, workers_option
 
 if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
 #: What a real market's files keep before the first session: the risk model looks back about two years.
 _HISTORY: Final = timedelta(days=3 * 365)
-
-workers_option = click.option(
-    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that work side by side."
-)
 
 
 @click.command("year", cls=Command)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
-from prometheus.scripts.rehearsal import workers_option
+from prometheus.scripts.boundary import DATE, Command, workers_option
 
 if TYPE_CHECKING:
     from prometheus.audit.replay import Replayed
