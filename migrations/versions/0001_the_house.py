@@ -252,10 +252,14 @@ def upgrade() -> None:
         sa.Column("ex_date", sa.Date(), nullable=False),
         sa.Column("action_type", sa.Text(), nullable=False),
         sa.Column("value", sa.Numeric(precision=20, scale=8), nullable=False),
+        sa.Column("other_ticker", sa.Text(), server_default="", nullable=False),
+        sa.Column("basis_fraction", sa.Numeric(precision=16, scale=12), nullable=True),
         sa.ForeignKeyConstraint(
             ["security_id"], ["securities.security_id"], name=op.f("fk_corporate_actions_security_id")
         ),
-        sa.PrimaryKeyConstraint("security_id", "ex_date", "action_type", name=op.f("pk_corporate_actions")),
+        sa.PrimaryKeyConstraint(
+            "security_id", "ex_date", "action_type", "other_ticker", name=op.f("pk_corporate_actions")
+        ),
     )
     op.create_index(op.f("ix_corporate_actions_ex_date"), "corporate_actions", ["ex_date"], unique=False)
     op.create_table(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from itertools import groupby
 from typing import Any, Final
 
 from prometheus.accounting.acb import pool_lots
@@ -246,24 +247,31 @@ def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[Rec
     """
     trades: list[RecentTrade] = []
     splits_seen: set[tuple[str, date]] = set()
-    for row in effective_rows(transactions):
-        if row.txn_type in PURCHASE_TYPES and row.quantity > 0:
-            trades.append(_purchase(row))
-        elif row.txn_type in DISPOSITION_TYPES:
-            trades.append(_sale(row))
-        elif row.txn_type in DISALLOWANCE_TYPES:
-            trades = [_after_disallowance(trade, row) for trade in trades]
-        elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
-            splits_seen.add((row.ticker, row.trade_date))
-            trades = [_after_split(trade, row) for trade in trades]
-        elif row.txn_type is TransactionType.SYMBOL_CHANGE:
-            former = row.details["former_ticker"]
-            trades = [replace(t, ticker=row.ticker) if t.ticker == former else t for t in trades]
+    for changed_on, rows in groupby(effective_rows(transactions), key=_day_of_new_symbol):
+        if changed_on is not None:
+            new_symbols = {row.details["former_ticker"]: row.ticker for row in rows}
+            trades = [replace(trade, ticker=new_symbols.get(trade.ticker, trade.ticker)) for trade in trades]
+            continue
+        for row in rows:
+            if row.txn_type in PURCHASE_TYPES and row.quantity > 0:
+                trades.append(_purchase(row))
+            elif row.txn_type in DISPOSITION_TYPES:
+                trades.append(_sale(row))
+            elif row.txn_type in DISALLOWANCE_TYPES:
+                trades = [_after_disallowance(trade, row) for trade in trades]
+            elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
+                splits_seen.add((row.ticker, row.trade_date))
+                trades = [_after_split(trade, row) for trade in trades]
     return tuple(
         trade
         for trade in trades
         if trade.quantity > 0 and timedelta(0) <= as_of - trade.trade_date <= _LOOK_BACK[trade.side]
     )
+
+
+def _day_of_new_symbol(row: Transaction) -> date | None:
+    """Return the day of a symbol change, None for every other row: the changes of a day happen at once."""
+    return row.trade_date if row.txn_type is TransactionType.SYMBOL_CHANGE else None
 
 
 def _purchase(row: Transaction) -> RecentTrade:

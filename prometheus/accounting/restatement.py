@@ -7,7 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
-from prometheus.accounting.corporate_actions import Closes, apply_corporate_actions
+from prometheus.accounting.cash_in_lieu import Closes
+from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.journal import effective_rows, recent_trades, reversal_of
 from prometheus.accounting.replay import Replay

@@ -9,8 +9,9 @@ from enum import StrEnum
 class ActionType(StrEnum):
     """What a corporate action does; the values are those of the input files.
 
-    SPLIT and SPINOFF_PRICE_FACTOR have a factor for value; the others USD a share. Only SPLIT changes share counts:
-    the price factor is how some sources code a spin-off.
+    SPLIT and SPINOFF_PRICE_FACTOR have a factor for value, SPINOFF the shares of the child for one of the parent, a
+    SYMBOL_CHANGE has 1; the others money a share. Only SPLIT changes share counts: the price factor is how some sources
+    code a spin-off. SPINOFF_VALUE is a spin-off whose child nobody names, SPINOFF one into a named child.
     """
 
     DIVIDEND = "dividend"
@@ -19,6 +20,9 @@ class ActionType(StrEnum):
     SPINOFF_VALUE = "spinoff_value"
     SPINOFF_PRICE_FACTOR = "spinoff_price_factor"
     STOCK_DISTRIBUTION_VALUE = "stock_distribution_value"
+    SPINOFF = "spinoff"
+    SYMBOL_CHANGE = "symbol_change"
+    DELISTING = "delisting"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +42,25 @@ class Security:
 
 @dataclass(frozen=True, slots=True)
 class CorporateAction:
-    """An event on its ex-date; the meaning of ``value`` depends on ``action_type``."""
+    """An event on its ex-date, the first day on which it is in force before trading.
+
+    Attributes:
+        ticker: The security, by the symbol it has before the day.
+        ex_date: The day.
+        action_type: What happens.
+        value: See ``ActionType``.
+        other_ticker: The child of a SPINOFF, the new symbol of a SYMBOL_CHANGE; empty for every other type.
+        basis_fraction: Part of the parent's basis that a SPINOFF moves to the child, above 0 and below 1.
+    """
 
     ticker: str
     ex_date: date
     action_type: ActionType
     value: Decimal
+    other_ticker: str = ""
+    basis_fraction: Decimal | None = None
+
+    @property
+    def securities(self) -> tuple[str, ...]:
+        """Return the securities that the action concerns: its own, and the other one where it names one."""
+        return (self.ticker, self.other_ticker) if self.other_ticker else (self.ticker,)

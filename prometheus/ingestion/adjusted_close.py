@@ -28,6 +28,8 @@ ACTION_DAY_MOVE: Final = 0.10
 UNEXPLAINED_MOVE: Final = 0.45
 
 _FACTORS: Final = (ActionType.SPLIT.value, ActionType.SPINOFF_PRICE_FACTOR.value)
+#: Values that are no money a share; a spin-off into a child is worth what the child trades at, which is not looked up.
+_NO_AMOUNT: Final = (*_FACTORS, ActionType.SPINOFF.value, ActionType.SYMBOL_CHANGE.value)
 
 
 def check_total_returns(
@@ -98,7 +100,7 @@ def _effects(rows: pl.DataFrame, actions: Sequence[tuple[str, date, str, float]]
     is_factor = pl.col("type").is_in(_FACTORS)
     return placed.group_by("ticker", "date").agg(
         factor=pl.col("value").filter(is_factor).product(),
-        amount=pl.col("value").filter(~is_factor).sum(),
+        amount=pl.col("value").filter(~pl.col("type").is_in(_NO_AMOUNT)).sum(),
         types=pl.col("type").unique().sort().str.join("+"),
     )
 

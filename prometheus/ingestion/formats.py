@@ -17,13 +17,14 @@ MAX_VOLUME: Final = 1e15
 #: A year: announced events and index changes may be known that far ahead.
 _ANNOUNCED: Final = 366
 #: Half of the last stored decimal of a price: less than this is stored as zero.
-_TINY: Final = 0.5e-8
+TINY: Final = 0.5e-8
 _POSITIVE: Final = "must be greater than 0 (with eight decimals)"
 
-_TICKER: Final = Column("ticker", FieldType.TEXT, pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$")
+TICKER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$"
+_TICKER: Final = Column("ticker", FieldType.TEXT, pattern=TICKER_PATTERN)
 _PRICE_BOUNDS: Final = (
     Bound("NEGATIVE_PRICE", above=0.0, words=_POSITIVE),
-    Bound("ZERO_PRICE", above=_TINY, words=_POSITIVE),
+    Bound("ZERO_PRICE", above=TINY, words=_POSITIVE),
     Bound("OUT_OF_RANGE", below=MAX_PRICE),
 )
 _RATE: Final = (Bound("RATE_OUT_OF_RANGE", above=0.0, below=1.0),)
@@ -85,16 +86,25 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
     ),
     FileKind.ACTIONS: _format(
         FileKind.ACTIONS,
-        ("date", "ticker", "type"),
+        ("date", "ticker", "type", "other_ticker"),
         Column("date", FieldType.DATE, days_ahead=_ANNOUNCED),
         _TICKER,
         Column(
             "type", FieldType.CHOICE, choices=tuple(action.value for action in ActionType), choice_code="UNKNOWN_ACTION"
         ),
+        # Zero for a delisting without payment, empty for a new symbol: action_rules looks at value and type together.
         Column(
             "value",
             FieldType.NUMBER,
-            bounds=(Bound("NOT_POSITIVE", above=_TINY, words=_POSITIVE), Bound("OUT_OF_RANGE", below=MAX_PRICE)),
+            empty_allowed=True,
+            bounds=(Bound("NOT_POSITIVE", above=0.0, words=_POSITIVE), Bound("OUT_OF_RANGE", below=MAX_PRICE)),
+        ),
+        _optional("other_ticker", FieldType.TEXT, pattern=TICKER_PATTERN),
+        _optional(
+            "basis_fraction",
+            FieldType.NUMBER,
+            decimals=12,
+            bounds=(Bound("BAD_BASIS_FRACTION", above=0.0, below=1.0, closed=False, words="must lie between 0 and 1"),),
         ),
     ),
     FileKind.BENCHMARK: _format(
@@ -181,7 +191,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
             FieldType.NUMBER,
             exact=True,
             bounds=(
-                Bound("QUANTITY_NOT_POSITIVE", above=_TINY, words=_POSITIVE),
+                Bound("QUANTITY_NOT_POSITIVE", above=TINY, words=_POSITIVE),
                 Bound("OUT_OF_RANGE", below=MAX_SHARES),
             ),
         ),

@@ -11,7 +11,7 @@ from prometheus.db.bulk_load import FileIdentity, LoadCounts
 from prometheus.db.bulk_session import BulkSession, bulk_session
 from prometheus.db.database import Database
 from prometheus.foundation.errors import FileRefusedError, RequestError
-from prometheus.ingestion import account_rules, adjusted_close, row_rules, staging
+from prometheus.ingestion import account_rules, action_rules, adjusted_close, row_rules, staging
 from prometheus.ingestion.columns import FieldType, check_column
 from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.formats import FORMATS, FileFormat
@@ -149,7 +149,10 @@ class _Load:
             case FileKind.PRICES:
                 row_rules.check_sessions(frame, findings, fatal=True)
                 self._check_total_returns(self._good(frame), session)
-            case FileKind.ACTIONS | FileKind.BORROW:
+            case FileKind.ACTIONS:
+                row_rules.check_sessions(frame, findings, fatal=False)
+                action_rules.check_actions(frame, [ticker for ticker, _ in session.security_ids()], findings)
+            case FileKind.BORROW:
                 row_rules.check_sessions(frame, findings, fatal=False)
             case FileKind.BENCHMARK:
                 row_rules.check_weight_sums(self._good(frame), findings)

@@ -9,6 +9,7 @@ import polars as pl
 from prometheus.db.bulk_load import MergeTarget
 from prometheus.db.repositories import ingest_lots, ingest_reference
 from prometheus.domain.accounts import AccountType
+from prometheus.domain.securities import ActionType
 from prometheus.ingestion.kinds import FileKind
 from prometheus.ingestion.reading import LINE
 from prometheus.ingestion.row_rules import SECURITY_ID
@@ -57,7 +58,9 @@ _FIELDS: Final[Mapping[FileKind, tuple[_Field, ...]]] = {
         _SECURITY,
         _Field("ex_date", pl.col("date")),
         _Field("action_type", pl.col("type")),
+        _Field("other_ticker", pl.col("other_ticker")),
         _Field("value", pl.col("value")),
+        _Field("basis_fraction", pl.col("basis_fraction"), needs="basis_fraction"),
     ),
     FileKind.BENCHMARK: (
         _Field("benchmark_id", pl.col("benchmark_id")),
@@ -110,6 +113,13 @@ def fill_defaults(frame: pl.DataFrame, kind: FileKind, benchmark_id: str) -> pl.
     if kind is FileKind.BENCHMARK:
         given = pl.col("benchmark_id") if "benchmark_id" in frame.columns else pl.lit(None, dtype=pl.String)
         return frame.with_columns(given.fill_null(benchmark_id).alias("benchmark_id"))
+    if kind is FileKind.ACTIONS:
+        given = pl.col("other_ticker") if "other_ticker" in frame.columns else pl.lit(None, dtype=pl.String)
+        changes_symbol = pl.col("type") == ActionType.SYMBOL_CHANGE.value
+        return frame.with_columns(
+            given.fill_null("").alias("other_ticker"),
+            pl.when(changes_symbol).then(pl.col("value").fill_null("1")).otherwise(pl.col("value")).alias("value"),
+        )
     if kind is FileKind.SECURITIES:
         given = pl.col("group") if "group" in frame.columns else pl.lit(None, dtype=pl.String)
         return frame.with_columns(given.fill_null(pl.col("ticker")).alias("group"))

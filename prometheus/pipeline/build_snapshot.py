@@ -1,13 +1,13 @@
 """From an account's books and the day's market data to the frozen snapshot. Pure: no database, no clock."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from prometheus.accounting.acb import pool_lots
-from prometheus.accounting.corporate_actions import apply_corporate_actions
+from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
 from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tax_lines import recognized_in_year
@@ -82,13 +82,16 @@ def build_snapshot(
     """
     account, as_of = inputs.account, day.as_of
     _require_bought_by(inputs.books, as_of, account.account_id)
-    held_actions = _actions_of_held(inputs.books, inputs.actions)
+    held = {lot.ticker for lot in inputs.books.lots}
+    traded = {row.ticker for row in inputs.journal if row.ticker}
+    held_actions = actions_concerning(held, inputs.actions)
     books, transactions = apply_corporate_actions(
         inputs.books,
-        held_actions,
+        actions_concerning(held | traded, inputs.actions),
         closes=inputs.action_closes,
         regime=account.tax_regime,
         fractional=account.fractional_shares,
+        traded=traded,
     )
     lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
     flags: list[Flag] = [
@@ -165,11 +168,6 @@ def _require_bought_by(books: Books, as_of: date, account_id: str) -> None:
                 code="LOT_AFTER_DAY",
                 details={"lot_id": lot.lot_id, "acquired_on": lot.acquired_on.isoformat()},
             )
-
-
-def _actions_of_held(books: Books, actions: Iterable[CorporateAction]) -> tuple[CorporateAction, ...]:
-    held = {lot.ticker for lot in books.lots}
-    return tuple(action for action in actions if action.ticker in held)
 
 
 def _universe(

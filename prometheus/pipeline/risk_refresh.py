@@ -16,7 +16,7 @@ from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.risk.factor_model import estimate_factor_model
 from prometheus.risk.model import FactorModel
 from prometheus.risk.panel import ReturnPanel
-from prometheus.risk.returns import action_panels
+from prometheus.risk.returns import action_panels, spin_offs_at_value
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import packed_blocks
 
@@ -67,7 +67,8 @@ def refresh_risk_model(
         raise RiskModelError(
             f"There are no prices between {sessions[0]} and {sessions[-1]}. Load them with 'prometheus ingest' first."
         )
-    splits, paid = action_panels(actions, panel.sessions, panel.tickers)
+    valued = spin_offs_at_value(actions, panel.sessions, panel.tickers, panel.closes)
+    splits, paid = action_panels(valued, panel.sessions, panel.tickers)
     returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
 
     model = estimate_factor_model(returns, as_of=as_of, settings=settings)

@@ -177,10 +177,7 @@ class Snapshot:
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
                 "borrow_rates": self.borrow_rates,
-                "corporate_actions": [
-                    [action.ticker, action.ex_date, action.action_type, action.value]
-                    for action in self.corporate_actions
-                ],
+                "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
                 "realized_this_year": self.realized_this_year,
             }
@@ -228,14 +225,32 @@ class Snapshot:
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(stored["loss_sale_locks"]),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
-            corporate_actions=tuple(
-                CorporateAction(ticker, date.fromisoformat(day), ActionType(kind), Decimal(value))
-                for ticker, day, kind, value in stored["corporate_actions"]
-            ),
+            corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
+
+
+def _action_row(action: CorporateAction) -> list[Any]:
+    """Return an action as it is stored; the other security and the basis fraction only where there is one."""
+    row: list[Any] = [action.ticker, action.ex_date, action.action_type, action.value]
+    if action.other_ticker or action.basis_fraction is not None:
+        row += [action.other_ticker, action.basis_fraction]
+    return row
+
+
+def _action(row: Sequence[str | None]) -> CorporateAction:
+    ticker, day, kind, value, *named = row
+    other, fraction = named or ("", None)
+    return CorporateAction(
+        str(ticker),
+        date.fromisoformat(str(day)),
+        ActionType(str(kind)),
+        Decimal(str(value)),
+        other or "",
+        None if fraction is None else Decimal(fraction),
+    )
 
 
 def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Any, Final
 
+from prometheus.accounting.corporate_actions import actions_concerning
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import accounts as account_rows
 from prometheus.db.repositories import market_data
@@ -266,13 +267,16 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
         actions: tuple[CorporateAction, ...] = ()
         if account.books_as_of is not None:
             actions = market_data.corporate_actions(connection, after=account.books_as_of, through=as_of)
+        # Spin-offs and new symbols bring securities that were not held when the books were written.
+        concerned = actions_concerning(held, actions)
+        held |= {action.other_ticker for action in concerned if action.other_ticker}
         inputs = AccountInputs(
             account=account,
             books=books,
             journal=account_rows.journal_since(connection, account.account_id, as_of - _JOURNAL_AGE),
             actions=actions,
             action_closes=market_data.closes_on(
-                connection, [(action.ticker, action.ex_date) for action in actions if action.ticker in held]
+                connection, [(ticker, action.ex_date) for action in concerned for ticker in action.securities]
             ),
             older_prices=market_data.last_prices_of(connection, as_of, sorted(held - day.prices.keys())),
             strategy_version=strategy.version,

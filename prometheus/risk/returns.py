@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from decimal import Decimal
 from typing import Final
 
 import numpy as np
@@ -12,8 +13,17 @@ from prometheus.foundation.errors import RiskModelError
 
 FloatArray = NDArray[np.float64]
 
-#: Actions whose value multiplies the price relation; every other one is an amount of money a share.
+#: Actions whose value multiplies the price relation.
 _FACTOR_ACTIONS: Final = frozenset({ActionType.SPLIT, ActionType.SPINOFF_PRICE_FACTOR})
+#: Actions whose value is an amount of money a share.
+_MONEY_ACTIONS: Final = frozenset(
+    {
+        ActionType.DIVIDEND,
+        ActionType.SPECIAL_DIVIDEND,
+        ActionType.SPINOFF_VALUE,
+        ActionType.STOCK_DISTRIBUTION_VALUE,
+    }
+)
 
 
 def total_returns(closes: FloatArray, split_factor: FloatArray, distributions: FloatArray) -> FloatArray:
@@ -66,7 +76,8 @@ def action_panels(
 ) -> tuple[FloatArray, FloatArray]:
     """Lay corporate actions out as the panels that ``total_returns`` takes.
 
-    Several actions of one name on one day combine: factors multiply, amounts add. An action whose ex-date is not
+    Several actions of one name on one day combine: factors multiply, amounts add. New symbols and delistings change no
+    return, spin-offs into a child only once ``spin_offs_at_value`` has given them one. An action whose ex-date is not
     among the dates takes effect on the next one. Actions before the first date, after the last one, or of other names
     are left out.
 
@@ -91,9 +102,39 @@ def action_panels(
         row = int(np.searchsorted(days, np.datetime64(action.ex_date)))
         if action.action_type in _FACTOR_ACTIONS:
             split_factor[row, at] *= float(action.value)
-        else:
+        elif action.action_type in _MONEY_ACTIONS:
             distributions[row, at] += float(action.value)
     return split_factor, distributions
+
+
+def spin_offs_at_value(
+    actions: Iterable[CorporateAction], dates: Sequence[date], tickers: Sequence[str], closes: FloatArray
+) -> tuple[CorporateAction, ...]:
+    """Return the actions with spin-offs into a named child turned into the money that the child's shares are worth.
+
+    The child counts at its first close on or after the ex-date. A spin-off of a child without one stays as it is, and
+    ``action_panels`` leaves it out: the parent's return of that day is too low by the child's value.
+
+    Args:
+        actions: In any order.
+        dates: T sessions, ascending.
+        tickers: N names, unique.
+        closes: (T, N) raw closes, NaN where there is no price.
+    """
+    days = np.array(dates, dtype="datetime64[D]")
+    column = {ticker: at for at, ticker in enumerate(tickers)}
+    found: list[CorporateAction] = []
+    for action in actions:
+        at = column.get(action.other_ticker)
+        if action.action_type is ActionType.SPINOFF and at is not None:
+            row = int(np.searchsorted(days, np.datetime64(action.ex_date)))
+            later = closes[row:, at]
+            priced = later[~np.isnan(later)]
+            if priced.size:
+                value = action.value * Decimal(repr(float(priced[0])))
+                action = CorporateAction(action.ticker, action.ex_date, ActionType.SPINOFF_VALUE, value)  # noqa: PLW2901
+        found.append(action)
+    return tuple(found)
 
 
 def _check(closes: FloatArray, split_factor: FloatArray, distributions: FloatArray) -> None:

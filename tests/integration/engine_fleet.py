@@ -68,9 +68,14 @@ _LOT = text("""
 _OPENING = text("""
     INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
                               realized_gain, term, external_id, details)
-    SELECT account_id, 'OPENING_LOT', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
-           'lot:' || lot_id, '{}'
-    FROM tax_lots ORDER BY account_id, lot_id
+    SELECT account_id, 'OPENING', DATE '0001-01-01', NULL, NULL, 0, cash, 0, 0, 'NONE', 'opening:cash', '{}'
+    FROM accounts
+    UNION ALL
+    SELECT account_id, 'OPENING', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
+           'opening:' || lot_id,
+           jsonb_build_object('acquired_on', acquired_on, 'holding_period_start', holding_period_start)
+    FROM tax_lots
+    ORDER BY 1, 5 NULLS FIRST
 """)
 
 #: Tables that a repeated command may add to, and columns that a heartbeat may move.

@@ -44,7 +44,10 @@ class PriceRow(Base):
 
 
 class CorporateActionRow(Base):
-    """An event on its ex-date; several of one type on one day are one row with the combined value."""
+    """An event on its ex-date; several of one type on one day are one row with the combined value.
+
+    ``other_ticker`` is the child of a spin-off or the new symbol of a symbol change, empty for every other type.
+    """
 
     __tablename__ = "corporate_actions"
 
@@ -52,6 +55,8 @@ class CorporateActionRow(Base):
     ex_date: Mapped[date] = mapped_column(primary_key=True, index=True)
     action_type: Mapped[str] = mapped_column(primary_key=True)
     value: Mapped[Price]
+    other_ticker: Mapped[str] = mapped_column(primary_key=True, server_default="")
+    basis_fraction: Mapped[Fraction | None]
 
 
 class BenchmarkConstituentRow(Base):

@@ -173,7 +173,14 @@ def _write_lots(connection: Connection, account_id: str, before: Books, after: B
             index_elements=["account_id", "lot_id"],
             set_={
                 name: statement.excluded[name]
-                for name in ("acquired_on", "holding_period_start", "quantity", "cost_basis", "adjusted_basis")
+                for name in (
+                    "security_id",
+                    "acquired_on",
+                    "holding_period_start",
+                    "quantity",
+                    "cost_basis",
+                    "adjusted_basis",
+                )
             },
         ),
         [

@@ -14,7 +14,7 @@ from prometheus.domain.books import TransactionType
 SECURITIES: Final = MergeTarget("securities", "securities", ("ticker",))
 # By day, as daily files arrive: the rows of a day lie together, which is how they are read.
 PRICES: Final = MergeTarget("prices", "prices", ("security_id", "price_date"), order=("price_date", "security_id"))
-ACTIONS: Final = MergeTarget("actions", "corporate_actions", ("security_id", "ex_date", "action_type"))
+ACTIONS: Final = MergeTarget("actions", "corporate_actions", ("security_id", "ex_date", "action_type", "other_ticker"))
 BENCHMARK: Final = MergeTarget(
     "benchmark",
     "benchmark_constituents",

@@ -31,10 +31,10 @@ _PRICES_OF: Final = text("""
 """)
 
 _ACTIONS: Final = text("""
-    SELECT ticker, ex_date, action_type, value
+    SELECT ticker, ex_date, action_type, value, other_ticker, basis_fraction
     FROM corporate_actions JOIN securities USING (security_id)
     WHERE ex_date > :after AND ex_date <= :through
-    ORDER BY ex_date, ticker, action_type
+    ORDER BY ex_date, ticker, action_type, other_ticker
 """)
 
 _SPLITS: Final = text("""
@@ -131,7 +131,12 @@ def last_prices_of(connection: Connection, as_of: date, tickers: Sequence[str]) 
 def corporate_actions(connection: Connection, *, after: date, through: date) -> tuple[CorporateAction, ...]:
     """Return the actions with ex-date in (after, through], by date, ticker and type."""
     rows = connection.execute(_ACTIONS, {"after": after, "through": through})
-    return tuple(CorporateAction(row.ticker, row.ex_date, ActionType(row.action_type), row.value) for row in rows)
+    return tuple(
+        CorporateAction(
+            row.ticker, row.ex_date, ActionType(row.action_type), row.value, row.other_ticker, row.basis_fraction
+        )
+        for row in rows
+    )
 
 
 def splits(connection: Connection, through: date) -> dict[str, tuple[tuple[date, Decimal], ...]]:

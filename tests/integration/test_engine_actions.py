@@ -1,0 +1,86 @@
+"""A morning's corporate actions on the way of the engine: booked before the snapshot, proved by the journal."""
+
+from decimal import Decimal
+
+import pytest
+
+from prometheus.db.repositories.journal import prove_tables
+from prometheus.orchestration.advance_all import Outcome
+from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
+
+
+@pytest.fixture
+def opened(fleet):
+    """The small fleet with books through Monday."""
+    fleet.sql("UPDATE accounts SET books_as_of = :day", day=MONDAY)
+    assert differences(fleet) == {}
+    return fleet
+
+
+def act(fleet, ticker, day, kind, value, other="", fraction=None):
+    """Store an action as a loaded file would."""
+    fleet.sql(
+        "INSERT INTO corporate_actions SELECT security_id, :day, :kind, :value, :other, :fraction FROM securities "
+        "WHERE ticker = :ticker",
+        ticker=ticker, day=day, kind=kind, value=value, other=other, fraction=fraction,
+    )  # fmt: skip
+
+
+def lots(fleet, account="ACC-1"):
+    """Return shares and adjusted basis of an account's lots."""
+    found = fleet.sql(
+        "SELECT lot_id, ticker, quantity, adjusted_basis FROM tax_lots JOIN securities USING (security_id) "
+        "WHERE account_id = :account",
+        account=account,
+    )
+    return {row.lot_id: (row.ticker, row.quantity, row.adjusted_basis) for row in found}
+
+
+def differences(fleet):
+    """Return what the tables say otherwise than the journal replayed."""
+    with fleet.database.transaction() as connection:
+        return {proof.account_id: proof.differences for proof in prove_tables(connection) if proof.differences}
+
+
+def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
+    """Lots have children and new symbols in the snapshot of the day, and the tables equal the journal."""
+    fleet = opened
+    fleet.sql("INSERT INTO securities (ticker, name, sector, group_id) VALUES ('GGG', 'GGG', 'Energy', 'GGG')")
+    fleet.sql(
+        "INSERT INTO prices (security_id, price_date, close) SELECT g.security_id, p.price_date, p.close FROM prices p "
+        "JOIN securities b ON b.security_id = p.security_id AND b.ticker = 'BBB', securities g "
+        "WHERE g.ticker = 'GGG' AND p.price_date >= :day",
+        day=TUESDAY,
+    )
+    act(fleet, "AAA", TUESDAY, "spinoff", 0.5, "FFF", 0.25)
+    act(fleet, "BBB", TUESDAY, "symbol_change", 1, "GGG")
+    before = lots(fleet)
+    fleet.ready(TUESDAY)
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 2}
+    after = lots(fleet)
+    for name, (ticker, shares, basis) in before.items():
+        if ticker == "AAA":
+            assert after[name] == ("AAA", shares, basis * Decimal("0.75"))
+            assert after[f"{name}~S-FFF"] == ("FFF", shares / 2, basis / 4)
+        else:
+            assert after[name] == ("GGG", shares, basis)
+    assert differences(fleet) == {}
+    (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
+    tickers = run.snapshot["universe"]["ticker"]
+    assert {tickers[i] for i in run.snapshot["lots"]["name"]} == {"AAA", "FFF", "GGG"}
+    assert [row[4:] for row in run.snapshot["corporate_actions"]] == [["FFF", "0.250000000000"], ["GGG", None]]
+
+
+def test_a_delisting_leaves_cash_and_a_gain(opened):
+    """Paid 40 a share on the morning: the lot is gone, the cash is there, and the next day books nothing again."""
+    fleet = opened
+    act(fleet, "BBB", TUESDAY, "delisting", 40)
+    cash = fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'")
+    for day in (TUESDAY, WEDNESDAY):
+        fleet.ready(day, "ACC-1")
+        assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+    assert set(lots(fleet)) == {"L1", "L2"}
+    assert fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'") == cash + 500 * 40
+    (row,) = fleet.sql("SELECT realized_gain FROM transactions WHERE txn_type = 'DELISTING'")
+    assert row.realized_gain == 500 * 40 - 30_000
+    assert differences(fleet) == {}
