@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help demo test audit-year audit-real test-gpu check format types bench-ingest lock clean
+.PHONY: help chaos demo test audit-year audit-real test-gpu check format types bench-ingest lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -50,6 +50,9 @@ audit-real: $(READY) ## 20 real accounts through the 21 sessions from 2018-06-01
 
 test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
+
+chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
 
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .

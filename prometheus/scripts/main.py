@@ -15,6 +15,7 @@ _COMMANDS: Final = {
     "db": "prometheus.scripts.database",
     "demo": "prometheus.scripts.demo",
     "engine": "prometheus.scripts.engine",
+    "engine-health": "prometheus.scripts.engine_health",
     "explain": "prometheus.scripts.explain",
     "ingest": "prometheus.scripts.ingest",
     "ledger": "prometheus.scripts.ledger",
