@@ -21,6 +21,9 @@ _TABLES: Final = text("""
                                 AND tgname = tablename || '_append_only') AS append_only
     FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename
 """)
+_POSSIBLE: Final = text(
+    "SELECT 1 FROM pg_roles WHERE rolname = :role AND current_setting('transaction_read_only') = 'off'"
+)
 #: Written by their owner alone.
 _OWNERS: Final = frozenset({"alembic_version", "archives"})
 #: ANALYZE after a large load; before this version the statistics wait for autovacuum.
@@ -33,12 +36,12 @@ def take_role_sql() -> str:
 
 
 def grant_engine_role(connection: Connection) -> bool:
-    """Give the engine's role its rights on every table; return False where the server has no such role.
+    """Give the engine's role its rights on every table; return False where there is no such role, or on a replica.
 
     To be called by the tables' owner. Rights given earlier are withdrawn first, so the result is always the same.
     """
-    present = connection.execute(text("SELECT 1 FROM pg_roles WHERE rolname = :role"), {"role": ENGINE_ROLE})
-    if present.one_or_none() is None:
+    possible = connection.execute(_POSSIBLE, {"role": ENGINE_ROLE})
+    if possible.one_or_none() is None:
         return False
     version: int = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
     maintain = ", MAINTAIN" if version // 10_000 >= _MAINTAIN_SINCE else ""
