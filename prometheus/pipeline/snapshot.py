@@ -16,7 +16,7 @@ SNAPSHOT_VERSION: Final = 2
 #: Version 1 knew no correlations of specific returns.
 _READABLE: Final = (1, SNAPSHOT_VERSION)
 #: Columns of a recent trade that are left out of the stored form where they are zero.
-_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
 #: Columns of a recent trade that are True in the stored form where they equal another one.
 _USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_on"}
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
@@ -104,6 +104,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    sheltered: bool = False
     specific_correlation_sha256: str | None = None
     realized_this_year: Decimal = Decimal(0)
 
@@ -179,6 +180,7 @@ class Snapshot:
                 "borrow_rates": self.borrow_rates,
                 "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                **({"sheltered": True} if self.sheltered else {}),
                 "realized_this_year": self.realized_this_year,
             }
         )
@@ -227,6 +229,7 @@ class Snapshot:
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
             corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            sheltered=stored.get("sheltered", False),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
@@ -294,10 +297,10 @@ def _trade_columns(trades: Sequence[RecentTrade]) -> dict[str, list[Any]]:
     """Return trades by column; a column that says nothing is left out, and what follows from another one is True."""
     columns: dict[str, list[Any]] = {}
     for name in _TRADE_COLUMNS:
-        values = [getattr(trade, name) for trade in trades]
-        if name in _ZERO_UNLESS_SAID:
-            values = [value if value != 0 else None for value in values]
-        elif name in _USUALLY:
+        # An empty text says as little as None; a zero says something in other columns than these.
+        empty = ("", 0) if name in _ZERO_UNLESS_SAID else ("",)
+        values = [None if value in empty else value for value in (getattr(trade, name) for trade in trades)]
+        if name in _USUALLY:
             usual = [getattr(trade, _USUALLY[name]) for trade in trades]
             values = [
                 True if value is not None and value == other else value
@@ -337,6 +340,8 @@ def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
         acquired_on=day("acquired_on"),
         holding_period_start=day("holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=Decimal(row.get("denied_for_good", 0)),
     )
 
 
