@@ -299,7 +299,7 @@ def _trade_columns(trades: Sequence[RecentTrade]) -> dict[str, list[Any]]:
     for name in _TRADE_COLUMNS:
         # An empty text says as little as None; a zero says something in other columns than these.
         empty = ("", 0) if name in _ZERO_UNLESS_SAID else ("",)
-        values = [None if value in empty else value for value in (getattr(trade, name) for trade in trades)]
+        values: list[Any] = [None if value in empty else value for value in (getattr(trade, name) for trade in trades)]
         if name in _USUALLY:
             usual = [getattr(trade, _USUALLY[name]) for trade in trades]
             values = [
