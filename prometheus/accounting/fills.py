@@ -249,7 +249,7 @@ class _Ledger:
         self._cash -= cost
         self.transactions.append(
             lot_change(
-                TransactionType.BUY,
+                TransactionType.REINVESTMENT if fill.reinvested else TransactionType.BUY,
                 fill.trade_date,
                 before,
                 after,
