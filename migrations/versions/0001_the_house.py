@@ -132,6 +132,28 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("sha256", name=op.f("pk_blobs")),
     )
     op.create_table(
+        "engine_hosts",
+        sa.Column("host", sa.Text(), nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=False),
+        sa.Column("last_seen_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.PrimaryKeyConstraint("host", name=op.f("pk_engine_hosts")),
+    )
+    op.create_table(
+        "due_tasks",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("next_due_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=True),
+        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("error", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "result", postgresql.JSONB(astext_type=sa.Text()), server_default=sa.text("'{}'::jsonb"), nullable=False
+        ),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_due_tasks")),
+    )
+    op.create_table(
         "engine_flags",
         sa.Column("flag_id", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("frozen", sa.Boolean(), server_default="false", nullable=False),

@@ -10,6 +10,7 @@ from prometheus.foundation.ids import owner_instance
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.health import HealthLimits
 
 
 def engine_config(settings: Settings) -> EngineConfig:
@@ -22,6 +23,17 @@ def engine_config(settings: Settings) -> EngineConfig:
         phase_deadline_seconds=settings.phase_deadline_seconds,
         max_active_runs=settings.max_active_runs_per_account,
         frozen_by_environment=settings.runner_flag_frozen,
+    )
+
+
+def health_limits(settings: Settings) -> HealthLimits:
+    """Return what monitoring judges by."""
+    return HealthLimits(
+        phase_minutes=settings.health_phase_minutes,
+        waiting_minutes=settings.health_waiting_minutes,
+        failure_rate=settings.health_failure_rate,
+        silent_minutes=settings.health_silent_minutes,
+        risk_model_hours=settings.risk_model_max_age_hours,
     )
 
 
@@ -48,4 +60,5 @@ def advance_everything(
         time_budget_seconds=time_budget_seconds,
         on_outcome=on_outcome,
         must_stop=must_stop,
+        limits=health_limits(settings),
     )

@@ -40,6 +40,13 @@ class Settings(BaseSettings):
         phase_deadline_seconds: PROMETHEUS_PHASE_DEADLINE_SECONDS; longest that one attempt at a phase may take.
         retry_base_seconds: PROMETHEUS_RETRY_BASE_SECONDS; first delay after a failed phase, doubled each time.
         risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
+        statement_timeout_seconds: PROMETHEUS_STATEMENT_TIMEOUT_SECONDS; longest SQL statement, 0 for no limit.
+        lock_timeout_seconds: PROMETHEUS_LOCK_TIMEOUT_SECONDS; longest wait for a lock, 0 for no limit.
+        idle_timeout_seconds: PROMETHEUS_IDLE_TIMEOUT_SECONDS; longest idle transaction, 0 for no limit.
+        health_phase_minutes: PROMETHEUS_HEALTH_PHASE_MINUTES; age of a phase in work that is a finding.
+        health_waiting_minutes: PROMETHEUS_HEALTH_WAITING_MINUTES; age of WAITING_FOR_DATA that is a finding.
+        health_failure_rate: PROMETHEUS_HEALTH_FAILURE_RATE; share of a day's runs that may fail.
+        health_silent_minutes: PROMETHEUS_HEALTH_SILENT_MINUTES; longest time without any host's heartbeat.
     """
 
     # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
@@ -63,6 +70,13 @@ class Settings(BaseSettings):
     phase_deadline_seconds: float = Field(3600.0, ge=0, validation_alias="PROMETHEUS_PHASE_DEADLINE_SECONDS")
     retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
     risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
+    statement_timeout_seconds: float = Field(300.0, ge=0, validation_alias="PROMETHEUS_STATEMENT_TIMEOUT_SECONDS")
+    lock_timeout_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_LOCK_TIMEOUT_SECONDS")
+    idle_timeout_seconds: float = Field(300.0, ge=0, validation_alias="PROMETHEUS_IDLE_TIMEOUT_SECONDS")
+    health_phase_minutes: int = Field(120, ge=1, validation_alias="PROMETHEUS_HEALTH_PHASE_MINUTES")
+    health_waiting_minutes: int = Field(1440, ge=1, validation_alias="PROMETHEUS_HEALTH_WAITING_MINUTES")
+    health_failure_rate: float = Field(0.05, ge=0, le=1, validation_alias="PROMETHEUS_HEALTH_FAILURE_RATE")
+    health_silent_minutes: float = Field(15.0, gt=0, validation_alias="PROMETHEUS_HEALTH_SILENT_MINUTES")
 
     @field_validator("home", mode="after")
     @classmethod

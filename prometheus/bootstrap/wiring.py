@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from importlib import resources
 
 from prometheus.bootstrap.settings import Settings
-from prometheus.db.database import Connection, Database
+from prometheus.db.database import Connection, Database, Timeouts
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.migrations import require_current_schema, schema_status, upgrade
 from prometheus.db.repositories.strategies import StrategyRecord, add_strategy_version, latest_strategy
@@ -18,7 +18,12 @@ def unchecked_database(settings: Settings) -> Iterator[Database]:
     url = settings.database_url
     if url is None:
         url = EmbeddedServer(settings.home, linger_seconds=settings.embedded_linger_seconds).ensure_running()
-    database = Database(url)
+    timeouts = Timeouts(
+        statement=settings.statement_timeout_seconds,
+        lock=settings.lock_timeout_seconds,
+        idle_in_transaction=settings.idle_timeout_seconds,
+    )
+    database = Database(url, timeouts=timeouts)
     try:
         yield database
     finally:

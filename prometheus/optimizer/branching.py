@@ -1,7 +1,9 @@
 """Closing the gap where two stages leave one: split one undecided name or group and search both halves.
 
-A textbook branch and bound whose every node is a complete two-stage search with its own certificate. On accounts of a
-few hundred names the first node is nearly always good enough; tiny or tightly bound problems need the others.
+A textbook branch and bound, the loosest part first. Its first node is a complete two-stage search; the others solve
+stage 1 from their parent's prices and fix the sides once, which bounds them, and search on only where that comes near
+the best trades known. On accounts of a few hundred names the first node is nearly always good enough; tiny or tightly
+bound problems and many factors need the others.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +24,10 @@ _GOOD_ENOUGH = 1e-6
 _ACCEPTABLE = 5e-6
 _FEW_NODES = 8
 _MAX_NODES = 24
-_MAX_NODES_COUPLED = 12
+#: Large problems get fewer: nodes times pieces times prices (exposures, cash, limits) stay below this, so that
+#: branching costs a small multiple of the first search. A count, never a clock: equal problems get equal answers.
+_MAX_WORK = 7e6
+_LEAST_NODES = 6
 #: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
 _NO_TRADE = 1e-9
 
@@ -40,6 +45,10 @@ class Leaf:
     lagrangian: Lagrangian
     duals: tuple[DualPoint, ...]
     lower_bound: float
+
+    def best_dual(self) -> DualPoint:
+        """Return the dual point whose own bound on this part is the best."""
+        return max(self.duals, key=lambda dual: self.lagrangian.bound(dual, self.lagrangian.minima(dual)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,21 +110,24 @@ def search(
     leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
     stuck: list[Leaf] = []
     nodes, said = 1, root.solution
-    most_nodes = (1 if centre is not None else _MAX_NODES_COUPLED) if lagrangian.rows.any else _MAX_NODES
-    while nodes < most_nodes and leaves:
+    most_nodes = 1 if centre is not None else _most_nodes(lagrangian)
+    # where nothing meets the limits yet, a node costs many vain decisions and the answer is most likely a refusal
+    while leaves and nodes < (most_nodes if np.isfinite(best.objective) else min(most_nodes, _FEW_NODES)):
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
         enough = _GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE
         halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > enough else None
         if halves is None:
             break
         leaves = [pair for pair in leaves if pair[0] is not leaf]
+        # the prices that tell most of the whole tell most of its halves
+        centre = leaf.best_dual() if lagrangian.rows.any else None
         for limits in halves:
             part = leaf.lagrangian.within(limits)
             if not part.can_meet_cash():
                 continue
             nodes += 1
             try:
-                found = TwoStageSearch(part, backend, tolerance, answer.dual if part.rows.any else None).run()
+                found = TwoStageSearch(part, backend, tolerance, centre).run(best.objective)
             except SolverFailedError:
                 if not part.rows.any:
                     raise
@@ -135,6 +147,11 @@ def search(
         solution=said,
         nodes=nodes,
     )
+
+
+def _most_nodes(lagrangian: Lagrangian) -> int:
+    size = len(lagrangian.pieces.asset) * (lagrangian.risk.size + 1 + lagrangian.cost.rows)
+    return max(min(_MAX_NODES, int(_MAX_WORK / size)), _LEAST_NODES)
 
 
 def _settled(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:

@@ -40,6 +40,9 @@ _GOOD_ENOUGH_COUPLED = 1e-6
 _VAIN_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
+#: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
+#: the gap that is left.
+_PROMISING = 0.6
 #: Names whose other branch is looked at in one round.
 _NAMES_A_ROUND = 10
 
@@ -116,17 +119,22 @@ class TwoStageSearch:
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
         self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
-    def run(self) -> TwoStageAnswer:
+    def run(self, known: float = float("inf")) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
+
+        Args:
+            known: Objective of trades that are known already. A range whose bound shows that it has none better is not
+                searched for trades, and what one decision gives there is improved only where that comes near them.
 
         Raises:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
         stage_one = self._stage_one(self._centre)
-        duals = [stage_one.dual]
-        best = self._decide(stage_one, duals)
-        for _ in range(_MAX_RECENTRINGS):
+        duals = [stage_one.dual, *([] if self._centre is None else [self._centre])]
+        hopeless = self._bound(duals) >= known - _WORTHWHILE
+        best = None if hopeless else self._decide(stage_one, duals, known)
+        for _ in range(0 if np.isfinite(known) else _MAX_RECENTRINGS):
             centre = duals[0] if best is None else best.dual
             if not _is_bent(self._whole, centre):
                 break
@@ -135,7 +143,7 @@ class TwoStageSearch:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
-            found = self._decide(stage_one, duals)
+            found = self._decide(stage_one, duals, known)
             improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
             if found is not None and (best is None or found.objective < best.objective):
                 best = found
@@ -171,7 +179,7 @@ class TwoStageSearch:
             places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
         return _StageOne(relaxed, dual, places, solution)
 
-    def _decide(self, stage_one: _StageOne, duals: list[DualPoint]) -> _Candidate | None:
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint], known: float) -> _Candidate | None:
         """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
         whole, dual = self._whole, stage_one.dual
         no_purchase, no_loss = whole.group_values(whole.minima(dual))
@@ -189,7 +197,8 @@ class TwoStageSearch:
         else:
             best = self._solve_decision(self._reachable(first, dual), dual)
         duals.append(best.dual)
-        return self._improve(best, others, duals)
+        near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
+        return self._improve(best, others, duals) if best.objective < near else best
 
     def _solve(
         self, pieces: ConvexPieces, priced: Lagrangian

@@ -1,4 +1,4 @@
-"""What timers call: recover what is stale, then claim and advance runs until nothing is eligible."""
+"""What timers call: recover what is stale, do what is due, then claim and advance runs until nothing is eligible."""
 
 import time
 from collections import Counter
@@ -12,14 +12,17 @@ from prometheus.db.database import Database
 from prometheus.db.leases import Waiting, look_for_work, reap, record_kill_switch
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
+from prometheus.db.repositories.engine_health import record_host
 from prometheus.domain.engine_run import Lease
 from prometheus.optimizer.backends.base import backend_named
+from prometheus.orchestration.due_tasks import run_due_tasks
 from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.worker import WorkScope, work
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.health import HealthLimits
 from prometheus.pipeline.tasks import TaskContext
 
 _log = structlog.get_logger(__name__)
@@ -61,6 +64,7 @@ def advance_all(
     time_budget_seconds: float | None = None,
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
     must_stop: Callable[[], bool] = lambda: False,
+    limits: HealthLimits | None = None,
 ) -> AdvanceSummary:
     """Advance every eligible run; many processes may do so at once, on many hosts.
 
@@ -77,12 +81,20 @@ def advance_all(
             limit.
         on_outcome: Told about each run as it ends; for progress display.
         must_stop: Asked again and again; once true, claimed runs are given back uncharged and the call returns.
+        limits: What the monitoring sweep judges by; None for the defaults.
     """
     started = time.monotonic()
     summary = AdvanceSummary()
     recover(database, config, summary)
-    summary.frozen, waiting, horizon = _look(database, config, as_of, account_ids)
-    if summary.frozen is None and waiting and not must_stop():
+    summary.frozen, now = _begin(database, config)
+    waiting: tuple[Waiting, ...] = ()
+    horizon = now
+    if summary.frozen is None:
+        summary.problems.extend(
+            run_due_tasks(database, config, now=now, limits=limits or HealthLimits(), must_stop=must_stop)
+        )
+        waiting, horizon = _look(database, config, as_of, account_ids)
+    if waiting and not must_stop():
         context = TaskContext(database, config, SharedInputs(database))
         scope = WorkScope(
             as_of=as_of,
@@ -137,22 +149,25 @@ def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -
             )
 
 
-def _look(
-    database: Database, config: EngineConfig, as_of: date | None, account_ids: Sequence[str] | None
-) -> tuple[str | None, tuple[Waiting, ...], datetime]:
+def _begin(database: Database, config: EngineConfig) -> tuple[str | None, datetime]:
+    """Leave a sign of life; return why the fleet is frozen, or None, and the database's clock."""
     with database.transaction() as connection:
+        record_host(connection, config.owner)
         switch = read_switch(connection)
         reason = "RUNNER_FLAG_FROZEN is set for this process" if config.frozen_by_environment else None
         if switch.frozen:
             reason = switch.reason or "no reason given"
         if reason is not None:
             record_kill_switch(connection, reason)
-            return reason, (), switch.seen_at
-        return (
-            None,
-            look_for_work(connection, ttl=config.lease_ttl, as_of=as_of, account_ids=account_ids),
-            switch.seen_at,
-        )
+        return reason, switch.seen_at
+
+
+def _look(
+    database: Database, config: EngineConfig, as_of: date | None, account_ids: Sequence[str] | None
+) -> tuple[tuple[Waiting, ...], datetime]:
+    with database.transaction() as connection:
+        waiting = look_for_work(connection, ttl=config.lease_ttl, as_of=as_of, account_ids=account_ids)
+        return waiting, read_switch(connection).seen_at
 
 
 class _OwnDesk:

@@ -12,6 +12,7 @@ from prometheus.db.repositories.engine_runs import (
     ensure_runs,
     list_runs,
     mark_data_ready,
+    pause_account,
     reset_run,
 )
 from prometheus.db.repositories.market_data import has_prices
@@ -117,6 +118,19 @@ def reset(database: Database, scope: Scope, config: EngineConfig, *, reason: str
     runs = _runs_in(database, scope)
     with database.transaction() as connection:
         return Counter(reset_run(connection, run, reason=reason, cap=config.max_active_runs) for run in runs)
+
+
+def set_paused(database: Database, account_id: str, *, paused: bool, reason: str) -> bool:
+    """Pause or resume an account; return True where that changed anything.
+
+    A paused account's runs are not claimed. What its worker has begun is finished.
+
+    Raises:
+        UnknownAccountError: No such account.
+    """
+    with database.transaction() as connection:
+        accounts_of(connection, account_ids=[account_id])
+        return pause_account(connection, account_id, paused=paused, reason=reason)
 
 
 def _runs_in(database: Database, scope: Scope) -> tuple[EngineRun, ...]:

@@ -1,6 +1,6 @@
 """From a return panel to a risk model: which names are estimated, by which estimator, with which fallback and floor."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import date
 from types import MappingProxyType
 from typing import Final
@@ -10,26 +10,36 @@ from numpy.typing import NDArray
 
 from prometheus.foundation.errors import RiskModelError
 from prometheus.risk import ewma_pca as pca
-from prometheus.risk.ewma_pca import FactorEstimate, ewma_pca
+from prometheus.risk import linked
+from prometheus.risk.estimation import Estimator, FactorEstimate, NameAttributes
+from prometheus.risk.ewma_pca import ewma_pca
+from prometheus.risk.linked import linked_dense, linked_within_sectors
 from prometheus.risk.model import FactorModel, ModelDiagnostics, covariance
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.settings import SESSIONS_PER_YEAR, RiskSettings
+from prometheus.risk.specific_correlation import SpecificCorrelation
 
 __all__ = [
     "ESTIMATORS",
     "FALLBACK_REASONS",
     "FactorModel",
     "ModelDiagnostics",
+    "NameAttributes",
     "RiskSettings",
     "covariance",
     "estimate_factor_model",
 ]
 
 FloatArray = NDArray[np.float64]
-Estimator = Callable[[FloatArray, RiskSettings], FactorEstimate]
 
 #: Estimators by name, each with its version. They see only names with enough history, in alphabetical order.
-ESTIMATORS: Final[Mapping[str, tuple[Estimator, str]]] = MappingProxyType({"ewma_pca": (ewma_pca, pca.VERSION)})
+ESTIMATORS: Final[Mapping[str, tuple[Estimator, str]]] = MappingProxyType(
+    {
+        "ewma_pca": (ewma_pca, pca.VERSION),
+        "linked": (linked_dense, linked.VERSION),
+        "linked_sectors": (linked_within_sectors, linked.VERSION),
+    }
+)
 
 #: Why a name gets fallback values, in the order in which the reasons are looked for.
 FALLBACK_REASONS: Final[Mapping[str, str]] = MappingProxyType(
@@ -44,7 +54,13 @@ FALLBACK_REASONS: Final[Mapping[str, str]] = MappingProxyType(
 _MIN_OWN_SESSIONS: Final = 20
 
 
-def estimate_factor_model(panel: ReturnPanel, *, as_of: date, settings: RiskSettings | None = None) -> FactorModel:
+def estimate_factor_model(
+    panel: ReturnPanel,
+    *,
+    as_of: date,
+    settings: RiskSettings | None = None,
+    attributes: NameAttributes | None = None,
+) -> FactorModel:
     """Estimate the six-factor model of every name of the panel from the sessions up to ``as_of``.
 
     Names without enough usable history (``FALLBACK_REASONS``) load like the average estimated name and get a high
@@ -57,10 +73,12 @@ def estimate_factor_model(panel: ReturnPanel, *, as_of: date, settings: RiskSett
         panel: Returns of N names; rows after ``as_of`` are ignored.
         as_of: Date of the model.
         settings: See RiskSettings; None for the defaults.
+        attributes: Benchmark weights, sectors and groups in the order of the panel's tickers; None where unknown.
 
     Raises:
-        RiskModelError: Fewer usable sessions than ``min_window`` (``TOO_FEW_SESSIONS``), fewer than two names to
-            estimate (``TOO_FEW_NAMES``), or an unknown estimator (``RISK_SETTINGS``).
+        RiskModelError: Attributes of other names (``RISK_INPUT``), fewer usable sessions than ``min_window``
+            (``TOO_FEW_SESSIONS``), fewer than two names to estimate (``TOO_FEW_NAMES``), or an unknown estimator
+            (``RISK_SETTINGS``).
 
     Source: docs/specs/risk.md.
     """
@@ -72,6 +90,11 @@ def estimate_factor_model(panel: ReturnPanel, *, as_of: date, settings: RiskSett
         )
     estimate, version = ESTIMATORS[settings.estimator]
 
+    attributes = attributes or NameAttributes.unknown(len(panel.tickers))
+    if len(attributes.sectors) != len(panel.tickers):
+        raise RiskModelError(
+            f"attributes of {len(attributes.sectors)} names for a panel of {len(panel.tickers)}.", code="RISK_INPUT"
+        )
     recent = panel.until(as_of, settings.window)
     order = np.array(sorted(range(len(recent.tickers)), key=recent.tickers.__getitem__), dtype=np.int64)
     usable = (~np.isnan(recent.returns)).sum(axis=1) >= 2
@@ -87,12 +110,12 @@ def estimate_factor_model(panel: ReturnPanel, *, as_of: date, settings: RiskSett
             "load more price history.",
             code="TOO_FEW_NAMES",
         )
-    found = estimate(np.ascontiguousarray(returns[:, regular]), settings)
+    found = estimate(np.ascontiguousarray(returns[:, regular]), attributes.of(order[np.flatnonzero(regular)]), settings)
     loadings, specific = _with_fallback(found, returns, regular, settings)
     # float32 precision everywhere: what differs in the last bits of float64 does not reach the model
     X = loadings.astype(np.float32)
     F = found.factor_covariance.astype(np.float32).astype(np.float64)
-    floor = _specific_floor(X, F, specific, settings)
+    floor = _specific_floor(X, F, found.least_eigenvalue, settings)
     floored = tuple(tickers[at] for at in np.flatnonzero(specific < floor))
     D = np.maximum(specific, floor).astype(np.float32)
 
@@ -115,6 +138,7 @@ def estimate_factor_model(panel: ReturnPanel, *, as_of: date, settings: RiskSett
         ),
         estimator=settings.estimator,
         version=version,
+        specific_blocks=_blocks(found, order[np.flatnonzero(regular)]),
     )
 
 
@@ -171,13 +195,31 @@ def _with_fallback(
     return loadings, specific
 
 
-def _specific_floor(X: NDArray[np.float32], F: FloatArray, specific: FloatArray, settings: RiskSettings) -> float:
-    """Return a floor that keeps Sigma and its float32 rounding positive definite.
+def _specific_floor(
+    X: NDArray[np.float32], F: FloatArray, least_eigenvalue: float, settings: RiskSettings
+) -> FloatArray:
+    """Return (N,) floors that keep Sigma and its float32 rounding positive definite.
 
-    Rounding moves an entry by at most 2^-24 of its size, and no entry exceeds the largest diagonal one, so the rounding
-    error's spectral norm is at most N 2^-24 times that (Weyl); twice this bound leaves the same again as a margin.
+    Rounding moves an entry by at most 2^-24 of its size, which no entry has above the geometric mean of its two
+    variances: of the correlation matrix of Sigma it moves no eigenvalue by more than N 2^-24 (Weyl). Specific variances
+    of at least k times the whole variance keep those eigenvalues at k times the least one of C or above; k is chosen
+    for twice the bound, which leaves the same again as a margin.
     """
     wide = X.astype(np.float64)
-    least = settings.min_specific_volatility**2
-    largest = float((np.einsum("ik,kl,il->i", wide, F, wide) + np.maximum(specific, least)).max())
-    return max(least, 2.0 * len(wide) * 2.0**-24 * largest)
+    share = min(2.0 * len(wide) * 2.0**-24 / least_eigenvalue, 0.5)
+    systematic = np.einsum("ik,kl,il->i", wide, F, wide)
+    floor: FloatArray = np.maximum(settings.min_specific_volatility**2, share / (1.0 - share) * systematic)
+    return floor
+
+
+def _blocks(found: FactorEstimate, columns: NDArray[np.int64]) -> tuple[SpecificCorrelation, ...]:
+    """Return the blocks with positions in the panel's order; ``columns`` are those of the estimated names."""
+    blocks = []
+    for names, correlation in found.specific_blocks:
+        at = columns[names]
+        order = np.argsort(at)
+        rounded = correlation.astype(np.float32)
+        rounded = np.tril(rounded, -1)
+        rounded = rounded + rounded.T + np.eye(len(at), dtype=np.float32)
+        blocks.append(SpecificCorrelation(at[order], np.ascontiguousarray(rounded[np.ix_(order, order)])))
+    return tuple(sorted(blocks, key=lambda block: int(block.names[0])))

@@ -1,6 +1,8 @@
 """What may be tuned in the estimation of the risk model."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus.foundation.errors import RiskModelError
@@ -8,6 +10,53 @@ from prometheus.foundation.errors import RiskModelError
 #: Columns of every loadings matrix, whatever the estimator finds.
 FACTORS: Final = 6
 SESSIONS_PER_YEAR: Final = 252
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSettings:
+    """Parameters of the linked estimators, chosen on the months 2014 to 2017 (docs/specs/risk.md).
+
+    Attributes:
+        beta_shrinkage: Weight of one in a name's market beta, 0 to 1.
+        regime_half_life: Sessions after which a day counts half for the volatility regime common to all names.
+        variance_half_lives: Half-lives whose variances are averaged for a name; infinity weighs all sessions alike.
+        size_shrinkage: Weight of the size group's average in a name's log specific variance, 0 to 1.
+        within_sector: Share of the sample correlation of specific returns that is kept within a sector.
+        across_sectors: The same across sectors, at most ``within_sector``.
+        identical: The same between share classes, at least ``within_sector`` and below one.
+        identical_above: Sample correlation above which two names count as share classes of one company.
+        caution: Factor on every forecast volatility; costs random portfolios a little for honest optimised ones.
+    """
+
+    beta_shrinkage: float = 0.1
+    regime_half_life: float = 30.0
+    variance_half_lives: tuple[float, ...] = (42.0, 126.0, math.inf)
+    size_shrinkage: float = 0.25
+    within_sector: float = 0.7
+    across_sectors: float = 0.25
+    identical: float = 0.97
+    identical_above: float = 0.85
+    caution: float = 1.06
+
+    def __post_init__(self) -> None:
+        """Refuse values outside their range.
+
+        Raises:
+            RiskModelError: Names the setting, its value and the allowed range; code ``RISK_SETTINGS``.
+        """
+        _require_ranges(self, _LINK_RANGES)
+        if not self.variance_half_lives or min(self.variance_half_lives) < 1.0:
+            raise RiskModelError(
+                f"risk setting variance_half_lives = {self.variance_half_lives!r} must be one or more half-lives of at "
+                "least 1 session.",
+                code="RISK_SETTINGS",
+            )
+        if not self.across_sectors <= self.within_sector <= self.identical:
+            raise RiskModelError(
+                f"risk settings across_sectors {self.across_sectors}, within_sector {self.within_sector} and identical "
+                f"{self.identical} must not descend.",
+                code="RISK_SETTINGS",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +76,7 @@ class RiskSettings:
         specific_shrinkage: Weight of the median in a name's log specific variance, 0 to 1.
         fallback_quantile: Quantile of the estimated specific variances given to names with fallback values.
         min_specific_volatility: Floor under the specific volatility, annualised.
+        links: Parameters of the linked estimators.
     """
 
     estimator: str = "ewma_pca"
@@ -40,6 +90,7 @@ class RiskSettings:
     specific_shrinkage: float = 0.1
     fallback_quantile: float = 0.9
     min_specific_volatility: float = 0.02
+    links: LinkSettings = field(default_factory=LinkSettings)
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -47,17 +98,30 @@ class RiskSettings:
         Raises:
             RiskModelError: Names the setting, its value and the allowed range; code ``RISK_SETTINGS``.
         """
-        for name, (low, high) in _RANGES.items():
-            value = getattr(self, name)
-            if not low <= value <= high:
-                raise RiskModelError(
-                    f"risk setting {name} = {value!r} must lie in [{low}, {high}].", code="RISK_SETTINGS"
-                )
+        _require_ranges(self, _RANGES)
         if self.min_window > self.window:
             raise RiskModelError(
                 f"risk setting min_window {self.min_window} exceeds window {self.window}.", code="RISK_SETTINGS"
             )
 
+
+def _require_ranges(settings: object, ranges: Mapping[str, tuple[float, float]]) -> None:
+    for name, (low, high) in ranges.items():
+        value = getattr(settings, name)
+        if not low <= value <= high:
+            raise RiskModelError(f"risk setting {name} = {value!r} must lie in [{low}, {high}].", code="RISK_SETTINGS")
+
+
+_LINK_RANGES: Final[dict[str, tuple[float, float]]] = {
+    "beta_shrinkage": (0.0, 1.0),
+    "regime_half_life": (1.0, 1e6),
+    "size_shrinkage": (0.0, 1.0),
+    "within_sector": (0.0, 0.99),
+    "across_sectors": (0.0, 0.99),
+    "identical": (0.0, 0.99),
+    "identical_above": (0.5, 1.0),
+    "caution": (0.5, 2.0),
+}
 
 _RANGES: Final[dict[str, tuple[float, float]]] = {
     "window": (2, 10_000),

@@ -1,4 +1,4 @@
-"""``prometheus engine``: the fleet's kill switch."""
+"""``prometheus engine``: the fleet's kill switch, the pause of an account, and recurring work."""
 
 import click
 
@@ -7,7 +7,7 @@ from prometheus.scripts.boundary import Group
 
 @click.group("engine", cls=Group)
 def command() -> None:
-    """Freeze and unfreeze the fleet, on every host at once."""
+    """Freeze the fleet on every host at once, pause accounts, show recurring work."""
 
 
 @command.command()
@@ -43,6 +43,70 @@ def status() -> None:
         switch = read_switch(connection)
     state = f"FROZEN: {switch.reason}" if switch.frozen else "running"
     click.echo(f"{state} (since {switch.changed_at.isoformat()})")
+
+
+@command.command()
+@click.argument("account_id")
+@click.option("--reason", required=True, help="Why; recorded in the history of the account's unfinished runs.")
+def pause(account_id: str, reason: str) -> None:
+    """Claim no run of an account until it is resumed; a phase under way is finished.
+
+    \b
+    Example:
+      prometheus engine pause ACC-007 --reason "client asked to wait"
+    """
+    if not reason.strip():
+        raise click.UsageError("--reason must say why: whoever finds the account paused will read it.")
+    _pause(account_id, paused=True, reason=reason)
+
+
+@command.command()
+@click.argument("account_id")
+@click.option("--reason", default="", help="Why; recorded likewise.")
+def resume(account_id: str, reason: str) -> None:
+    """Let a paused account go on.
+
+    \b
+    Example:
+      prometheus engine resume ACC-007
+    """
+    _pause(account_id, paused=False, reason=reason)
+
+
+@command.command()
+def tasks() -> None:
+    """Show the recurring work: when each task is due next and how it ended last time."""
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.due_tasks import list_due_tasks
+    from prometheus.scripts.tables import print_table
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        rows = list_due_tasks(connection)
+    print_table(
+        ("task", "next_due_at", "finished_at", "attempt", "error"),
+        [
+            (
+                row.name,
+                row.next_due_at.isoformat(),
+                None if row.finished_at is None else row.finished_at.isoformat(),
+                row.attempt,
+                None if row.error is None else f"{row.error['code']}: {row.error['message']}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def _pause(account_id: str, *, paused: bool, reason: str) -> None:
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline.state import set_paused
+
+    with open_database(load_settings()) as database:
+        changed = set_paused(database, account_id, paused=paused, reason=reason)
+    word = "paused" if paused else "running"
+    click.echo(f"{account_id} is {'now' if changed else 'already'} {word}.")
 
 
 def _set(*, frozen: bool, reason: str | None) -> None:

@@ -13,6 +13,7 @@ _COMMANDS: Final = {
     "db": "prometheus.scripts.database",
     "demo": "prometheus.scripts.demo",
     "engine": "prometheus.scripts.engine",
+    "engine-health": "prometheus.scripts.engine_health",
     "ingest": "prometheus.scripts.ingest",
     "ledger": "prometheus.scripts.ledger",
     "optimize": "prometheus.scripts.optimize",

@@ -82,6 +82,45 @@ def show(account_id: str, run: str, output: Literal["table", "json"]) -> None:
         _print_run(record, trades)
 
 
+@command.command()
+@click.argument("account_id")
+@click.argument("as_of", type=DATE)
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def history(account_id: str, as_of: datetime, output: Literal["table", "json"]) -> None:
+    """Show everything that ever happened to an account's day: claims, transitions, holds, failures, resets.
+
+    \b
+    Example:
+      prometheus runs history ACC-001 2018-06-01
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.engine_events import list_events
+    from prometheus.db.repositories.engine_runs import list_runs
+    from prometheus.foundation.canonical import to_jsonable
+    from prometheus.foundation.errors import RequestError
+    from prometheus.scripts.tables import print_table
+
+    with open_database(load_settings()) as database, database.transaction() as connection:
+        found = list_runs(connection, as_of=as_of.date(), account_id=account_id)
+        if not found:
+            raise RequestError(
+                f"Account {account_id} has no engine run for {as_of:%Y-%m-%d}. See 'show_engine_runs --account "
+                f"{account_id}'.",
+                code="NO_RUN",
+            )
+        events = [to_jsonable(event) for event in list_events(connection, found[0].run_id)]
+    if output == "json":
+        click.echo(json.dumps(events, indent=2))
+        return
+    header = ("recorded_at", "kind", "from_phase", "to_phase", "lease_token", "owner_instance", "details")
+    rows = [
+        [json.dumps(event[name]) if name == "details" and event[name] else event[name] or None for name in header]
+        for event in events
+    ]
+    print_table(header, rows)
+
+
 def summary_row(run: "RunSummary") -> dict[str, Any]:
     """Return what a list shows of a run, JSON types; risk in percent a year, turnover in percent of NAV."""
     from prometheus.foundation.ids import run_label

@@ -79,7 +79,7 @@ _OPENING = text("""
 """)
 
 #: Tables that a repeated command may add to, and columns that a heartbeat may move.
-_HISTORY = ("engine_run_events", "alembic_version")
+_HISTORY = ("engine_run_events", "engine_hosts", "due_tasks", "alembic_version")
 _HEARTBEAT_COLUMNS = ("heartbeat_at", "lease_expires_at", "updated_at")
 
 

@@ -4,7 +4,9 @@ from prometheus.db.models.base import Base
 from prometheus.db.models.books import AccountEntryRow, AccountRow, TaxLotRow, TransactionRow
 from prometheus.db.models.engine import (
     AlertRow,
+    DueTaskRow,
     EngineFlagRow,
+    EngineHostRow,
     EngineRunEventRow,
     EngineRunRow,
     RunRow,
@@ -34,7 +36,9 @@ __all__ = [
     "BorrowRateRow",
     "CorporateActionRow",
     "DataRevisionRow",
+    "DueTaskRow",
     "EngineFlagRow",
+    "EngineHostRow",
     "EngineRunEventRow",
     "EngineRunRow",
     "IngestFileRow",

@@ -100,6 +100,32 @@ class EngineFlagRow(Base):
     purpose: Mapped[str] = mapped_column(server_default="")
 
 
+class EngineHostRow(Base):
+    """A host that sends heartbeats, and when the last one began."""
+
+    __tablename__ = "engine_hosts"
+
+    host: Mapped[str] = mapped_column(primary_key=True)
+    owner_instance: Mapped[str]
+    last_seen_at: Mapped[Recorded]
+
+
+class DueTaskRow(Base):
+    """Recurring work of the fleet: when it is due next, who does it, and how it ended last time."""
+
+    __tablename__ = "due_tasks"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    next_due_at: Mapped[Instant]
+    attempt: Mapped[int] = mapped_column(Integer, server_default="0")
+    lease_token: Mapped[int] = mapped_column(server_default="0")
+    owner_instance: Mapped[str | None]
+    lease_expires_at: Mapped[Instant | None]
+    finished_at: Mapped[Instant | None]
+    error: Mapped[Json | None]
+    result: Mapped[Json] = mapped_column(server_default=text("'{}'::jsonb"))
+
+
 class StrategyRow(Base):
     """One immutable version of a strategy: default parameters and what each account tag overrides."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert
+from sqlalchemy import Connection, delete, insert, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AlertRow, EngineRunEventRow
@@ -100,6 +100,21 @@ def raise_alert(
         .returning(AlertRow.alert_id)
     )
     return connection.execute(statement).one_or_none() is not None
+
+
+def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> None:
+    """Record an alert that concerns no single run; the caller knows whether it is new."""
+    connection.execute(insert(AlertRow).values(code=code, message=message, details={}))
+
+
+def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ...]:
+    """Return every event of a run, oldest first, by column."""
+    rows = connection.execute(
+        select(EngineRunEventRow.__table__)
+        .where(EngineRunEventRow.run_id == run_id)
+        .order_by(EngineRunEventRow.event_id)
+    ).mappings()
+    return tuple({str(name): value for name, value in row.items()} for row in rows)
 
 
 def take_alerts(connection: Connection, run_id: int) -> dict[str, str]:

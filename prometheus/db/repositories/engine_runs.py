@@ -263,6 +263,35 @@ def cancel_run(connection: Connection, run_id: int, *, reason: str) -> str:
     return "REQUESTED"
 
 
+def pause_account(connection: Connection, account_id: str, *, paused: bool, reason: str) -> bool:
+    """Pause or resume an account and say so in the history of its unfinished runs; True where that changed anything."""
+    changed = connection.execute(
+        text("UPDATE accounts SET paused = :paused WHERE account_id = :account AND paused <> :paused RETURNING 1"),
+        {"account": account_id, "paused": paused},
+    ).one_or_none()
+    if changed is None:
+        return False
+    unfinished = connection.execute(
+        select(EngineRunRow.run_id, EngineRunRow.phase, EngineRunRow.lease_token)
+        .where(
+            EngineRunRow.account_id == account_id,
+            EngineRunRow.phase.not_in([phase.value for phase in TERMINAL_PHASES]),
+        )
+        .order_by(EngineRunRow.run_id)
+    )
+    kind = "PAUSED" if paused else "RESUMED"
+    record_events(
+        connection,
+        [
+            Event(
+                row.run_id, kind, from_phase=Phase(row.phase), lease_token=row.lease_token, details={"reason": reason}
+            )
+            for row in unfinished
+        ],
+    )
+    return True
+
+
 def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) -> str:
     """Re-open a FAILED run, recording why; its alerts move into that record, so that they may be raised again.
 

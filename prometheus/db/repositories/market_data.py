@@ -116,6 +116,14 @@ def has_prices(connection: Connection, as_of: date) -> bool:
     return bool(found.scalar_one())
 
 
+def newest_price_date(connection: Connection, through: date) -> date | None:
+    """Return the last day on or before ``through`` that has a price, or None."""
+    found: date | None = connection.execute(
+        text("SELECT max(price_date) FROM prices WHERE price_date <= :through"), {"through": through}
+    ).scalar_one()
+    return found
+
+
 def last_prices(connection: Connection, as_of: date, *, look_back_days: int = 30) -> dict[str, LastPrice]:
     """Return each name's latest close within the look-back, by ticker."""
     rows = connection.execute(_PRICES, {"as_of": as_of, "days": look_back_days})

@@ -44,6 +44,13 @@ def test_every_setting_has_a_default_that_works():
         ("PROMETHEUS_PHASE_DEADLINE_SECONDS", "90", "phase_deadline_seconds", 90.0),
         ("PROMETHEUS_RETRY_BASE_SECONDS", "0.5", "retry_base_seconds", 0.5),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "12", "risk_model_max_age_hours", 12.0),
+        ("PROMETHEUS_STATEMENT_TIMEOUT_SECONDS", "0", "statement_timeout_seconds", 0.0),
+        ("PROMETHEUS_LOCK_TIMEOUT_SECONDS", "5", "lock_timeout_seconds", 5.0),
+        ("PROMETHEUS_IDLE_TIMEOUT_SECONDS", "60", "idle_timeout_seconds", 60.0),
+        ("PROMETHEUS_HEALTH_PHASE_MINUTES", "30", "health_phase_minutes", 30),
+        ("PROMETHEUS_HEALTH_WAITING_MINUTES", "600", "health_waiting_minutes", 600),
+        ("PROMETHEUS_HEALTH_FAILURE_RATE", "0.5", "health_failure_rate", 0.5),
+        ("PROMETHEUS_HEALTH_SILENT_MINUTES", "30", "health_silent_minutes", 30.0),
     ],
 )
 def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expected):
@@ -61,7 +68,7 @@ def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expe
 def test_all_variables_are_documented_and_tested():
     """The class's own documentation names every variable it reads."""
     assert all(name in (Settings.__doc__ or "") for name in NAMES)
-    assert len(NAMES) == 11
+    assert len(NAMES) == 18
 
 
 @pytest.mark.parametrize("name", ["HOME", "home", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"])

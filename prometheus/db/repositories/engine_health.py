@@ -1,0 +1,117 @@
+"""What monitoring reads: numbers about the whole fleet, each by the database's clock."""
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from sqlalchemy import Connection, text
+
+_SEEN: Final = text("""
+    INSERT INTO engine_hosts (host, owner_instance) VALUES (:host, :owner)
+    ON CONFLICT (host) DO UPDATE SET owner_instance = excluded.owner_instance, last_seen_at = engine_now()
+""")
+
+_STUCK: Final = text("""
+    SELECT account_id, as_of_date, phase, extract(epoch FROM engine_now() - phase_entered_at) / 60 AS minutes
+    FROM engine_runs
+    WHERE (phase = 'WAITING_FOR_DATA' AND phase_entered_at < engine_now() - make_interval(mins => :waiting_minutes))
+       OR (phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')
+           AND phase_entered_at < engine_now() - make_interval(mins => :phase_minutes))
+    ORDER BY phase_entered_at, run_id LIMIT :limit
+""")
+
+# A cancelled or superseded run is nobody's failure.
+_ENDED: Final = text("""
+    SELECT count(*) AS ended,
+           count(*) FILTER (WHERE phase = 'FAILED' AND error->>'code' NOT IN ('CANCELLED', 'SUPERSEDED')) AS failed
+    FROM engine_runs
+    WHERE phase IN ('PERSISTED', 'FAILED') AND phase_completed_at > engine_now() - make_interval(hours => :hours)
+""")
+
+_EXPIRED: Final = text("""
+    SELECT account_id, as_of_date, owner_instance FROM engine_runs
+    WHERE owner_instance IS NOT NULL AND phase NOT IN ('PERSISTED', 'FAILED') AND lease_expires_at <= engine_now()
+    ORDER BY lease_expires_at, run_id LIMIT :limit
+""")
+
+_FLEET: Final = text("""
+    SELECT engine_now() AS now, flags.frozen, flags.reason, flags.changed_at,
+           (SELECT extract(epoch FROM engine_now() - max(last_seen_at)) / 60 FROM engine_hosts) AS silent_minutes,
+           (SELECT extract(epoch FROM engine_now() - max(built_at)) / 3600 FROM risk_models) AS risk_age_hours,
+           EXISTS (SELECT 1 FROM accounts) AS has_accounts
+    FROM engine_flags AS flags WHERE flag_id = 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class StuckRun:
+    """A run that has stood in its phase for longer than it should; ``minutes`` since it entered."""
+
+    account_id: str
+    as_of_date: date
+    phase: str
+    minutes: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExpiredLease:
+    """A claimed run whose owner no longer sends heartbeats."""
+
+    account_id: str
+    as_of_date: date
+    owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFacts:
+    """The state of the fleet as monitoring judges it.
+
+    Attributes:
+        now: The database's clock.
+        frozen: Reason of the kill switch where it is on, else None.
+        silent_minutes: Since any host began an advance_all; None where none ever did.
+        risk_age_hours: Since the newest risk model was built; None where there is none.
+        has_accounts: Whether there is a fleet at all.
+        ended: Runs that ended in the window of the failure rate.
+        failed: Those of them that failed, cancelled and superseded ones not counted.
+        stuck: Runs past the age limit of their phase, oldest first, at most ``limit``.
+        expired: Claimed runs without a live lease, oldest first, at most ``limit``.
+    """
+
+    now: datetime
+    frozen: str | None
+    silent_minutes: float | None
+    risk_age_hours: float | None
+    has_accounts: bool
+    ended: int
+    failed: int
+    stuck: tuple[StuckRun, ...]
+    expired: tuple[ExpiredLease, ...]
+
+
+def record_host(connection: Connection, owner: str) -> None:
+    """Record that a heartbeat of this owner's host begins."""
+    connection.execute(_SEEN, {"host": owner.partition(":")[0], "owner": owner})
+
+
+def fleet_facts(
+    connection: Connection, *, phase_minutes: int, waiting_minutes: int, rate_hours: int, limit: int = 100
+) -> FleetFacts:
+    """Return what is known about the fleet now."""
+    fleet = connection.execute(_FLEET).one()
+    ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
+    stuck = connection.execute(
+        _STUCK, {"phase_minutes": phase_minutes, "waiting_minutes": waiting_minutes, "limit": limit}
+    )
+    expired = connection.execute(_EXPIRED, {"limit": limit})
+    return FleetFacts(
+        now=fleet.now,
+        frozen=(fleet.reason or "no reason given") if fleet.frozen else None,
+        silent_minutes=None if fleet.silent_minutes is None else float(fleet.silent_minutes),
+        risk_age_hours=None if fleet.risk_age_hours is None else float(fleet.risk_age_hours),
+        has_accounts=fleet.has_accounts,
+        ended=ended.ended,
+        failed=ended.failed,
+        stuck=tuple(StuckRun(row.account_id, row.as_of_date, row.phase, float(row.minutes)) for row in stuck),
+        expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
+    )

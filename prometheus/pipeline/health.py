@@ -1,0 +1,127 @@
+"""The judgement of monitoring: what about the fleet needs a person. Pure over the facts it is given."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from prometheus.db.database import Database
+from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
+from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
+
+#: A due task may be late by a few heartbeats before anybody is told.
+_LATE_MINUTES: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class HealthLimits:
+    """When a number becomes a finding.
+
+    Attributes:
+        phase_minutes: Age in DATA_READY, SNAPSHOT_BUILT or SOLVED.
+        waiting_minutes: Age in WAITING_FOR_DATA.
+        failure_rate: Share of the ended runs that may fail, 0 to 1.
+        rate_hours: Window in which runs are counted.
+        silent_minutes: Since any host began a heartbeat.
+        risk_model_hours: Age of the newest risk model.
+    """
+
+    phase_minutes: int = 120
+    waiting_minutes: int = 24 * 60
+    failure_rate: float = 0.05
+    rate_hours: int = 24
+    silent_minutes: float = 15.0
+    risk_model_hours: float = 36.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that needs a person: a stable code, a sentence, and how many things it concerns."""
+
+    code: str
+    message: str
+    count: int = 1
+
+
+def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ...]:
+    """Return what is wrong with the fleet; empty where it is healthy. Nothing is written."""
+    with database.transaction() as connection:
+        facts = fleet_facts(
+            connection,
+            phase_minutes=limits.phase_minutes,
+            waiting_minutes=limits.waiting_minutes,
+            rate_hours=limits.rate_hours,
+        )
+        tasks = list_due_tasks(connection)
+    return judge(facts, tasks, limits)
+
+
+def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits) -> tuple[Finding, ...]:
+    """Return the findings in order of urgency."""
+    found: list[Finding] = []
+    if facts.frozen is not None:
+        found.append(Finding("FROZEN", f"The engine is frozen: {facts.frozen}."))
+    if facts.silent_minutes is None:
+        if facts.has_accounts:
+            found.append(Finding("NO_HEARTBEAT", "No host has ever called run_engine_state --advance-all."))
+    elif facts.silent_minutes > limits.silent_minutes:
+        found.append(
+            Finding(
+                "NO_HEARTBEAT",
+                f"No host has called run_engine_state --advance-all for {facts.silent_minutes:.0f} minutes (the limit "
+                f"is {limits.silent_minutes:g}).",
+            )
+        )
+    if facts.expired:
+        first = facts.expired[0]
+        found.append(
+            Finding(
+                "EXPIRED_LEASES",
+                f"{len(facts.expired)} claimed run(s) without heartbeat, first {first.account_id} of "
+                f"{first.as_of_date} (owner {first.owner}).",
+                len(facts.expired),
+            )
+        )
+    if facts.stuck:
+        oldest = facts.stuck[0]
+        found.append(
+            Finding(
+                "STUCK_RUNS",
+                f"{len(facts.stuck)} run(s) stuck, oldest {oldest.account_id} of {oldest.as_of_date} in {oldest.phase} "
+                f"for {oldest.minutes:.0f} minutes.",
+                len(facts.stuck),
+            )
+        )
+    if facts.ended and facts.failed > limits.failure_rate * facts.ended:
+        found.append(
+            Finding(
+                "FAILURE_RATE",
+                f"{facts.failed} of {facts.ended} runs that ended in the last {limits.rate_hours} hours failed (the "
+                f"limit is {limits.failure_rate:.0%}).",
+                facts.failed,
+            )
+        )
+    if facts.has_accounts:
+        found.extend(_stale_risk(facts, limits))
+    for task in tasks:
+        late = (facts.now - task.next_due_at).total_seconds() / 60
+        if task.error is not None:
+            found.append(
+                Finding("DUE_TASK_FAILED", f"{task.name}: {task.error['code']}: {task.error['message']}", task.attempt)
+            )
+        elif late > _LATE_MINUTES:
+            found.append(Finding("DUE_TASK_LATE", f"{task.name} has been due for {late:.0f} minutes."))
+    return tuple(found)
+
+
+def _stale_risk(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]:
+    if facts.risk_age_hours is None:
+        return (Finding("STALE_RISK", "There is no risk model. Run 'prometheus risk refresh'."),)
+    if facts.risk_age_hours > limits.risk_model_hours:
+        return (
+            Finding(
+                "STALE_RISK",
+                f"The newest risk model was built {facts.risk_age_hours:.1f} hours ago (the limit is "
+                f"{limits.risk_model_hours:g}).",
+            ),
+        )
+    return ()

@@ -1,0 +1,77 @@
+"""What an estimator is given and what it returns: the two values between ``factor_model`` and the estimators."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from prometheus.foundation.errors import RiskModelError
+from prometheus.risk.settings import RiskSettings
+
+FloatArray = NDArray[np.float64]
+IndexArray = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NameAttributes:
+    """What is known of N names besides their returns, in the order of the panel's tickers.
+
+    Attributes:
+        weights: (N,) benchmark weights, at least 0, finite; zero for names outside. All zero counts as equal weights.
+        sectors: (N,) sector of each name; "" where unknown, which links the name to no sector.
+        groups: (N,) substantially identical group; "" where the name is alone in its own.
+
+    Raises:
+        RiskModelError: Lengths disagree or a weight is negative or not finite; code ``RISK_INPUT``.
+    """
+
+    weights: FloatArray
+    sectors: tuple[str, ...]
+    groups: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n = len(self.sectors)
+        if self.weights.shape != (n,) or len(self.groups) != n:
+            raise RiskModelError(
+                f"{self.weights.shape} weights, {n} sectors and {len(self.groups)} groups must be of the same names.",
+                code="RISK_INPUT",
+            )
+        if not (np.isfinite(self.weights) & (self.weights >= 0)).all():
+            raise RiskModelError("benchmark weights must be finite and at least 0.", code="RISK_INPUT")
+
+    @classmethod
+    def unknown(cls, names: int) -> "NameAttributes":
+        """Return equal weights, no sectors and no groups."""
+        return cls(np.zeros(names), ("",) * names, ("",) * names)
+
+    def of(self, names: IndexArray) -> "NameAttributes":
+        """Return the attributes of the names at these positions, in their order."""
+        return NameAttributes(
+            self.weights[names], tuple(self.sectors[at] for at in names), tuple(self.groups[at] for at in names)
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FactorEstimate:
+    """What an estimator finds for n names, float64, annualised, before floor and rounding.
+
+    Attributes:
+        loadings: X, (n, 6).
+        factor_covariance: F, (6, 6).
+        specific_variance: D, (n,).
+        variance_explained: The factors' share of the standardised variance, 0 to 1.
+        specific_blocks: Positions and correlation of each block of names with correlated specific returns.
+        least_eigenvalue: A lower bound on the eigenvalues of the specific correlation, above 0; 1 without blocks.
+    """
+
+    loadings: FloatArray
+    factor_covariance: FloatArray
+    specific_variance: FloatArray
+    variance_explained: float
+    specific_blocks: tuple[tuple[IndexArray, FloatArray], ...] = ()
+    least_eigenvalue: float = 1.0
+
+
+#: From (T, n) returns of names with enough history, in alphabetical order, and their attributes to an estimate.
+Estimator = Callable[[FloatArray, NameAttributes, RiskSettings], FactorEstimate]

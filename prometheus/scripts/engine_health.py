@@ -1,0 +1,57 @@
+"""``engine_health``: whether the fleet needs a person, for monitoring."""
+
+import json
+import sys
+from typing import Literal
+
+import click
+
+from prometheus.scripts.boundary import Command
+
+
+@click.command("engine-health", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option("--silent-minutes", type=click.FloatRange(min=0, min_open=True), help="Longest time without heartbeat.")
+def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
+    """Say what is wrong with the fleet: one line for each finding, with its code.
+
+    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, STALE_RISK, DUE_TASK_FAILED,
+    DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
+
+    \b
+    Example:
+      engine_health --format json
+
+    Exit codes: 0 healthy, 1 findings (or the database is gone), 2 misuse.
+    """
+    from dataclasses import asdict, replace
+
+    from prometheus.bootstrap.engine import health_limits
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline.health import engine_health
+
+    settings = load_settings()
+    limits = health_limits(settings)
+    if silent_minutes is not None:
+        limits = replace(limits, silent_minutes=silent_minutes)
+    with open_database(settings) as database:
+        findings = engine_health(database, limits)
+    if output == "json":
+        click.echo(json.dumps({"healthy": not findings, "findings": [asdict(one) for one in findings]}, indent=2))
+    else:
+        for finding in findings:
+            click.echo(f"{finding.code}: {finding.message}")
+        if not findings:
+            click.echo("healthy")
+    if findings:
+        sys.exit(1)
+
+
+def main() -> None:
+    """Console entry point."""
+    command.main(prog_name="engine_health")
+
+
+if __name__ == "__main__":
+    main()
