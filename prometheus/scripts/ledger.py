@@ -115,12 +115,17 @@ def wash_sales(
     from prometheus.domain.accounts import LotMethod, TaxRegime
     from prometheus.foundation.errors import FileRefusedError
     from prometheus.scripts.ledger_output import show_lots
+    from prometheus.scripts.progress import counting
 
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise FileRefusedError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.") from error
-    found = read_entries(text)
+        raise FileRefusedError(
+            f"{file} is no UTF-8 text: {error.reason} at byte {error.start}. Save it as 'CSV UTF-8'."
+        ) from error
+    with counting("reading") as done:
+        found = read_entries(text)
+        done(found.rows)
     settings = HouseholdSettings(
         regime=TaxRegime(regime),
         sheltered=found.sheltered | frozenset(sheltered),
@@ -128,7 +133,8 @@ def wash_sales(
         ties=_tie_rules(ties),
         as_of=None if as_of is None else as_of.date(),
     )
-    books = book_entries(found.entries, settings)
+    with counting("booking rows", len(found.entries)) as done:
+        books = book_entries(found.entries, settings, on_entries=done)
     findings = sorted((*found.findings, *books.findings), key=lambda finding: finding.row)
     show_lots(books, lot_lines(books), findings, output)
     for finding in findings:
