@@ -4,6 +4,8 @@ from prometheus.db.models.base import Base
 from prometheus.db.models.books import AccountEntryRow, AccountRow, TaxLotRow, TransactionRow
 from prometheus.db.models.engine import (
     AlertRow,
+    ArchiveRow,
+    AuditAnchorRow,
     DueTaskRow,
     EngineFlagRow,
     EngineHostRow,
@@ -30,6 +32,8 @@ __all__ = [
     "AccountEntryRow",
     "AccountRow",
     "AlertRow",
+    "ArchiveRow",
+    "AuditAnchorRow",
     "Base",
     "BenchmarkConstituentRow",
     "BlobRow",
