@@ -85,12 +85,9 @@ $$
 """
 
 APPEND_ONLY = (
-<<<<<<< HEAD
     "account_entries",
-=======
     "archives",
     "audit_anchors",
->>>>>>> main
     "blobs",
     "data_revisions",
     "engine_run_events",
