@@ -32,7 +32,9 @@ def command() -> None:
 def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     """Replay the journal from its first row and hold lots and cash against it.
 
-    Without --check the tables are written anew where they differ.
+    With --check the wash sales (US) and superficial losses (CA) of the journal are derived anew as well, over whole
+    households, from the purchases, sales and corporate actions alone. Without it the tables are written anew where they
+    differ; rows of the journal are never altered.
 
     \b
     Exit codes: 0 the tables equal the journal replayed (or do now); 1 with --check: they differ, the first difference
@@ -60,6 +62,8 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     click.echo(f"{len(proofs)} accounts, {rows} journal rows replayed, {lots} lots")
     if not wrong:
         click.echo("Lots and cash equal the journal replayed.")
+        if check:
+            click.echo("Wash sales and superficial losses are those that the journal's other rows give.")
         return
     first = wrong[0]
     found = sum(len(proof.differences) for proof in wrong)
