@@ -180,7 +180,8 @@ class Pieces:
 
 def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
     """Collect the parts of the objective that separate over names."""
-    tax = problem.tax_weight * problem.lot_tax[order.lot]
+    # a short position costs what is paid for borrowing; nothing is realised
+    tax = order.of_lots(problem.tax_weight * problem.lot_tax, problem.borrow_rate)
     return SeparableCost(
         curvature=problem.risk_aversion * problem.specific_variance,
         active=problem.active(problem.holdings()),

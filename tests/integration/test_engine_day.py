@@ -194,9 +194,9 @@ def test_run_that_stands_is_not_written_again(fleet):
     fleet.sql("""
         INSERT INTO runs (run_id, account_id, run_seq, as_of_date, status, solver, solver_tolerance, solver_status,
             iterations, code_version, library_versions, timings, strategy_id, strategy_version, risk_model_id,
-            loadings_sha256, specific_variance_sha256, snapshot, params_snapshot, result, flags, run_hash)
+            loadings_sha256, specific_variance_sha256, snapshot, params_snapshot, result, flags, digests, run_hash)
         SELECT run.run_id, account_id, 1, run.as_of_date, 'OPTIMAL', 'X', 1, 'Solved', 1, 'x', '{}', '{}', 'x', 1,
-            risk_model_id, loadings_sha256, specific_variance_sha256, '{}', '{}', '{}', '[]', 'x'
+            risk_model_id, loadings_sha256, specific_variance_sha256, '{}', '{}', '{}', '[]', '{}', 'x'
         FROM engine_runs AS run, risk_models
     """)
     before = fleet.dump()
@@ -334,6 +334,18 @@ def test_missing_risk_model_holds_the_day(fleet):
     assert fleet.advance().outcomes == {Outcome.HELD: 1}
     assert fleet.alerts() == [("ACC-1", "STALE_RISK")]
     assert fleet.run(day=friday_before).attempt == 0
+
+
+def test_short_positions_hold_the_day(fleet):
+    """The ledger books no shorts: a strategy that allows them holds the day with an alert until it is changed."""
+    with fleet.database.transaction() as connection:
+        change_strategy(connection, long_max=1.3)
+    fleet.ready(account_id="ACC-1")
+    assert fleet.advance().outcomes == {Outcome.HELD: 1}
+    assert fleet.alerts() == [("ACC-1", "SHORTS_NOT_BOOKED")]
+    with fleet.database.transaction() as connection:
+        change_strategy(connection, long_max=1.0)
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
 
 
 def _rebalance_with_a_gap(problem, *, backend):
