@@ -129,6 +129,9 @@ class _Ledger:
         trades = tuple(recent_trades)
         self._purchases = [trade for trade in trades if trade.side is Side.BUY]
         self._losses = [trade for trade in trades if trade.side is Side.SELL and trade.realized_gain < 0]
+        self._by_group: dict[str, list[RecentTrade]] = {}
+        self._grouped: list[RecentTrade] | None = None
+        self._grouped_count = 0
         self.transactions: list[Transaction] = []
 
     def books(self) -> Books:
@@ -186,8 +189,9 @@ class _Ledger:
 
     def _book_sale(self, fill: Fill) -> tuple[RecentTrade, ...]:
         picks = [(pick.lot_id, pick.quantity) for pick in fill.lot_picks] or [(pool_id(fill.ticker), fill.quantity)]
-        before = dict(self._lots)
         selection = [(self._held(fill, lot_id, quantity), quantity) for lot_id, quantity in picks]
+        # Only the lots it sells are handed over: an account has hundreds, and a day a hundred sales.
+        before = {lot.lot_id: lot for lot, _ in selection}
         booking = book_sale(
             before.values(),
             selection,
@@ -197,7 +201,12 @@ class _Ledger:
             regime=self._regime,
             fee=fill.fee,
         )
-        self._lots = {lot.lot_id: lot for lot in booking.remaining}
+        left = {lot.lot_id: lot for lot in booking.remaining}
+        for lot_id in before:
+            if lot_id in left:
+                self._lots[lot_id] = left[lot_id]
+            else:
+                del self._lots[lot_id]
         self._cash += booking.proceeds
         for line in booking.lines:
             lot = before[line.lot_id]
@@ -277,10 +286,12 @@ class _Ledger:
         group = group_of_ticker(purchase.ticker, self._group_of)
         washable = [
             loss
-            for loss in self._losses
-            if group_of_ticker(loss.ticker, self._group_of) == group
-            and in_wash_window(loss.trade_date, purchase.trade_date)
+            for loss in self._losses_by_group().get(group, ())
+            if in_wash_window(loss.trade_date, purchase.trade_date)
         ]
+        if not washable:
+            self._purchases.append(purchase)
+            return
         if self._regime is TaxRegime.US:
             result = wash_earlier_losses(purchase, washable, lots=self._lots.values(), group_of=self._group_of)
             self._purchases.extend(result.purchases)
@@ -291,6 +302,15 @@ class _Ledger:
             )
         self._losses = [loss for loss in self._losses if loss not in washable] + list(result.losses)
         self._take(result, purchase.trade_date)
+
+    def _losses_by_group(self) -> Mapping[str, list[RecentTrade]]:
+        """Return the losses by group; put in order again only where the list of them is another."""
+        if self._grouped is not self._losses or self._grouped_count != len(self._losses):
+            self._by_group = {}
+            for loss in self._losses:
+                self._by_group.setdefault(group_of_ticker(loss.ticker, self._group_of), []).append(loss)
+            self._grouped, self._grouped_count = self._losses, len(self._losses)
+        return self._by_group
 
     def _take(self, result: Disallowance, day: date) -> None:
         self._lots = {lot.lot_id: lot for lot in result.lots}

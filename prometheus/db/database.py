@@ -1,6 +1,7 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,8 +11,8 @@ from typing import Any, Final
 import psycopg
 import sqlalchemy
 from psycopg import errors as sql_errors
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prometheus.foundation.canonical import canonical_json, to_jsonable
@@ -50,6 +51,9 @@ _COLLISIONS: Final = (
 
 #: How long a transaction waits for a free connection of its pool.
 _POOL_SECONDS: Final = 30.0
+#: A pooled connection that lay idle for longer is asked whether it still lives.
+_IDLE_SECONDS: Final = 1.0
+_LAST_USE: Final = "prometheus_last_use"
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
@@ -106,10 +110,23 @@ class Database:
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=_POOL_SECONDS,
-            pool_pre_ping=True,
             connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
+
+        event.listen(self._engine, "checkin", _note_use)
+        event.listen(self._engine, "checkout", self._ping_if_idle)
+
+    def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
+        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking."""
+        if time.monotonic() - record.info.get(_LAST_USE, -_IDLE_SECONDS) < _IDLE_SECONDS:
+            return
+        try:
+            alive = self._engine.dialect.do_ping(raw)
+        except self._engine.dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise DisconnectionError
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -151,6 +168,10 @@ class Database:
     def url(self) -> str:
         """Return the URL with the password hidden."""
         return self._engine.url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def _note_use(raw: Any, record: Any) -> None:  # noqa: ARG001 -- the signature of a listener
+    record.info[_LAST_USE] = time.monotonic()
 
 
 def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
