@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help demo test test-gpu check format types bench-ingest lock clean
+.PHONY: help chaos demo test test-gpu check format types bench-ingest lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -36,6 +36,9 @@ test: $(READY) ## Run every test but the slow proofs, with branch coverage
 
 test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
+
+chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
 
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .

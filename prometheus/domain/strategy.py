@@ -42,8 +42,11 @@ class StrategyParams:
         tax_budget_ytd: Largest net realised gain of the calendar year, fraction of NAV. What the year has realised
             before the run is subtracted.
         max_names: Largest number of names held after trading.
+        long_max: Long/short extension: largest sum of long positions after trading, fraction of NAV; short positions
+            may add up to this minus one, in names with a borrow rate and down to ``max_active_weight`` below the
+            benchmark weight. One, the default, is long only.
 
-        For the last seven the upper end of the allowed range, which is the default, means no limit.
+        From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
 
     risk_aversion: float = 10.0
@@ -71,6 +74,7 @@ class StrategyParams:
     tax_budget: float = 1.0
     tax_budget_ytd: float = 1.0
     max_names: int = 100_000
+    long_max: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -84,6 +88,11 @@ class StrategyParams:
                 raise ConfigurationError(f"strategy parameter {name} = {value!r} must be a number in [{low}, {high}].")
         if self.cash_min > self.cash_max:
             raise ConfigurationError(f"cash_min {self.cash_min} exceeds cash_max {self.cash_max}.")
+        if self.long_max > 1 and self.limit("max_names") != float("inf"):
+            raise ConfigurationError(
+                f"long_max {self.long_max} allows short positions, which max_names {self.max_names} cannot count; set "
+                "one of the two."
+            )
         if self.loss_sale_policy not in {"forbid", "allow"}:
             raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
 
@@ -145,6 +154,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "tax_budget": (-1.0, 1.0),
     "tax_budget_ytd": (-1.0, 1.0),
     "max_names": (1, 100_000),
+    "long_max": (1.0, 2.0),
 }
 
 

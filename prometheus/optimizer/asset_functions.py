@@ -140,10 +140,48 @@ class Pieces:
             row_offset=self.row_offset[:, keep],
         )
 
+    def cut(self, low: FloatArray, high: FloatArray) -> "Pieces":
+        """Return the pieces over a narrower range of the trades whose ends are ends of pieces.
+
+        Args:
+            low: (N,) least trade.
+            high: (N,) greatest trade.
+        """
+        left, right = self.left, self.right
+        keep = (right > low[self.asset]) & (left < high[self.asset])
+        size = len(self.first)
+        counts = np.bincount(self.asset[keep], minlength=size)
+        empty = (counts == 0).nonzero()[0]
+        if len(empty):
+            # a name that cannot be traded any more keeps the piece that touches its only trade
+            touches = (right >= low[self.asset]) & (left <= high[self.asset]) & (counts == 0)[self.asset]
+            at = touches.nonzero()[0]
+            at = at[np.searchsorted(self.asset[at], empty)]
+            keep[at] = True
+            counts[empty] = 1
+            left, right = left.copy(), right.copy()
+            left[at], right[at] = low[empty], high[empty]
+        starts = np.ones(int(keep.sum()), dtype=bool)
+        branch = self.branch[keep]
+        starts[1:] = branch[1:] != branch[:-1]
+        return Pieces(
+            asset=self.asset[keep],
+            left=left[keep],
+            right=right[keep],
+            slope=self.slope[keep],
+            offset=self.offset[keep],
+            loses=self.loses[keep],
+            branch=np.cumsum(starts) - 1,
+            first=np.cumsum(counts) - counts,
+            row_slope=self.row_slope[:, keep],
+            row_offset=self.row_offset[:, keep],
+        )
+
 
 def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
     """Collect the parts of the objective that separate over names."""
-    tax = problem.tax_weight * problem.lot_tax[order.lot]
+    # a short position costs what is paid for borrowing; nothing is realised
+    tax = order.of_lots(problem.tax_weight * problem.lot_tax, problem.borrow_rate)
     return SeparableCost(
         curvature=problem.risk_aversion * problem.specific_variance,
         active=problem.active(problem.holdings()),

@@ -1,9 +1,10 @@
-"""Limits that join the names besides cash: linear limits on the weights, turnover, realised gain, tracking error.
+"""Limits that join the names besides cash: weights, turnover, realised gain, sums of longs and shorts, tracking error.
 
 Every such limit but the last is a ROW: least <= sum_i c_i(u_i) <= most, with c_i piecewise linear in the trade, zero
 without a trade and linear on every piece of the name's cost. A limit on the weights has c_i = G_i u_i, turnover
-|u_i| / 2, realised gain the gain of the lots sold. The tracking-error limit is a cone over the exposures and the
-specific risks; its price lambda adds to the risk aversion.
+|u_i| / 2, realised gain the gain of the lots sold, the sum of shorts what is sold beyond all lots; the price of that
+sum acts like a dearer borrow rate. The tracking-error limit is a cone over the exposures and the specific risks; its
+price lambda adds to the risk aversion.
 """
 
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 
 #: Names of the rows that are not given by the problem, as they appear in messages.
 TURNOVER, GAIN = "turnover", "realised gain"
+LONGS, SHORTS = "sum of longs", "sum of shorts"
 TRACKING_ERROR = "tracking error"
 
 
@@ -82,10 +84,13 @@ def row_limits(problem: RebalanceProblem) -> RowLimits:
     names = list(problem.row_names)
     base = [np.einsum("rn,n->r", problem.row_matrix, held)] if names else []
     least, most = [problem.row_lower], [problem.row_upper]
-    for name, limit in ((TURNOVER, problem.turnover_max), (GAIN, problem.gain_max)):
+    bent = [(TURNOVER, problem.turnover_max, 0.0), (GAIN, problem.gain_max, 0.0)]
+    if problem.short_max > 0:
+        bent += [(LONGS, problem.long_max, float(held.sum())), (SHORTS, problem.short_max, 0.0)]
+    for name, limit, at_rest in bent:
         if np.isfinite(limit):
             names.append(name)
-            base.append(np.zeros(1))
+            base.append(np.array([at_rest]))
             least.append(np.array([-np.inf]))
             most.append(np.array([limit]))
     if not names:
@@ -121,4 +126,8 @@ def _uses(problem: RebalanceProblem, order: LotOrder, name: str, names: int) -> 
     lots = len(order.lot)
     if name == TURNOVER:
         return np.full(lots, 0.5), np.full(names, 0.5)
-    return problem.lot_gain[order.lot], np.zeros(names)
+    if name == LONGS:
+        return np.where(order.short, 0.0, -1.0), np.ones(names)
+    if name == SHORTS:
+        return order.short.astype(np.float64), np.zeros(names)
+    return order.of_lots(problem.lot_gain), np.zeros(names)

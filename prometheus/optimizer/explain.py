@@ -46,12 +46,15 @@ def explain(
     explained = []
     for i in np.flatnonzero(rounded):
         side = float(np.sign(trades[i]) or np.sign(rounded[i]))
-        tax, uses = 0.0, cost.row_buy[:, i]
+        tax, borrow, uses = 0.0, 0.0, cost.row_buy[:, i]
         if side < 0:
             begin, end = np.searchsorted(order.asset, [i, i + 1])
             # the lot on which the next unit would be sold or kept
             last = max(int(np.searchsorted(order.start[begin:end], -trades[i], side="left")) - 1, 0) + int(begin)
-            tax = -problem.tax_weight * float(problem.lot_tax[order.lot[last]])
+            if order.short[last]:
+                borrow = -float(problem.borrow_rate[i])
+            else:
+                tax = -problem.tax_weight * float(problem.lot_tax[order.lot[last]])
             uses = -cost.row_sell[:, last]
         limits = [
             (name, _BPS * float(price * use))
@@ -65,6 +68,7 @@ def explain(
             "tax": _BPS * tax,
             "trading_cost": _BPS * side * float(problem.cost_rate[i]),
             "tilt": -_BPS * float(problem.tilt[i]),
+            "borrow": _BPS * borrow,
             "cash": _BPS * dual.cash_price * (1.0 + side * float(problem.cost_rate[i])),
         }
         total = sum(parts.values()) + sum(price for _, price in limits)
@@ -94,6 +98,7 @@ class _Reasons:
     ) -> None:
         self._problem, self._lagrangian, self._dual, self._rounded = problem, lagrangian, dual, rounded
         self._before = lagrangian.cost.active
+        self._after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(problem.size)
         risk = lagrangian.risk
         after = self._before + rounded
         gradient = 2 * (risk.price(risk.exposures(after)) + risk.specific_variance * after)
@@ -119,6 +124,9 @@ class _Reasons:
             return f"lower to its greatest weight {problem.upper[i]:.2%}"
         risk = _BPS * float(self._risk_cost[i])
         at = f"active risk {'cost' if risk >= 0 else 'gain'} {abs(risk):.2f} bps"
+        if self._after[i] < -_TOWARDS:
+            paid = _BPS * float(problem.borrow_rate[i] * -self._after[i])
+            return f"sell short to {self._after[i]:.3%} of NAV, borrowing costs {paid:.2f} bps a year, {at}"
         if trade < 0 and self._tax[i] < 0:
             loss = f"loss of {-self._gain[i]:.3%} of NAV, " if self._gain[i] < 0 else ""
             return f"harvest: {loss}tax saved {-_BPS * float(self._tax[i]):.2f} bps of NAV, {at}"

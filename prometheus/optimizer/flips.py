@@ -1,198 +1,189 @@
-"""Which names and groups should change sides together: a quadratic model of stage 2 around its optimum.
+"""Which names and groups should change sides: a quadratic model of stage 2 around its optimum.
 
-At the optimal prices of a decision, moving name i to another branch changes the priced cost by -gain_i and disturbs the
-exposures and cash by r_i; so does turning a group round. When everything else has answered, the objective of a set of
-moves is about
+At the optimal prices of a decision, moving name i to another branch changes the priced cost by -gain_i and disturbs
+everything that joins the names (exposures, cash, rows, tracking error) by r_i; so does turning a group round. When
+everything else has answered, the objective of a set of moves is about
 
     objective - sum of gains + (1/2) r' M^-1 r,      r = sum of the r_i,
 
-with M the dual's Hessian. The best set is searched on the model alone, so that one exact solve of stage 2 does for what
-would else be a solve for each move. Without the last term it is a bound, hence some gain must be positive.
+with M the dual's Hessian over the prices that are not zero. The best set is searched on the model alone, so that one
+exact solve of stage 2 does for what would else be a solve for each move. Without the last term it is a bound, hence
+some gain must be positive.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.decisions import Decision
-from prometheus.optimizer.linked_risk import FreeNames
-from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
-from prometheus.optimizer.semidefinite import solve_semidefinite
+from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.quadratic_model import WORTHWHILE, least_pattern
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
 
 #: Most names, and most groups, that the model considers.
 _MAX_NAMES = 64
 _MAX_GROUPS = 16
-#: Moves of the search on the model for each name considered, and for how many of them a move is not taken back.
-_STEPS_A_MOVE = 4
-_BLOCKED_STEPS = 7
-#: Improvements smaller than this (0.00001 bps) are noise.
-_WORTHWHILE = 1e-9
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Moves:
-    """Candidates: single names first, then groups.
+class Moves:
+    """Candidates around a decision: single names first, then groups.
 
     Attributes:
+        decision: The decision.
         gain: (M,) what each move saves at the present prices.
+        disturbance: (M, M) r_i' M^-1 r_j.
         move: (E,) the move to which each changed name belongs.
         asset: (E,) the changed name.
         branch: (E,) its branch after the move.
-        trade: (E,) its trade after the move.
         group: (M,) the group that turns, -1 for a single name.
     """
 
+    decision: Decision
     gain: FloatArray
+    disturbance: FloatArray
     move: IntArray
     asset: IntArray
     branch: IntArray
-    trade: FloatArray
     group: IntArray
 
+    def together(self) -> Decision | None:
+        """Return the decision that the model finds best, None where it finds none better than the present one."""
+        if not (self.gain > WORTHWHILE).any():
+            return None
+        chosen = least_pattern(self.gain, self.disturbance)
+        return self._after(chosen.nonzero()[0]) if chosen.any() else None
 
-def flipped_together(
-    whole: Lagrangian, restricted: Lagrangian, decision: Decision, trades: FloatArray, dual: DualPoint
-) -> Decision | None:
-    """Return the decision that the model finds best, or None where it finds none better than the present one.
+    def singly(self) -> list[Decision]:
+        """Return the decisions after one move that the prices do not rule out, in the order of the model."""
+        change = 0.5 * self.disturbance.diagonal() - self.gain
+        return [self._after(np.array([m])) for m in np.argsort(change, kind="stable") if self.gain[m] > WORTHWHILE]
+
+    def _after(self, moves: IntArray) -> Decision:
+        branch, sells = self.decision.branch.copy(), self.decision.sells_losses.copy()
+        changed = np.isin(self.move, moves)
+        branch[self.asset[changed]] = self.branch[changed]
+        turned = self.group[moves]
+        turned = turned[turned >= 0]
+        sells[turned] = ~sells[turned]
+        return Decision(sells, branch)
+
+
+def moves_around(
+    joint: JointTerms, restricted: Lagrangian, other: Lagrangian | None, decision: Decision, dual: DualPoint
+) -> Moves:
+    """Collect the moves around a decision and model them.
 
     Args:
-        whole: The true problem with its groups undecided.
+        joint: What joins the names.
         restricted: The true problem after the groups' decisions, with every branch of each name.
-        decision: The present decision.
-        trades: (N,) its optimal trades.
-        dual: Its optimal prices.
+        other: The same with every group decided the other way round; None without groups.
+        decision: The decision.
+        dual: The prices of its optimum.
     """
-    moves = _moves(whole, restricted, decision, dual)
-    if not (moves.gain > _WORTHWHILE).any():
-        return None
-    disturbance = _disturbance(restricted, decision, trades, dual, moves)
-    chosen = _least_pattern(moves.gain, disturbance)
-    if not chosen.any():
-        return None
-    branch, sells = decision.branch.copy(), decision.sells_losses.copy()
-    changed = chosen[moves.move]
-    branch[moves.asset[changed]] = moves.branch[changed]
-    turned = moves.group[chosen & (moves.group >= 0)]
-    sells[turned] = ~sells[turned]
-    return Decision(sells, branch)
-
-
-def _moves(whole: Lagrangian, restricted: Lagrangian, decision: Decision, dual: DualPoint) -> _Moves:
-    label = whole.limits.group
-    groups, group_gain = _groups(whole, decision, dual)
-    turning = np.isin(label, groups) & (label >= 0)
-
-    pieces = restricted.pieces
-    values = restricted.minima(dual).branch_value
-    first = pieces.branch[pieces.first]
-    owner = pieces.asset[np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))]
-    current = first + decision.branch
-    gain = values[current][owner] - values
+    priced, response = _answers(joint, restricted, dual)
+    current = priced.first_branch + decision.branch
+    at_present = response.worth[current]
+    gain = at_present[priced.owner] - response.worth
     gain[current] = -np.inf
-    gain[turning[owner]] = -np.inf
-    # the likeliest branch of each name, the names that lose least first
-    by = np.argsort(-gain, kind="stable")
+    sides = None if other is None else _turned(joint, other, restricted, dual, at_present)
+    if sides is not None:
+        gain[sides.grouped_by_turn[priced.owner]] = -np.inf
+    group_gain = np.zeros(0) if sides is None else sides.gain
     # a move that loses more than all others together could save is never worth it
-    hope = float(np.maximum(gain[by], 0.0).sum()) + float(np.maximum(group_gain, 0.0).sum())
-    by = by[gain[by] > -hope]
-    by = by[np.sort(np.unique(owner[by], return_index=True)[1])][:_MAX_NAMES]
-    single = owner[by]
-    branch = decision.branch.copy()
-    branch[single] = by - first[single]
-    trade = restricted.on_branches(branch).minima(dual).trade
-
-    member = np.flatnonzero(turning)
-    if len(groups):
-        sells = decision.sells_losses.copy()
-        sells[groups] = ~sells[groups]
-        other = whole.within(whole.limits.with_groups(sells, whole.cost.order.loss_start))
-        turned = other.minima(dual).trade
-        branch[member] = (branch_of(other.pieces, turned) - other.pieces.branch[other.pieces.first])[member]
-        trade[member] = turned[member]
-    order = np.argsort(groups, kind="stable")
-    place = order[np.searchsorted(groups[order], label[member])] if len(groups) else member
-    asset = np.concatenate([single, member])
-    return _Moves(
-        gain=np.concatenate([gain[by], group_gain]),
-        move=np.concatenate([np.arange(len(by)), len(by) + place]),
-        asset=asset,
-        branch=branch[asset],
-        trade=trade[asset],
-        group=np.concatenate([np.full(len(by), -1, dtype=np.int64), groups]),
-    )
-
-
-def _groups(whole: Lagrangian, decision: Decision, dual: DualPoint) -> tuple[IntArray, FloatArray]:
-    """Return the groups whose other side is the likeliest to be better, and what it saves at the prices."""
-    if not len(decision.sells_losses):
-        return np.zeros(0, dtype=np.int64), np.zeros(0)
-    no_purchase, no_loss = whole.group_values(whole.minima(dual))
-    saving = np.where(decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
-    groups = np.argsort(-saving, kind="stable")[:_MAX_GROUPS]
-    groups = groups[np.isfinite(saving[groups])]
-    return groups, saving[groups]
+    hope = float(gain[gain > 0].sum()) + float(group_gain[group_gain > 0].sum())
+    by = (gain > -hope).nonzero()[0]
+    by = by[np.argsort(-gain[by], kind="stable")]
+    if len(priced.several) and priced.is_crowded:
+        # the likeliest branch of each name
+        by = by[np.sort(np.unique(priced.owner[by], return_index=True)[1])]
+    by = by[:_MAX_NAMES]
+    asset = priced.owner[by]
+    disturbed = priced.jumps(response, current[asset], by)
+    share = np.zeros(len(priced.owner))
+    share[current] = 1.0
+    move, branch = np.arange(len(by)), by - priced.first_branch[asset]
+    group, after = np.full(len(by), -1, dtype=np.int64), response.trade[by]
+    if sides is not None:
+        keep = sides.gain > -hope
+        keep &= np.isfinite(sides.gain)
+        number = np.cumsum(keep) - 1 + len(by)
+        member = keep[sides.place]
+        jumps = sides.conditions[:, member] - priced.conditions(response, current[sides.asset[member]])
+        added = np.zeros((len(disturbed), int(keep.sum())))
+        np.add.at(added.T, number[sides.place[member]] - len(by), jumps.T)
+        disturbed = np.concatenate([disturbed, added], axis=1)
+        move = np.concatenate([move, number[sides.place[member]]])
+        asset = np.concatenate([asset, sides.asset[member]])
+        branch = np.concatenate([branch, sides.branch[member]])
+        after = np.concatenate([after, sides.trade[member]])
+        group = np.concatenate([group, sides.group[keep]])
+        group_gain = sides.gain[keep]
+    products = np.zeros((len(group), len(group)))
+    if len(group):
+        jumps = np.zeros((len(asset), len(group)))
+        jumps[np.arange(len(asset)), move] = after - response.trade[current[asset]]
+        products = priced.products(response, share, disturbed, jumps, asset)
+    return Moves(decision, np.concatenate([gain[by], group_gain]), products, move, asset, branch, group)
 
 
-def _least_pattern(gain: FloatArray, disturbance: FloatArray) -> BoolArray:
-    """Return (M,) the moves whose modelled cost is least, by a tabu search: the best move, and for a while not back.
+def _answers(joint: JointTerms, lagrangian: Lagrangian, dual: DualPoint) -> tuple[CoupledDual, Response]:
+    priced = CoupledDual(lagrangian, joint)
+    prices = joint.prices(dual, lagrangian.risk_aversion, lagrangian.cost.rows)
+    return priced, priced.respond(prices, priced.located(prices), None)
 
-    Single moves, even where none improves, cross from one local optimum to the next; nothing in it is random.
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Turns:
+    """The groups whose other side is the likeliest to be better.
+
+    Attributes:
+        group: (T,) the groups.
+        gain: (T,) what turning each saves at the prices.
+        grouped_by_turn: (N,) True for the names of these groups.
+        place: (E,) position in ``group`` of each of their names.
+        asset: (E,) the names.
+        branch: (E,) their branch on the other side.
+        trade: (E,) their trade there.
+        conditions: (size, E) what they add to every condition there.
     """
-    count = len(gain)
-    own = 0.5 * np.diag(disturbance)
-    # +1 where a move would add the name, -1 where it would take it back; load = disturbance times the moves taken
-    sign, load = np.ones(count), np.zeros(count)
-    blocked = np.zeros(count, dtype=np.int64)
-    value, least, pattern = 0.0, 0.0, sign.copy()
-    for step in range(_STEPS_A_MOVE * count):
-        change = sign * (load - gain) + own
-        # a blocked move is free again where it leads to the best pattern yet
-        change[(blocked > step) & (value + change >= least - _WORTHWHILE)] = np.inf
-        best = int(np.argmin(change))
-        if not np.isfinite(change[best]):
-            break
-        value += float(change[best])
-        load += sign[best] * disturbance[best]
-        sign[best] = -sign[best]
-        blocked[best] = step + 1 + min(_BLOCKED_STEPS, count - 1)
-        if value < least - _WORTHWHILE:
-            least, pattern = value, sign.copy()
-    return pattern < 0
+
+    group: IntArray
+    gain: FloatArray
+    grouped_by_turn: np.ndarray
+    place: IntArray
+    asset: IntArray
+    branch: IntArray
+    trade: FloatArray
+    conditions: FloatArray
 
 
-def _disturbance(
-    restricted: Lagrangian,
-    decision: Decision,
-    trades: FloatArray,
-    dual: DualPoint,
-    moves: _Moves,
-) -> FloatArray:
-    """Return (M, M) r_i' M^-1 r_j of the moves."""
-    convex = restricted.on_branches(decision.branch)
-    pieces = convex.pieces
-    inside = (trades[pieces.asset] > pieces.left) & (trades[pieces.asset] < pieces.right)
-    free, side = pieces.asset[inside], np.where(pieces.right[inside] <= 0, -1.0, 1.0)
-    softness = 0.5 / restricted.cost.curvature[free]
-    priced = 1.0 if dual.cash_price != 0 else 0.0
-    rate = restricted.cost_rate
-    rows = np.concatenate([restricted.risk.loadings.T[:, free], priced * (1.0 + side * rate[free])[None, :]])
-    matrix = np.einsum("ki,li->kl", rows * softness, rows)
-    factors = np.arange(len(rows) - 1)
-    matrix[factors, factors] += 0.5 / restricted.risk_aversion
-    asset, before = moves.asset, trades[moves.asset]
-    step = moves.trade - before
-    cash = step + rate[asset] * (np.abs(moves.trade) - np.abs(before))
-    each = np.concatenate([restricted.risk.loadings.T[:, asset] * step, priced * cash[None, :]])
-    r = np.zeros((len(each), len(moves.gain)))
-    for k in range(len(each)):
-        r[k] = np.bincount(moves.move, weights=each[k], minlength=len(moves.gain))
-    if restricted.risk.links:
-        own = np.zeros_like(matrix)
-        own[factors, factors] = 0.5 / restricted.risk_aversion
-        jumps = np.zeros((len(asset), len(moves.gain)))
-        jumps[np.arange(len(asset)), moves.move] = step
-        answers = FreeNames(free, restricted.cost.curvature[free], restricted.risk_aversion, restricted.risk.links)
-        return answers.disturbances(rows.T, own, r, jumps, asset)
-    products: FloatArray = np.einsum("ki,kj->ij", r, solve_semidefinite(matrix, r))
-    return products
+def _turned(
+    joint: JointTerms, other: Lagrangian, restricted: Lagrangian, dual: DualPoint, at_present: FloatArray
+) -> _Turns:
+    priced, response = _answers(joint, other, dual)
+    best = priced.best_branch(response)
+    label = restricted.limits.group
+    member = (label >= 0).nonzero()[0]
+    saved = at_present[member] - response.worth[best[member]]
+    # a side that contradicts a forced trade is no side
+    saved[(other.limits.low > other.limits.high)[member]] = -np.inf
+    gains = np.bincount(label[member], weights=saved).astype(np.float64)
+    group = np.argsort(-gains, kind="stable")[:_MAX_GROUPS]
+    position = np.full(len(gains), -1)
+    position[group] = np.arange(len(group))
+    place = position[label[member]]
+    member, place = member[place >= 0], place[place >= 0]
+    grouped = np.zeros(len(label), dtype=bool)
+    grouped[member] = True
+    return _Turns(
+        group=group,
+        gain=gains[group],
+        grouped_by_turn=grouped,
+        place=place,
+        asset=member,
+        branch=best[member] - priced.first_branch[member],
+        trade=response.trade[best[member]],
+        conditions=priced.conditions(response, best[member]),
+    )

@@ -88,6 +88,13 @@ class RebalanceProblem:
             before it and not part of ``cash``. The cash range holds after the flow, and benchmark weights are scaled
             to the NAV after it.
         max_names: Largest number of names with a position after trading; None for no limit. Met on the rounded list.
+        short_max: Largest sum of short positions after trading, fraction of NAV; zero for a long-only account. Where it
+            is positive a name may be sold down to a negative ``lower`` once all of its lots are sold; names with locked
+            lots, or with lots that are not whole steps, may not. An account that is short already cannot be stated.
+        long_max: Largest sum of long positions after trading, fraction of NAV; infinite for no limit.
+        borrow_rate: (N,) cost of borrowing, per year and unit of short weight, non-negative; infinite where nothing can
+            be borrowed. Charged on the short side only, for a year, as the risk is. Needed where ``short_max`` is
+            positive, else empty.
         specific_blocks: Links between specific returns: disjoint blocks of names, one of all names for a dense specific
             covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its diagonal.
     """
@@ -135,6 +142,9 @@ class RebalanceProblem:
     cash_flow: float = 0.0
     max_names: int | None = None
     specific_blocks: tuple[SpecificBlock, ...] = ()
+    short_max: float = 0.0
+    long_max: float = float("inf")
+    borrow_rate: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         for member in fields(self):
@@ -201,6 +211,7 @@ class RebalanceProblem:
             "row_lower": ((rows,),),
             "row_upper": ((rows,),),
             "lot_gain": ((lots,),) if np.isfinite(self.gain_max) else ((0,), (lots,)),
+            "borrow_rate": ((n,),) if self.short_max > 0 else ((0,), (n,)),
         }
         for name, allowed in shapes.items():
             array = getattr(self, name)
@@ -224,6 +235,13 @@ class RebalanceProblem:
             raise InvalidProblemError(
                 f"gain_max {self.gain_max} must be a number and cash_flow {self.cash_flow} finite and above -1."
             )
+        if not (self.short_max >= 0 and self.long_max > 0 and (self.borrow_rate >= 0).all()):
+            raise InvalidProblemError(
+                f"short_max {self.short_max} must be non-negative, long_max {self.long_max} positive and every "
+                "borrow_rate non-negative."
+            )
+        if self.max_names is not None and self.short_max > 0:
+            raise InvalidProblemError("max_names cannot be combined with short positions; drop one of the two.")
         if self.max_names is not None and self.max_names < 1:
             raise InvalidProblemError(f"max_names {self.max_names} must be at least 1 (None for no limit).")
 

@@ -13,11 +13,12 @@ class ObjectiveTerms:
     trading_cost: float
     tax: float
     tilt: float
+    borrow: float = 0.0
 
     @property
     def total(self) -> float:
         """Return the sum of the parts."""
-        return self.active_risk + self.trading_cost + self.tax + self.tilt
+        return self.active_risk + self.trading_cost + self.tax + self.tilt + self.borrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class Explanation:
         limits: Name and price of each binding limit (tracking error, sectors, factors, turnover, realised gain).
         bound: What the name's own bound, the edge of its lot or the step at no trade holds back.
         reason: One sentence.
+        borrow: Slope of the borrow cost; zero while the name is not short.
     """
 
     ticker: str
@@ -87,6 +89,7 @@ class Explanation:
     limits: tuple[tuple[str, float], ...]
     bound: float
     reason: str
+    borrow: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)

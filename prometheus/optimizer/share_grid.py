@@ -99,15 +99,17 @@ def share_grid(problem: RebalanceProblem, order: LotOrder, limits: TradeRange) -
     may_rest = (limits.low <= 0) & (limits.high >= 0)
     minimum = np.ceil(problem.min_trade / step - slack)
     smallest = np.where(may_rest, np.maximum(minimum, 1.0), 1.0)
+    # a name that may go short holds whole steps: its sell-out is one of them
     sell_out = (
-        (order.sellable > 0)
+        (order.lots > 0)
         & ~order.has_locked
-        & (limits.low <= -order.sellable + WEIGHT_TOLERANCE)
-        & ((order.sellable >= problem.min_trade - WEIGHT_TOLERANCE) | ~may_rest)
+        & (limits.low <= -order.lots + WEIGHT_TOLERANCE)
+        & ((order.lots >= problem.min_trade - WEIGHT_TOLERANCE) | ~may_rest)
+        & (order.sellable <= order.lots)
     )
     first = np.ceil(limits.low / step - slack)
-    whole = np.ceil(-order.sellable / step - slack)
-    is_whole = np.abs(whole * step + order.sellable) <= 2 * slack * step
+    whole = np.ceil(-order.lots / step - slack)
+    is_whole = np.abs(whole * step + order.lots) <= 2 * slack * step
     first = np.where(sell_out & (first <= whole) & is_whole, first + 1, first)
     last = np.floor(limits.high / step + slack)
     nothing = np.flatnonzero((first > last) & ~sell_out)
@@ -124,4 +126,4 @@ def share_grid(problem: RebalanceProblem, order: LotOrder, limits: TradeRange) -
                 "violation": float(max(first[i] * step[i] - limits.high[i], 0.0)),
             },
         )
-    return ShareGrid(step, first, last, smallest, may_rest, sell_out, order.sellable)
+    return ShareGrid(step, first, last, smallest, may_rest, sell_out, order.lots)

@@ -201,11 +201,12 @@ def _status(solution: QuadraticSolution) -> str:
 def _book(problem: RebalanceProblem, order: LotOrder, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the shares of each name and what each lot gives to its sale."""
     whole = np.isneginf(steps)
-    held = np.bincount(order.asset, weights=order.shares, minlength=problem.size)
+    own = ~order.short
+    held = np.bincount(order.asset[own], weights=order.shares[own], minlength=problem.size)
     shares = np.where(whole, -held, np.round(np.where(whole, 0.0, steps) * problem.share_step, SHARE_DECIMALS))
     lot_shares_sold = np.zeros(len(problem.lot_id))
-    lot_shares_sold[order.lot] = order.fill_shares(np.maximum(-shares, 0.0))
-    sold_out = whole[order.asset]
+    lot_shares_sold[order.lot[own]] = order.fill_shares(np.maximum(-shares, 0.0))[own]
+    sold_out = whole[order.asset] & own
     lot_shares_sold[order.lot[sold_out]] = order.shares[sold_out]
     return shares + 0.0, lot_shares_sold
 
@@ -216,6 +217,10 @@ def _weights_after(problem: RebalanceProblem, shares: FloatArray, lot_shares_sol
     kept[held] = 1 - lot_shares_sold[held] / problem.lot_shares[held]
     left = np.bincount(problem.lot_asset, weights=problem.lot_weight * kept, minlength=problem.size)
     weights: FloatArray = left + np.maximum(shares, 0.0) * problem.prices / problem.nav
+    if problem.short_max > 0:
+        sold = np.bincount(problem.lot_asset, weights=lot_shares_sold, minlength=problem.size)
+        short = np.round(np.maximum(-shares - sold, 0.0), SHARE_DECIMALS)
+        weights = weights - short * problem.prices / problem.nav
     return weights
 
 
@@ -230,7 +235,14 @@ def _objective_terms(
         trading_cost=float((problem.cost_rate * np.abs(trades)).sum()),
         tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
         tilt=-float((problem.tilt * weights).sum()),
+        borrow=_borrow(problem, weights),
     )
+
+
+def _borrow(problem: RebalanceProblem, weights: FloatArray) -> float:
+    """Return what borrowing the short positions costs in a year; long positions cost nothing."""
+    short = np.flatnonzero(weights < 0) if problem.short_max > 0 else np.zeros(0, dtype=np.int64)
+    return float((problem.borrow_rate[short] * -weights[short]).sum())
 
 
 def _frozen(values: FloatArray) -> FloatArray:

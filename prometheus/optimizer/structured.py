@@ -1,8 +1,8 @@
-"""STRUCTURED: stage 1 by the dual Newton method of structured_dual, with CLARABEL behind it.
+"""STRUCTURED: stage 1 on the dual of the true problem itself, with CLARABEL behind it.
 
-The pieces of the envelopes already have the form that method wants, so no matrix is assembled. Its answer counts only
-as far as its own duality gap goes, recomputed without the proximal terms: a gap or a residual that is not tight, or a
-program that is not made of pieces, goes to CLARABEL, and the answer says so.
+The dual of structured_dual.py has the same maximum as the envelope's quadratic program, whatever limits join the names,
+so neither an envelope nor a matrix is built. Its answer counts only as far as its own duality gap goes: a gap or a
+residual that is not tight, or a program that is not a problem's stage 1, goes to CLARABEL, and the answer says so.
 """
 
 import time
@@ -16,125 +16,111 @@ from prometheus.optimizer.backends.base import (
     QuadraticProgram,
     QuadraticSolution,
     backend_named,
+    check_vector,
 )
-from prometheus.optimizer.certificate import Lagrangian
-from prometheus.optimizer.envelope import ConvexPieces
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.decisions import RestingPlaces
 from prometheus.optimizer.problem import FloatArray, read_only
-from prometheus.optimizer.structured_dual import SeparableProgram, climb_dual
+from prometheus.optimizer.structured_climb import climb
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
 
 #: Largest duality gap of stage 1 that is accepted (objective per unit of NAV: 0.0001 bps).
 TIGHT_GAP: Final = 1e-8
 #: Largest violation of a row that is accepted (fraction of NAV).
-TIGHT_RESIDUAL: Final = 1e-9
-_VERSION: Final = "1"
+TIGHT_RESIDUAL: Final = 1e-8
+_VERSION: Final = "2"
 _BPS: Final = 1e4
+#: Between these parts of the way from one branch to the other a name counts as undecided.
+_UNDECIDED: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PiecesProgram:
-    """A program made of convex pieces, and how to read its answer.
+class StructuredAnswer:
+    """The optimum of stage 1.
 
     Attributes:
-        pieces: Convex pieces of every name.
-        program: The same with the exposures and the cash range.
-        limited: True where the problem has limits besides cash, which ``program`` leaves out.
+        relaxed: (N,) trades, on the convex envelope.
+        dual: Their prices.
+        places: Where they rest.
+        solution: x: (N,) the trades; z: (size,) the prices of exposures, rows and tracking error; ``fallback`` is set
+            where the answer is not tight and must not be used.
     """
 
-    pieces: ConvexPieces
-    program: SeparableProgram
-    limited: bool
-
-    def trades(self, x: FloatArray) -> FloatArray:
-        """Return (N,) the trades u of (P,) amounts, clipped to their range."""
-        pieces = self.pieces
-        moved = np.bincount(pieces.asset, weights=x, minlength=pieces.size)
-        return np.minimum(np.maximum(pieces.low + moved, pieces.low), pieces.high)
-
-    def cash_price(self, z: FloatArray) -> float:
-        """Return eta, the multiplier of one unit of cash used: positive where cash is scarce."""
-        return float(z[0])
-
-    def row_prices(self, z: FloatArray, rows: int) -> FloatArray:  # noqa: ARG002 - as AssembledProgram
-        """Return (R,) the multipliers of the limits besides cash: there are none in this program."""
-        return np.zeros(rows)
-
-    def risk_price(self, z: FloatArray) -> float:  # noqa: ARG002 - as AssembledProgram
-        """Return the multiplier of a tracking-error limit: there is none in this program."""
-        return 0.0
+    relaxed: FloatArray
+    dual: DualPoint
+    places: RestingPlaces
+    solution: QuadraticSolution
 
 
 class StructuredBackend:
-    """The dual Newton method for pieces; CLARABEL for any other program and wherever the method is not tight."""
+    """The dual Newton method for stage 1; CLARABEL for any other program and wherever the method is not tight."""
 
     name = "STRUCTURED"
 
     def version(self) -> str:
-        """Return the method's version and that of the solver behind it."""
+        """Return the version of the method and of the solver behind it."""
         return f"{_VERSION} (CLARABEL {backend_named('CLARABEL').version()})"
 
     def solve(self, program: QuadraticProgram, tolerance: float) -> QuadraticSolution:
-        """Solve a general program with CLARABEL.
+        """Solve a general program with CLARABEL, saying so in ``fallback``."""
+        answer = backend_named("CLARABEL").solve(program, tolerance)
+        return replace(answer, fallback="not a program of pieces")
 
-        Raises:
-            SolverFailedError: CLARABEL failed.
-        """
-        solution = backend_named("CLARABEL").solve(program, tolerance)
-        return replace(solution, fallback="not a program of pieces")
-
-    def solve_pieces(self, program: PiecesProgram, start: FloatArray) -> QuadraticSolution:
-        """Solve a program of pieces; ``fallback`` is set where the answer is not tight and must not be used.
+    def stage_one(self, lagrangian: Lagrangian, joint: JointTerms, start: DualPoint) -> StructuredAnswer:
+        """Solve stage 1 of a problem.
 
         Args:
-            program: The program.
-            start: (K,) a guess of the optimal exposures.
+            lagrangian: The problem with every branch of each name.
+            joint: ``JointTerms.of`` it.
+            start: A guess of its prices.
 
-        Returns:
-            x: (P,) amounts; z: the rows' prices, cash first.
+        Raises:
+            CertificateRejectedError: The answer is empty or not finite.
         """
         began = time.perf_counter()
-        if program.limited:
-            nothing = np.zeros(0)
-            why = "limits besides cash are not among STRUCTURED's rows"
-            return QuadraticSolution(nothing, nothing, "Declined", 0, 0.0, fallback=why)
-        answer = climb_dual(program.program, start, np.zeros(len(program.program.use)))
-        tight = answer.gap <= TIGHT_GAP and answer.residual <= TIGHT_RESIDUAL
-        return QuadraticSolution(
-            x=read_only(answer.amounts),
-            z=read_only(answer.row_prices),
+        dual = CoupledDual(lagrangian, joint)
+        answer = climb(dual, joint.prices(start, lagrangian.risk_aversion, lagrangian.cost.rows))
+        response = answer.response
+        residual = response.residual
+        mixed = np.bincount(dual.owner, weights=response.share * response.trade, minlength=dual.names)
+        relaxed = mixed.astype(np.float64)
+        tight = answer.gap <= TIGHT_GAP and residual <= TIGHT_RESIDUAL
+        why = f"STRUCTURED left a gap of {_BPS * answer.gap:.3g} bps and a residual of {residual:.3g}"
+        solution = QuadraticSolution(
+            x=read_only(relaxed),
+            z=read_only(response.prices),
             status="Solved" if tight else "Stalled",
             iterations=answer.steps,
             seconds=time.perf_counter() - began,
-            fallback=""
-            if tight
-            else f"STRUCTURED left a gap of {_BPS * answer.gap:.3g} bps and a residual of {answer.residual:.3g}",
+            fallback="" if tight else why,
+        )
+        if tight:
+            check_vector(self.name, solution.status, "point", relaxed, (dual.names,))
+            check_vector(self.name, solution.status, "list of multipliers", response.prices, (joint.size,))
+        return StructuredAnswer(
+            relaxed,
+            joint.dual_point(response.prices, lagrangian.risk_aversion),
+            _resting_places(dual, response, relaxed),
+            solution,
         )
 
 
-def pieces_program(pieces: ConvexPieces, priced: Lagrangian) -> PiecesProgram:
-    """State  min g ||y||^2 + sum of the pieces' costs  over the pieces' ranges and the cash range.
-
-    Args:
-        pieces: Convex pieces of every name.
-        priced: The problem they come from.
-    """
-    low, risk = pieces.low, priced.risk
-    return PiecesProgram(
-        pieces,
-        SeparableProgram(
-            loadings=np.ascontiguousarray(risk.loadings.T),
-            base=risk.exposures(priced.cost.active + low),
-            risk_aversion=priced.risk_aversion,
-            asset=pieces.asset,
-            slope=pieces.slope,
-            curvature=pieces.curvature,
-            length=pieces.right - pieces.left,
-            stiffness=2 * priced.cost.curvature,
-            rates=pieces.cash[None, :],
-            use=np.array([float((low + priced.cost_rate * np.abs(low)).sum())]),
-            least=np.array([priced.cash.least]),
-            most=np.array([priced.cash.most]),
-        ),
-        limited=priced.rows.any,
+def _resting_places(dual: CoupledDual, response: Response, relaxed: FloatArray) -> RestingPlaces:
+    """Read the places off the branches' shares."""
+    branch = np.zeros(dual.names, dtype=np.int64)
+    several, share = dual.several, response.share[response.right]
+    left, right = response.left - dual.first_branch[several], response.right - dual.first_branch[several]
+    branch[several] = np.where(share > 0.5, right, left)
+    jump = response.trade[response.right] - response.trade[response.left]
+    between = ((share > _UNDECIDED) & (share < 1 - _UNDECIDED)).nonzero()[0]
+    between = between[np.argsort(-jump[between], kind="stable")]
+    asset = several[between]
+    ends = np.stack([response.trade[response.left[between]], response.trade[response.right[between]]], axis=1)
+    return RestingPlaces(
+        branch=branch,
+        asset=asset,
+        jump=ends - relaxed[asset][:, None],
+        ends=np.stack([left[between], right[between]], axis=1),
     )
 
 

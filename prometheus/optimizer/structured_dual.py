@@ -1,267 +1,534 @@
-"""Separable cost plus rank K: the dual in K + (rows) unknowns, climbed by a semismooth Newton method.
+"""The dual of the whole true problem in K + (rows) + 1 prices, and every name's answer to them.
 
-The primal is  min g ||y||^2 + sum_j (slope_j t_j + q_j t_j^2)  over 0 <= t_j <= length_j, with y = base + X~' (sum of
-each name's t) and rows least_r <= use_r + sum_j rate_rj t_j <= most_r. Given prices zeta of the exposures and mu of the
-rows every piece answers alone, by one clipped division, so one evaluation of the dual is a few passes over the pieces.
+Prices are zeta = 2 (g + lambda) z of the K exposures, those of the linear rows, of cash, of the other rows
+(coupling.py) and lambda of the tracking-error limit. At given prices every branch of every name (asset_functions.py)
+answers alone: it remembers the piece on which it answered last and looks at the next one only where the answer has left
+the piece. So one evaluation costs a few passes over the branches, however many lots there are.
 
-Flat pieces (tangents of the envelope, and the rows' own slack) would jump from one end to the other at a single price.
-They carry a proximal term (1/2) epsilon (t - centre)^2 that makes the answer Lipschitz; the centre then moves to the
-answer, and epsilon shrinks. This is the proximal point method: it ends at the exact optimum, not at a smoothed one.
-Source: docs/specs/optimizer.md; Li, Sun and Toh, "A highly efficient semismooth Newton augmented Lagrangian method for
-solving Lasso problems", SIAM J. Optim. 28 (2018), for the combination of the two methods.
+The dual jumps in slope where two branches of a name cost the same. There a share t of the name rests on the right
+branch and 1 - t on the left one, with the proximal term (1/2) epsilon (t - centre)^2: the dual is smooth, its value
+with t free is that of the convex envelope, and where the centre is at rest the term is zero. Source:
+docs/specs/optimizer.md.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.linked_risk import FreeNames, Link
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.semidefinite import solve_semidefinite
 
-#: Duality gap (objective per unit of NAV) and residual (fraction of NAV) at which the answer is exact for all purposes.
-_GAP = 1e-12
-_RESIDUAL = 1e-12
-#: Proximal weight on flat pieces, relative to the name's own curvature: the first, the factor of each step, the last.
-_FIRST_EPSILON = 1.0
-_SHRINK = 0.1
-_LAST_EPSILON = 1e-5
-_MAX_CENTRES = 40
-_MAX_STEPS = 60
-_MAX_SEARCH = 30
-#: A step of the line search is taken where the slope along it has fallen to this part of what it was.
-_SLOPE_LEFT = 0.7
+#: Jumps of a trade below this (fraction of NAV) take it as their width.
+_LEAST_JUMP = 1e-9
+#: Multiply-adds up to which a product of matrices runs on one thread, whatever the number of threads: half of
+#: OpenBLAS's bound.
+_ONE_THREAD = 1 << 17
+#: A library may solve larger systems on several threads; these are solved here.
+_LEAST_THREADED = 190
+#: Added to the scaled Hessian: nearly dependent rows share a price instead of drifting apart.
+_REGULARISATION = 1e-11
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class SeparableProgram:
-    """Independent pieces joined by K exposures and R rows.
+class JointTerms:
+    """What joins the names of one problem; the same for all its branches and ranges.
 
     Attributes:
-        loadings: (K, N) X~', contiguous.
-        base: (K,) exposures with no piece used.
-        risk_aversion: g; a tracking-error multiplier is added to it.
-        asset: (P,) name of each piece.
-        slope: (P,) marginal cost at t = 0.
-        curvature: (P,) q, zero on flat pieces.
-        length: (P,) positive.
-        stiffness: (N,) second derivative of the name's own cost, the scale of its proximal term.
-        rates: (R, P) what a unit of the piece adds to each row.
-        use: (R,) use of the rows with no piece used.
-        least: (R,) least use; minus infinity for none.
-        most: (R,) greatest use; infinity for none.
+        by_name: (K + linear rows, N) X~' above the linear rows' coefficients.
+        links: What links specific returns, L exposures more; empty for none.
+        factors: K + L.
+        linear: How many rows are linear.
+        at_rest: (K + L,) exposures of the active weights before trading.
+        least: (R + 1,) least use: linear rows, cash, other rows.
+        most: (R + 1,) greatest use.
+        te_max: Largest tracking error; infinite for none.
     """
 
-    loadings: FloatArray
-    base: FloatArray
-    risk_aversion: float
-    asset: IntArray
-    slope: FloatArray
-    curvature: FloatArray
-    length: FloatArray
-    stiffness: FloatArray
-    rates: FloatArray
-    use: FloatArray
+    by_name: FloatArray
+    links: tuple[Link, ...]
+    factors: int
+    linear: int
+    at_rest: FloatArray
     least: FloatArray
     most: FloatArray
+    te_max: float
+
+    @classmethod
+    def of(cls, lagrangian: Lagrangian) -> "JointTerms":
+        """Collect the terms of a problem."""
+        rows, cash = lagrangian.rows, lagrangian.cash
+        linear = rows.linear
+        at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
+        return cls(
+            by_name=np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]),
+            links=lagrangian.risk.links,
+            factors=len(at_rest),
+            linear=linear,
+            at_rest=at_rest,
+            least=np.concatenate([rows.least[:linear], [cash.least], rows.least[linear:]]),
+            most=np.concatenate([rows.most[:linear], [cash.most], rows.most[linear:]]),
+            te_max=rows.te_max,
+        )
+
+    @property
+    def has_te(self) -> bool:
+        """Say whether there is a tracking-error limit."""
+        return bool(np.isfinite(self.te_max))
+
+    @property
+    def size(self) -> int:
+        """Return the number of prices."""
+        return self.factors + len(self.most) + 1
+
+    @property
+    def cash(self) -> int:
+        """Return where the price of cash stands."""
+        return self.factors + self.linear
+
+    def own(self, prices: FloatArray) -> FloatArray:
+        """Return (N,) what the prices of exposures and linear rows charge for a unit of each name."""
+        if not self.links:
+            charged: FloatArray = np.einsum("kn,k->n", self.by_name, prices[: self.cash])
+            return charged
+        dense = len(self.by_name) - self.linear
+        at = np.concatenate([prices[:dense], prices[self.factors : self.cash]])
+        charged = np.einsum("kn,k->n", self.by_name, at)
+        for link in self.links:
+            charged[link.names] += np.einsum("ik,k->i", link.root, prices[dense:][link.exposures])
+        return charged
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """Return (K + L + linear rows,) exposures and linear rows' use of (N,) weights."""
+        added: FloatArray = np.einsum("kn,n->k", self.by_name, weights)
+        if not self.links:
+            return added
+        dense = len(self.by_name) - self.linear
+        linked = [np.einsum("ik,i->k", link.root, weights[link.names]) for link in self.links]
+        return np.concatenate([added[:dense], *linked, added[dense:]])
+
+    def prices(self, dual: DualPoint, risk_aversion: float, rows: int) -> FloatArray:
+        """Return the (size,) prices of a dual point, without those on sides that have no limit."""
+        risk_price = dual.risk_price if self.has_te else 0.0
+        at = dual.rows(rows)
+        mu = np.concatenate([at[: self.linear], [dual.cash_price], at[self.linear :]])
+        mu[((mu > 0) & ~np.isfinite(self.most)) | ((mu < 0) & ~np.isfinite(self.least))] = 0.0
+        return np.concatenate([2 * (risk_aversion + risk_price) * dual.exposures, mu, [risk_price]])
+
+    def dual_point(self, prices: FloatArray, risk_aversion: float) -> DualPoint:
+        """Return the dual point of (size,) prices."""
+        cash, risk_price = self.cash, float(prices[-1])
+        exposures = prices[: self.factors] / (2 * (risk_aversion + risk_price))
+        rows = np.concatenate([prices[self.factors : cash], prices[cash + 1 : -1]])
+        return DualPoint(exposures, float(prices[cash]), rows, risk_price)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class DualAnswer:
-    """Where the climb ended.
+class Centre:
+    """The proximal terms: where names that lie between two branches are kept, and how strongly.
 
     Attributes:
-        amounts: (P,) t.
-        exposure_prices: (K,) zeta; equal to 2 g y at the optimum.
-        row_prices: (R,) mu, positive at the greatest use, negative at the least, zero between.
-        gap: Primal objective of ``amounts`` minus the dual value at the prices; never negative but for rounding.
-        residual: Largest violation of a row by ``amounts``.
-        steps: Newton steps.
+        share: (B,) share of each branch.
+        epsilon: (M,) strength for each name with more than one branch.
+        open: (M,) True for names whose shares may leave the range from 0 to 1, to see where their conditions lead.
     """
 
-    amounts: FloatArray
-    exposure_prices: FloatArray
-    row_prices: FloatArray
-    gap: float
-    residual: float
-    steps: int
+    share: FloatArray
+    epsilon: FloatArray
+    open: BoolArray | None = None
 
 
-def climb_dual(program: SeparableProgram, exposures: FloatArray, row_prices: FloatArray) -> DualAnswer:
-    """Maximise the dual from given prices; the caller judges the answer by its gap and residual.
+@dataclass(slots=True, eq=False)
+class Response:
+    """The answers to one list of prices.
+
+    Attributes:
+        prices: (size,) of linear rows, cash and other rows behind those of the exposures, lambda last.
+        at: (B,) piece on which each branch answers.
+        trade: (B,) its answer.
+        inside: (B,) True where that lies strictly inside the piece, so that it moves with the prices.
+        worth: (B,) its least priced cost.
+        share: (B,) share of each branch.
+        rate: (1 + other rows, B) what a unit of trade adds to cash and to the other rows.
+        use: (1 + other rows, B) what the answer adds to them.
+        left: (M,) left and right branch of each name that has several, the two that cost least.
+        right: (M,)
+        epsilon: (M,) strength of their proximal term.
+        looseness: What the shared answers cost above the best branch of each name: the duality gap where nothing is
+            missing.
+        value: The dual value with the proximal terms.
+        gradient: (size,) what is missing in each condition.
+        active: (size,) False for prices that rest at zero and for limits that are not there.
+    """
+
+    prices: FloatArray
+    at: IntArray
+    trade: FloatArray
+    inside: BoolArray
+    worth: FloatArray
+    share: FloatArray
+    rate: FloatArray
+    use: FloatArray
+    left: IntArray
+    right: IntArray
+    epsilon: FloatArray
+    looseness: float
+    value: float
+    gradient: FloatArray
+    active: BoolArray
+
+    @property
+    def residual(self) -> float:
+        """Return the largest condition missed."""
+        return float(np.abs(self.gradient[self.active]).max(initial=0.0))
+
+
+class CoupledDual:
+    """The dual of a problem on its branches: all of them, or one for each name.
 
     Args:
-        program: The program.
-        exposures: (K,) a guess of the optimal exposures.
-        row_prices: (R,) a guess of the optimal row prices.
+        lagrangian: The problem.
+        joint: ``JointTerms.of`` the same problem over any range.
     """
-    climb = _Climb(program, np.concatenate([2 * program.risk_aversion * exposures, row_prices]))
-    epsilon = _FIRST_EPSILON
-    best = None
-    for _ in range(_MAX_CENTRES):
-        climb.recentre(epsilon)
-        # a loose answer is enough to move the centre; the tight one comes with the last epsilon
-        settled = climb.settle(max(_RESIDUAL, 1e-4 * epsilon * epsilon))
-        answer = climb.answer()
-        if best is None or max(answer.gap, answer.residual) < max(best.gap, best.residual):
-            best = answer
-        if answer.gap <= _GAP and answer.residual <= _RESIDUAL:
-            break
-        if not settled and epsilon <= _LAST_EPSILON:
-            break
-        epsilon = max(_SHRINK * epsilon, _LAST_EPSILON)
-    assert best is not None
-    return best
 
+    def __init__(self, lagrangian: Lagrangian, joint: JointTerms) -> None:
+        pieces, cost = lagrangian.pieces, lagrangian.cost
+        self.joint, self.lagrangian = joint, lagrangian
+        self._g = lagrangian.risk_aversion
+        starts = np.ones(len(pieces.branch), dtype=bool)
+        np.not_equal(pieces.branch[1:], pieces.branch[:-1], out=starts[1:])
+        self.first = starts.nonzero()[0]
+        self.last = np.append(self.first[1:], len(starts)) - 1
+        self.owner = pieces.asset[self.first]
+        self.names = len(pieces.first)
+        side = np.where(pieces.right <= 0, -1.0, 1.0)
+        self._rate = (1.0 + side * lagrangian.cost_rate[pieces.asset])[None, :]
+        self._level: FloatArray | None = None
+        if len(pieces.row_slope) > joint.linear:
+            self._rate = np.concatenate([self._rate, pieces.row_slope[joint.linear :]])
+            self._level = np.concatenate([np.zeros_like(side)[None, :], pieces.row_offset[joint.linear :]])
+        self._active = cost.active[self.owner]
+        self._curvature = cost.curvature[self.owner]
+        self._softness = 0.5 / self._curvature
+        self._variance = lagrangian.risk.specific_variance[self.owner] if joint.has_te else None
+        self.exact = joint.least == joint.most
+        # names with several branches: their branches one after the other
+        count = np.bincount(self.owner, minlength=self.names)
+        self.several = (count > 1).nonzero()[0]
+        first_branch = np.cumsum(count) - count
+        self.first_branch = first_branch
+        self._left = first_branch[self.several]
+        self._right = self._left + 1
+        self.is_crowded = bool((count > 2).any())
+        if self.is_crowded:
+            counts = count[self.several]
+            self._heads = np.cumsum(counts) - counts
+            self._member = np.repeat(np.arange(len(counts)), counts)
+            self._crowd = np.arange(int(counts.sum())) - self._heads[self._member] + self._left[self._member]
+        self.typical_softness = float(self._softness.mean())
 
-class _Climb:
-    """Prices, the answers to them, and the generalised Hessian kept up to date name by name."""
+    # ------------------------------------------------------------------ answers
 
-    def __init__(self, program: SeparableProgram, prices: FloatArray) -> None:
-        p = program
-        self._p = p
-        self._factors = len(p.base)
-        self._prices = prices
-        self._flat = np.flatnonzero(p.curvature == 0)
-        curved = np.where(p.curvature > 0, p.curvature, 1.0)
-        self._soft = np.where(p.curvature > 0, 0.5 / curved, 0.0)
-        self._flat_stiffness = p.stiffness[p.asset[self._flat]]
-        # a row's slack counts as stiff as all names together
-        self._row_stiffness = 1.0 / float((1.0 / p.stiffness).sum())
-        self._amounts = np.zeros(len(p.asset))
-        self._amounts[self._flat] = 0.5 * p.length[self._flat]
-        self._slack = np.clip(p.use, p.least, p.most)
-        self._matrix = np.zeros((self._factors, self._factors))
-        self._matrix_softness = np.zeros(len(p.stiffness))
-        self.steps = 0
+    def located(self, prices: FloatArray) -> IntArray:
+        """Return (B,) the piece on which every branch answers, found from all pieces at once."""
+        pieces, joint = self.lagrangian.pieces, self.joint
+        owner = pieces.asset
+        own = joint.own(prices)
+        softness = 0.5 / self.lagrangian.cost.curvature
+        if prices[-1]:
+            softness /= 1.0 + prices[-1] / self._g
+        slope = pieces.slope + own[owner]
+        for r, rate in enumerate(self._rate):
+            slope += prices[joint.cash + r] * rate
+        passed = -slope * softness[owner] > self.lagrangian.cost.active[owner] + pieces.right
+        at: IntArray = np.minimum(self.first + np.add.reduceat(passed, self.first, dtype=np.int64), self.last)
+        return at
 
-    def recentre(self, epsilon: float) -> None:
-        """Put the proximal terms' centres where the flat pieces are now."""
-        p = self._p
-        self._soft[self._flat] = 1.0 / (epsilon * self._flat_stiffness)
-        self._shift = -p.slope * self._soft
-        self._shift[self._flat] += self._amounts[self._flat]
-        self._row_soft = 1.0 / (epsilon * self._row_stiffness)
-        self._row_shift = self._slack
-        self._gradient = self._respond(self._prices)
+    def respond(self, prices: FloatArray, at: IntArray, centre: Centre | None) -> Response:
+        """Let every branch answer to the prices.
 
-    def settle(self, tolerance: float) -> bool:
-        """Climb until the gradient vanishes; say whether it did."""
-        # exposures' gradient is in units of exposures, rows' in units of weight
-        for _ in range(_MAX_STEPS):
-            size = float(np.abs(self._gradient).max())
-            if size <= tolerance:
-                return True
-            step = self._newton_step()
-            rise = float((self._gradient * step).sum())
-            if not rise > 0:
-                return size <= _RESIDUAL * 1e2
-            self._search(step, rise)
-            self.steps += 1
-            if size <= _RESIDUAL * 1e2 and float(np.abs(self._gradient).max()) >= size:
-                return True
-        return False
+        Args:
+            prices: (size,) prices.
+            at: (B,) pieces on which the branches answered to nearby prices.
+            centre: Proximal terms; None to let every name take its best branch.
+        """
+        pieces, joint = self.lagrangian.pieces, self.joint
+        left, right = pieces.left, pieces.right
+        risk_price = float(prices[-1])
+        softness, curvature = self._softness, self._curvature
+        if risk_price:
+            stretch = 1.0 + risk_price / self._g
+            softness, curvature = softness / stretch, curvature * stretch
+        own = joint.own(prices)[self.owner]
+        at = at.copy()
+        slope = self._slopes(prices, at, own)
+        u = -self._active - slope * softness
+        low, high = left[at], right[at]
+        moving = (((u > high) & (at < self.last)) | ((u < low) & (at > self.first))).nonzero()[0]
+        while len(moving):
+            up = u[moving] > high[moving]
+            following = at[moving] + np.where(up, 1, -1)
+            next_slope = self._slopes(prices, following, own[moving])
+            wish = -self._active[moving] - next_slope * softness[moving]
+            goes = np.where(up, wish > left[following], wish < right[following])
+            moving, following, wish = moving[goes], following[goes], wish[goes]
+            at[moving], slope[moving], u[moving] = following, next_slope[goes], wish
+            low[moving], high[moving] = left[following], right[following]
+            further = np.where(
+                up[goes],
+                (wish > right[following]) & (following < self.last[moving]),
+                (wish < left[following]) & (following > self.first[moving]),
+            )
+            moving = moving[further]
+        inside = (u > low) & (u < high)
+        u = np.minimum(np.maximum(u, low), high)
+        moved = self._active + u
+        worth = curvature * moved * moved + slope * u + pieces.offset[at]
+        rate = self._rate[:, at]
+        use = rate * u
+        if self._level is not None:
+            level = self._level[:, at]
+            use += level
+            for r in range(1, len(level)):
+                worth += prices[joint.cash + r] * level[r]
+        return self._joined(prices, at, u, inside, worth, rate, use, moved, centre)
 
-    def _search(self, step: FloatArray, rise: float) -> None:
-        """Move along ``step`` to where the slope, which only falls, is small."""
-        start = self._prices
-        length, low, high = 1.0, 0.0, np.inf
-        slope_low, slope_high = rise, 0.0
-        for _ in range(_MAX_SEARCH):
-            self._prices = start + length * step
-            self._gradient = self._respond(self._prices)
-            slope = float((self._gradient * step).sum())
-            if abs(slope) <= _SLOPE_LEFT * rise:
-                return
-            if slope > 0:
-                low, slope_low = length, slope
+    def _slopes(self, prices: FloatArray, at: IntArray, own: FloatArray) -> FloatArray:
+        slope = self.lagrangian.pieces.slope[at] + own
+        for r, rate in enumerate(self._rate):
+            price = prices[self.joint.cash + r]
+            if price:
+                slope += price * rate[at]
+        return slope
+
+    def _joined(
+        self,
+        prices: FloatArray,
+        at: IntArray,
+        u: FloatArray,
+        inside: BoolArray,
+        worth: FloatArray,
+        rate: FloatArray,
+        use: FloatArray,
+        moved: FloatArray,
+        centre: Centre | None,
+    ) -> Response:
+        """Put the branches' answers together: shares, dual value and gradient."""
+        joint, k, risk_price = self.joint, self.joint.factors, float(prices[-1])
+        share = np.ones(len(u))
+        near, far, epsilon = self._left, self._right, np.zeros(0)
+        looseness = proximal = 0.0
+        if len(self.several):
+            if self.is_crowded:
+                share[self._crowd] = 0.0
+                near, far = self._two_best(worth)
+            dearer = worth[far] - worth[near]
+            if centre is None:
+                t = (dearer < 0).astype(np.float64)
             else:
-                high, slope_high = length, slope
-            if np.isinf(high):
-                length *= 2
-            else:
-                secant = low + (high - low) * slope_low / (slope_low - slope_high)
-                margin = 0.1 * (high - low)
-                length = min(max(secant, low + margin), high - margin)
-
-    def _respond(self, prices: FloatArray) -> FloatArray:
-        """Let every piece answer to the prices; return the gradient of the (proximal) dual."""
-        p, factors = self._p, self._factors
-        zeta, mu = prices[:factors], prices[factors:]
-        price = self._piece_prices(prices)
-        self._amounts = np.minimum(np.maximum(self._shift - price * self._soft, 0.0), p.length)
-        self._slack = np.minimum(np.maximum(self._row_shift + mu * self._row_soft, p.least), p.most)
-        moved = np.bincount(p.asset, weights=self._amounts, minlength=len(p.stiffness))
-        exposures = p.base + np.einsum("kn,n->k", p.loadings, moved)
-        used = p.use + np.einsum("rp,p->r", p.rates, self._amounts)
-        return np.concatenate([exposures - zeta / (2 * p.risk_aversion), used - self._slack])
-
-    def _piece_prices(self, prices: FloatArray) -> FloatArray:
-        p, factors = self._p, self._factors
-        price: FloatArray = np.einsum("kn,k->n", p.loadings, prices[:factors])[p.asset]
-        for r in range(len(p.use)):
-            price += prices[factors + r] * p.rates[r]
-        return price
-
-    def _newton_step(self) -> FloatArray:
-        p, factors, rows = self._p, self._factors, len(self._p.use)
-        names = len(p.stiffness)
-        inside: BoolArray = (self._amounts > 0) & (self._amounts < p.length)
-        soft = np.where(inside, self._soft, 0.0)
-        by_name = np.bincount(p.asset, weights=soft, minlength=names).astype(np.float64)
-        matrix = np.zeros((factors + rows, factors + rows))
-        matrix[:factors, :factors] = self._factor_matrix(by_name)
-        diagonal = np.arange(factors)
-        matrix[diagonal, diagonal] += 1.0 / (2 * p.risk_aversion)
-        for r in range(rows):
-            rated = soft * p.rates[r]
-            cross = np.einsum("kn,n->k", p.loadings, np.bincount(p.asset, weights=rated, minlength=names))
-            matrix[:factors, factors + r] = cross
-            matrix[factors + r, :factors] = cross
-            matrix[factors + r, factors : factors + rows] = np.einsum("rp,p->r", p.rates, rated)
-            if p.least[r] < self._slack[r] < p.most[r]:
-                matrix[factors + r, factors + r] += self._row_soft
-            elif matrix[factors + r, factors + r] == 0:
-                # nothing answers to this row here: step as if every name did
-                matrix[factors + r, factors + r] = 1.0 / self._row_stiffness
-        return solve_semidefinite(matrix, self._gradient)
-
-    def _factor_matrix(self, by_name: FloatArray) -> FloatArray:
-        """Return X~' diag(by_name) X~, from the last one where few names have changed."""
-        change = by_name - self._matrix_softness
-        at = np.flatnonzero(change)
-        largest = float(np.abs(self._matrix_softness[at]).max(initial=0.0))
-        if 2 * len(at) < len(by_name) and largest <= 1e3 * float(by_name.max(initial=0.0)):
-            part = self._p.loadings[:, at]
-            self._matrix = self._matrix + np.einsum("kn,ln->kl", part * change[at], part)
-        else:
-            at = np.flatnonzero(by_name)
-            part = self._p.loadings[:, at]
-            self._matrix = np.einsum("kn,ln->kl", part * by_name[at], part)
-        self._matrix_softness = by_name
-        return self._matrix
-
-    def answer(self) -> DualAnswer:
-        """Return the present point, with its gap and residual in the program without proximal terms."""
-        p, factors = self._p, self._factors
-        t, prices = self._amounts, self._prices.copy()
-        used = p.use + np.einsum("rp,p->r", p.rates, t)
-        residual = float(np.maximum(np.maximum(used - p.most, p.least - used), 0.0).max(initial=0.0))
-        # a row that is not at its limit has no price
-        mu = prices[factors:]
-        mu[((mu > 0) & ~np.isfinite(p.most)) | ((mu < 0) & ~np.isfinite(p.least))] = 0.0
-        inside = (self._slack > p.least) & (self._slack < p.most)
-        mu[inside] = 0.0
-        marginal = p.slope + self._piece_prices(prices)
-        curved = p.curvature > 0
-        best = np.where(
-            curved, -marginal * 0.5 / np.where(curved, p.curvature, 1.0), np.where(marginal > 0, 0.0, p.length)
+                epsilon, kept = centre.epsilon, centre.share[far]
+                if self.is_crowded:
+                    both = centre.share[near] + kept
+                    kept = np.where(both > 0, kept / np.where(both > 0, both, 1.0), dearer < 0)
+                t = kept - dearer / epsilon
+                bounded = np.minimum(np.maximum(t, 0.0), 1.0)
+                t = bounded if centre.open is None else np.where(centre.open, t, bounded)
+                proximal = 0.5 * float((epsilon * (t - kept) * (t - kept)).sum())
+            looseness = float((t * dearer - np.minimum(dearer, 0.0)).sum())
+            share[near], share[far] = 1 - t, t
+        total = 2 * (self._g + risk_price)
+        zeta, mu = prices[:k], prices[k:-1]
+        net = np.bincount(self.owner, weights=share * u, minlength=self.names).astype(np.float64)
+        by_name = joint.sums(net)
+        used = np.concatenate([by_name[k:], (share * use).sum(axis=1)])
+        over, short = used - joint.most, used - joint.least
+        at_rest = np.where(over > 0, over, np.where(short < 0, short, 0.0))
+        missing = np.where(self.exact | (mu > 0), over, np.where(mu < 0, short, at_rest))
+        on = mu != 0
+        limit = np.where(mu > 0, joint.most, joint.least)
+        z = zeta / total
+        value = 0.5 * total * float((2 * z * joint.at_rest - z * z).sum()) + float((share * worth).sum()) + proximal
+        value -= float((mu[on] * limit[on]).sum())
+        gradient = np.empty(joint.size)
+        gradient[:k] = joint.at_rest + by_name[:k] - z
+        gradient[k:-1] = missing
+        gradient[-1] = 0.0
+        active = np.ones(joint.size, dtype=bool)
+        active[k:-1] = self.exact | on | (at_rest != 0)
+        active[-1] = False
+        if self._variance is not None:
+            te = joint.te_max * joint.te_max
+            gradient[-1] = float((z * z).sum() + (share * self._variance * moved * moved).sum()) - te
+            value -= risk_price * te
+            active[-1] = risk_price > 0 or gradient[-1] > 0
+        return Response(
+            prices, at, u, inside, worth, share, rate, use, near, far, epsilon, looseness, value, gradient, active
         )
-        best = np.minimum(np.maximum(best, 0.0), p.length)
-        # (marginal + q (t + best)) (t - best) keeps the digits that the difference of two values would lose
-        excess = float(((marginal + p.curvature * (t + best)) * (t - best)).sum())
-        limit = np.where(mu > 0, p.most, np.where(mu < 0, p.least, used))
-        excess += float((mu * (limit - used)).sum())
-        moved = np.bincount(p.asset, weights=t, minlength=len(p.stiffness))
-        off = p.base + np.einsum("kn,n->k", p.loadings, moved) - prices[:factors] / (2 * p.risk_aversion)
-        excess += p.risk_aversion * float((off * off).sum())
-        return DualAnswer(t, prices[:factors], mu, excess, residual, self.steps)
+
+    def _two_best(self, worth: FloatArray) -> tuple[IntArray, IntArray]:
+        """Return the two branches of each name that cost least, the left one first."""
+        values = worth[self._crowd]
+        count = len(values)
+        best = self._first_least(values, count)
+        values = values.copy()
+        values[best] = np.inf
+        second = self._first_least(values, count)
+        return self._crowd[np.minimum(best, second)], self._crowd[np.maximum(best, second)]
+
+    def _first_least(self, values: FloatArray, count: int) -> IntArray:
+        least = np.minimum.reduceat(values, self._heads)
+        place = np.where(values <= least[self._member], np.arange(count), count)
+        return np.minimum.reduceat(place, self._heads)
+
+    def centre(self, response: Response, strength: float) -> Centre:
+        """Return proximal terms around the present shares, of a strength relative to each name's own curvature."""
+        jump = np.abs(response.trade[response.right] - response.trade[response.left])
+        jump = np.maximum(jump, _LEAST_JUMP)
+        return Centre(response.share, 2 * strength * self._curvature[response.left] * jump * jump)
+
+    # ------------------------------------------------------------------ second order
+
+    @staticmethod
+    def tied(response: Response, opened: BoolArray | None = None) -> BoolArray:
+        """Return (M,) the names whose share lies strictly between two branches, and those that are open."""
+        t = response.share[response.right]
+        between = (t > 0) & (t < 1)
+        return between if opened is None else between | opened
+
+    def curvature(self, response: Response, opened: BoolArray | None = None) -> FloatArray:
+        """Return the (size, size) generalised Hessian of the negative dual at a response."""
+        joint, k, cash = self.joint, self.joint.factors, self.joint.cash
+        risk_price = float(response.prices[-1])
+        total = 2 * (self._g + risk_price)
+        soft = response.share * self._softness * response.inside
+        if risk_price:
+            soft /= 1.0 + risk_price / self._g
+        by_name = np.bincount(self.owner, weights=soft, minlength=self.names).astype(np.float64)
+        rates = response.rate
+        if self._variance is not None:
+            moved = self._active + response.trade
+            rates = np.concatenate([rates, (2 * self._variance * moved)[None, :]])
+        matrix = np.empty((joint.size, joint.size))
+        last = matrix[cash:, cash:]
+        matrix[:cash, :cash] = gram(joint.by_name, by_name)
+        rated = rates * soft
+        if len(rates) < joint.size - cash:
+            matrix[-1] = matrix[:, -1] = 0.0
+            last = last[:-1, :-1]
+        last[...] = np.einsum("ri,si->rs", rated, rates)
+        for r, weights in enumerate(rated):
+            cross = np.einsum("kn,n->k", joint.by_name, np.bincount(self.owner, weights=weights, minlength=self.names))
+            matrix[:cash, cash + r] = cross
+            matrix[cash + r, :cash] = cross
+        diagonal = np.arange(k)
+        matrix[diagonal, diagonal] += 1.0 / total
+        if risk_price or self._variance is not None:
+            z = response.prices[:k] / total
+            matrix[:k, -1] -= 2 * z / total
+            matrix[-1, :k] -= 2 * z / total
+            matrix[-1, -1] += 4 * float((z * z).sum()) / total
+        if len(response.epsilon):
+            tied = self.tied(response, opened).nonzero()[0]
+            if len(tied):
+                jump = self.jumps(response, response.left[tied], response.right[tied])
+                matrix += np.einsum("km,lm->kl", jump / response.epsilon[tied], jump)
+        return matrix
+
+    def products(
+        self, response: Response, share: FloatArray, disturbed: FloatArray, jumps: FloatArray, asset: IntArray
+    ) -> FloatArray:
+        """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
+
+        Args:
+            response: Answers at the present prices.
+            share: (B,) share of each branch that answers to the prices.
+            disturbed: (size, M) r, what each change adds to the conditions.
+            jumps: (E, M) what each change adds to the trade of each changed name.
+            asset: (E,) the changed names.
+        """
+        priced = response.prices != 0
+        priced[: self.joint.factors] = True
+        priced[self.joint.factors : -1] |= self.exact
+        if self.joint.links:
+            return self._linked_products(response, share, disturbed, jumps, asset, priced)
+        at = priced.nonzero()[0]
+        matrix = self.curvature(replace(response, share=share, epsilon=np.zeros(0)))
+        part = disturbed[at]
+        products: FloatArray = np.einsum("ki,kj->ij", part, self.solved(matrix[at[:, None], at], part))
+        return products
+
+    def _linked_products(
+        self,
+        response: Response,
+        share: FloatArray,
+        disturbed: FloatArray,
+        jumps: FloatArray,
+        asset: IntArray,
+        priced: BoolArray,
+    ) -> FloatArray:
+        """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
+        joint = self.joint
+        dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
+        branch = (response.inside & (share > 0)).nonzero()[0]
+        names = self.owner[branch]
+        rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
+        keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
+        own = np.zeros((int(keep.sum()), int(keep.sum())))
+        own[np.arange(dense), np.arange(dense)] = 0.5 / g
+        moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
+        free = FreeNames(names, self._curvature[branch] * (g / self._g), g, joint.links)
+        return free.disturbances(rows[keep].T, own, moved[keep], jumps, asset)
+
+    def solved(self, matrix: FloatArray, right: FloatArray, damping: float = _REGULARISATION) -> FloatArray:
+        """Return the solution of a small system of the Hessian, scaled and regularised by ``damping``."""
+        diagonal = matrix.diagonal().copy()
+        # nothing answers to this price here: step as if one typical name did
+        diagonal[diagonal <= 0] = self.typical_softness
+        scale = 1.0 / np.sqrt(diagonal)
+        matrix = matrix * scale[:, None] * scale
+        np.fill_diagonal(matrix, 1.0 + damping)
+        if right.ndim > 1:
+            scale = scale[:, None]
+        solve = np.linalg.solve if len(right) < _LEAST_THREADED else solve_semidefinite
+        step: FloatArray = scale * solve(matrix, scale * right)
+        return step
+
+    def conditions(self, response: Response, branches: IntArray) -> FloatArray:
+        """Return (size, branches) what the answers of branches add to every condition."""
+        u, owner = response.trade[branches], self.owner[branches]
+        joint = self.joint
+        added = np.zeros((joint.size, len(branches)))
+        dense = len(joint.by_name) - joint.linear
+        each = joint.by_name[:, owner] * u
+        # what links add is left to the products
+        added[:dense], added[joint.factors : joint.cash] = each[:dense], each[dense:]
+        added[joint.cash : -1] = response.use[:, branches]
+        if self._variance is not None:
+            moved = self._active[branches] + u
+            added[-1] = self._variance[branches] * moved * moved
+        return added
+
+    def best_branch(self, response: Response) -> IntArray:
+        """Return (N,) the branch that costs each name least; of two equal ones the left one."""
+        best = self.first_branch.copy()
+        cheaper = response.worth[response.right] < response.worth[response.left]
+        best[self.several] = np.where(cheaper, response.right, response.left)
+        return best
+
+    def jumps(self, response: Response, before: IntArray, after: IntArray) -> FloatArray:
+        """Return (size, M) what every condition changes by when names go from one branch to another."""
+        return self.conditions(response, after) - self.conditions(response, before)
+
+
+def gram(rows: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return rows diag(weights) rows' of (m, N) rows, with the same bits for any number of threads."""
+    at = weights.nonzero()[0]
+    part = rows[:, at]
+    scaled = part * weights[at]
+    size = len(rows)
+    step = max(_ONE_THREAD // max(size * size, 1), 1)
+    total = np.zeros((size, size))
+    for begin in range(0, len(at), step):
+        total += scaled[:, begin : begin + step] @ part[:, begin : begin + step].T
+    return total

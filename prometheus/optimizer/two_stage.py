@@ -6,7 +6,6 @@ decided by a quadratic model of how everything else answers, groups of substanti
 cost, and then whatever the prices of stage 2 say could still be better is tried.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,37 +13,35 @@ import numpy as np
 from prometheus.foundation.errors import CertificateRejectedError, SolverFailedError
 from prometheus.optimizer.assembly import AssembledProgram, CouplingRows, assemble
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima, branch_of
 from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
-from prometheus.optimizer.flips import flipped_together
+from prometheus.optimizer.flips import Moves, moves_around
 from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.structured import STRUCTURED, PiecesProgram, pieces_program
+from prometheus.optimizer.structured import STRUCTURED
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
+#: Back-ends that solve stage 2 themselves where the others leave it to Newton's method: the independent reference.
+_BY_THEMSELVES = frozenset({"CVXPY"})
 #: A multiplier of the cash range below this is rounding noise of the solver.
 _NO_PRICE = 1e-9
 #: No further trials once the gap is below this (objective per unit of NAV: 0.001 bps).
 _GOOD_ENOUGH = 1e-7
 #: An improvement smaller than this (0.00001 bps) is not worth a trial.
 _WORTHWHILE = 1e-9
-#: Most trials of a changed decision after stage 2.
+#: Most trials of several changes at once.
 _MAX_TRIALS = 32
 #: Most trials of single changes, which the model of flips.py has not found worthwhile.
 _MAX_SINGLE_TRIALS = 8
-#: With coupling limits trials cost more: none below this gap, and none after so many in a row brought nothing.
-_GOOD_ENOUGH_COUPLED = 1e-6
-_VAIN_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
 #: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
 #: the gap that is left.
 _PROMISING = 0.6
-#: Names whose other branch is looked at in one round.
-_NAMES_A_ROUND = 10
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,16 +83,13 @@ class _StageOne:
     dual: DualPoint
     places: RestingPlaces
     solution: QuadraticSolution
+    #: The envelope is that of the optimal prices, so that solving it again at these would change nothing.
+    is_exact: bool
 
 
 def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
     """Say whether the prices change the envelopes: linear prices do not, those of the other rows and of risk do."""
     return dual.risk_price > 0 or bool(dual.rows(lagrangian.cost.rows)[lagrangian.rows.linear :].any())
-
-
-def _newton(lagrangian: Lagrangian) -> Callable[[Lagrangian, DualPoint], FixedSidesAnswer | None]:
-    """Return the method for problems with fixed sides: K + 1 unknowns where only factors and cash join the names."""
-    return solve_coupled_sides if lagrangian.rows.any or lagrangian.risk.links else solve_fixed_sides
 
 
 class TwoStageSearch:
@@ -114,10 +108,12 @@ class TwoStageSearch:
         self._whole = lagrangian
         self._backend = backend
         self._tolerance = tolerance
+        self._joint = JointTerms.of(lagrangian)
         self._by_groups: dict[bytes, Lagrangian] = {}
+        self._minima_of: dict[DualPoint, NameMinima] = {}
         self._bounds: dict[DualPoint, float] = {}
+        self._start = centre
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
-        self._good_enough = _GOOD_ENOUGH_COUPLED if lagrangian.rows.any else _GOOD_ENOUGH
 
     def run(self, known: float = float("inf")) -> TwoStageAnswer:
         """Return the best trades found and their certified bound.
@@ -134,20 +130,20 @@ class TwoStageSearch:
         duals = [stage_one.dual, *([] if self._centre is None else [self._centre])]
         hopeless = self._bound(duals) >= known - _WORTHWHILE
         best = None if hopeless else self._decide(stage_one, duals, known)
-        for _ in range(0 if np.isfinite(known) else _MAX_RECENTRINGS):
+        for _ in range(0 if stage_one.is_exact or np.isfinite(known) else _MAX_RECENTRINGS):
             centre = duals[0] if best is None else best.dual
             if not _is_bent(self._whole, centre):
                 break
             bound = self._bound(duals)
-            if best is not None and best.objective - bound <= self._good_enough:
+            if best is not None and best.objective - bound <= _GOOD_ENOUGH:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
             found = self._decide(stage_one, duals, known)
-            improves = found is not None and (best is None or found.objective < best.objective - self._good_enough)
+            improves = found is not None and (best is None or found.objective < best.objective - _GOOD_ENOUGH)
             if found is not None and (best is None or found.objective < best.objective):
                 best = found
-            if not improves and self._bound(duals) <= bound + self._good_enough:
+            if not improves and self._bound(duals) <= bound + _GOOD_ENOUGH:
                 break
         return TwoStageAnswer(
             trades=stage_one.relaxed if best is None else best.trades,
@@ -160,9 +156,19 @@ class TwoStageSearch:
             solution=stage_one.solution,
         )
 
+    # ------------------------------------------------------------------ stage 1
+
     def _stage_one(self, centre: DualPoint | None) -> _StageOne:
-        """Solve the envelope, of the problem itself or at known prices of its bent rows and of its active risk."""
-        whole = self._whole
+        """Solve the envelope: on the dual of the problem itself, or as a program at known prices of what bends it."""
+        whole, fallback = self._whole, ""
+        if self._backend.name == STRUCTURED.name:
+            fallback = "linked specific returns are not among STRUCTURED's exposures"
+            if not self._joint.links:
+                nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
+                answer = STRUCTURED.stage_one(whole, self._joint, nothing if self._start is None else self._start)
+                fallback = answer.solution.fallback
+                if not fallback:
+                    return _StageOne(answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True)
         priced = whole if centre is None else whole.repriced(centre)
         envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
         assembled, solution = self._solve(envelope, priced)
@@ -175,43 +181,11 @@ class TwoStageSearch:
                 row_prices=dual.row_prices + centre.rows(whole.cost.rows),
                 risk_price=dual.risk_price + centre.risk_price,
             )
-            at_prices = branch_of(whole.pieces, whole.minima(dual).trade) - whole.pieces.branch[whole.pieces.first]
+            at_prices = branch_of(whole.pieces, self._minima(dual).trade) - whole.pieces.branch[whole.pieces.first]
             places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
-        return _StageOne(relaxed, dual, places, solution)
+        return _StageOne(relaxed, dual, places, replace(solution, fallback=fallback), is_exact=False)
 
-    def _decide(self, stage_one: _StageOne, duals: list[DualPoint], known: float) -> _Candidate | None:
-        """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
-        whole, dual = self._whole, stage_one.dual
-        no_purchase, no_loss = whole.group_values(whole.minima(dual))
-        base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
-        first, *others = ranked_patterns(base, stage_one.places, whole, stage_one.relaxed, dual)
-        best: _Candidate | None
-        if whole.rows.any:
-            best = None
-            while best is None:
-                best = self._solve_coupled(self._reachable(first, dual), dual)
-                if best is None and not others:
-                    return None
-                if best is None:
-                    first, *others = others
-        else:
-            best = self._solve_decision(self._reachable(first, dual), dual)
-        duals.append(best.dual)
-        near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
-        return self._improve(best, others, duals) if best.objective < near else best
-
-    def _solve(
-        self, pieces: ConvexPieces, priced: Lagrangian
-    ) -> tuple[AssembledProgram | PiecesProgram, QuadraticSolution]:
-        fallback = ""
-        if self._backend.name == STRUCTURED.name and priced.risk.links:
-            fallback = "linked specific returns are not among STRUCTURED's exposures"
-        elif self._backend.name == STRUCTURED.name:
-            program = pieces_program(pieces, priced)
-            relaxed = STRUCTURED.solve_pieces(program, priced.risk.exposures(priced.cost.active))
-            if not relaxed.fallback:
-                return program, relaxed
-            fallback = relaxed.fallback
+    def _solve(self, pieces: ConvexPieces, priced: Lagrangian) -> tuple[AssembledProgram, QuadraticSolution]:
         coupling = None
         if priced.rows.any:
             linear = priced.cost.row_buy[: priced.rows.linear]
@@ -227,11 +201,9 @@ class TwoStageSearch:
                 f"{violation:.3g} of NAV; at most {RESIDUAL_TOLERANCE:g} is accepted.",
                 details={"violation": violation, "status": solution.status},
             )
-        return assembled, replace(solution, fallback=fallback or solution.fallback)
+        return assembled, solution
 
-    def _dual(
-        self, assembled: AssembledProgram | PiecesProgram, solution: QuadraticSolution, trades: FloatArray
-    ) -> DualPoint:
+    def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
         price = assembled.cash_price(solution.z)
         exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
         price = price if abs(price) > _NO_PRICE else 0.0
@@ -241,15 +213,40 @@ class TwoStageSearch:
         rows[np.abs(rows) <= _NO_PRICE] = 0.0
         return DualPoint(exposures, price, rows, assembled.risk_price(solution.z))
 
+    def _minima(self, dual: DualPoint) -> NameMinima:
+        if dual not in self._minima_of:
+            self._minima_of[dual] = self._whole.minima(dual)
+        return self._minima_of[dual]
+
     def _bound(self, duals: list[DualPoint]) -> float:
         return max(self._bound_of(dual) for dual in duals)
 
     def _bound_of(self, dual: DualPoint) -> float:
         if dual not in self._bounds:
-            self._bounds[dual] = self._whole.bound(dual, self._whole.minima(dual))
+            self._bounds[dual] = self._whole.bound(dual, self._minima(dual))
         return self._bounds[dual]
 
     # ------------------------------------------------------------------ stage 2
+
+    def _decide(self, stage_one: _StageOne, duals: list[DualPoint], known: float) -> _Candidate | None:
+        """Fix the sides, solve stage 2 and improve; None where no decision met every coupling limit."""
+        whole, dual = self._whole, stage_one.dual
+        no_purchase, no_loss = whole.group_values(self._minima(dual))
+        base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
+        patterns = [base]
+        if len(stage_one.places.asset):
+            priced = CoupledDual(whole, self._joint)
+            prices = self._joint.prices(dual, whole.risk_aversion, whole.cost.rows)
+            response = priced.respond(prices, priced.located(prices), None)
+            patterns = ranked_patterns(base, stage_one.places, priced, response, whole.limits.group >= 0)
+        while patterns:
+            first, *patterns = patterns
+            best = self._solve_decision(self._reachable(first, dual), dual)
+            if best is not None:
+                duals.append(best.dual)
+                near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
+                return self._improve(best, patterns, duals) if best.objective < near else best
+        return None
 
     def _restricted(self, decision: Decision) -> Lagrangian:
         """Return the true problem after the groups' decisions, with every branch of each name."""
@@ -257,39 +254,44 @@ class TwoStageSearch:
             return self._whole
         key = decision.sells_losses.tobytes()
         if key not in self._by_groups:
-            loss_start = self._whole.cost.order.loss_start
-            self._by_groups[key] = self._whole.within(self._whole.limits.with_groups(decision.sells_losses, loss_start))
+            whole = self._whole
+            limits = whole.limits.with_groups(decision.sells_losses, whole.cost.order.loss_start)
+            if (limits.low > limits.high).any():
+                # a part of a branched search that contradicts the decision
+                self._by_groups[key] = whole.within(limits)
+            else:
+                self._by_groups[key] = replace(whole, limits=limits, pieces=whole.pieces.cut(limits.low, limits.high))
         return self._by_groups[key]
 
     def _convex(self, decision: Decision) -> Lagrangian:
         return self._restricted(decision).on_branches(decision.branch)
 
-    def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate:
-        """Solve the problem of a decision: by Newton's method from known prices, else by the back-end."""
-        convex = self._convex(decision)
-        newton = _newton(convex)
-        answer = newton(convex, start)
-        if answer is None:
-            assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
-            trades = assembled.trades(solution.x)
-            dual = self._dual(assembled, solution, trades)
-            answer = newton(convex, dual)
-            if answer is None:
-                return _Candidate(decision, trades, dual, convex.objective(trades))
-        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
+    def _newton(self, convex: Lagrangian, start: DualPoint) -> FixedSidesAnswer | None:
+        if not convex.can_meet_cash():
+            return None
+        if self._joint.links:
+            return solve_coupled_sides(convex, start)
+        return solve_fixed_sides(convex, start, self._joint)
 
-    def _solve_coupled(self, decision: Decision, start: DualPoint) -> _Candidate | None:
-        """Solve the problem of a decision with coupling limits; None where the back-end finds no point in them."""
+    def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
+        """Solve the problem of a decision: by Newton's method from known prices, else by the back-end.
+
+        None where limits besides cash join the names and the back-end finds no point in them.
+        """
         convex = self._convex(decision)
-        answer = solve_coupled_sides(convex, start) if convex.can_meet_cash() else None
+        by_itself = self._backend.name in _BY_THEMSELVES
+        answer = None if by_itself else self._newton(convex, start)
         if answer is None:
             try:
                 assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             except SolverFailedError:
+                if not convex.rows.any:
+                    raise
                 return None
             trades = assembled.trades(solution.x)
-            dual = self._dual(assembled, solution, trades)
-            answer = solve_coupled_sides(convex, dual) or FixedSidesAnswer(trades, dual)
+            answer = FixedSidesAnswer(trades, self._dual(assembled, solution, trades))
+            if not by_itself:
+                answer = self._newton(convex, answer.dual) or answer
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
 
     def _try_decision(self, decision: Decision, best: _Candidate) -> _Candidate | None:
@@ -298,7 +300,10 @@ class TwoStageSearch:
         start = best.dual
         if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
             return None
-        answer = _newton(convex)(convex, start)
+        return self._solved_by_newton(decision, convex, best)
+
+    def _solved_by_newton(self, decision: Decision, convex: Lagrangian, best: _Candidate) -> _Candidate | None:
+        answer = self._newton(convex, best.dual)
         if answer is None:
             return None
         return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
@@ -350,17 +355,17 @@ class TwoStageSearch:
     def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
         """Try what the model recommends together, then single changes that the prices recommend; keep what improves."""
         seen = {best.decision.key()}
-        # the model knows the exposures and cash only; where other limits join the names every change is tried
-        together = best if self._whole.rows.any else self._flip_together(best, duals, seen)
+        together, moves = self._flip_together(best, duals, seen)
         # the runners-up of stage 1 know less than the prices of stage 2, unless these had nothing to change
         queue = list(waiting) if together is best else []
-        best, bound, vain = together, self._bound(duals), 0
-        for _ in range(_MAX_TRIALS if self._whole.rows.any else _MAX_SINGLE_TRIALS):
-            if best.objective - bound <= self._good_enough or (self._whole.rows.any and vain >= _VAIN_TRIALS):
+        best, bound = together, self._bound(duals)
+        for _ in range(_MAX_SINGLE_TRIALS):
+            if best.objective - bound <= _GOOD_ENOUGH:
                 break
-            vain += 1
             if not queue:
-                queue = [change for change in self._changes(best) if change.key() not in seen]
+                # a change that the prices do not favour cannot improve: they bound every other decision
+                around = self._moves(best) if moves is None else moves
+                queue = [change for change in around.singly() if change.key() not in seen]
                 if not queue:
                     break
             decision = queue.pop(0)
@@ -375,54 +380,35 @@ class TwoStageSearch:
                 bound = trial
                 duals.append(found.dual)
             if found.objective < best.objective:
-                best, queue, vain = found, [], 0
+                best, queue, moves = found, [], None
         return best
 
-    def _flip_together(self, best: _Candidate, duals: list[DualPoint], seen: set[bytes]) -> _Candidate:
-        """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays."""
+    def _moves(self, best: _Candidate) -> Moves:
+        restricted = self._restricted(best.decision)
+        sells = best.decision.sells_losses
+        other = self._restricted(Decision(~sells, best.decision.branch)) if len(sells) else None
+        return moves_around(self._joint, restricted, other, best.decision, best.dual)
+
+    def _flip_together(
+        self, best: _Candidate, duals: list[DualPoint], seen: set[bytes]
+    ) -> tuple[_Candidate, Moves | None]:
+        """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays.
+
+        Returns:
+            The best candidate, and the moves around it where they were collected.
+        """
+        moves: Moves | None = None
         for _ in range(_MAX_TRIALS):
-            if best.objective - self._bound(duals) <= self._good_enough:
+            if best.objective - self._bound(duals) <= _GOOD_ENOUGH:
                 break
-            restricted = self._restricted(best.decision)
-            together = flipped_together(self._whole, restricted, best.decision, best.trades, best.dual)
+            moves = self._moves(best)
+            together = moves.together()
             if together is None or together.key() in seen:
                 break
             seen.add(together.key())
-            found = self._try_decision(together, best)
+            found = self._solved_by_newton(together, self._convex(together), best)
             if found is None or found.objective >= best.objective - _WORTHWHILE:
                 break
-            best = found
+            best, moves = found, None
             duals.append(best.dual)
-        return best
-
-    def _changes(self, best: _Candidate) -> list[Decision]:
-        """Return single changes of a decision, the one that the prices favour most first.
-
-        A change that the prices do not favour cannot improve: the optimal prices of a decision bound every other one.
-        """
-        restricted = self._restricted(best.decision)
-        pieces, values = restricted.pieces, restricted.minima(best.dual).branch_value
-        first = pieces.branch[pieces.first]
-        owner = pieces.asset[np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))]
-        current = first + best.decision.branch
-        gain = values[current][owner] - values
-        gain[current] = -np.inf
-        # with coupling limits stage 2 need not have ended at its optimum, and then its prices prove less
-        least = -np.inf if self._whole.rows.any else _WORTHWHILE
-        ranked: list[tuple[float, Decision]] = [
-            (float(gain[b]), best.decision.with_branch(int(owner[b]), int(b - first[owner[b]])))
-            for b in np.argsort(-gain, kind="stable")[:_NAMES_A_ROUND]
-            if gain[b] > least
-        ]
-        if len(best.decision.sells_losses):
-            no_purchase, no_loss = self._whole.group_values(self._whole.minima(best.dual))
-            preference = np.where(best.decision.sells_losses, no_purchase - no_loss, no_loss - no_purchase)
-            for group in np.argsort(-preference, kind="stable")[:_NAMES_A_ROUND]:
-                if preference[group] <= least:
-                    break
-                sides = best.decision.sells_losses.copy()
-                sides[group] = ~sides[group]
-                changed = self._place_groups(Decision(sides, best.decision.branch), best.dual)
-                ranked.append((float(preference[group]), changed))
-        ranked.sort(key=lambda item: -item[0])
-        return [decision for _, decision in ranked]
+        return best, moves

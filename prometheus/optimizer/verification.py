@@ -48,7 +48,7 @@ def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list
             sold[j] = taken
             left -= taken
         if left > 0:
-            found.append(Violation("oversold", problem.tickers[i], left))
+            found += _short_violations(problem, int(i), left, lots[i])
     found += _account_violations(problem, trades, sold)
     return [violation for violation in found if violation.amount > 0]
 
@@ -80,12 +80,18 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         mine = lots[i]
         total = sum(float(lot_shares_sold[j]) for j in mine)
         wanted = max(-float(shares[i]), 0.0)
-        if abs(total - wanted) > _SHARES:
+        if wanted - total > _SHARES and problem.short_max > 0:
+            found += _short_violations(problem, int(i), (wanted - total) * float(value[i]), mine)
+            left = sum(float(problem.lot_shares[j]) - float(lot_shares_sold[j]) for j in mine)
+            if left > _SHARES:
+                found.append(Violation("short before its lots are sold", problem.tickers[i], left * float(value[i])))
+        elif abs(total - wanted) > _SHARES:
             found.append(
                 Violation("lots do not add up to the sale", problem.tickers[i], abs(total - wanted) * value[i])
             )
         found += _lot_order_violations(problem, mine, lot_shares_sold)
-        trades[i] = shares[i] * value[i] if shares[i] > 0 else -sum(float(sold_weight[j]) for j in mine)
+        short = max(wanted - total, 0.0) * value[i] if problem.short_max > 0 else 0.0
+        trades[i] = shares[i] * value[i] if shares[i] > 0 else -sum(float(sold_weight[j]) for j in mine) - short
         liquidates = all(lot_shares_sold[j] == problem.lot_shares[j] for j in mine)
         steps = float(shares[i] / problem.share_step[i])
         off = abs(steps - round(steps)) * float(problem.share_step[i])
@@ -161,6 +167,11 @@ def _limit_violations(
         held = int((weights > _HELD).sum())
         if held > problem.max_names:
             found.append(Violation("number of names", "", float(held - problem.max_names)))
+    if problem.short_max > 0:
+        longs, shorts = float(weights[weights > 0].sum()), -float(weights[weights < 0].sum())
+        found.append(Violation("sum of shorts", "", shorts - problem.short_max))
+        if np.isfinite(problem.long_max):
+            found.append(Violation("sum of longs", "", longs - problem.long_max))
     if np.isfinite(problem.turnover_max):
         bought, sales = float(trades[trades > 0].sum()), -float(trades[trades < 0].sum())
         found.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
@@ -178,6 +189,17 @@ def _limit_violations(
             variance += float(inside @ linked @ inside)
         found.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
     return found
+
+
+def _short_violations(problem: RebalanceProblem, i: int, weight: float, lots: list[int]) -> list[Violation]:
+    """Check a sale beyond what may be sold of a name's lots: allowed where the account may go short in it."""
+    if problem.short_max <= 0:
+        return [Violation("oversold", problem.tickers[i], weight)]
+    if not np.isfinite(problem.borrow_rate[i]):
+        return [Violation("short without a borrow rate", problem.tickers[i], weight)]
+    if any(problem.lot_locked[j] and problem.lot_shares[j] > 0 for j in lots):
+        return [Violation("short beside a locked lot", problem.tickers[i], weight)]
+    return []
 
 
 def _lots_by_name(problem: RebalanceProblem) -> list[list[int]]:

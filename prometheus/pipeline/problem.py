@@ -124,8 +124,16 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         gain_max=gain_max,
         lot_gain=read_only(lots.gain if np.isfinite(gain_max) else ()),
         max_names=None if params.limit("max_names") == float("inf") else int(params.max_names),
+        short_max=params.long_max - 1 if params.long_max > 1 else 0.0,
+        long_max=params.long_max if params.long_max > 1 else float("inf"),
+        borrow_rate=read_only(_borrow_rates(snapshot) if params.long_max > 1 else ()),
         specific_blocks=tuple(_specific_blocks(snapshot, matrices, specific)),
     )
+
+
+def _borrow_rates(snapshot: Snapshot) -> FloatArray:
+    """Return (N,) annual borrow rates, infinite for names that nobody lends."""
+    return np.array([float(snapshot.borrow_rates.get(name.ticker, "inf")) for name in snapshot.universe])
 
 
 def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> CorrelationBlock | None:
@@ -317,13 +325,16 @@ def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, hel
     can_sell = np.array([name.ticker not in no_sell and name.ticker not in missing for name in names])
     cap = np.minimum(params.max_weight, weights + params.max_active_weight)
     upper = np.maximum(cap, held)
-    lower = np.minimum(np.maximum(weights - params.max_active_weight, 0.0), held)
+    floor = np.zeros(len(names))
+    if params.long_max > 1:
+        floor[np.isfinite(_borrow_rates(snapshot))] = -(params.long_max - 1)
+    lower = np.minimum(np.maximum(weights - params.max_active_weight, floor), held)
     unsellable = np.bincount(lots.asset, weights=np.where(lots.locked, lots.weight, 0.0), minlength=len(names))
     for i, name in enumerate(names):
         if name.ticker in never:
             # Sell what may be sold; locked lots stay until their lock ends.
             upper[i] = held[i] if not can_sell[i] else unsellable[i]
-            lower[i] = min(lower[i], upper[i])
+            lower[i] = min(max(lower[i], 0.0), upper[i])
     return _Limits(lower, upper, can_buy, can_sell)
 
 

@@ -23,11 +23,11 @@ _DISALLOWANCES = (TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS)
 
 @dataclass(frozen=True, slots=True)
 class TradeLine:
-    """One line of a run's trade list: a purchase, or one lot's part in a sale.
+    """One line of a run's trade list: a purchase, one lot's part in a sale, or what is sold short beyond all lots.
 
     Amounts are cents of the base currency. ``amount`` is shares times price; ``cost`` the estimated trading cost, which
     is no part of the gain; ``tax`` the rate times the gain that counts, negative for a usable loss. Basis, gain, term
-    and tax are None for a purchase.
+    and tax are None for a purchase, and for a short sale the lot as well.
     """
 
     ticker: str
@@ -125,15 +125,24 @@ def planned_fill(
 def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]) -> Settlement:
     """Book the target shares against the snapshot's lots and return the trade list.
 
+    Where the strategy allows short positions, what is sold beyond all lots of a name is a line of its own without a
+    lot, after the others. The ledger keeps no short lots: such a list is an answer, not a booking.
+
     Raises:
         AccountingError: Cash would fall below zero, or a loss would be washed although the policy forbids it; both
             mean that the answer breaks a rule it was solved under, and nothing is persisted.
     """
     forbid = params.loss_sale_policy == "forbid"
     locked = [lock.subject for lock in snapshot.loss_sale_locks] if forbid else []
-    fills = planned_fills(snapshot, shares, locked_lots=locked)
+    short = _beyond_lots(snapshot, shares) if params.long_max > 1 else {}
+    own = {ticker: str(Decimal(count) + short.get(ticker, 0)) for ticker, count in shares.items()} if short else shares
+    rate = Decimal(str(params.cost_bps)) * _BPS
+    price_of = {name.ticker: name.price for name in snapshot.universe}
+    short_lines = tuple(_short_line(ticker, count, price_of[ticker], rate) for ticker, count in short.items())
+    fills = planned_fills(snapshot, {t: c for t, c in own.items() if Decimal(c)}, locked_lots=locked)
     books, rows = apply_fills(
-        Books(lots=snapshot.lots, cash=snapshot.cash),
+        # what short sales raise pays for purchases, as any sale does
+        Books(lots=snapshot.lots, cash=snapshot.cash + sum((line.amount for line in short_lines), Decimal(0))),
         fills,
         rates=snapshot.rates,
         regime=snapshot.tax_regime,
@@ -146,12 +155,13 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
     if forbid and deliberate:
         (lot_id, _), loss = next(iter(deliberate.items()))
         raise AccountingError(f"selling lot {lot_id} would wash a loss of {loss}, which the policy forbids.")
-    rate = Decimal(str(params.cost_bps)) * _BPS
-    price_of = {name.ticker: name.price for name in snapshot.universe}
-    lines = tuple(
-        _line(row, price_of[row.ticker], rate, snapshot.rates, washed)
-        for row in rows
-        if row.txn_type in {TransactionType.BUY, TransactionType.SELL}
+    lines = (
+        tuple(
+            _line(row, price_of[row.ticker], rate, snapshot.rates, washed)
+            for row in rows
+            if row.txn_type in {TransactionType.BUY, TransactionType.SELL}
+        )
+        + short_lines
     )
     cost = sum((line.cost for line in lines), Decimal(0))
     if books.cash - cost < 0:
@@ -168,6 +178,20 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
         tax=sum((line.tax or Decimal(0) for line in lines), Decimal(0)),
         cost=cost,
     )
+
+
+def _beyond_lots(snapshot: Snapshot, shares: Mapping[str, str]) -> dict[str, Decimal]:
+    """Return how many shares of each name are sold beyond its lots."""
+    held: dict[str, Decimal] = defaultdict(Decimal)
+    for lot in snapshot.lots:
+        held[lot.ticker] += lot.quantity
+    beyond = {ticker: -Decimal(shares[ticker]) - held[ticker] for ticker in sorted(shares)}
+    return {ticker: count for ticker, count in beyond.items() if count > 0}
+
+
+def _short_line(ticker: str, quantity: Decimal, price: Decimal, cost_rate: Decimal) -> TradeLine:
+    amount = to_cents(quantity * price)
+    return TradeLine(ticker, Side.SELL, None, None, quantity, price, amount, to_cents(amount * cost_rate))
 
 
 def _washed_by_line(rows: Sequence[Transaction]) -> dict[tuple[str, str], Decimal]:

@@ -98,6 +98,12 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     day = context.shared.day(as_of)
     model = _usable_model(day.risk_model, as_of, context.config)
     inputs, params, position, targets = _load_account(context, lease, day)
+    if params.long_max > 1:
+        raise PhaseHeldError(
+            f"{account_id} has long_max {params.long_max:g}, but the ledger books no short positions. Set it to 1, or "
+            "solve the day apart with 'prometheus optimize'.",
+            code="SHORTS_NOT_BOOKED",
+        )
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(

@@ -23,21 +23,22 @@ def print_explanations(explanations: Iterable[Mapping[str, Any]]) -> None:
         return
     click.echo()
     click.echo("Why: slopes at the optimum, bps of NAV for one unit of weight bought; with the bound they add to zero.")
-    header = ("ticker", "trade %", *(name.replace("_", " ") for name in _PARTS), "limits", "bound", "reason")
+    parts = (*_PARTS, "borrow") if any(item.get("borrow") for item in largest_first) else _PARTS
+    header = ("ticker", "trade %", *(name.replace("_", " ") for name in parts), "limits", "bound", "reason")
     print_table(
         header,
         [
             [
                 item["ticker"],
                 f"{100 * item['trade']:+.3f}",
-                *(_price(item[name]) for name in _PARTS),
+                *(_price(item[name]) for name in parts),
                 _limits(item["limits"]),
                 _price(item["bound"]),
                 item["reason"],
             ]
             for item in largest_first
         ],
-        right=(*header[1 : 2 + len(_PARTS)], "bound"),
+        right=(*header[1 : 2 + len(parts)], "bound"),
     )
 
 

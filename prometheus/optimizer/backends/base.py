@@ -173,18 +173,34 @@ def check_form(program: QuadraticProgram, solution: QuadraticSolution, name: str
     Raises:
         CertificateRejectedError: With code ``ANSWER_EMPTY``, ``ANSWER_WRONG_LENGTH`` or ``ANSWER_NOT_FINITE``.
     """
-    for what, values, wanted in (("point", solution.x, program.q), ("list of multipliers", solution.z, program.b)):
-        if values.shape == wanted.shape and np.isfinite(values).all():
-            continue
-        if values.size == 0:
-            code, how = "ANSWER_EMPTY", "has nothing in it"
-        elif values.shape != wanted.shape:
-            code, how = "ANSWER_WRONG_LENGTH", f"has shape {values.shape}, expected {wanted.shape}"
-        else:
-            at = int(np.argmin(np.isfinite(values)))
-            code, how = "ANSWER_NOT_FINITE", f"holds {values[at]} at {at}"
-        raise CertificateRejectedError(
-            f"{name} answered {solution.status}, but its {what} {how}.",
-            code=code,
-            details={"status": solution.status, "what": what},
-        )
+    check_vector(name, solution.status, "point", solution.x, program.q.shape)
+    check_vector(name, solution.status, "list of multipliers", solution.z, program.b.shape)
+
+
+def check_vector(name: str, status: str, what: str, values: FloatArray, wanted: tuple[int, ...]) -> None:
+    """Refuse a vector that is empty, has another shape than ``wanted`` or is not finite.
+
+    Args:
+        name: Solver that gave it.
+        status: What the solver said of it.
+        what: What it is, for the message.
+        values: The vector.
+        wanted: Its shape.
+
+    Raises:
+        CertificateRejectedError: With code ``ANSWER_EMPTY``, ``ANSWER_WRONG_LENGTH`` or ``ANSWER_NOT_FINITE``.
+    """
+    if values.shape == wanted and np.isfinite(values).all():
+        return
+    if values.size == 0:
+        code, how = "ANSWER_EMPTY", "has nothing in it"
+    elif values.shape != wanted:
+        code, how = "ANSWER_WRONG_LENGTH", f"has shape {values.shape}, expected {wanted}"
+    else:
+        at = int(np.argmin(np.isfinite(values)))
+        code, how = "ANSWER_NOT_FINITE", f"holds {values[at]} at {at}"
+    raise CertificateRejectedError(
+        f"{name} answered {status}, but its {what} {how}.",
+        code=code,
+        details={"status": status, "what": what},
+    )

@@ -85,7 +85,7 @@ class SidedModel:
 
     #: Objective terms and rules by the names of their methods.
     TERMS: ClassVar = ("active_risk", "trading_cost", "tax", "tilt")
-    RULES: ClassVar = ("sales_and_purchases", "factor_exposures", "bounds", "permissions", "cash_range")
+    RULES: ClassVar = ("sales_and_purchases", "factor_exposures", "bounds", "permissions", "cash_range", "long_short")
 
     def __init__(
         self, problem: RebalanceProblem, side: IntArray, between: tuple[FloatArray, FloatArray] | None
@@ -144,10 +144,9 @@ class SidedModel:
         return self._problem.cost_rate @ self.volume
 
     def tax(self) -> Any:
-        """Return theta times the tax on what is sold."""
+        """Return theta times the tax on what is sold, and the cost of borrowing what is sold short."""
         forced = sum(sale.forced_tax for sale in self._sales)
-        tax = forced + self._rate @ self._sold if len(self._rate) else forced
-        return self._problem.tax_weight * tax
+        return forced + self._rate @ self._sold if len(self._rate) else forced
 
     def tilt(self) -> Any:
         """Return what the tilt rewards, as a cost."""
@@ -187,6 +186,16 @@ class SidedModel:
         cash = problem.cash - cp.sum(self.trades) - self.trading_cost()
         return [cash >= problem.cash_min, cash <= problem.cash_max]
 
+    def long_short(self) -> list[Any]:
+        """Keep the sums of long and of short positions within their limits."""
+        problem = self._problem
+        if problem.short_max <= 0:
+            return []
+        rules = [cp.sum(cp.neg(self.weights)) <= problem.short_max]
+        if np.isfinite(problem.long_max):
+            rules.append(cp.sum(cp.pos(self.weights)) <= problem.long_max)
+        return rules
+
     # ------------------------------------------------------------------ lots
 
     def _stretches_of_sale(self, name: int) -> "_Sale":
@@ -205,13 +214,19 @@ class SidedModel:
                 break
             amount, tax = points[-1]
             weight = float(problem.lot_weight[j])
-            points.append((amount + weight, tax + weight * float(problem.lot_tax[j])))
+            points.append((amount + weight, tax + weight * problem.tax_weight * float(problem.lot_tax[j])))
+        else:
+            locked = any(problem.lot_asset[j] == name and problem.lot_locked[j] for j in range(len(problem.lot_id)))
+            if problem.short_max > 0 and np.isfinite(problem.borrow_rate[name]) and not locked:
+                amount, tax = points[-1]
+                weight = max(-float(problem.lower[name]), 0.0)
+                points.append((amount + weight, tax + weight * float(problem.borrow_rate[name])))
         return _sale_between(points, max(-float(self._most[name]), 0.0), max(-float(self._least[name]), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sale:
-    """The part of a sale that is not free, its tax, and (length, tax rate) of the stretches beyond it."""
+    """The part of a sale that is not free, its cost (theta times tax, borrowing), and (length, rate) beyond it."""
 
     forced: float
     forced_tax: float

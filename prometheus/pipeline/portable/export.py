@@ -116,6 +116,11 @@ def _asset(snapshot: Snapshot, matrices: Matrices, problem: RebalanceProblem, po
         **({} if name.group == name.ticker else {"group": name.group}),
         "loadings": problem.loadings[position].tolist(),
         "specific_variance": float(problem.specific_variance[position]),
+        **(
+            {"borrow_rate": plain_text(snapshot.borrow_rates[name.ticker])}
+            if name.ticker in snapshot.borrow_rates
+            else {}
+        ),
     }
 
 

@@ -138,7 +138,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         recent_trades=trades,
         buy_locks=locks.buy,
         loss_sale_locks=locks.loss_sale,
-        borrow_rates={},
+        borrow_rates={asset["ticker"]: exact(asset["borrow_rate"]) for asset in assets if "borrow_rate" in asset},
         corporate_actions=(),
         flags=_remarks(assets, universe, params),
         realized_this_year=exact(document.get("realized_this_year", 0)),

@@ -5,7 +5,7 @@ linear piece of each name's tax, and the group rule as a filter on combinations.
 """
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import clarabel
 import numpy as np
@@ -26,6 +26,7 @@ class Box:
     buys: bool
     sells_loss: bool
     gain_slope: float = 0.0
+    short: bool = False
     gain_constant: float = 0.0
 
 
@@ -79,6 +80,11 @@ def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
         paid += rate * size
         realised += gain[j] * size
         sold += size
+    locked = any(problem.lot_asset[j] == i and problem.lot_locked[j] for j in range(len(problem.lot_id)))
+    if problem.short_max > 0 and problem.can_sell[i] and not locked and low < -sold:
+        rate = k + tilt + problem.borrow_rate[i]
+        box = Box(low, -sold, -rate, paid - rate * sold, 1 - k, buys=False, sells_loss=loss, short=True)
+        boxes.append(replace(box, gain_constant=realised))
     return boxes
 
 
@@ -99,6 +105,10 @@ def _limits(problem: RebalanceProblem, boxes: tuple[Box, ...]) -> tuple[np.ndarr
     if np.isfinite(problem.gain_max):
         A.append(np.array([[box.gain_slope for box in boxes]]))
         b.append(np.array([problem.gain_max - sum(box.gain_constant for box in boxes)]))
+    if problem.short_max > 0:
+        short = np.array([box.short for box in boxes])
+        A += [-1.0 * short[None, :], 1.0 * ~short[None, :]]
+        b += [np.array([problem.short_max + held[short].sum()]), np.array([problem.long_max - held[~short].sum()])]
     return np.vstack(A), np.concatenate(b)
 
 
@@ -116,7 +126,8 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
     A = np.vstack([np.eye(n), -np.eye(n), cash, -cash])
     b = np.concatenate([high, -low, [most, -least]])
     cones = [clarabel.NonnegativeConeT(len(b))]
-    if (problem.row_names, problem.turnover_max, problem.gain_max, problem.te_max) != ((), np.inf, np.inf, np.inf):
+    limits = (problem.row_names, problem.turnover_max, problem.gain_max, problem.te_max, problem.short_max)
+    if limits != ((), np.inf, np.inf, np.inf, 0.0):
         extra, limit = _limits(problem, boxes)
         A, b = np.vstack([A, extra]), np.concatenate([b, limit])
         cones = [clarabel.NonnegativeConeT(len(b))]

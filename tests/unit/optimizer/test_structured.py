@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from prometheus.foundation.errors import CertificateRejectedError
 from prometheus.optimizer import rebalance, structured
 from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import assemble
@@ -18,9 +19,13 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.envelope import convex_envelope
 from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.structured import TIGHT_GAP, pieces_program
-from prometheus.optimizer.structured_dual import SeparableProgram, climb_dual
+from prometheus.optimizer.structured import TIGHT_GAP, TIGHT_RESIDUAL
+from prometheus.optimizer.structured_climb import climb
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
 from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.two_stage import TwoStageSearch
+from tests.unit.optimizer.limits import KINDS as LIMITS
+from tests.unit.optimizer.limits import binding
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.test_backends import _program
 
@@ -40,49 +45,65 @@ KINDS = {
 }
 
 
-def _stage_one(problem):
+def _lagrangian(problem):
     order = lot_order(problem)
     cost, risk = separable_cost(problem, order), factor_risk(problem)
-    whole = Lagrangian.of_problem(problem, risk, cost, trade_range(problem, order))
-    envelope = convex_envelope(whole.pieces, cost, whole.cost_rate)
-    assembled = assemble(envelope, risk, cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
-    return whole, assembled, pieces_program(envelope, whole)
+    return Lagrangian.of_problem(problem, risk, cost, trade_range(problem, order))
+
+
+def _structured(whole):
+    nothing = DualPoint(np.zeros(whole.risk.loadings.shape[1]), 0.0)
+    return structured.STRUCTURED.stage_one(whole, JointTerms.of(whole), nothing)
 
 
 def _bound(whole, trades, cash_price):
     price = cash_price if abs(cash_price) > 1e-9 else 0.0
     dual = DualPoint(whole.risk.exposures(whole.cost.active + trades), price)
-    return whole.bound(dual, whole.minima(dual))
-
-
-def _value(program, x):
-    return float((program.q * x).sum() + 0.5 * (program.P.data * x * x).sum())
+    return float(whole.bound(dual, whole.minima(dual)))
 
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("kind", KINDS)
 def test_stage_one_is_clarabels(kind, seed):
-    """Bound, objective and trades of stage 1 agree with the interior-point solver's, whatever the kind of problem."""
-    whole, assembled, program = _stage_one(random_problem(40 + seed, names=70, **KINDS[kind]))
+    """The bound of stage 1 is the one of the interior-point solver's envelope, and so is the cash it uses."""
+    whole = _lagrangian(random_problem(40 + seed, names=70, **KINDS[kind]))
+    envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
+    assembled = assemble(envelope, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
     reference = backend_named("CLARABEL").solve(assembled.program, 1e-11)
-    answer = structured.STRUCTURED.solve_pieces(program, whole.risk.exposures(whole.cost.active))
-    assert answer.fallback == ""
-    theirs, ours = assembled.trades(reference.x), program.trades(answer.x)
-    bounds = [
-        _bound(whole, theirs, assembled.cash_price(reference.z)),
-        _bound(whole, ours, program.cash_price(answer.z)),
-    ]
-    assert bounds[1] == pytest.approx(bounds[0], abs=1e-7)
-    pieces = program.pieces
-    cost = float((pieces.slope * answer.x + pieces.curvature * answer.x**2).sum())
-    used = assembled.used(reference.x)
-    along = np.where(assembled.direction > 0, used, pieces.right - pieces.left - used)
-    cost_theirs = float((pieces.slope * along + pieces.curvature * along**2).sum())
-    exposures = [whole.risk.exposures(whole.cost.active + trades) for trades in (theirs, ours)]
-    values = [
-        c + whole.risk_aversion * float((y * y).sum()) for c, y in zip((cost_theirs, cost), exposures, strict=True)
-    ]
-    assert values[1] == pytest.approx(values[0], abs=1e-7)
+    theirs = _bound(whole, assembled.trades(reference.x), assembled.cash_price(reference.z))
+    answer = _structured(whole)
+    assert answer.solution.fallback == ""
+    ours = float(whole.bound(answer.dual, whole.minima(answer.dual)))
+    assert ours == pytest.approx(theirs, abs=2e-7)
+    used = float((answer.relaxed + whole.cost_rate * np.abs(answer.relaxed)).sum())
+    # the two ends of an undecided name pay their costs each
+    assert whole.cash.least - 2e-5 <= used <= whole.cash.most + 2e-5
+
+
+@pytest.mark.parametrize("kinds", [*((kind,) for kind in LIMITS), LIMITS])
+@pytest.mark.parametrize("lot_method", ["HIFO", "FIFO"])
+def test_every_limit_is_priced_at_least_as_well_as_by_clarabel(kinds, lot_method):
+    """Rows and cone are climbed natively, to a bound that the envelope's program at its best centre does not exceed."""
+    tightness = 0.02 if "gain" in kinds else 0.3
+    problem = binding(random_problem(3, names=60, lot_method=lot_method), kinds, tightness, 3)
+    whole = _lagrangian(problem)
+    ours, theirs = (TwoStageSearch(whole, backend_named(name), 1e-10).run() for name in ("STRUCTURED", "CLARABEL"))
+    assert ours.solution.fallback == ""
+    assert ours.lower_bound <= theirs.objective + 1e-9
+    assert theirs.lower_bound <= ours.objective + 1e-9
+    assert ours.lower_bound >= theirs.lower_bound - 1e-6
+    assert ours.objective <= theirs.objective + 2e-6
+
+
+def test_a_name_is_left_between_two_branches_only_where_they_cost_the_same():
+    """At the optimum every undecided name's two ends have the same priced cost."""
+    whole = _lagrangian(random_problem(45, names=70, factors=25, lots_a_name=8.0))
+    answer = _structured(whole)
+    values = whole.minima(answer.dual).branch_value
+    first = whole.pieces.branch[whole.pieces.first[answer.places.asset]]
+    assert len(first)
+    at_ends = values[first[:, None] + answer.places.ends]
+    assert at_ends[:, 0] == pytest.approx(at_ends[:, 1], abs=TIGHT_GAP)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -108,11 +129,11 @@ def test_a_tight_answer_is_reported_as_its_own():
 def test_an_answer_that_is_not_tight_is_not_used_and_the_facts_say_so(monkeypatch):
     """A poor dual point goes to CLARABEL, whose answer is the same as if it had been asked."""
 
-    def lazy(program, exposures, row_prices):
-        honest = climb_dual(program, exposures, row_prices)
-        return replace(honest, amounts=honest.amounts * 0.9, gap=1e-6)
+    def lazy(dual, prices):
+        honest = climb(dual, prices)
+        return replace(honest, response=replace(honest.response, looseness=1e-6))
 
-    monkeypatch.setattr(structured, "climb_dual", lazy)
+    monkeypatch.setattr(structured, "climb", lazy)
     problem = random_problem(52)
     ours, theirs = rebalance(problem, backend="STRUCTURED"), rebalance(problem, backend="CLARABEL")
     assert "fallback to CLARABEL: STRUCTURED left a gap of 0.01 bps" in ours.facts.status
@@ -120,9 +141,30 @@ def test_an_answer_that_is_not_tight_is_not_used_and_the_facts_say_so(monkeypatc
 
 
 def test_a_residual_is_reason_enough_for_the_fallback(monkeypatch):
-    """An answer outside the cash range is not used, however small its gap."""
-    monkeypatch.setattr(structured, "climb_dual", lambda *given: replace(climb_dual(*given), gap=0.0, residual=1e-6))
+    """An answer that misses a condition is not used, however small its gap."""
+
+    def lazy(dual, prices):
+        response = climb(dual, prices).response
+        gradient = np.where(response.active, 1e-6, 0.0)
+        return replace(climb(dual, prices), response=replace(response, gradient=gradient))
+
+    monkeypatch.setattr(structured, "climb", lazy)
     assert "residual of 1e-06" in rebalance(random_problem(53), backend="STRUCTURED").facts.status
+
+
+def test_answers_that_are_not_finite_are_refused(monkeypatch):
+    """A forged answer that calls itself tight meets the same check of form as every other solver's."""
+
+    def forged(dual, prices):
+        honest = climb(dual, prices)
+        trade = honest.response.trade.copy()
+        trade[3] = np.nan
+        return replace(honest, response=replace(honest.response, trade=trade))
+
+    monkeypatch.setattr(structured, "climb", forged)
+    with pytest.raises(CertificateRejectedError) as refused:
+        rebalance(random_problem(53), backend="STRUCTURED")
+    assert refused.value.code == "ANSWER_NOT_FINITE"
 
 
 def test_general_programs_go_to_clarabel_and_say_so():
@@ -132,60 +174,16 @@ def test_general_programs_go_to_clarabel_and_say_so():
     assert solution.fallback == "not a program of pieces"
 
 
-def _small(**changes: np.ndarray):
-    values = {
-        "loadings": np.array([[1.0, 1.0, -1.0]]),
-        "base": np.array([0.3]),
-        "risk_aversion": 2.0,
-        "asset": np.array([0, 1, 2]),
-        "slope": np.array([-1.0, -1.0, 0.2]),
-        "curvature": np.array([0.0, 0.5, 0.0]),
-        "length": np.array([1.0, 1.0, 1.0]),
-        "stiffness": np.array([1.0, 1.0, 1.0]),
-        "rates": np.array([[1.0, 1.0, 1.0], [0.0, 1.0, -1.0]]),
-        "use": np.zeros(2),
-        "least": np.array([-np.inf, 0.1]),
-        "most": np.array([0.8, np.inf]),
-    }
-    return SeparableProgram(**{**values, **changes})
-
-
-def _grid_least(program):
-    step = np.linspace(0, 1, 81)
-    t = np.stack(np.meshgrid(step, step, step), axis=-1).reshape(-1, 3)
-    used = t @ program.rates.T
-    legal = ((used <= program.most + 1e-12) & (used >= program.least - 1e-12)).all(axis=1)
-    y = program.base + t @ program.loadings.T
-    value = program.risk_aversion * (y * y).sum(axis=1) + t @ program.slope + (t * t) @ program.curvature
-    return float(value[legal].min())
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"most": np.array([0.1, np.inf])},
-        {"least": np.array([0.5, -np.inf])},
-        {"least": np.array([0.5, 0.1]), "most": np.array([0.5, 0.1])},
-        {"curvature": np.zeros(3)},
-    ],
-)
-def test_several_rows_and_flat_pieces_are_solved_exactly(changes):
-    """Two rows with one-sided, two-sided and equal limits: no point of a fine grid is better, and the gap is closed."""
-    program = _small(**changes)
-    answer = climb_dual(program, np.zeros(1), np.zeros(2))
-    assert answer.gap <= TIGHT_GAP
-    assert answer.residual <= 1e-9
-    y = program.base + program.loadings @ answer.amounts
-    value = float(2 * y @ y + program.slope @ answer.amounts + program.curvature @ answer.amounts**2)
-    assert value <= _grid_least(program) + 1e-9
-    assert answer.row_prices[0] >= 0 or np.isfinite(program.least[0])
-
-
 def test_contradictory_rows_are_never_called_tight():
-    """Where no point meets the rows the residual says so."""
-    answer = climb_dual(_small(least=np.array([5.0, -np.inf]), most=np.array([6.0, np.inf])), np.zeros(1), np.zeros(2))
-    assert answer.residual > 1.0
+    """Where no trades meet the rows the residual says so."""
+    problem = binding(random_problem(3, names=60), ("sectors",), 0.3, 3)
+    out_of_reach = problem.row_lower + 0.9
+    whole = _lagrangian(replace(problem, row_lower=out_of_reach, row_upper=out_of_reach + 0.01))
+    answer = _structured(whole)
+    assert "residual" in answer.solution.fallback
+    joint = JointTerms.of(whole)
+    start = joint.prices(DualPoint(np.zeros(6), 0.0), whole.risk_aversion, whole.cost.rows)
+    assert climb(CoupledDual(whole, joint), start).response.residual > TIGHT_RESIDUAL
 
 
 def test_equal_problems_get_equal_bits_in_other_processes_and_with_other_threads():
@@ -216,10 +214,3 @@ def test_equal_problems_get_equal_bits_in_other_processes_and_with_other_threads
         digests.add(done.stdout.strip())
     assert len(digests) == 1
     assert len(digests.pop()) == hashlib.sha256().digest_size * 2
-
-
-def test_limits_besides_cash_are_left_to_clarabel_and_the_facts_say_so():
-    """A turnover limit is not among the method's rows: CLARABEL answers, and the trades keep the limit."""
-    result = rebalance(random_problem(54, turnover_max=0.05), backend="STRUCTURED")
-    assert "limits besides cash" in result.facts.status
-    assert result.turnover <= 0.05 + 1e-7

@@ -290,3 +290,16 @@ def test_the_year_s_gains_count_against_the_year_s_budget():
     assert (spent.te_max, spent.turnover_max, spent.max_names) == (0.02, 0.2, 4)
     assert by_lot(spent, spent.lot_gain)["A2"] == pytest.approx(10 / 40)
     assert by_lot(spent, spent.lot_gain)["C1"] == pytest.approx(-2 / 10)
+
+
+def test_an_extension_lets_lent_names_go_below_zero():
+    """Names with a borrow rate may fall to their active bound or the sum of shorts; the others stay long only."""
+    snapshot = replace(SNAPSHOT, borrow_rates={"AAA": Decimal("0.01"), "DDD": Decimal("0.02"), "EEE": Decimal("0.5")})
+    params = replace(PARAMS, long_max=1.1, max_active_weight=0.5, never_hold=("EEE",))
+    problem = problem_of(snapshot, params)
+    assert (problem.short_max, problem.long_max) == (pytest.approx(0.1), 1.1)
+    assert problem.borrow_rate.tolist() == [0.01, np.inf, np.inf, 0.02, 0.5]
+    assert problem.lower.tolist() == pytest.approx([-0.1, 0.0, 0.0, -0.1, 0.0])
+    plain = problem_of(snapshot, replace(params, long_max=1.0))
+    assert (plain.short_max, plain.long_max, len(plain.borrow_rate)) == (0.0, np.inf, 0)
+    assert plain.lower.min() == 0.0

@@ -118,6 +118,20 @@ def test_more_than_is_held_cannot_be_sold():
         settle(snapshot(), FREE, {"D": "-1"})
 
 
+def test_what_is_sold_beyond_all_lots_is_a_short_line_where_shorts_are_allowed():
+    """Lots go first with their gains; the rest is one line without lot, basis and tax, whose proceeds are cash."""
+    allowed = StrategyParams(cost_bps=10.0, long_max=1.3)
+    done = settle(snapshot(), allowed, {"A": "-210", "D": "-4"})
+    lots, (first, second) = done.lines[:-2], done.lines[-2:]
+    assert sum(line.quantity for line in lots) == 200
+    assert (first.ticker, first.side, first.lot_id, first.quantity, first.amount) == ("A", Side.SELL, None, 10, 500)
+    assert (second.ticker, second.lot_id, second.quantity, second.amount) == ("D", None, 4, 82)
+    assert (second.basis, second.realized_gain, second.term, second.disallowed_loss, second.tax) == (None,) * 5
+    assert second.cost == Decimal("0.08")
+    assert done.tax == settle(snapshot(), FREE, {"A": "-200"}).tax
+    assert done.cash_after == 1000 + 210 * 50 + 82 - done.cost
+
+
 def test_cash_never_becomes_negative():
     """Trades that would leave less than nothing, costs included, are refused."""
     assert settle(snapshot(), FREE, {"A": "20"}).cash_after == 0

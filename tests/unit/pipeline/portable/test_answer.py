@@ -174,3 +174,28 @@ def test_data_refused_while_solving_are_a_bad_request(monkeypatch):
     with pytest.raises(RequestError, match=r"problem\.json: factor_covariance") as refused:
         answer_problem(read(small_document()))
     assert refused.value.exit_code == 2
+
+
+def test_a_long_short_extension_is_answered_with_short_lines():
+    """A file with borrow rates and long_max above one opens short positions, priced and listed without a lot."""
+    document = small_document()
+    document["params"] |= {
+        "long_max": 1.2,
+        "low_volatility_tilt": 500.0,
+        "risk_aversion": 0.5,
+        "max_active_weight": 0.6,
+    }
+    document["fractional_shares"] = True
+    for asset, style in zip(document["assets"], (3.0, -0.5, 0.1, 0.0), strict=True):
+        asset["loadings"], asset["borrow_rate"] = [1.0, style], "0.005"
+    found = answer_problem(read(document))
+    assert found.status is RunStatus.OPTIMAL
+    assert schema_defects(found.document, RESULT_SCHEMA) == ()
+    short = {ticker: weight for ticker, weight in found.document["rounded_weights"].items() if weight < 0}
+    assert short
+    assert found.document["objective"]["borrow"] == pytest.approx(0.005 * -sum(short.values()))
+    lines = [trade for trade in found.document["trades"] if trade["lot_id"] is None]
+    assert {line["ticker"] for line in lines} == set(short)
+    assert {line["side"] for line in lines} == {"SELL"}
+    long_only = answer_problem(read(changed(document, ("params", "long_max"), 1.0))).document
+    assert min(long_only["rounded_weights"].values()) >= 0

@@ -1,0 +1,99 @@
+"""A worker killed with SIGKILL at every moment of a day at which it touches the database, one after the other."""
+
+import signal
+
+import pytest
+
+from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
+from tests.chaos.processes import Points, advance, workers
+from tests.integration.engine_fleet import MONDAY, TUESDAY, add_account
+
+SPLIT = """
+    INSERT INTO corporate_actions (security_id, ex_date, action_type, value)
+    SELECT security_id, :day, 'split', 2 FROM securities WHERE ticker = 'AAA'
+"""
+DIVIDEND = """
+    INSERT INTO corporate_actions (security_id, ex_date, action_type, value)
+    SELECT security_id, :day, 'dividend', 0.5 FROM securities WHERE ticker = 'BBB'
+"""
+#: What one account's day left behind, without keys and times: the same for every account that owns the same.
+_EFFECTS = {
+    "run": """
+        SELECT run_seq, as_of_date, status, objective, lower_bound, result->'shares' AS shares FROM runs
+        WHERE account_id = :account ORDER BY run_seq
+    """,
+    "trades": """
+        SELECT as_of_date, trade_no, run_trades.ticker, side, replace(lot_id, account_id, '') AS lot_id, quantity,
+               amount, tax
+        FROM run_trades JOIN runs USING (run_id) WHERE account_id = :account ORDER BY as_of_date, trade_no
+    """,
+    "journal": """
+        SELECT txn_type, trade_date, security_id, replace(lot_id, account_id, '') AS lot_id, quantity, amount, basis,
+               realized_gain FROM transactions
+        WHERE account_id = :account ORDER BY trade_date, txn_type, security_id, 4
+    """,
+    "lots": "SELECT lot_id, security_id, quantity, adjusted_basis FROM tax_lots WHERE account_id = :account ORDER BY 1",
+    "cash": "SELECT cash, books_as_of FROM accounts WHERE account_id = :account",
+}
+
+
+def _effects(fleet, account):
+    return {name: [tuple(row) for row in fleet.sql(query, account=account)] for name, query in _EFFECTS.items()}
+
+
+def _day_of(url, account, die_at=None):
+    """Return a worker's body: one account's day, counted or cut short."""
+
+    def body():
+        points = Points(die_at)
+        points.install()
+        advance(url, f"worker-of-{account}", accounts=[account])
+        return points.seen
+
+    return body
+
+
+@pytest.mark.slow
+def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
+    """At whichever statement or COMMIT a worker is killed, the run ends PERSISTED with its effects once."""
+    fleet.sql("UPDATE accounts SET region = 'ELSEWHERE'")
+    with fleet.database.transaction() as connection:
+        add_account(connection, "CONTROL")
+    fleet.ready(MONDAY)
+    fleet.advance()
+    # Tuesday's day is the long one: corporate actions are booked before the snapshot.
+    fleet.sql(SPLIT, day=TUESDAY)
+    fleet.sql(DIVIDEND, day=TUESDAY)
+    fleet.ready(TUESDAY)
+    with workers(_day_of(fleet.url, "CONTROL")) as (counting,):
+        points = counting.wait()
+    assert 20 < points < 250, "the day's path has shrunk to nothing, or grown beyond what an exit code can tell"
+
+    victims = [f"V-{number:03d}" for number in range(points)]
+    with fleet.database.transaction() as connection:
+        for account in victims:
+            add_account(connection, account)
+    # Victims trade Monday unharmed, as the control did.
+    fleet.sql("DELETE FROM corporate_actions")
+    fleet.ready(MONDAY)
+    fleet.advance()
+    fleet.sql(SPLIT, day=TUESDAY)
+    fleet.sql(DIVIDEND, day=TUESDAY)
+    fleet.ready(TUESDAY)
+    for number, account in enumerate(victims):
+        with workers(_day_of(fleet.url, account, die_at=number)) as (victim,):
+            assert victim.wait() == -signal.SIGKILL, f"{account} was not killed"
+    check_safety(fleet)
+    under_way = fleet.sql("SELECT DISTINCT phase FROM engine_runs WHERE as_of_date = :day", day=TUESDAY)
+    assert {row.phase for row in under_way} == {"DATA_READY", "SNAPSHOT_BUILT", "SOLVED", "PERSISTED"}
+
+    fleet.set_clock("1 hour")
+    check_liveness(fleet)
+
+    check_safety(fleet)
+    check_all_persisted(fleet)
+    expected = _effects(fleet, "CONTROL")
+    assert len(expected["run"]) == 2
+    assert {row[0] for row in expected["journal"]} == {"SPLIT", "DIVIDEND"}
+    for account in victims:
+        assert _effects(fleet, account) == expected, f"{account} ended in another way than an undisturbed account"
