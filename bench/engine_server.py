@@ -1,4 +1,4 @@
-"""What the engine's benchmarks share: a durable embedded server of their own, fleets of empty accounts, no-op phases."""
+"""What the engine's benchmarks share: a durable server of their own, fleets of empty accounts, phases without work."""
 
 import logging
 import os
@@ -25,8 +25,8 @@ from prometheus.pipeline.tasks import PhaseWork
 
 DAY = date(2018, 6, 1)
 _ACCOUNTS = text("""
-    INSERT INTO accounts (account_id, name, region, base_currency, tax_regime, lot_method, benchmark_id, st_rate, lt_rate,
-                          niit_rate, opening_cash, cash, fractional_shares, tags)
+    INSERT INTO accounts (account_id, name, region, base_currency, tax_regime, lot_method, benchmark_id, st_rate,
+                          lt_rate, niit_rate, opening_cash, cash, fractional_shares, tags)
     SELECT 'A-' || n, 'A', 'US', 'USD', 'US', 'HIFO', 'BM', 0, 0, 0, 0, 0, false, '{}' FROM generate_series(1, :n) AS n
 """)
 _RUNS = text("""

@@ -52,9 +52,8 @@ def main():
         medians = {name: statistics.median(found) for name, found in rates.items()}
         best = max(medians["procrastinate"], medians["dbos"])
         for name, rate in medians.items():
-            print(
-                f"{name:14} {rate:7.0f} a second   {rate / best:5.2f} of the better peer   {[round(x) for x in rates[name]]}"
-            )
+            rounds = ", ".join(f"{rate:.0f}" for rate in rates[name])
+            print(f"{name:14} {rate:7.0f} a second   {rate / best:5.2f} of the better peer   rounds: {rounds}")
 
 
 def idle_heartbeat(bench: Bench, waiting: int) -> tuple[float, int]:
