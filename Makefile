@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos demo test test-gpu check format types bench-ingest lock clean
+.PHONY: help chaos demo test test-gpu check format types bench-ingest risk-evaluate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -60,6 +60,12 @@ lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versio
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	  --custom-compile-command "make lock" --group dev --group bench -c requirements-dev.lock pyproject.toml \
 	  -o requirements-bench.lock
+
+# The real market data lie beside the checkout, never in it.
+MARKET ?= ../shared/data/market
+risk-evaluate: $(READY) ## Judge the risk estimators on the real months 2014 to 2020 (MARKET=its directory; minutes)
+	$(BIN)/prometheus risk evaluate --from 2014-01-01 --to 2020-12-31 --directory $(MARKET) \
+	  --csv risk-evaluate.csv --plot risk-evaluate.png
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov

@@ -16,7 +16,7 @@ SNAPSHOT_VERSION: Final = 2
 #: Version 1 knew no correlations of specific returns.
 _READABLE: Final = (1, SNAPSHOT_VERSION)
 #: Columns of a recent trade that are left out of the stored form where they are zero.
-_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
@@ -102,6 +102,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    sheltered: bool = False
     specific_correlation_sha256: str | None = None
     realized_this_year: Decimal = Decimal(0)
 
@@ -175,7 +176,7 @@ class Snapshot:
                     {
                         name: value
                         for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
-                        if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
+                        if value not in {None, ""} and (value != 0 or name not in _ZERO_UNLESS_SAID)
                     }
                     for trade in self.recent_trades
                 ],
@@ -184,6 +185,7 @@ class Snapshot:
                 "borrow_rates": self.borrow_rates,
                 "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                **({"sheltered": True} if self.sheltered else {}),
                 "realized_this_year": self.realized_this_year,
             }
         )
@@ -232,6 +234,7 @@ class Snapshot:
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
             corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            sheltered=stored.get("sheltered", False),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
@@ -313,6 +316,8 @@ def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
         acquired_on=day("acquired_on"),
         holding_period_start=day("holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=Decimal(row.get("denied_for_good", 0)),
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any, Final
 from prometheus.accounting.corporate_actions import actions_concerning
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import accounts as account_rows
-from prometheus.db.repositories import market_data
+from prometheus.db.repositories import households, market_data
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import earlier_active_day
+from prometheus.db.repositories.fills import close_windows
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.staging import (
     clear_staging,
@@ -22,6 +23,7 @@ from prometheus.db.repositories.staging import (
     staged_solution,
 )
 from prometheus.db.repositories.strategies import latest_strategy
+from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import CorporateAction
@@ -104,6 +106,8 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             "solve the day apart with 'prometheus optimize'.",
             code="SHORTS_NOT_BOOKED",
         )
+    if inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
+        inputs, params, position, targets = _load_account(context, lease, day)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(
@@ -122,7 +126,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     alerts = {code: "; ".join(flag.message for flag in flags) for code, flags in _by_code(built.snapshot.flags).items()}
 
     def record(connection: Connection) -> None:
-        if account_rows.journal_position(connection, account_id, lock=True) != position:
+        if households.household_position(connection, account_id, inputs.members, lock=True) != position:
             raise PhaseHeldError(f"The books of {account_id} changed while its snapshot was built.", code="BOOKS_MOVED")
         earlier = earlier_active_day(connection, account_id, as_of)
         if earlier is not None:
@@ -242,6 +246,13 @@ def _working_day(context: TaskContext, lease: Lease) -> WorkingDay:
     return day
 
 
+def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
+    """Settle losses whose day 30 has passed: the books that a day begins with have them final."""
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    with context.database.transaction() as connection:
+        return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+
+
 def _load_account(
     context: TaskContext, lease: Lease, day: DayInputs
 ) -> tuple[AccountInputs, StrategyParams, int, Mapping[str, float] | None]:
@@ -263,7 +274,9 @@ def _load_account(
                 "traded.",
                 code="SUPERSEDED",
             )
-        position = account_rows.journal_position(connection, account.account_id)
+        household = households.household_of_account(connection, account)
+        members = tuple(member.account_id for member in household.accounts.values())
+        position = households.household_position(connection, account.account_id, members)
         books = account_rows.load_books(connection, account.account_id)
         held = {lot.ticker for lot in books.lots}
         # Opening lots are handed over as of the account's first day: nothing before it is applied to them.
@@ -287,6 +300,8 @@ def _load_account(
             unmatched_tags=unmatched,
             year_rows=account_rows.journal_since(connection, account.account_id, date(as_of.year, 1, 1), gains=True),
             unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
+            members=members,
+            household=households.household_day(connection, household, account.account_id, as_of - _JOURNAL_AGE),
         )
         # No earlier day of the account is in work any more, so this is what the solve will find, too.
         targets = run_rows.previous_targets(connection, account.account_id, as_of)

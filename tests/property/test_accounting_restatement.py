@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.journal import effective_rows, opening_transactions
+from prometheus.accounting.rebooking import MarketHistory
 from prometheus.accounting.replay import replay
-from prometheus.accounting.restatement import MarketHistory, fills_of, restate
+from prometheus.accounting.restatement import fills_of, restate
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books
 from prometheus.foundation.errors import AccountingError

@@ -94,48 +94,60 @@ def save_books(
     before: Books,
     after: Books,
     transactions: Iterable[Transaction],
-    books_as_of: date,
+    books_as_of: date | None,
     external_ids: Sequence[str | None] | None = None,
 ) -> None:
-    """Write what changed between two states of an account's books, and append the journal rows that explain it."""
+    """Write what changed between two states of an account's books, and append the journal rows that explain it.
+
+    ``books_as_of`` moves the day of the books forward; None leaves it alone.
+    """
     journal = tuple(transactions)
+    names = external_ids or [None] * len(journal)
+    append_rows(connection, [(account_id, row, name) for row, name in zip(journal, names, strict=True)])
     # Most days change no lot; then there is nothing to look up.
-    old = {lot.lot_id: lot for lot in before.lots}
-    tickers = {lot.ticker for lot in after.lots if old.get(lot.lot_id) != lot}
-    tickers.update(entry.ticker for entry in journal if entry.ticker)
-    ids: dict[str, int] = {}
-    if tickers:
-        found = select(SecurityRow.ticker, SecurityRow.security_id).where(SecurityRow.ticker.in_(sorted(tickers)))
-        ids = {row.ticker: row.security_id for row in connection.execute(found)}
     if before.lots != after.lots:
+        ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
         _write_lots(connection, account_id, before, after, ids)
-    if journal:
-        names = external_ids or [None] * len(journal)
-        connection.execute(
-            insert(TransactionRow),
-            [
-                {
-                    "account_id": account_id,
-                    "txn_type": entry.txn_type.value,
-                    "trade_date": entry.trade_date,
-                    "security_id": ids.get(entry.ticker),
-                    "lot_id": entry.lot_id,
-                    "quantity": entry.quantity,
-                    "amount": entry.amount,
-                    "basis": entry.basis,
-                    "realized_gain": entry.realized_gain,
-                    "term": entry.term.value,
-                    "external_id": name,
-                    "details": to_jsonable(entry.details),
-                }
-                for entry, name in zip(journal, names, strict=True)
-            ],
-        )
     connection.execute(
         update(AccountRow)
         .where(AccountRow.account_id == account_id)
         .values(cash=after.cash, books_as_of=func.greatest(AccountRow.books_as_of, books_as_of))
     )
+
+
+def append_rows(connection: Connection, rows: Sequence[tuple[str, Transaction, str | None]]) -> None:
+    """Append journal rows in the order given: account, row, and the name of what comes from outside, if it does.
+
+    Rows of several accounts keep their order, for what one account books can rest upon a row of another.
+    """
+    if not rows:
+        return
+    ids = _security_ids(connection, {row.ticker for _, row, _ in rows if row.ticker})
+    connection.execute(
+        insert(TransactionRow),
+        [
+            {
+                "account_id": account_id,
+                "txn_type": row.txn_type.value,
+                "trade_date": row.trade_date,
+                "security_id": ids.get(row.ticker),
+                "lot_id": row.lot_id,
+                "quantity": row.quantity,
+                "amount": row.amount,
+                "basis": row.basis,
+                "realized_gain": row.realized_gain,
+                "term": row.term.value,
+                "external_id": name,
+                "details": to_jsonable(row.details),
+            }
+            for account_id, row, name in rows
+        ],
+    )
+
+
+def _security_ids(connection: Connection, tickers: Iterable[str]) -> dict[str, int]:
+    query = select(SecurityRow.ticker, SecurityRow.security_id).where(SecurityRow.ticker.in_(sorted(tickers)))
+    return {row.ticker: row.security_id for row in connection.execute(query)}
 
 
 def journal_position(connection: Connection, account_id: str, *, lock: bool = False) -> int:
