@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import psycopg
@@ -15,6 +16,7 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 
@@ -99,10 +101,14 @@ class Database:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
         timeouts: How long the server lets a statement, a lock and an idle transaction of ours wait.
+        role: Role that every session takes on where it may (``prometheus.db.privileges``); None for the login's own.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None, role: str | None = None
+    ) -> None:
         full = _psycopg_url(url)
+        self._pool_size, self._role = pool_size, role
         self._timeouts = timeouts or Timeouts()
         defaults = {**_CONNECTION_DEFAULTS, "options": self._timeouts.as_options()}
         self._engine = create_engine(
@@ -113,9 +119,15 @@ class Database:
             connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
-
+        if role is not None:
+            event.listen(self._engine, "connect", self._take_role)
         event.listen(self._engine, "checkin", _note_use)
         event.listen(self._engine, "checkout", self._ping_if_idle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as an address, where a pool of its own is opened."""
+        made = partial(Database, pool_size=self._pool_size, timeouts=self._timeouts, role=self._role)
+        return made, (self._full_url,)
 
     def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
         """Let the pool replace a connection that died while nobody used it; one used just now needs no asking."""
@@ -156,13 +168,24 @@ class Database:
         return self._like(pool_size=1)
 
     def _like(self, *, pool_size: int) -> "Database":
-        return Database(
-            self._engine.url.render_as_string(hide_password=False), pool_size=pool_size, timeouts=self._timeouts
-        )
+        return Database(self._full_url, pool_size=pool_size, timeouts=self._timeouts, role=self._role)
+
+    def forget_connections(self) -> None:
+        """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
+        self._engine.dispose()
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
+
+    @property
+    def _full_url(self) -> str:
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def _take_role(self, connection: "psycopg.Connection[Any]", record: object) -> None:  # noqa: ARG002 -- SQLAlchemy's
+        with connection.cursor() as cursor:
+            cursor.execute(take_role_sql(), [self._role])
+        connection.commit()
 
     @property
     def url(self) -> str:

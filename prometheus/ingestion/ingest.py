@@ -303,8 +303,8 @@ def _refuse_fleet_in_demo(database: Database, files: Mapping[FileKind, Path], op
     if not fleet or options.allow_demo:
         return
     with bulk_session(database) as session:
-        if session.purpose() == "demo":
+        if session.purpose():
             raise RequestError(
-                f"This database holds the demo; {' and '.join(fleet)} would mix a real fleet into it. Set another "
-                "PROMETHEUS_HOME (or PROMETHEUS_DATABASE_URL) and try again."
+                f"This database holds a simulated fleet; {' and '.join(fleet)} would mix a real fleet into it. Set "
+                "another PROMETHEUS_HOME (or PROMETHEUS_DATABASE_URL) and try again."
             )

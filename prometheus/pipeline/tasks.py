@@ -31,13 +31,13 @@ from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.canonical import CanonicalText, canonical_json, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
-from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
+from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.solve import Solution, solve
 from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
@@ -153,8 +153,7 @@ def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
         raise EngineFrozenError("RUNNER_FLAG_FROZEN is set for this process.")
     day = _working_day(context, lease)
 
-    problem = build_problem(day.snapshot, day.params, matrices(context.shared, day.snapshot))
-    solution = solve(problem, day.params, day.targets)
+    solution = solve_snapshot(day.snapshot, day.params, context.shared, day.targets)
 
     result = to_jsonable(solution.result)
     text = CanonicalText(text_of_jsonable(result))
@@ -212,7 +211,14 @@ TASKS: Final[Mapping[Phase, PhaseTask]] = {
 }
 
 
-def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
+def solve_snapshot(
+    snapshot: Snapshot, params: StrategyParams, arrays: ArraySource, previous_targets: Mapping[str, float] | None
+) -> Solution:
+    """Solve a day from its frozen inputs and the decoded blobs; the one way for the engine and for every replay."""
+    return solve(build_problem(snapshot, params, matrices(arrays, snapshot)), params, previous_targets)
+
+
+def matrices(shared: ArraySource, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
     linked: tuple[CorrelationBlock, ...] = ()
     if snapshot.specific_correlation_sha256 is not None:

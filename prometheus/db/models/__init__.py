@@ -4,6 +4,8 @@ from prometheus.db.models.base import Base
 from prometheus.db.models.books import AccountRow, TaxLotRow, TransactionRow
 from prometheus.db.models.engine import (
     AlertRow,
+    ArchiveRow,
+    AuditAnchorRow,
     DueTaskRow,
     EngineFlagRow,
     EngineHostRow,
@@ -29,6 +31,8 @@ from prometheus.db.models.risk import BlobRow, RiskModelRow
 __all__ = [
     "AccountRow",
     "AlertRow",
+    "ArchiveRow",
+    "AuditAnchorRow",
     "Base",
     "BenchmarkConstituentRow",
     "BlobRow",
