@@ -1,6 +1,7 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
 import json
+import select
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -130,8 +131,12 @@ class Database:
         return made, (self._full_url,)
 
     def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
-        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking."""
-        if time.monotonic() - record.info.get(_LAST_USE, -_IDLE_SECONDS) < _IDLE_SECONDS:
+        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking.
+
+        A server that ends a session says so, and its word lies unread in the socket.
+        """
+        idle = time.monotonic() - record.info.get(_LAST_USE, 0.0)
+        if idle < _IDLE_SECONDS and not select.select([raw], [], [], 0)[0]:
             return
         try:
             alive = self._engine.dialect.do_ping(raw)
