@@ -245,9 +245,10 @@ class FillLedger:
             "price": plain_text(fill.price),
             "fee": plain_text(fill.fee),
         }
+        txn_type = TransactionType.REINVESTMENT if fill.reinvested else TransactionType.BUY
         self._post(
             account,
-            lot_change(TransactionType.BUY, fill.trade_date, before, after, amount=-cost, details=details),
+            lot_change(txn_type, fill.trade_date, before, after, amount=-cost, details=details),
         )
         if self._terms.regime is TaxRegime.CA:
             self._spread([fill.ticker], fill.trade_date)

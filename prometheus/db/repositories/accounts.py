@@ -111,7 +111,11 @@ def save_books(
     connection.execute(
         update(AccountRow)
         .where(AccountRow.account_id == account_id)
-        .values(cash=after.cash, books_as_of=func.greatest(AccountRow.books_as_of, books_as_of))
+        .values(
+            cash=after.cash,
+            books_as_of=func.greatest(AccountRow.books_as_of, books_as_of),
+            books_opened_on=func.coalesce(AccountRow.books_opened_on, books_as_of),
+        )
     )
 
 
