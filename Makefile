@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos demo test test-gpu check format types bench-ingest lock clean
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -34,11 +34,28 @@ demo: $(READY) ## Run a synthetic fleet of 20 accounts through three sessions on
 test: $(READY) ## Run every test but the slow proofs, with branch coverage
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
 
+# The rehearsals have databases of their own; interrupted, they go on where they stood.
+SESSIONS ?= 252
+AUDIT_WORKERS ?= 2
+AUDIT_HOME ?=
+audit-year: $(READY) ## 20 synthetic accounts through 252 sessions, then every run replayed and every chain verified
+	@PROMETHEUS_HOME=$(or $(AUDIT_HOME),$$($(BIN)/python -c "from prometheus.bootstrap.settings import default_home; print(default_home().with_name('prometheus-audit-year'))")) \
+	  PROMETHEUS_LOG_LEVEL=WARNING $(BIN)/prometheus audit year --sessions $(SESSIONS) --workers $(AUDIT_WORKERS)
+
+audit-real: $(READY) ## 20 real accounts through the 21 sessions from 2018-06-01, replayed; needs ../shared/data
+	@export PROMETHEUS_LOG_LEVEL=WARNING PROMETHEUS_HOME=$(or $(AUDIT_HOME),$$($(BIN)/python -c "from prometheus.bootstrap.settings import default_home; print(default_home().with_name('prometheus-audit-real'))")) && \
+	  $(BIN)/prometheus audit real ../shared/data/market ../shared/data/fleet --first 2018-06-01 --sessions 21 \
+	    --workers $(AUDIT_WORKERS) && \
+	  $(BIN)/prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --a CLARABEL --b CVXPY --workers $(AUDIT_WORKERS)
+
 test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
 
 chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
+
+prove-guards: $(READY) ## Remove one guard of the engine at a time and see that its test notices
+	$(BIN)/python -m tests.chaos.guards
 
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .
@@ -60,6 +77,12 @@ lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versio
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
 	  --custom-compile-command "make lock" --group dev --group bench -c requirements-dev.lock pyproject.toml \
 	  -o requirements-bench.lock
+
+# The real market data lie beside the checkout, never in it.
+MARKET ?= ../shared/data/market
+risk-evaluate: $(READY) ## Judge the risk estimators on the real months 2014 to 2020 (MARKET=its directory; minutes)
+	$(BIN)/prometheus risk evaluate --from 2014-01-01 --to 2020-12-31 --directory $(MARKET) \
+	  --csv risk-evaluate.csv --plot risk-evaluate.png
 
 clean: ## Remove the environment and the caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov

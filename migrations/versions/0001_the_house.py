@@ -52,13 +52,42 @@ FOR EACH ROW EXECUTE FUNCTION check_phase_edge()
 REFUSE_CHANGE = """
 CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
+    -- Only the archive command sets this; what it may then do, row by row, the next function says.
+    IF TG_TABLE_NAME IN ('runs', 'run_trades') AND TG_OP <> 'TRUNCATE'
+       AND current_setting('prometheus.archive', true) = 'on' THEN
+        RETURN NULL;
+    END IF;
     RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
         USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'append_only';
 END
 $$
 """
 
+# Archiving takes documents and trades out of a run and says in which act. Every other column must stay as it is.
+ARCHIVE_ONLY = """
+CREATE FUNCTION archive_only() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF TG_TABLE_NAME = 'runs' AND TG_OP = 'UPDATE' THEN
+        IF OLD.archive_id IS NULL AND NEW.archive_id IS NOT NULL
+           AND to_jsonb(NEW) - '{archive_id,snapshot,params_snapshot,result}'::text[]
+             = to_jsonb(OLD) - '{archive_id,snapshot,params_snapshot,result}'::text[] THEN
+            RETURN NEW;
+        END IF;
+    ELSIF TG_TABLE_NAME = 'run_trades' AND TG_OP = 'DELETE' THEN
+        IF EXISTS (SELECT 1 FROM runs WHERE runs.run_id = OLD.run_id AND runs.archive_id IS NOT NULL) THEN
+            RETURN OLD;
+        END IF;
+    END IF;
+    RAISE EXCEPTION '% is append-only: % is no archiving', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'append_only';
+END
+$$
+"""
+
 APPEND_ONLY = (
+    "account_entries",
+    "archives",
+    "audit_anchors",
     "blobs",
     "data_revisions",
     "engine_run_events",
@@ -90,6 +119,7 @@ def upgrade() -> None:
         sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("strategy_id", sa.Text(), server_default="tax-managed-index", nullable=False),
         sa.Column("books_as_of", sa.Date(), nullable=True),
+        sa.Column("books_opened_on", sa.Date(), nullable=True),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("household", sa.Text(), nullable=True),
@@ -105,8 +135,42 @@ def upgrade() -> None:
         sa.CheckConstraint("cash >= 0", name=op.f("ck_accounts_cash_not_negative")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
     )
+    op.create_table(
+        "account_entries",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.Column("content", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("executions", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("reverses", sa.Text(), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_entries_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "entry_id", name=op.f("pk_account_entries")),
+        sa.UniqueConstraint("account_id", "reverses", name=op.f("uq_account_entries_account_id_reverses")),
+    )
     op.create_index(op.f("ix_accounts_region"), "accounts", ["region"], unique=False)
     op.create_index(op.f("ix_accounts_household"), "accounts", ["household"], unique=False)
+    op.create_table(
+        "archives",
+        sa.Column("archive_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("before_date", sa.Date(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("file_name", sa.Text(), nullable=False),
+        sa.Column("file_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("runs", sa.BigInteger(), nullable=False),
+        sa.Column("runs_sha256", sa.LargeBinary(), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.PrimaryKeyConstraint("archive_id", name=op.f("pk_archives")),
+    )
+    op.create_table(
+        "audit_anchors",
+        sa.Column("anchor_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("as_of_date", sa.Date(), nullable=False),
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("heads", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.PrimaryKeyConstraint("anchor_id", name=op.f("pk_audit_anchors")),
+        sa.UniqueConstraint("as_of_date", "digest", name=op.f("uq_audit_anchors_as_of_date_digest")),
+    )
     op.create_table(
         "blobs",
         sa.Column("sha256", sa.LargeBinary(), nullable=False),
@@ -425,15 +489,23 @@ def upgrade() -> None:
         sa.Column("risk_model_id", sa.BigInteger(), nullable=False),
         sa.Column("loadings_sha256", sa.LargeBinary(), nullable=False),
         sa.Column("specific_variance_sha256", sa.LargeBinary(), nullable=False),
-        sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("params_snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("params_snapshot", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column("result", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
         sa.Column("flags", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("digests", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("archive_id", sa.BigInteger(), nullable=True),
         sa.Column("prev_hash", sa.LargeBinary(), nullable=True),
         sa.Column("run_hash", sa.LargeBinary(), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
         sa.CheckConstraint("status IN ('OPTIMAL', 'NON_OPTIMAL')", name=op.f("ck_runs_status")),
+        sa.CheckConstraint(
+            "(archive_id IS NOT NULL) = (snapshot IS NULL) AND (archive_id IS NOT NULL) = (params_snapshot IS NULL) "
+            "AND (archive_id IS NOT NULL) = (result IS NULL)",
+            name=op.f("ck_runs_archived"),
+        ),
         sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_runs_account_id")),
+        sa.ForeignKeyConstraint(["archive_id"], ["archives.archive_id"], name=op.f("fk_runs_archive_id")),
         sa.ForeignKeyConstraint(["loadings_sha256"], ["blobs.sha256"], name=op.f("fk_runs_loadings_sha256")),
         sa.ForeignKeyConstraint(["risk_model_id"], ["risk_models.risk_model_id"], name=op.f("fk_runs_risk_model_id")),
         sa.ForeignKeyConstraint(["run_id"], ["engine_runs.run_id"], name=op.f("fk_runs_run_id")),
@@ -495,6 +567,12 @@ def upgrade() -> None:
         op.execute(
             f"CREATE TRIGGER {table}_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON {table} "
             "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+        )
+    op.execute(ARCHIVE_ONLY)
+    for table in ("runs", "run_trades"):
+        op.execute(
+            f"CREATE TRIGGER {table}_archive_only BEFORE UPDATE OR DELETE ON {table} "
+            "FOR EACH ROW EXECUTE FUNCTION archive_only()"
         )
     op.execute("INSERT INTO engine_flags (flag_id) VALUES (1)")
 

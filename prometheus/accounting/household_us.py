@@ -9,8 +9,9 @@ from fractions import Fraction
 from typing import Final
 
 from prometheus.accounting.basis import split_lot
+from prometheus.accounting.disallowance_rows import match_rows
 from prometheus.accounting.household_ledger import HouseholdLedger, HouseholdSettings, RefusedError, window_start
-from prometheus.accounting.journal import disallowance_transactions, lot_change, trade_after_split
+from prometheus.accounting.journal import lot_change, trade_after_split
 from prometheus.accounting.loss_disallowance import LossMatch, match_losses
 from prometheus.accounting.lot_selection import order_lots
 from prometheus.accounting.security_events import (
@@ -79,7 +80,7 @@ class USHousehold(HouseholdLedger):
         """Append a row to the account's journal, with lots under the names they have there."""
         if row.lot_id is not None:
             row = replace(row, lot_id=_name_in(account, row.lot_id))
-        self.journals[account].append(row)
+        self.journals[account].append(replace(row, account="") if row.account else row)
 
     # ------------------------------------------------------------ days
 
@@ -145,28 +146,16 @@ class USHousehold(HouseholdLedger):
         """Write a match into the journals: the loss in that of the sale, the basis in that of the replacement."""
         assert match.loss.execution_id is not None
         seller = self._account_of_sale[match.loss.execution_id]
-        *splits, row = disallowance_transactions(TransactionType.WASH_SALE, day, [match])
-        for split in splits:
-            self.post(account, split)
-        details = {
-            **row.details,
+        names = {
             "loss_account": seller,
             "loss_lot_id": _name_in(seller, match.loss.lot_id or ""),
             "purchase_lot_id": _name_in(account, match.purchase_lot_id),
             "replacement_account": account,
             "replacement_lot_id": _name_in(account, match.after.lot_id),
         }
-        if match.permanent:
-            details["permanent"] = True
-        row = replace(row, details=details)
-        if account == seller and not match.permanent:
-            self.post(account, row)
-            return
-        loss_only = {name: value for name, value in details.items() if name != "holding_period_start"}
-        self.post(seller, replace(row, lot_id=None, basis=_ZERO, quantity=_ZERO, details=loss_only))
-        if not match.permanent:
-            carried = replace(row, txn_type=TransactionType.CARRIED_LOSS, realized_gain=_ZERO)
-            self.post(account, replace(carried, term=row.term.NONE))
+        for row in match_rows(TransactionType.WASH_SALE, day, match, seller=seller, holder=account):
+            named = row if row.txn_type is TransactionType.LOT_SPLIT else replace(row, details={**row.details, **names})
+            self.post(row.account, named)
 
     # ------------------------------------------------------------ what comes in
 

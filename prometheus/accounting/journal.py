@@ -9,10 +9,7 @@ from itertools import groupby
 from typing import Any, Final
 
 from prometheus.accounting.acb import pool_lots
-from prometheus.accounting.gains import term_of
-from prometheus.accounting.loss_disallowance import LossMatch
 from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
-from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import (
     DISALLOWANCE_TYPES,
     DISPOSITION_TYPES,
@@ -26,6 +23,16 @@ from prometheus.domain.money import SHARE_STEP, nearest_step, plain_text
 from prometheus.foundation.errors import AccountingError
 
 _LOOK_BACK: Final = {Side.SELL: timedelta(WASH_WINDOW_DAYS), Side.BUY: timedelta(2 * WASH_WINDOW_DAYS)}
+_LOSS_NAMES: Final = (
+    "loss_account",
+    "loss_execution_id",
+    "loss_lot_id",
+    "loss_date",
+    "purchase_lot_id",
+    "replacement_account",
+    "replacement_lot_id",
+    "permanent",
+)
 _ZERO: Final = Decimal(0)
 
 
@@ -97,50 +104,6 @@ def opening_transactions(books: Books, on: date) -> tuple[Transaction, ...]:
     return (cash, *(lot_change(TransactionType.OPENING, on, None, lot) for lot in books.lots))
 
 
-def disallowance_transactions(
-    txn_type: TransactionType, trade_date: date, matches: Iterable[LossMatch]
-) -> tuple[Transaction, ...]:
-    """Return the rows of losses taken back: the split of the replacement lot where there is one, then the loss.
-
-    The loss row is dated by the trade that washed the loss; ``loss_date`` in its details is that of the sale, which
-    decides the tax year.
-    """
-    rows: list[Transaction] = []
-    for match in matches:
-        if match.split is not None:
-            lot, left = match.split
-            rows.append(lot_change(TransactionType.LOT_SPLIT, trade_date, lot, left))
-            rows.append(lot_change(TransactionType.LOT_SPLIT, trade_date, None, match.before))
-        rows.append(
-            lot_change(
-                txn_type,
-                trade_date,
-                match.before,
-                match.after,
-                realized_gain=match.disallowed_loss,
-                term=_term_of_loss(match.loss, txn_type),
-                details={
-                    "loss_execution_id": match.loss.execution_id,
-                    "loss_lot_id": match.loss.lot_id,
-                    "loss_ticker": match.loss.ticker,
-                    "loss_date": match.loss.trade_date.isoformat(),
-                    "purchase_lot_id": match.purchase_lot_id,
-                    "shares": plain_text(match.shares),
-                },
-            )
-        )
-    return tuple(rows)
-
-
-def _term_of_loss(loss: RecentTrade, txn_type: TransactionType) -> Term:
-    """Return the term of the loss taken back, so that short and long can be netted from the journal."""
-    if txn_type is TransactionType.SUPERFICIAL_LOSS:
-        return Term.NONE
-    start = loss.holding_period_start or loss.acquired_on
-    assert start is not None  # matching has refused it
-    return term_of(start, loss.trade_date, TaxRegime.US)
-
-
 def pooling_transactions(lots: Iterable[TaxLot], on: date) -> tuple[tuple[TaxLot, ...], tuple[Transaction, ...]]:
     """Pool lots by security, and return the pools with the rows that say so.
 
@@ -191,14 +154,17 @@ def effective_rows(transactions: Iterable[Transaction]) -> tuple[Transaction, ..
 
 
 def _takes_back(reversal: Transaction, row: Transaction) -> bool:
+    named = [name for name in _LOSS_NAMES if name in reversal.details]
     return (
         row.txn_type == reversal.details["reverses"]
+        and row.account == reversal.account
         and row.lot_id == reversal.lot_id
         and row.trade_date == reversal.trade_date
         and row.quantity == -reversal.quantity
         and row.amount == -reversal.amount
         and row.basis == -reversal.basis
         and row.realized_gain == -reversal.realized_gain
+        and all(row.details.get(name) == reversal.details[name] for name in named)
     )
 
 
@@ -217,9 +183,10 @@ def reversal_of(row: Transaction, before: TaxLot | None, after: TaxLot | None) -
             txn_type=TransactionType.REVERSAL,
             amount=-row.amount,
             realized_gain=-row.realized_gain,
-            details=details,
+            # Rows without a lot are alike but for the loss that they speak of.
+            details=details | {name: row.details[name] for name in _LOSS_NAMES if name in row.details},
         )
-    return lot_change(
+    reversal = lot_change(
         TransactionType.REVERSAL,
         row.trade_date,
         after,
@@ -229,6 +196,7 @@ def reversal_of(row: Transaction, before: TaxLot | None, after: TaxLot | None) -
         term=row.term,
         details=details,
     )
+    return replace(reversal, account=row.account) if row.account else reversal
 
 
 def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[RecentTrade, ...]:
@@ -254,9 +222,9 @@ def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[Rec
             continue
         for row in rows:
             if row.txn_type in PURCHASE_TYPES and row.quantity > 0:
-                trades.append(_purchase(row))
+                trades.append(purchase_trade(row))
             elif row.txn_type in DISPOSITION_TYPES:
-                trades.append(_sale(row))
+                trades.append(sale_trade(row))
             elif row.txn_type in DISALLOWANCE_TYPES:
                 trades = [_after_disallowance(trade, row) for trade in trades]
             elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
@@ -274,7 +242,8 @@ def _day_of_new_symbol(row: Transaction) -> date | None:
     return row.trade_date if row.txn_type is TransactionType.SYMBOL_CHANGE else None
 
 
-def _purchase(row: Transaction) -> RecentTrade:
+def purchase_trade(row: Transaction) -> RecentTrade:
+    """Return the trade that a purchase row records; an opening lot is the purchase it was, on its day."""
     bought = row.trade_date
     if row.txn_type is TransactionType.OPENING:
         bought = date.fromisoformat(row.details["acquired_on"])
@@ -289,7 +258,8 @@ def _purchase(row: Transaction) -> RecentTrade:
     )
 
 
-def _sale(row: Transaction) -> RecentTrade:
+def sale_trade(row: Transaction) -> RecentTrade:
+    """Return the trade that a row of a disposition records."""
     return RecentTrade(
         ticker=row.ticker,
         trade_date=row.trade_date,
@@ -310,7 +280,7 @@ def _after_disallowance(trade: RecentTrade, row: Transaction) -> RecentTrade:
         if row.txn_type is TransactionType.SUPERFICIAL_LOSS or trade.lot_id != details["purchase_lot_id"]:
             return trade
         # The lot served whole: whatever else the purchase brought is sold or has replaced other shares.
-        whole = row.lot_id == trade.lot_id
+        whole = details.get("replacement_lot_id", row.lot_id) == trade.lot_id and not details.get("permanent")
         return replace(trade, unreplaced=_ZERO if whole else (trade.unreplaced or _ZERO) - shares)
     sold = (trade.execution_id, trade.lot_id, trade.trade_date.isoformat())
     if sold != (details["loss_execution_id"], details["loss_lot_id"], details["loss_date"]):
@@ -319,6 +289,7 @@ def _after_disallowance(trade: RecentTrade, row: Transaction) -> RecentTrade:
         trade,
         washed_quantity=trade.washed_quantity + shares,
         disallowed_loss=trade.disallowed_loss + row.realized_gain,
+        denied_for_good=trade.denied_for_good + (row.realized_gain if details.get("permanent") else _ZERO),
     )
 
 

@@ -1,5 +1,6 @@
 """US wash sales booked: losses matched with replacement purchases, and the disallowed loss carried into their lots."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -7,6 +8,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from prometheus.accounting.basis import carry_loss, split_lot
+from prometheus.accounting.joint_accounts import own_name
 from prometheus.accounting.sales import tax_on
 from prometheus.accounting.tie_rules import DEFAULT_TIES, ReplacementOrder, SameDayLosses, Tacking, TieRules
 from prometheus.accounting.wash_sales import (
@@ -125,7 +127,8 @@ def match_losses(
         lots: The account's lots AFTER the sales; a purchased lot that is not among them replaces nothing.
         group_of: Ticker to group; a ticker not in it is its own group.
         sheltered: Purchased lots of sheltered accounts (an IRA). Their purchases disallow a loss for good: no basis
-            rises, and it does not matter whether the shares are still held.
+            rises, and it does not matter whether the shares are still held. So it is, for the lots given, with
+            purchases that name another account.
         ties: The readings chosen where sources differ.
 
     Raises:
@@ -136,16 +139,22 @@ def match_losses(
     held = {lot.lot_id: lot for lot in lots}
     open_losses = sorted((loss for loss in losses if loss.realized_gain < 0), key=_LOSS_ORDERS[ties.same_day_losses])
     open_purchases = sorted(purchases, key=_PURCHASE_ORDERS[ties.replacement_order])
+    # A loss meets the purchases of its own group only; a fleet's account has hundreds of others.
+    of_group: dict[str, list[int]] = defaultdict(list)
+    for j, purchase in enumerate(open_purchases):
+        of_group[group_of_ticker(purchase.ticker, group_of)].append(j)
     matches: list[LossMatch] = []
     settled: list[RecentTrade] = []
     for loss in open_losses:
         current = loss
-        for j, purchase in enumerate(open_purchases):
+        for j in of_group.get(group_of_ticker(loss.ticker, group_of), ()):
+            purchase = open_purchases[j]
             if current.washed_quantity >= current.quantity:
                 break
             if not _replaces(current, purchase, group_of, ties):
                 continue
-            match = _match(current, purchase, held, permanent=purchase.lot_id in sheltered, tacking=ties.tacking)
+            permanent = purchase.lot_id in sheltered or bool(purchase.account)
+            match = _match(current, purchase, held, permanent=permanent, tacking=ties.tacking)
             if match is None:
                 continue
             matches.append(match)
@@ -161,6 +170,7 @@ def after_match(loss: RecentTrade, match: LossMatch) -> RecentTrade:
         loss,
         washed_quantity=loss.washed_quantity + match.shares,
         disallowed_loss=loss.disallowed_loss + match.disallowed_loss,
+        denied_for_good=loss.denied_for_good + (match.disallowed_loss if match.permanent else Decimal(0)),
     )
 
 
@@ -216,7 +226,7 @@ def _match(
     shares = min(loss.quantity - loss.washed_quantity, available)
     if shares <= 0:
         return None
-    if purchase.lot_id is None:
+    if purchase.lot_id is None and not purchase.account:
         raise AccountingError(
             f"the purchase of {purchase.ticker} on {purchase.trade_date} washes a loss but names no lot of "
             "this account that could carry it."
@@ -226,10 +236,10 @@ def _match(
     assert loss.acquired_on is not None  # disposition_order has refused it
     start = loss.holding_period_start or loss.acquired_on
     if permanent:
-        bought = TaxLot(
-            purchase.lot_id, purchase.ticker, purchase.trade_date, shares, Decimal(0), Decimal(0), purchase.trade_date
-        )
-        return LossMatch(loss, purchase.lot_id, shares, disallowed, bought, bought, permanent=True)
+        name, day = purchase.lot_id or purchase.account, purchase.trade_date
+        bought = TaxLot(name, purchase.ticker, day, shares, Decimal(0), Decimal(0), day)
+        return LossMatch(loss, name, shares, disallowed, bought, bought, permanent=True)
+    assert purchase.lot_id is not None  # refused above
     lot = held[purchase.lot_id]
     part, left = split_lot(lot, shares)
     split = None
@@ -250,7 +260,7 @@ _TACKED_START: Final[Mapping[Tacking, Callable[[TaxLot, date, date], date]]] = {
 
 
 def _washed_lot_id(lot_id: str, loss: RecentTrade, held: Mapping[str, TaxLot]) -> str:
-    origin = loss.execution_id or f"{loss.lot_id}-{loss.trade_date.isoformat()}"
+    origin = own_name(loss.execution_id or f"{loss.lot_id}-{loss.trade_date.isoformat()}")
     number = 1
     while (name := f"{lot_id}{WASHED_MARK}{number}-{origin}") in held:
         number += 1

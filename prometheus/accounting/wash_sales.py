@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Final
 
 from prometheus.accounting.acb import pool_id
+from prometheus.accounting.joint_accounts import account_of, own_name
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.foundation.errors import AccountingError
@@ -42,12 +43,16 @@ class BuyLock:
 
 @dataclass(frozen=True, slots=True)
 class ReplacementPurchase:
-    """A purchase inside the window and the shares of it that can still replace shares sold at a loss."""
+    """A purchase inside the window and the shares of it that can still replace shares sold at a loss.
+
+    ``account`` names the account of the household that bought; empty for the account itself.
+    """
 
     ticker: str
     lot_id: str | None
     trade_date: date
     shares: Decimal
+    account: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,17 +129,22 @@ def known_purchases(
 ) -> tuple[RecentTrade, ...]:
     """Return the purchases among the trades, and those that only the lots prove, earliest first.
 
-    A pooled lot proves a purchase only where no purchase of its security is known, for it dates from the earliest.
+    A pooled lot proves a purchase only where no purchase of its security is known in its account, for it dates from
+    the earliest.
     """
     purchases = [trade for trade in recent_trades if trade.side is Side.BUY]
     lot_ids = {trade.lot_id for trade in purchases}
-    tickers = {trade.ticker for trade in purchases}
+    known = {(account_of(trade.lot_id), trade.ticker) for trade in purchases if not trade.account}
     purchases += [
         trade
         for trade in purchases_of_lots(lots, as_of)
-        if trade.lot_id not in lot_ids and (trade.lot_id != pool_id(trade.ticker) or trade.ticker not in tickers)
+        if trade.lot_id not in lot_ids and not (_is_pool(trade) and (account_of(trade.lot_id), trade.ticker) in known)
     ]
     return tuple(sorted(purchases, key=purchase_order))
+
+
+def _is_pool(trade: RecentTrade) -> bool:
+    return trade.lot_id is not None and own_name(trade.lot_id) == pool_id(trade.ticker)
 
 
 def replacement_shares(purchase: RecentTrade, held: Mapping[str, TaxLot]) -> Decimal:
@@ -247,7 +257,7 @@ def _open_purchases(
         shares = trade.quantity if regime is TaxRegime.CA else replacement_shares(trade, held)
         if shares > 0:
             by_group.setdefault(group_of_ticker(trade.ticker, group_of), []).append(
-                ReplacementPurchase(trade.ticker, trade.lot_id, trade.trade_date, shares)
+                ReplacementPurchase(trade.ticker, trade.lot_id, trade.trade_date, shares, trade.account)
             )
     return {group: tuple(found) for group, found in by_group.items()}
 

@@ -9,12 +9,13 @@ from prometheus.bootstrap.settings import Settings
 from prometheus.db.database import Connection, Database, Timeouts
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.migrations import require_current_schema, schema_status, upgrade
+from prometheus.db.privileges import ENGINE_ROLE
 from prometheus.db.repositories.strategies import StrategyRecord, add_strategy_version, latest_strategy
 
 
 @contextmanager
-def unchecked_database(settings: Settings) -> Iterator[Database]:
-    """Open the database without looking at its schema; for ``prometheus db``."""
+def unchecked_database(settings: Settings, *, role: str | None = None) -> Iterator[Database]:
+    """Open the database without looking at its schema; as its login where no role is given, for ``prometheus db``."""
     url = settings.database_url
     if url is None:
         url = EmbeddedServer(settings.home, linger_seconds=settings.embedded_linger_seconds).ensure_running()
@@ -23,7 +24,7 @@ def unchecked_database(settings: Settings) -> Iterator[Database]:
         lock=settings.lock_timeout_seconds,
         idle_in_transaction=settings.idle_timeout_seconds,
     )
-    database = Database(url, timeouts=timeouts)
+    database = Database(url, timeouts=timeouts, role=role)
     try:
         yield database
     finally:
@@ -31,8 +32,8 @@ def unchecked_database(settings: Settings) -> Iterator[Database]:
 
 
 @contextmanager
-def open_database(settings: Settings) -> Iterator[Database]:
-    """Open the database ready for work.
+def open_database(settings: Settings, *, as_owner: bool = False) -> Iterator[Database]:
+    """Open the database ready for work, as the engine's role where the server has it; as the login with ``as_owner``.
 
     The embedded one is ours, so it is migrated on first use; a server somebody set up is never migrated behind their
     back.
@@ -40,9 +41,12 @@ def open_database(settings: Settings) -> Iterator[Database]:
     Raises:
         SchemaError: The server's database is not migrated, or newer than this code.
     """
-    with unchecked_database(settings) as database:
+    with unchecked_database(settings, role=None if as_owner else ENGINE_ROLE) as database:
         if settings.database_url is None and not schema_status(database).is_current:
-            upgrade_database(database)
+            # The engine's role may not migrate, and has its rights only afterwards.
+            with unchecked_database(settings) as owner:
+                upgrade_database(owner)
+            database.forget_connections()
         require_current_schema(database)
         yield database
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import lz4.block
@@ -16,16 +17,31 @@ from prometheus.foundation.errors import DatabaseError
 _ALLOWED = ("<f4", "<f8")
 
 
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An array as it is stored: address (32 bytes), type, shape, and its little-endian bytes under LZ4."""
+
+    address: bytes
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
 def put_array(connection: Connection, array: NDArray[Any]) -> bytes:
     """Store an array of float32 or float64 unless it is there already; return its address (32 bytes)."""
-    dtype, raw = _raw(array)
-    address = _address(dtype, array.shape, raw)
+    blob = encoded(array)
     connection.execute(
         upsert(BlobRow)
-        .values(sha256=address, dtype=dtype, shape=list(array.shape), data=lz4.block.compress(raw))
+        .values(sha256=blob.address, dtype=blob.dtype, shape=list(blob.shape), data=blob.data)
         .on_conflict_do_nothing()
     )
-    return address
+    return blob.address
+
+
+def encoded(array: NDArray[Any]) -> Blob:
+    """Return an array as it is stored."""
+    dtype, raw = _raw(array)
+    return Blob(_address(dtype, array.shape, raw), dtype, array.shape, lz4.block.compress(raw))
 
 
 def blob_address(array: NDArray[Any]) -> bytes:
@@ -45,17 +61,26 @@ def get_array(connection: Connection, address: bytes) -> NDArray[Any]:
     ).one_or_none()
     if row is None:
         raise DatabaseError(f"Blob {address.hex()} is missing.", code="BLOB_MISSING")
-    shape = tuple(row.shape)
+    return decoded(Blob(address, row.dtype, tuple(row.shape), bytes(row.data)))
+
+
+def decoded(blob: Blob) -> NDArray[Any]:
+    """Return the array of a stored blob, read-only, after checking its content against its address.
+
+    Raises:
+        DatabaseError: Its bytes were altered (BLOB_CORRUPT).
+    """
+    address, shape = blob.address, blob.shape
     # LZ4 writes the raw length in front; a wrong one could ask for gigabytes before anything is checked.
-    if row.dtype not in _ALLOWED or int.from_bytes(row.data[:4], "little") != _raw_bytes(row.dtype, shape):
+    if blob.dtype not in _ALLOWED or int.from_bytes(blob.data[:4], "little") != _raw_bytes(blob.dtype, shape):
         raise DatabaseError(f"Blob {address.hex()} does not hold what its shape says.", code="BLOB_CORRUPT")
     try:
-        raw = lz4.block.decompress(row.data)
+        raw = lz4.block.decompress(blob.data)
     except lz4.block.LZ4BlockError as error:
         raise DatabaseError(f"Blob {address.hex()} cannot be decompressed: {error}.", code="BLOB_CORRUPT") from error
-    if _address(row.dtype, shape, raw) != address:
+    if _address(blob.dtype, shape, raw) != address:
         raise DatabaseError(f"The content of blob {address.hex()} does not match its address.", code="BLOB_CORRUPT")
-    array: NDArray[Any] = np.frombuffer(raw, dtype=row.dtype).reshape(shape)
+    array: NDArray[Any] = np.frombuffer(raw, dtype=blob.dtype).reshape(shape)
     return array
 
 

@@ -1,19 +1,23 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
 import json
+import select
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from typing import Any, Final
 
 import psycopg
 import sqlalchemy
 from psycopg import errors as sql_errors
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Connection, create_engine, event
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 
@@ -50,6 +54,9 @@ _COLLISIONS: Final = (
 
 #: How long a transaction waits for a free connection of its pool.
 _POOL_SECONDS: Final = 30.0
+#: A pooled connection that lay idle for longer is asked whether it still lives.
+_IDLE_SECONDS: Final = 1.0
+_LAST_USE: Final = "prometheus_last_use"
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
@@ -95,10 +102,14 @@ class Database:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
         timeouts: How long the server lets a statement, a lock and an idle transaction of ours wait.
+        role: Role that every session takes on where it may (``prometheus.db.privileges``); None for the login's own.
     """
 
-    def __init__(self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, url: str, *, pool_size: int = 4, timeouts: Timeouts | None = None, role: str | None = None
+    ) -> None:
         full = _psycopg_url(url)
+        self._pool_size, self._role = pool_size, role
         self._timeouts = timeouts or Timeouts()
         defaults = {**_CONNECTION_DEFAULTS, "options": self._timeouts.as_options()}
         self._engine = create_engine(
@@ -106,10 +117,33 @@ class Database:
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=_POOL_SECONDS,
-            pool_pre_ping=True,
             connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
+        if role is not None:
+            event.listen(self._engine, "connect", self._take_role)
+        event.listen(self._engine, "checkin", _note_use)
+        event.listen(self._engine, "checkout", self._ping_if_idle)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel to another process as an address, where a pool of its own is opened."""
+        made = partial(Database, pool_size=self._pool_size, timeouts=self._timeouts, role=self._role)
+        return made, (self._full_url,)
+
+    def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
+        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking.
+
+        A server that ends a session says so, and its word lies unread in the socket.
+        """
+        idle = time.monotonic() - record.info.get(_LAST_USE, 0.0)
+        if idle < _IDLE_SECONDS and not select.select([raw], [], [], 0)[0]:
+            return
+        try:
+            alive = self._engine.dialect.do_ping(raw)
+        except self._engine.dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise DisconnectionError
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -139,18 +173,33 @@ class Database:
         return self._like(pool_size=1)
 
     def _like(self, *, pool_size: int) -> "Database":
-        return Database(
-            self._engine.url.render_as_string(hide_password=False), pool_size=pool_size, timeouts=self._timeouts
-        )
+        return Database(self._full_url, pool_size=pool_size, timeouts=self._timeouts, role=self._role)
+
+    def forget_connections(self) -> None:
+        """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
+        self._engine.dispose()
 
     def close(self) -> None:
         """Close every pooled connection."""
         self._engine.dispose()
 
     @property
+    def _full_url(self) -> str:
+        return self._engine.url.render_as_string(hide_password=False)
+
+    def _take_role(self, connection: "psycopg.Connection[Any]", record: object) -> None:  # noqa: ARG002 -- SQLAlchemy's
+        with connection.cursor() as cursor:
+            cursor.execute(take_role_sql(), [self._role])
+        connection.commit()
+
+    @property
     def url(self) -> str:
         """Return the URL with the password hidden."""
         return self._engine.url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def _note_use(raw: Any, record: Any) -> None:  # noqa: ARG001 -- the signature of a listener
+    record.info[_LAST_USE] = time.monotonic()
 
 
 def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":

@@ -13,6 +13,7 @@ from typing import IO, Final
 
 from prometheus.db.embedded_home import SOCKET_NAME, private_directory
 from prometheus.db.embedded_watch import works_in
+from prometheus.db.privileges import ENGINE_ROLE
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
 POSTGRES_MAJOR: Final = 18
@@ -88,7 +89,8 @@ def create_cluster(
         ],
         account,
         lock,
-        f"CREATE ROLE {APPLICATION_ROLE} LOGIN CREATEDB\nCREATE DATABASE {DATABASE} OWNER {APPLICATION_ROLE}\n",
+        f"CREATE ROLE {APPLICATION_ROLE} LOGIN CREATEDB\nCREATE ROLE {ENGINE_ROLE}\n"
+        f"GRANT {ENGINE_ROLE} TO {APPLICATION_ROLE}\nCREATE DATABASE {DATABASE} OWNER {APPLICATION_ROLE}\n",
     )
     if settings.get("fsync") != "off":
         _must([str(binaries / "initdb"), "--sync-only", "-D", str(building)], account, lock)

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
 from prometheus.db.database import Database
+from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 
 #: Newest migration, repeated here so that a command can check the schema without importing Alembic; a test compares.
@@ -81,7 +82,8 @@ def require_current_schema(database: Database) -> None:
 def upgrade(database: Database, seed: Callable[[Connection], None] | None = None) -> tuple[str | None, str]:
     """Migrate to the newest schema; with several callers one migrates and the others wait and find nothing to do.
 
-    All of it is one transaction: the schema is the old one or the new one, never something between.
+    All of it is one transaction: the schema is the old one or the new one, never something between. The engine's role,
+    where the server has it, gets its rights anew.
 
     Args:
         database: What to migrate.
@@ -122,6 +124,7 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
                 ) from error
         if seed is not None:
             seed(connection)
+        grant_engine_role(connection)
         return before, HEAD_REVISION
 
 

@@ -14,7 +14,8 @@ class TransactionType(StrEnum):
     """What a journal row records.
 
     CARRIED_LOSS raises the basis of a lot by a loss that ANOTHER account of the household realised; the WASH_SALE row
-    itself stands in that account. REVERSAL takes a row back; the row that it takes back stays where it is.
+    itself stands in that account. LOSS_FINAL says that the window of a Canadian loss has closed and what was held then.
+    REVERSAL takes a row back; the row that it takes back stays where it is.
     """
 
     OPENING = "OPENING"
@@ -36,6 +37,7 @@ class TransactionType(StrEnum):
     WASH_SALE = "WASH_SALE"
     SUPERFICIAL_LOSS = "SUPERFICIAL_LOSS"
     CARRIED_LOSS = "CARRIED_LOSS"
+    LOSS_FINAL = "LOSS_FINAL"
     REVERSAL = "REVERSAL"
 
 
@@ -71,6 +73,7 @@ class Transaction:
             loss taken back, positive, so that the journal's sum is the gain that counts.
         term: Holding period of a US sale, or of the sale whose loss is taken back; NONE for other rows.
         details: What else a reader or a replay needs, JSON types: dates as ISO text, decimals as text.
+        account: Account of a household whose journal the row stands in; empty for an account by itself.
     """
 
     txn_type: TransactionType
@@ -83,6 +86,7 @@ class Transaction:
     realized_gain: Decimal = Decimal(0)
     term: Term = Term.NONE
     details: Mapping[str, Any] = field(default_factory=dict)
+    account: str = ""
 
     @property
     def cost_basis(self) -> Decimal:
@@ -113,6 +117,7 @@ class Fill:
         lot_picks: For a sale the lots to take, adding up to ``quantity``; may be empty under a pooled regime.
         new_lot_id: For a purchase the identifier of the lot it opens, chosen by the caller; unused where lots are
             pooled.
+        reinvested: Whether a purchase puts a dividend back in; the journal says so, the rules make no difference.
     """
 
     execution_id: str
@@ -124,6 +129,7 @@ class Fill:
     fee: Decimal = Decimal(0)
     lot_picks: tuple[LotPick, ...] = ()
     new_lot_id: str | None = None
+    reinvested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,9 @@ class RecentTrade:
     ``washed_quantity`` and ``disallowed_loss`` tell what purchases have washed of it so far, ``acquired_on`` and
     ``holding_period_start`` are those of the sold lot and ``execution_id`` names the execution. Quantities are in
     today's shares: splits since the trade date are applied.
+
+    ``account`` names another account of the household that traded; empty for the account itself. ``denied_for_good``
+    is the part of ``disallowed_loss`` that no lot carries (Canada: shares held in a registered plan).
     """
 
     ticker: str
@@ -106,3 +109,5 @@ class RecentTrade:
     acquired_on: date | None = None
     holding_period_start: date | None = None
     execution_id: str | None = None
+    account: str = ""
+    denied_for_good: Decimal = Decimal(0)

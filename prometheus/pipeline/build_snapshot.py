@@ -11,9 +11,10 @@ from prometheus.accounting.corporate_actions import actions_concerning, apply_co
 from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tax_lines import recognized_in_year
+from prometheus.db.repositories.households import HouseholdDay
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
-from prometheus.domain.accounts import Account, LotMethod
+from prometheus.domain.accounts import Account, AccountKind, LotMethod
 from prometheus.domain.books import Books, Transaction
 from prometheus.domain.securities import CorporateAction
 from prometheus.foundation.errors import PhaseHeldError
@@ -41,6 +42,8 @@ class AccountInputs:
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
         unfilled_run: Label and day of the account's previous run where none of its trades is booked as a fill.
+        members: Accounts of its household, itself among them.
+        household: What the other accounts of its household did lately; None for an account by itself.
         year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
     """
 
@@ -54,6 +57,8 @@ class AccountInputs:
     max_missing_price_share: float
     unmatched_tags: tuple[str, ...] = ()
     unfilled_run: str | None = None
+    members: tuple[str, ...] = ()
+    household: HouseholdDay | None = None
     year_rows: tuple[Transaction, ...] = ()
 
 
@@ -105,10 +110,15 @@ def build_snapshot(
             )
         )
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
-    trades = recent_trades((*inputs.journal, *transactions), as_of)
+    if inputs.household is None:
+        trades = recent_trades((*inputs.journal, *transactions), as_of)
+    else:
+        trades = inputs.household.trades(as_of, books.lots, transactions)
+    taxed = account.kind is AccountKind.TAXABLE
     locks = day_locks(
         universe,
-        lots,
+        # What a sheltered account sells is no loss; what it buys can wash those of the household all the same.
+        lots if taxed else (),
         trades,
         as_of=as_of,
         regime=account.tax_regime,
@@ -124,7 +134,7 @@ def build_snapshot(
         tags=account.tags,
         strategy_id=account.strategy_id,
         strategy_version=inputs.strategy_version,
-        rates=account.rates,
+        rates=account.rates_that_apply,
         cash=books.cash,
         benchmark_id=benchmark.benchmark_id,
         benchmark_effective_date=benchmark.effective_date,
@@ -144,6 +154,7 @@ def build_snapshot(
         },
         corporate_actions=held_actions,
         flags=tuple(flags),
+        sheltered=not taxed,
         specific_correlation_sha256=(
             None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
         ),

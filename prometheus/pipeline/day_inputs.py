@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,14 @@ class DayInputs:
     risk_model: StoredRiskModel | None
     borrow_rates: Mapping[str, Decimal]
     splits: Mapping[str, tuple[tuple[date, Decimal], ...]]
+
+
+class ArraySource(Protocol):
+    """Where a snapshot's matrices come from by content address: the database, or a file that carries them."""
+
+    def array(self, address: bytes) -> NDArray[Any]:
+        """Return a matrix, read-only."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)

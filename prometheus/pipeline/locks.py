@@ -55,7 +55,8 @@ def buy_lock_record(lock: BuyLock) -> LockRecord:
     return LockRecord(
         lock.group,
         lock.last_locked_day,
-        f"sold {trade.quantity.normalize():f} {trade.ticker} at a loss of {-trade.realized_gain} on {trade.trade_date}",
+        f"sold {trade.quantity.normalize():f} {trade.ticker} at a loss of {-trade.realized_gain} on {trade.trade_date}"
+        + (f" in account {trade.account}" if trade.account else ""),
     )
 
 
@@ -63,6 +64,7 @@ def _loss_sale_lock_record(lock: LossSaleLock) -> LockRecord:
     causes = "; ".join(
         f"bought {purchase.shares.normalize():f} {purchase.ticker} on {purchase.trade_date}"
         + (f" (lot {purchase.lot_id})" if purchase.lot_id else "")
+        + (f" in account {purchase.account}" if purchase.account else "")
         for purchase in lock.purchases
     )
     return LockRecord(lock.lot_id, lock.last_locked_day, causes)

@@ -9,14 +9,13 @@ from numpy.typing import NDArray
 
 from prometheus.db.blobs import blob_address
 from prometheus.db.database import Database
-from prometheus.db.repositories.market_data import close_panel, corporate_actions
 from prometheus.db.repositories.risk_models import StoredRiskModel, add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.risk.factor_model import estimate_factor_model
+from prometheus.pipeline.risk_inputs import name_attributes, return_panel
+from prometheus.risk.factor_model import NEED_ATTRIBUTES, estimate_factor_model
+from prometheus.risk.holes import refuse_holes
 from prometheus.risk.model import FactorModel
-from prometheus.risk.panel import ReturnPanel
-from prometheus.risk.returns import action_panels, spin_offs_at_value
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import packed_blocks
 
@@ -39,6 +38,7 @@ def refresh_risk_model(
     as_of: date,
     region: str = "US",
     settings: RiskSettings | None = None,
+    benchmark_id: str | None = None,
     reuse_within_hours: float = 0.0,
 ) -> RiskRefresh:
     """Estimate the model from the sessions through ``as_of`` and store it; an earlier model stays as it is.
@@ -51,27 +51,36 @@ def refresh_risk_model(
         as_of: Date of the model; on a weekend or holiday the session before it is the last one used.
         region: Whose exchange calendar says what a session is.
         settings: See RiskSettings; None for the defaults.
+        benchmark_id: Benchmark whose return is the market's; None for the one with the most constituents on the day.
         reuse_within_hours: Store nothing where the newest model is of this date, equal, and younger than this.
 
     Raises:
-        RiskModelError: Too little data; the message says how much there is. Nothing is stored.
+        RiskModelError: Too little data, a benchmark without constituents by the day, or too many holes; the message
+            says how much there is. Nothing is stored.
     """
     settings = settings or RiskSettings()
     calendar = TradingCalendar.for_region(region)
     start = as_of - timedelta(days=int((settings.window + 1) * _DAYS_FOR_A_SESSION))
     sessions = calendar.sessions_between(start, as_of)[-(settings.window + 1) :]
     with database.transaction() as connection:
-        panel = close_panel(connection, sessions)
-        actions = corporate_actions(connection, after=sessions[0], through=sessions[-1])
-    if not panel.tickers:
+        returns = return_panel(connection, sessions)
+        attributes = name_attributes(connection, returns.tickers, as_of, benchmark_id=benchmark_id)
+    if attributes is None and settings.estimator in NEED_ATTRIBUTES:
         raise RiskModelError(
-            f"There are no prices between {sessions[0]} and {sessions[-1]}. Load them with 'prometheus ingest' first."
+            f"No benchmark has constituents in force on {as_of}, and estimator '{settings.estimator}' needs their "
+            "weights. Load them with 'prometheus ingest'.",
+            code="NO_BENCHMARK",
         )
-    valued = spin_offs_at_value(actions, panel.sessions, panel.tickers, panel.closes)
-    splits, paid = action_panels(valued, panel.sessions, panel.tickers)
-    returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
+    members = np.ones(len(returns.tickers), dtype=np.bool_) if attributes is None else attributes.weights > 0
+    refuse_holes(
+        returns,
+        members,
+        as_of=as_of,
+        most_sessions=settings.max_hole_sessions,
+        most_names=settings.max_hole_share,
+    )
 
-    model = estimate_factor_model(returns, as_of=as_of, settings=settings)
+    model = estimate_factor_model(returns, as_of=as_of, settings=settings, attributes=attributes)
     linked = packed_blocks(model.specific_blocks) if model.specific_blocks else None
 
     with database.transaction() as connection:

@@ -148,6 +148,7 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
         regime=snapshot.tax_regime,
         recent_trades=snapshot.recent_trades,
         group_of={name.ticker: name.group for name in snapshot.universe},
+        sheltered=("",) if snapshot.sheltered else (),
     )
     washed = _washed_by_line(rows)
     # Part of a lot that stands at its price may lose a cent in rounding alone; that is booked, not forbidden.

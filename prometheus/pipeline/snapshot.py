@@ -16,7 +16,9 @@ SNAPSHOT_VERSION: Final = 2
 #: Version 1 knew no correlations of specific returns.
 _READABLE: Final = (1, SNAPSHOT_VERSION)
 #: Columns of a recent trade that are left out of the stored form where they are zero.
-_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss"})
+_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
+#: Columns of a recent trade that are True in the stored form where they equal another one.
+_USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_on"}
 _TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 
 
@@ -102,6 +104,7 @@ class Snapshot:
     borrow_rates: Mapping[str, Decimal]
     corporate_actions: tuple[CorporateAction, ...]
     flags: tuple[Flag, ...]
+    sheltered: bool = False
     specific_correlation_sha256: str | None = None
     realized_this_year: Decimal = Decimal(0)
 
@@ -171,19 +174,13 @@ class Snapshot:
                         if lot.holding_period_start != lot.acquired_on
                     },
                 },
-                "recent_trades": [
-                    {
-                        name: value
-                        for name, value in ((name, getattr(trade, name)) for name in _TRADE_COLUMNS)
-                        if value is not None and (value != 0 or name not in _ZERO_UNLESS_SAID)
-                    }
-                    for trade in self.recent_trades
-                ],
+                "recent_trades": _trade_columns(self.recent_trades),
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
                 "borrow_rates": self.borrow_rates,
                 "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
+                **({"sheltered": True} if self.sheltered else {}),
                 "realized_this_year": self.realized_this_year,
             }
         )
@@ -226,12 +223,13 @@ class Snapshot:
             factor_covariance=tuple(tuple(float(x) for x in row) for row in model["factor_covariance"]),
             universe=universe,
             lots=_lots(stored["lots"], universe),
-            recent_trades=tuple(_recent_trade(row) for row in stored["recent_trades"]),
+            recent_trades=_recent_trades(stored["recent_trades"]),
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(stored["loss_sale_locks"]),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
             corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
+            sheltered=stored.get("sheltered", False),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
@@ -295,6 +293,35 @@ def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple
     return tuple(lots)
 
 
+def _trade_columns(trades: Sequence[RecentTrade]) -> dict[str, list[Any]]:
+    """Return trades by column; a column that says nothing is left out, and what follows from another one is True."""
+    columns: dict[str, list[Any]] = {}
+    for name in _TRADE_COLUMNS:
+        # An empty text says as little as None; a zero says something in other columns than these.
+        empty = ("", 0) if name in _ZERO_UNLESS_SAID else ("",)
+        values: list[Any] = [None if value in empty else value for value in (getattr(trade, name) for trade in trades)]
+        if name in _USUALLY:
+            usual = [getattr(trade, _USUALLY[name]) for trade in trades]
+            values = [
+                True if value is not None and value == other else value
+                for value, other in zip(values, usual, strict=True)
+            ]
+        if name in {"ticker", "trade_date", "side", "quantity"} or any(value is not None for value in values):
+            columns[name] = [value.normalize() if name == "quantity" else value for value in values]
+    return columns
+
+
+def _recent_trades(stored: Any) -> tuple[RecentTrade, ...]:
+    if isinstance(stored, list):
+        # Version 1, and the first days of version 2, wrote a row for each trade.
+        return tuple(_recent_trade(row) for row in stored)
+    rows = []
+    for i in range(len(stored["ticker"])):
+        row = {name: values[i] for name, values in stored.items() if values[i] is not None}
+        rows.append({name: row[_USUALLY[name]] if value is True else value for name, value in row.items()})
+    return tuple(_recent_trade(row) for row in rows)
+
+
 def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
     def day(name: str) -> date | None:
         return date.fromisoformat(row[name]) if name in row else None
@@ -313,6 +340,8 @@ def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
         acquired_on=day("acquired_on"),
         holding_period_start=day("holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=Decimal(row.get("denied_for_good", 0)),
     )
 
 

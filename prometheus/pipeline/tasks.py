@@ -9,10 +9,11 @@ from typing import Any, Final
 from prometheus.accounting.corporate_actions import actions_concerning
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import accounts as account_rows
-from prometheus.db.repositories import market_data
+from prometheus.db.repositories import households, market_data
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import earlier_active_day
+from prometheus.db.repositories.fills import close_windows
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.staging import (
     clear_staging,
@@ -22,6 +23,7 @@ from prometheus.db.repositories.staging import (
     staged_solution,
 )
 from prometheus.db.repositories.strategies import latest_strategy
+from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import CorporateAction
@@ -29,13 +31,13 @@ from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.canonical import CanonicalText, canonical_json, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
-from prometheus.pipeline.day_inputs import DayInputs, SharedInputs
+from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.solve import Solution, solve
 from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
@@ -56,6 +58,7 @@ class WorkingDay:
     snapshot_text: CanonicalText
     params: StrategyParams
     params_json: Mapping[str, Any]
+    targets: Mapping[str, float] | None
     status: RunStatus | None = None
     result: Mapping[str, Any] | None = None
 
@@ -96,13 +99,15 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     as_of, account_id = lease.as_of_date, lease.account_id
     day = context.shared.day(as_of)
     model = _usable_model(day.risk_model, as_of, context.config)
-    inputs, params, position = _load_account(context, lease, day)
+    inputs, params, position, targets = _load_account(context, lease, day)
     if params.long_max > 1:
         raise PhaseHeldError(
             f"{account_id} has long_max {params.long_max:g}, but the ledger books no short positions. Set it to 1, or "
             "solve the day apart with 'prometheus optimize'.",
             code="SHORTS_NOT_BOOKED",
         )
+    if inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
+        inputs, params, position, targets = _load_account(context, lease, day)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(
@@ -117,11 +122,11 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     stored = built.snapshot.to_json()
     text = CanonicalText(text_of_jsonable(stored))
     params_json = params.as_dict()
-    context.days[lease.run_id] = WorkingDay(lease.token, Snapshot.from_json(stored), text, params, params_json)
+    context.days[lease.run_id] = WorkingDay(lease.token, Snapshot.from_json(stored), text, params, params_json, targets)
     alerts = {code: "; ".join(flag.message for flag in flags) for code, flags in _by_code(built.snapshot.flags).items()}
 
     def record(connection: Connection) -> None:
-        if account_rows.journal_position(connection, account_id, lock=True) != position:
+        if households.household_position(connection, account_id, inputs.members, lock=True) != position:
             raise PhaseHeldError(f"The books of {account_id} changed while its snapshot was built.", code="BOOKS_MOVED")
         earlier = earlier_active_day(connection, account_id, as_of)
         if earlier is not None:
@@ -147,11 +152,8 @@ def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
     if context.config.frozen_by_environment:
         raise EngineFrozenError("RUNNER_FLAG_FROZEN is set for this process.")
     day = _working_day(context, lease)
-    with context.database.transaction() as connection:
-        targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
 
-    problem = build_problem(day.snapshot, day.params, matrices(context.shared, day.snapshot))
-    solution = solve(problem, day.params, targets)
+    solution = solve_snapshot(day.snapshot, day.params, context.shared, day.targets)
 
     result = to_jsonable(solution.result)
     text = CanonicalText(text_of_jsonable(result))
@@ -209,7 +211,14 @@ TASKS: Final[Mapping[Phase, PhaseTask]] = {
 }
 
 
-def matrices(shared: SharedInputs, snapshot: Snapshot) -> Matrices:
+def solve_snapshot(
+    snapshot: Snapshot, params: StrategyParams, arrays: ArraySource, previous_targets: Mapping[str, float] | None
+) -> Solution:
+    """Solve a day from its frozen inputs and the decoded blobs; the one way for the engine and for every replay."""
+    return solve(build_problem(snapshot, params, matrices(arrays, snapshot)), params, previous_targets)
+
+
+def matrices(shared: ArraySource, snapshot: Snapshot) -> Matrices:
     """Return the decoded blobs that a snapshot names."""
     linked: tuple[CorrelationBlock, ...] = ()
     if snapshot.specific_correlation_sha256 is not None:
@@ -230,18 +239,29 @@ def _working_day(context: TaskContext, lease: Lease) -> WorkingDay:
         return known
     with context.database.transaction() as connection:
         staged = staged_snapshot(connection, lease.run_id)
+        targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
     day = WorkingDay(
         lease.token,
         Snapshot.from_json(staged.snapshot),
         CanonicalText(canonical_json(staged.snapshot)),
         StrategyParams.from_dict(staged.params),
         staged.params,
+        targets,
     )
     context.days[lease.run_id] = day
     return day
 
 
-def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:
+def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
+    """Settle losses whose day 30 has passed: the books that a day begins with have them final."""
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    with context.database.transaction() as connection:
+        return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+
+
+def _load_account(
+    context: TaskContext, lease: Lease, day: DayInputs
+) -> tuple[AccountInputs, StrategyParams, int, Mapping[str, float] | None]:
     as_of = lease.as_of_date
     with context.database.transaction() as connection:
         market_data.read_one_state(connection)
@@ -260,7 +280,9 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
                 "traded.",
                 code="SUPERSEDED",
             )
-        position = account_rows.journal_position(connection, account.account_id)
+        household = households.household_of_account(connection, account)
+        members = tuple(member.account_id for member in household.accounts.values())
+        position = households.household_position(connection, account.account_id, members)
         books = account_rows.load_books(connection, account.account_id)
         held = {lot.ticker for lot in books.lots}
         # Opening lots are handed over as of the account's first day: nothing before it is applied to them.
@@ -284,8 +306,12 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             unmatched_tags=unmatched,
             year_rows=account_rows.journal_since(connection, account.account_id, date(as_of.year, 1, 1), gains=True),
             unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
+            members=members,
+            household=households.household_day(connection, household, account.account_id, as_of - _JOURNAL_AGE),
         )
-    return inputs, params, position
+        # No earlier day of the account is in work any more, so this is what the solve will find, too.
+        targets = run_rows.previous_targets(connection, account.account_id, as_of)
+    return inputs, params, position, targets
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:

@@ -22,6 +22,7 @@ from prometheus.risk.specific_correlation import SpecificCorrelation
 __all__ = [
     "ESTIMATORS",
     "FALLBACK_REASONS",
+    "NEED_ATTRIBUTES",
     "FactorModel",
     "ModelDiagnostics",
     "NameAttributes",
@@ -40,6 +41,9 @@ ESTIMATORS: Final[Mapping[str, tuple[Estimator, str]]] = MappingProxyType(
         "linked_sectors": (linked_within_sectors, linked.VERSION),
     }
 )
+
+#: Estimators that are of little use without benchmark weights and sectors.
+NEED_ATTRIBUTES: Final = frozenset({"linked", "linked_sectors"})
 
 #: Why a name gets fallback values, in the order in which the reasons are looked for.
 FALLBACK_REASONS: Final[Mapping[str, str]] = MappingProxyType(

@@ -76,6 +76,8 @@ class RiskSettings:
         specific_shrinkage: Weight of the median in a name's log specific variance, 0 to 1.
         fallback_quantile: Quantile of the estimated specific variances given to names with fallback values.
         min_specific_volatility: Floor under the specific volatility, annualised.
+        max_hole_sessions: A refresh counts longer runs of missing sessions of a living name as holes.
+        max_hole_share: Largest share of names with holes; above, a refresh makes no model.
         links: Parameters of the linked estimators.
     """
 
@@ -90,6 +92,8 @@ class RiskSettings:
     specific_shrinkage: float = 0.1
     fallback_quantile: float = 0.9
     min_specific_volatility: float = 0.02
+    max_hole_sessions: int = 5
+    max_hole_share: float = 0.02
     links: LinkSettings = field(default_factory=LinkSettings)
 
     def __post_init__(self) -> None:
@@ -134,4 +138,6 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "specific_shrinkage": (0.0, 1.0),
     "fallback_quantile": (0.5, 1.0),
     "min_specific_volatility": (1e-3, 1.0),
+    "max_hole_sessions": (0, 10_000),
+    "max_hole_share": (0.0, 1.0),
 }

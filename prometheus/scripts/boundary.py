@@ -10,6 +10,9 @@ import click
 from prometheus.foundation.errors import PrometheusError
 
 DATE = click.DateTime(formats=["%Y-%m-%d"])
+workers_option = click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that work side by side."
+)
 
 
 class Command(click.Command):

@@ -42,7 +42,8 @@ def _run(database: "Database", settings: "Settings") -> bool:
     from prometheus.scripts.ingest import ingest_progress
     from prometheus.scripts.progress import counting
     from prometheus.simulation.corporate_events import DEMO_SESSIONS
-    from prometheus.simulation.demo import demo_is_complete, load_demo, run_demo_session
+    from prometheus.simulation.demo import demo_is_complete, load_demo
+    from prometheus.simulation.sessions import run_session
 
     with ingest_progress() as progress:
         load_demo(database, today=SystemClock().now().date(), progress=progress, say=click.echo)
@@ -57,7 +58,7 @@ def _run(database: "Database", settings: "Settings") -> bool:
 
     for session in DEMO_SESSIONS:
         click.echo(f"Session {session}")
-        run_demo_session(database, session, config, advance=advance, say=click.echo)
+        run_session(database, session, config, advance=advance, say=click.echo)
     return demo_is_complete(database)
 
 

@@ -10,18 +10,23 @@ from prometheus.scripts.boundary import Group
 
 #: Command to the module that defines it as ``command``; imported when it is used, so that --help answers at once.
 _COMMANDS: Final = {
+    "audit": "prometheus.scripts.audit",
+    "compare-solvers": "prometheus.scripts.compare_solvers",
     "db": "prometheus.scripts.database",
     "demo": "prometheus.scripts.demo",
     "engine": "prometheus.scripts.engine",
     "engine-health": "prometheus.scripts.engine_health",
+    "explain": "prometheus.scripts.explain",
     "ingest": "prometheus.scripts.ingest",
     "ledger": "prometheus.scripts.ledger",
     "optimize": "prometheus.scripts.optimize",
+    "replay": "prometheus.scripts.replay",
     "risk": "prometheus.scripts.risk",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",
     "show-engine-runs": "prometheus.scripts.show_engine_runs",
     "strategy": "prometheus.scripts.strategy",
+    "verify-audit": "prometheus.scripts.verify_audit",
 }
 
 

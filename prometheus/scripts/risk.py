@@ -1,10 +1,11 @@
-"""``prometheus risk``: build the risk model."""
+"""``prometheus risk``: build, show and judge the risk model."""
 
 from datetime import datetime
 from typing import Final
 
 import click
 
+from prometheus.scripts import risk_evaluate
 from prometheus.scripts.boundary import DATE, Group
 
 #: A model younger than this share of the largest accepted age need not be built again.
@@ -13,13 +14,18 @@ _FRESH_SHARE: Final = 1 / 3
 
 @click.group("risk", cls=Group)
 def command() -> None:
-    """Build the risk model."""
+    """Build, show and judge the risk model."""
+
+
+command.add_command(risk_evaluate.command)
 
 
 @command.command()
 @click.option("--as-of", type=DATE, required=True, help="Date of the model, YYYY-MM-DD.")
 @click.option("--region", default="US", show_default=True, help="Whose exchange calendar counts the sessions.")
-def refresh(as_of: datetime, region: str) -> None:
+@click.option("--benchmark", help="Benchmark that is the market; without it the one with the most constituents.")
+@click.option("--estimator", help="Estimator by name; without it PROMETHEUS_RISK_ESTIMATOR or the default.")
+def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str | None) -> None:
     """Estimate covariance and factor loadings from the trailing 504 sessions and store them.
 
     \b
@@ -28,18 +34,23 @@ def refresh(as_of: datetime, region: str) -> None:
 
     The same numbers are stored again once a third of PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS has passed, not before.
 
-    Exit codes: 0 stored, or stored a short while ago; 1 too little data (an earlier model stays as it is).
+    Exit codes: 0 stored, or stored a short while ago; 1 refused (an earlier model stays as it is): too little data, no
+    benchmark weights by the date, or more than 5 sessions in a row missing in more than 2 % of the names.
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline.risk_refresh import refresh_risk_model
+    from prometheus.risk.settings import RiskSettings
 
     settings = load_settings()
+    chosen = estimator or settings.risk_estimator
     with open_database(settings) as database:
         done = refresh_risk_model(
             database,
             as_of=as_of.date(),
             region=region,
+            settings=RiskSettings(estimator=chosen) if chosen else None,
+            benchmark_id=benchmark,
             reuse_within_hours=settings.risk_model_max_age_hours * _FRESH_SHARE,
         )
     if done.reused:

@@ -51,16 +51,17 @@ class DemoPlan:
     unpriced_ticker: str
 
 
-def write_demo_files(directory: Path, *, seed: int = 7) -> DemoPlan:
+def write_demo_files(directory: Path, *, seed: int = 7, first: date = DEMO_SESSIONS[0]) -> DemoPlan:
     """Write the six files of the demo into ``directory``, which is made where it does not exist.
 
     Args:
         directory: Existing files of the same names are replaced.
         seed: Same seed, same bytes (for one version of numpy).
+        first: Session on whose morning the accounts are handed over.
     """
     directory.mkdir(parents=True, exist_ok=True)
     market = simulate_market(seed)
-    fleet = simulate_fleet(market, seed)
+    fleet = simulate_fleet(market, seed, first=first)
     plan = DemoPlan(
         sessions=DEMO_SESSIONS,
         benchmark_id=BENCHMARK_ID,

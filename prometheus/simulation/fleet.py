@@ -1,4 +1,4 @@
-"""Twenty synthetic accounts as a broker would hand them over on the morning of the first demo session."""
+"""Twenty synthetic accounts as a broker would hand them over on the morning of their first session."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -88,20 +88,20 @@ class Fleet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Prices:
-    """Closes in shares of the first demo session: (R, N) for the R sessions before it, and their dates."""
+    """Closes in shares of the fleet's first day: (R, N) for the R sessions before it, and their dates."""
 
     sessions: tuple[date, ...]
     closes: FloatArray
     per_share_then: FloatArray  # (R, N) shares today for one share then
 
 
-def simulate_fleet(market: Market, seed: int) -> Fleet:
-    """Return the accounts and lots of a seed.
+def simulate_fleet(market: Market, seed: int, *, first: date = DEMO_SESSIONS[0]) -> Fleet:
+    """Return the accounts and lots of a seed, as they are handed over on the morning of ``first``.
 
-    Lots were bought at the closes of sessions before the first demo session and are split-adjusted to it. About three
-    in ten are under water at the last close before it; how many exactly is up to the market's path.
+    Lots were bought at the closes of sessions before it and are split-adjusted to it. About three in ten are under
+    water at the last close before it; how many exactly is up to the market's path.
     """
-    prices = _adjusted_prices(market)
+    prices = _adjusted_prices(market, first)
     streams = np.random.default_rng([seed, len(_PLANS)]).spawn(len(_PLANS))
     employers = [market.securities[market.by_rank[rank]].ticker for rank in _EMPLOYER_RANKS]
     accounts: list[Account] = []
@@ -110,20 +110,20 @@ def simulate_fleet(market: Market, seed: int) -> Fleet:
         account = _account(number, plan, employers)
         accounts.append(account)
         weights = _weights(market, prices, plan, with_events=number % _EVENT_HOLDERS == 1, rng=rng)
-        bought = _buy(prices, plan, weights, rng)
+        bought = _buy(prices, plan, weights, first, rng)
         for lot_number, (column, row, quantity) in enumerate(bought, start=1):
             lot_id = f"{account.account_id}-L{lot_number:05d}"
             lots.append((account.account_id, _lot(lot_id, market, prices, column, row, quantity)))
     return Fleet(tuple(accounts), tuple(lots))
 
 
-def _adjusted_prices(market: Market) -> _Prices:
-    rows = market.sessions.index(DEMO_SESSIONS[0])
+def _adjusted_prices(market: Market, first: date) -> _Prices:
+    rows = market.sessions.index(first)
     column = {ticker: at for at, ticker in enumerate(market.tickers)}
     held = np.ones((rows, len(column)))
     for action in market.actions:
         # a purchase on the ex-date or later already buys new shares
-        if action.action_type is ActionType.SPLIT and action.ex_date <= DEMO_SESSIONS[0]:
+        if action.action_type is ActionType.SPLIT and action.ex_date <= first:
             held[: market.sessions.index(action.ex_date), column[action.ticker]] *= float(action.value)
     return _Prices(market.sessions[:rows], market.closes[:rows] / held, held)
 
@@ -149,7 +149,7 @@ def _weights(
     market: Market, prices: _Prices, plan: _Plan, *, with_events: bool, rng: np.random.Generator
 ) -> FloatArray:
     """Return (N,) shares of the invested money: larger benchmark members are likelier to be held, none exactly."""
-    last = market.benchmark[-1]
+    last = [day for day in market.benchmark if day.date <= prices.sessions[-1]][-1]
     benchmark = np.zeros(len(market.securities))
     benchmark[list(last.columns)] = last.weight_steps
     priced = ~np.isnan(prices.closes[-1]) & (benchmark > 0)
@@ -163,11 +163,13 @@ def _weights(
     return weights
 
 
-def _buy(prices: _Prices, plan: _Plan, weights: FloatArray, rng: np.random.Generator) -> list[tuple[int, int, Decimal]]:
+def _buy(
+    prices: _Prices, plan: _Plan, weights: FloatArray, first: date, rng: np.random.Generator
+) -> list[tuple[int, int, Decimal]]:
     """Return (column, row of purchase, shares today) of each lot, by ticker and then by date."""
     invested = plan.nav * 1000 * (1.0 - plan.cash / 100.0)
     step = share_step(fractional=plan.fractional)
-    recent_from = DEMO_SESSIONS[0] - timedelta(days=_RECENT_DAYS)
+    recent_from = first - timedelta(days=_RECENT_DAYS)
     recent = np.array([day >= recent_from for day in prices.sessions])
     bought: list[tuple[int, int, Decimal]] = []
     for column in np.flatnonzero(weights):

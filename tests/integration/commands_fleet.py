@@ -57,7 +57,7 @@ def write_fleet(folder):
     for row, session in enumerate(sessions):
         for column, name in enumerate(NAMES):
             young = name == YOUNG and row < SESSIONS - YOUNG_SESSIONS
-            gap = name == GAPPY and date(2023, 12, 27) <= session <= date(2024, 1, 5)
+            gap = name == GAPPY and date(2023, 12, 28) <= session <= date(2024, 1, 4)
             if not young and not gap:
                 lines.append(f"{session},{name},{closes[row, column]:.4f}")
     sectors = ("Energy", "Utilities", "Financials")

@@ -267,3 +267,24 @@ def test_database_without_the_schema_is_said_and_refused(database_url):
     assert status.exit_code == 1
     assert "at no migration, this version needs" in status.stdout
     assert one_error(call(database_url, "show-engine-runs"), 1).endswith("[SCHEMA]")
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(("--benchmark", "NONE"), "NO_BENCHMARK"), (("--estimator", "crystal_ball"), "RISK_SETTINGS")],
+)
+def test_risk_refresh_refuses_what_it_does_not_know(url, options, code):
+    """An unknown benchmark or estimator ends with exit code 1, one sentence, and nothing stored."""
+    error = one_error(call(url, "risk", "refresh", "--as-of", AS_OF, *options), 1)
+    assert error.endswith(f"[{code}]")
+    assert ask(url, lambda connection: latest_risk_model(connection, AS_OF)) is None
+
+
+@pytest.mark.parametrize("chosen", [("--estimator", "linked"), ()])
+def test_risk_refresh_takes_the_estimator_asked_for(url, chosen, monkeypatch):
+    """The option, or without it PROMETHEUS_RISK_ESTIMATOR, names the estimator of the stored model."""
+    monkeypatch.setenv("PROMETHEUS_RISK_ESTIMATOR", "linked_sectors")
+    assert call(url, "risk", "refresh", "--as-of", AS_OF, *chosen).exit_code == 0
+    stored = ask(url, lambda connection: latest_risk_model(connection, AS_OF))
+    assert stored.estimator.split("/")[0] == (chosen[1] if chosen else "linked_sectors")
+    assert stored.specific_correlation_sha256 is not None

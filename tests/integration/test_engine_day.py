@@ -194,9 +194,9 @@ def test_run_that_stands_is_not_written_again(fleet):
     fleet.sql("""
         INSERT INTO runs (run_id, account_id, run_seq, as_of_date, status, solver, solver_tolerance, solver_status,
             iterations, code_version, library_versions, timings, strategy_id, strategy_version, risk_model_id,
-            loadings_sha256, specific_variance_sha256, snapshot, params_snapshot, result, flags, run_hash)
+            loadings_sha256, specific_variance_sha256, snapshot, params_snapshot, result, flags, digests, run_hash)
         SELECT run.run_id, account_id, 1, run.as_of_date, 'OPTIMAL', 'X', 1, 'Solved', 1, 'x', '{}', '{}', 'x', 1,
-            risk_model_id, loadings_sha256, specific_variance_sha256, '{}', '{}', '{}', '[]', 'x'
+            risk_model_id, loadings_sha256, specific_variance_sha256, '{}', '{}', '{}', '[]', '{}', 'x'
         FROM engine_runs AS run, risk_models
     """)
     before = fleet.dump()

@@ -8,8 +8,10 @@ from sqlalchemy import text
 
 from prometheus.db.blobs import get_array
 from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_model
+from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks, unpacked_blocks
 
 AS_OF = date(2024, 6, 28)
@@ -87,7 +89,7 @@ def test_correlated_specific_returns_are_stored_and_read_back(market):
     """A model's blocks are one blob that its row points to; a diagonal model's row points to none."""
     correlation = np.array([[1, 0.4], [0.4, 1]], np.float32)
     blocks = (SpecificCorrelation(np.array([1, 5], dtype=np.int64), correlation),)
-    diagonal = refresh_risk_model(market, as_of=AS_OF).model
+    diagonal = refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="ewma_pca")).model
     with market.transaction() as connection:
         assert latest_risk_model(connection, AS_OF).specific_correlation_sha256 is None
         add_risk_model(
@@ -107,3 +109,71 @@ def test_correlated_specific_returns_are_stored_and_read_back(market):
         (block,) = unpacked_blocks(get_array(connection, stored.specific_correlation_sha256))
     assert block.names.tolist() == [1, 5]
     np.testing.assert_array_equal(block.correlation, correlation)
+
+
+def _with_benchmark(database, names=NAMES, day="2024-06-03"):
+    for name in names:
+        _change(
+            database,
+            "INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight) "
+            f"SELECT 'BM', '{day}', security_id, {round(1 / len(names), 6)} FROM securities WHERE ticker = '{name}'",
+        )
+
+
+def test_linked_model_is_refreshed_with_the_benchmark_in_force(market):
+    """With constituents in force the linked estimator stores a model with its links, under its own name."""
+    _with_benchmark(market)
+    done = refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="linked"))
+    assert [block.names.size for block in done.model.specific_blocks] == [7]
+    with market.transaction() as connection:
+        stored = latest_risk_model(connection, AS_OF)
+        (block,) = unpacked_blocks(get_array(connection, stored.specific_correlation_sha256))
+    assert stored.estimator.startswith("linked/")
+    np.testing.assert_array_equal(block.correlation, done.model.specific_blocks[0].correlation)
+    again = refresh_risk_model(
+        market, as_of=AS_OF, settings=RiskSettings(estimator="linked"), benchmark_id="BM", reuse_within_hours=12
+    )
+    assert again.reused
+
+
+@pytest.mark.parametrize("benchmark_id", [None, "BM"])
+def test_a_benchmark_without_weights_by_the_day_is_refused(market, benchmark_id):
+    """Constituents that come into force later are none on the day: no model is made and the last one stays."""
+    refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="ewma_pca"))
+    _with_benchmark(market, day="2024-07-01")
+    with pytest.raises(RiskModelError, match="in force on 2024-06-28") as refused:
+        refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="linked"), benchmark_id=benchmark_id)
+    assert refused.value.code == "NO_BENCHMARK"
+    assert _stored(market) == 1
+
+
+@pytest.mark.parametrize(
+    ("hole", "refused"),
+    [
+        ("'2024-05-06' AND '2024-05-10'", False),
+        ("'2024-05-06' AND '2024-05-13'", True),
+        ("'2024-06-21' AND '2024-06-28'", True),
+    ],
+)
+def test_a_hole_in_more_than_two_percent_of_names_is_refused(market, hole, refused):
+    """Five missing sessions pass, six in the middle or at the end of a constituent's history do not."""
+    _with_benchmark(market)
+    settings = RiskSettings(estimator="linked")
+    refresh_risk_model(market, as_of=AS_OF, settings=settings)
+    _change(market, f"DELETE FROM prices WHERE security_id = 2 AND price_date BETWEEN {hole}")
+    if refused:
+        with pytest.raises(RiskModelError, match=r"1 of 7 names lack closes .* B \(6 sessions\)") as error:
+            refresh_risk_model(market, as_of=AS_OF, settings=settings)
+        assert error.value.code == "HOLES"
+        assert _stored(market) == 1
+    else:
+        refresh_risk_model(market, as_of=AS_OF, settings=settings)
+        assert _stored(market) == 2
+
+
+def test_a_name_that_left_the_market_is_no_hole(market):
+    """A name outside the benchmark whose closes end is gone, not missing."""
+    _with_benchmark(market, NAMES[:-1])
+    _change(market, "DELETE FROM prices WHERE security_id = 7 AND price_date > '2024-05-01'")
+    done = refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="linked"))
+    assert done.model.tickers == NAMES

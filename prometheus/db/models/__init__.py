@@ -1,9 +1,11 @@
 """Tables as SQLAlchemy models; importing this package fills ``Base.metadata``."""
 
 from prometheus.db.models.base import Base
-from prometheus.db.models.books import AccountRow, TaxLotRow, TransactionRow
+from prometheus.db.models.books import AccountEntryRow, AccountRow, TaxLotRow, TransactionRow
 from prometheus.db.models.engine import (
     AlertRow,
+    ArchiveRow,
+    AuditAnchorRow,
     DueTaskRow,
     EngineFlagRow,
     EngineHostRow,
@@ -27,8 +29,11 @@ from prometheus.db.models.reference import (
 from prometheus.db.models.risk import BlobRow, RiskModelRow
 
 __all__ = [
+    "AccountEntryRow",
     "AccountRow",
     "AlertRow",
+    "ArchiveRow",
+    "AuditAnchorRow",
     "Base",
     "BenchmarkConstituentRow",
     "BlobRow",

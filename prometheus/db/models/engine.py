@@ -162,13 +162,21 @@ class StagedSolutionRow(Base):
 
 
 class RunRow(Base):
-    """The immutable record of one account's day. The database refuses UPDATE and DELETE."""
+    """The immutable record of one account's day. The database refuses UPDATE and DELETE.
+
+    Archiving takes the three documents and the trades out and leaves every other column, the digests among them.
+    """
 
     __tablename__ = "runs"
     __table_args__ = (
         UniqueConstraint("account_id", "run_seq", name=UQ_RUN_SEQ),
         UniqueConstraint("account_id", "as_of_date", name=UQ_RUN_DAY),
         CheckConstraint("status IN ('OPTIMAL', 'NON_OPTIMAL')", name="status"),
+        CheckConstraint(
+            "(archive_id IS NOT NULL) = (snapshot IS NULL) AND (archive_id IS NOT NULL) = (params_snapshot IS NULL) "
+            "AND (archive_id IS NOT NULL) = (result IS NULL)",
+            name="archived",
+        ),
     )
 
     run_id: Mapped[int] = mapped_column(ForeignKey("engine_runs.run_id"), primary_key=True)
@@ -192,10 +200,13 @@ class RunRow(Base):
     risk_model_id: Mapped[int] = mapped_column(ForeignKey("risk_models.risk_model_id"))
     loadings_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
     specific_variance_sha256: Mapped[bytes] = mapped_column(ForeignKey("blobs.sha256"))
-    snapshot: Mapped[Json]
-    params_snapshot: Mapped[Json]
-    result: Mapped[Json]
+    snapshot: Mapped[Json | None]
+    params_snapshot: Mapped[Json | None]
+    result: Mapped[Json | None]
     flags: Mapped[Json]
+    #: What ``run_hash`` is taken over: see prometheus.db.run_digests.
+    digests: Mapped[Json]
+    archive_id: Mapped[int | None] = mapped_column(ForeignKey("archives.archive_id"))
     prev_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     run_hash: Mapped[bytes] = mapped_column(LargeBinary)
     recorded_at: Mapped[Recorded]
@@ -225,6 +236,36 @@ class RunTradeRow(Base):
     term: Mapped[str | None]
     disallowed_loss: Mapped[Money | None]
     tax: Mapped[Money | None]
+
+
+class ArchiveRow(Base):
+    """One act of archiving: which runs left the database for which file, and why. Append-only."""
+
+    __tablename__ = "archives"
+
+    archive_id: Mapped[BigKey]
+    before_date: Mapped[date]
+    reason: Mapped[str]
+    file_name: Mapped[str]
+    file_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    runs: Mapped[int]
+    #: Over account, number and hash of every run of the archive, in order.
+    runs_sha256: Mapped[bytes] = mapped_column(LargeBinary)
+    recorded_at: Mapped[Recorded]
+
+
+class AuditAnchorRow(Base):
+    """The heads of all chains through a day in one digest, which is worth most outside this database. Append-only."""
+
+    __tablename__ = "audit_anchors"
+    __table_args__ = (UniqueConstraint("as_of_date", "digest"),)
+
+    anchor_id: Mapped[BigKey]
+    as_of_date: Mapped[date]
+    digest: Mapped[bytes] = mapped_column(LargeBinary)
+    #: Account to number and hash of its last run through the day.
+    heads: Mapped[Json]
+    recorded_at: Mapped[Recorded]
 
 
 class AlertRow(Base):

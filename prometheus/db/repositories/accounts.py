@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from prometheus.db.database import driver_connection
 from prometheus.db.models import AccountRow, SecurityRow, TaxLotRow, TransactionRow
 from prometheus.domain.accounts import Account, AccountType, LotMethod, Region, TaxRates, TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
@@ -14,11 +15,11 @@ from prometheus.domain.lots import TaxLot, Term
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import UnknownAccountError
 
-_LOTS: Final = text("""
+_LOTS: Final = """
     SELECT lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
     FROM tax_lots JOIN securities USING (security_id)
-    WHERE account_id = :account ORDER BY ticker, acquired_on, lot_id
-""")
+    WHERE account_id = %(account)s ORDER BY ticker, acquired_on, lot_id
+"""
 
 _JOURNAL: Final = text("""
     SELECT txn_type, trade_date, coalesce(ticker, '') AS ticker, lot_id, quantity, amount, basis, realized_gain, term,
@@ -53,8 +54,9 @@ def accounts_of(
 def load_books(connection: Connection, account_id: str) -> Books:
     """Return an account's lots and cash as booked."""
     cash = connection.execute(select(AccountRow.cash).where(AccountRow.account_id == account_id)).scalar_one()
-    lots = tuple(TaxLot(**row) for row in connection.execute(_LOTS, {"account": account_id}).mappings())
-    return Books(lots=lots, cash=cash)
+    # Straight from the driver: an account has hundreds of lots, and each is read every day.
+    rows = driver_connection(connection).execute(_LOTS, {"account": account_id})
+    return Books(lots=tuple(TaxLot(*row) for row in rows), cash=cash)
 
 
 def journal_since(
@@ -92,47 +94,64 @@ def save_books(
     before: Books,
     after: Books,
     transactions: Iterable[Transaction],
-    books_as_of: date,
+    books_as_of: date | None,
     external_ids: Sequence[str | None] | None = None,
 ) -> None:
-    """Write what changed between two states of an account's books, and append the journal rows that explain it."""
-    tickers = {lot.ticker for lot in (*before.lots, *after.lots)}
+    """Write what changed between two states of an account's books, and append the journal rows that explain it.
+
+    ``books_as_of`` moves the day of the books forward; None leaves it alone.
+    """
     journal = tuple(transactions)
-    tickers.update(entry.ticker for entry in journal if entry.ticker)
-    ids = {
-        row.ticker: row.security_id
-        for row in connection.execute(
-            select(SecurityRow.ticker, SecurityRow.security_id).where(SecurityRow.ticker.in_(sorted(tickers)))
-        )
-    }
-    _write_lots(connection, account_id, before, after, ids)
-    if journal:
-        names = external_ids or [None] * len(journal)
-        connection.execute(
-            insert(TransactionRow),
-            [
-                {
-                    "account_id": account_id,
-                    "txn_type": entry.txn_type.value,
-                    "trade_date": entry.trade_date,
-                    "security_id": ids.get(entry.ticker),
-                    "lot_id": entry.lot_id,
-                    "quantity": entry.quantity,
-                    "amount": entry.amount,
-                    "basis": entry.basis,
-                    "realized_gain": entry.realized_gain,
-                    "term": entry.term.value,
-                    "external_id": name,
-                    "details": to_jsonable(entry.details),
-                }
-                for entry, name in zip(journal, names, strict=True)
-            ],
-        )
+    names = external_ids or [None] * len(journal)
+    append_rows(connection, [(account_id, row, name) for row, name in zip(journal, names, strict=True)])
+    # Most days change no lot; then there is nothing to look up.
+    if before.lots != after.lots:
+        ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
+        _write_lots(connection, account_id, before, after, ids)
     connection.execute(
         update(AccountRow)
         .where(AccountRow.account_id == account_id)
-        .values(cash=after.cash, books_as_of=func.greatest(AccountRow.books_as_of, books_as_of))
+        .values(
+            cash=after.cash,
+            books_as_of=func.greatest(AccountRow.books_as_of, books_as_of),
+            books_opened_on=func.coalesce(AccountRow.books_opened_on, books_as_of),
+        )
     )
+
+
+def append_rows(connection: Connection, rows: Sequence[tuple[str, Transaction, str | None]]) -> None:
+    """Append journal rows in the order given: account, row, and the name of what comes from outside, if it does.
+
+    Rows of several accounts keep their order, for what one account books can rest upon a row of another.
+    """
+    if not rows:
+        return
+    ids = _security_ids(connection, {row.ticker for _, row, _ in rows if row.ticker})
+    connection.execute(
+        insert(TransactionRow),
+        [
+            {
+                "account_id": account_id,
+                "txn_type": row.txn_type.value,
+                "trade_date": row.trade_date,
+                "security_id": ids.get(row.ticker),
+                "lot_id": row.lot_id,
+                "quantity": row.quantity,
+                "amount": row.amount,
+                "basis": row.basis,
+                "realized_gain": row.realized_gain,
+                "term": row.term.value,
+                "external_id": name,
+                "details": to_jsonable(row.details),
+            }
+            for account_id, row, name in rows
+        ],
+    )
+
+
+def _security_ids(connection: Connection, tickers: Iterable[str]) -> dict[str, int]:
+    query = select(SecurityRow.ticker, SecurityRow.security_id).where(SecurityRow.ticker.in_(sorted(tickers)))
+    return {row.ticker: row.security_id for row in connection.execute(query)}
 
 
 def journal_position(connection: Connection, account_id: str, *, lock: bool = False) -> int:

@@ -63,6 +63,24 @@ _BENCHMARK: Final = text("""
     ORDER BY ticker
 """)
 
+# The fullest benchmark in force on the day stands for the market.
+_FULLEST: Final = text("""
+    SELECT benchmark_id FROM benchmark_constituents
+    WHERE (benchmark_id, effective_date) IN (
+        SELECT benchmark_id, max(effective_date) FROM benchmark_constituents
+        WHERE effective_date <= :as_of GROUP BY benchmark_id)
+    GROUP BY benchmark_id ORDER BY count(*) DESC, benchmark_id LIMIT 1
+""")
+
+_BENCHMARK_HISTORY: Final = text("""
+    SELECT effective_date, ticker, weight
+    FROM benchmark_constituents JOIN securities USING (security_id)
+    WHERE benchmark_id = :benchmark AND effective_date BETWEEN :first AND :last
+    ORDER BY effective_date, ticker
+""")
+
+_PRICE_SPAN: Final = text("SELECT min(price_date) AS first, max(price_date) AS last FROM prices")
+
 _BORROW: Final = text("""
     SELECT DISTINCT ON (security_id) ticker, annual_rate
     FROM borrow_rates JOIN securities USING (security_id)
@@ -187,6 +205,28 @@ def benchmark_day(connection: Connection, benchmark_id: str, as_of: date) -> Ben
         tuple(row.ticker for row in rows),
         tuple(row.weight for row in rows),
     )
+
+
+def fullest_benchmark(connection: Connection, as_of: date) -> str | None:
+    """Return the benchmark with the most constituents in force on a day, None where none is."""
+    found: str | None = connection.execute(_FULLEST, {"as_of": as_of}).scalar_one_or_none()
+    return found
+
+
+def benchmark_history(
+    connection: Connection, benchmark_id: str, first: date, last: date
+) -> dict[date, dict[str, Decimal]]:
+    """Return the weights by ticker of every effective date from ``first`` through ``last``, oldest first."""
+    history: dict[date, dict[str, Decimal]] = {}
+    for row in connection.execute(_BENCHMARK_HISTORY, {"benchmark": benchmark_id, "first": first, "last": last}):
+        history.setdefault(row.effective_date, {})[row.ticker] = row.weight
+    return history
+
+
+def price_span(connection: Connection) -> tuple[date, date] | None:
+    """Return the first and the last day with a price, None where there are no prices."""
+    row = connection.execute(_PRICE_SPAN).one()
+    return None if row.first is None else (row.first, row.last)
 
 
 def borrow_rates(connection: Connection, as_of: date) -> Mapping[str, Decimal]:

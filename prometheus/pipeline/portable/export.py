@@ -49,6 +49,7 @@ def export_problem(
         "cash": _money(snapshot.cash),
         **({"realized_this_year": _money(snapshot.realized_this_year)} if snapshot.realized_this_year else {}),
         "fractional_shares": snapshot.fractional_shares,
+        **({"sheltered": True} if snapshot.sheltered else {}),
         "lot_method": snapshot.lot_method.value,
         "tax_regime": snapshot.tax_regime.value,
         "tax_rates": {
@@ -143,6 +144,8 @@ def _trade(trade: RecentTrade, group: str | None) -> dict[str, Any]:
         "acquired_on": None if trade.acquired_on is None else trade.acquired_on.isoformat(),
         "holding_period_start": None if trade.holding_period_start is None else trade.holding_period_start.isoformat(),
         "execution_id": trade.execution_id,
+        "account": trade.account or None,
+        "denied_for_good": _money(trade.denied_for_good) if trade.denied_for_good else None,
     }
     return {name: value for name, value in row.items() if value is not None}
 

@@ -104,9 +104,10 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
     lots = Books(tuple(_lot(row) for row in document["lots"])).lots
     lots = pool_lots(lots) if method is LotMethod.ACB else lots
     trades = tuple(_trade(row) for row in document["recent_trades"])
+    sheltered = document.get("sheltered", False)
     locks = day_locks(
         universe,
-        lots,
+        () if sheltered else lots,
         trades,
         as_of=as_of,
         regime=regime,
@@ -120,6 +121,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         tax_regime=regime,
         lot_method=method,
         fractional_shares=document["fractional_shares"],
+        sheltered=sheltered,
         tags=(),
         strategy_id=_FROM_FILE,
         strategy_version=0,
@@ -185,6 +187,8 @@ def _trade(row: Mapping[str, Any]) -> RecentTrade:
         acquired_on=_day(row, "acquired_on"),
         holding_period_start=_day(row, "holding_period_start"),
         execution_id=row.get("execution_id"),
+        account=row.get("account", ""),
+        denied_for_good=exact(row.get("denied_for_good", 0)),
     )
 
 

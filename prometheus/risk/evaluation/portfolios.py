@@ -36,7 +36,7 @@ _MONTH: Final = 21
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class TestPortfolios:
+class MonthPortfolios:
     """What a month asks of every estimator.
 
     Attributes:
@@ -46,15 +46,13 @@ class TestPortfolios:
         universes: Positions that each class B2 portfolio is cut from.
     """
 
-    __test__ = False  # the name is the field's term, not a test case
-
     random: FloatArray
     tilts: FloatArray
     lists: tuple[IndexArray, ...]
     universes: tuple[IndexArray, ...]
 
 
-def test_portfolios(month: Month) -> TestPortfolios:
+def month_portfolios(month: Month) -> MonthPortfolios:
     """Return the portfolios of one month; the same month always gives the same ones."""
     rng = np.random.default_rng(month.as_of.toordinal())
     n = month.weights.size
@@ -69,7 +67,7 @@ def test_portfolios(month: Month) -> TestPortfolios:
     kept = n - int(_SHARE_LEFT_OUT * n)
     winners = np.sort(np.argsort(-_past_return(month, _YEAR), kind="stable")[:kept])
     thinned = tuple(np.sort(rng.choice(n, kept, replace=False)) for _ in range(_THINNED))
-    return TestPortfolios(
+    return MonthPortfolios(
         random=np.concatenate([subsets, tilted]),
         tilts=np.concatenate([_sector_tilts(month), _style_tilts(month)]),
         lists=lists,
@@ -77,10 +75,7 @@ def test_portfolios(month: Month) -> TestPortfolios:
     )
 
 
-test_portfolios.__test__ = False  # type: ignore[attr-defined]
-
-
-def active_weights(month: Month, portfolios: TestPortfolios, sigma: FloatArray) -> dict[str, FloatArray]:
+def active_weights(month: Month, portfolios: MonthPortfolios, sigma: FloatArray) -> dict[str, FloatArray]:
     """Return the (p, n) active weights of each class, B1 and B2 as the covariance ``sigma`` (n, n) has them chosen."""
     held = min(NAMES_HELD, max(month.weights.size // 2, 1))
     return {

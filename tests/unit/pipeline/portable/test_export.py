@@ -125,6 +125,25 @@ def test_group_of_a_name_that_left_is_taken_from_its_lock():
     assert read_problem(text.encode(), "back.json").snapshot.buy_locks == (lock,)
 
 
+def test_a_household_comes_back():
+    """Trades of other accounts and a sheltered account are in the file, and come back as they were."""
+    portable = read(small_document())
+    day = date(2026, 11, 3)
+    bought = RecentTrade("CCC", day, Side.BUY, Decimal(10), unreplaced=Decimal(4), account="ROTH-1")
+    sold = RecentTrade("DDD", day, Side.SELL, Decimal(1), Decimal(-5), account="ACC-2", denied_for_good=Decimal("1.50"))
+    lock = LockRecord("DDD", date(2026, 12, 3), "sold 1 DDD at a loss of 5 on 2026-11-03 in account ACC-2")
+    snapshot = replace(
+        portable.snapshot,
+        recent_trades=(bought, replace(sold, lot_id="ACC-2:L1", acquired_on=day)),
+        buy_locks=(lock,),
+        loss_sale_locks=(),
+        sheltered=True,
+        rates=TaxRates(Decimal(0), Decimal(0)),
+    )
+    back = read_problem(exported(portable, snapshot).encode(), "back.json").snapshot
+    assert (back.recent_trades, back.buy_locks, back.sheltered) == (snapshot.recent_trades, (lock,), True)
+
+
 def test_record_that_the_file_cannot_state_is_refused():
     """A lock that no recent trade explains would be lost in the file, so the export says so and writes nothing."""
     portable = read(small_document())
@@ -145,7 +164,7 @@ def test_record_that_the_file_cannot_state_is_refused():
                 "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
                 "universe lots recent_trades buy_locks "
                 "loss_sale_locks borrow_rates corporate_actions flags realized_this_year "
-                "specific_correlation_sha256"
+                "specific_correlation_sha256 sheltered"
             ),
         ),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),
@@ -154,7 +173,7 @@ def test_record_that_the_file_cannot_state_is_refused():
             RecentTrade,
             (
                 "ticker trade_date side quantity realized_gain lot_id unreplaced washed_quantity disallowed_loss "
-                "acquired_on holding_period_start execution_id"
+                "acquired_on holding_period_start execution_id account denied_for_good"
             ),
         ),
         (TaxRates, "st lt niit"),

@@ -1,0 +1,208 @@
+"""Days booked again: corporate actions and fills of past days over the lots of some groups, in the order of days."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Final
+
+from prometheus.accounting.cash_in_lieu import Closes
+from prometheus.accounting.closed_windows import ShareHistory, final_rows
+from prometheus.accounting.corporate_actions import apply_corporate_actions
+from prometheus.accounting.fill_ledger import LedgerTerms
+from prometheus.accounting.fills import apply_fills
+from prometheus.accounting.joint_accounts import account_of, joint_lots, joint_row, own_lots, own_name
+from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.replay import Replay
+from prometheus.accounting.wash_sales import group_of_ticker, purchase_of
+from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
+from prometheus.domain.lots import Side, TaxLot
+from prometheus.domain.money import plain_text
+from prometheus.domain.securities import CorporateAction
+from prometheus.foundation.errors import AccountingError
+
+#: What a past day's cash was cannot stop a fill that has happened; the rows' sum decides what cash is now.
+_WORKING_CASH: Final = Decimal(10) ** 15
+_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
+
+
+@dataclass(frozen=True, slots=True)
+class MarketHistory:
+    """What the days need that are booked again.
+
+    Attributes:
+        actions: Corporate actions that the books have seen, of any security.
+        closes: Close of ticker and ex-date, where an action needs it.
+        fractional: Whether the account holds fractions of shares.
+    """
+
+    actions: tuple[CorporateAction, ...] = ()
+    closes: Closes | None = None
+    fractional: bool = True
+
+
+class Rebooking:
+    """The days booked again, over the lots of the groups concerned.
+
+    Args:
+        kept: Rows that stay, under joint names for a household.
+        taken_back: Rows that are booked again.
+        fills: Executions of those days.
+        histories: Corporate actions by account; the empty name for an account by itself.
+        terms: Under what terms fills are booked.
+    """
+
+    def __init__(
+        self,
+        kept: Sequence[Transaction],
+        taken_back: Sequence[Transaction],
+        fills: Iterable[Fill],
+        histories: Mapping[str, MarketHistory],
+        terms: LedgerTerms,
+    ) -> None:
+        self._kept, self._histories, self._terms = list(kept), dict(histories), terms
+        self._fills: dict[date, list[Fill]] = defaultdict(list)
+        for fill in fills:
+            self._fills[fill.trade_date].append(fill)
+        self._acted = {
+            (row.account, row.ticker, row.trade_date) for row in taken_back if row.txn_type not in _FILL_TYPES
+        }
+
+    def book(self, since: Mapping[str, date], as_of: date | None = None) -> list[Transaction]:
+        """Book the days of each group from its day on, and return the rows.
+
+        In Canada the days are walked through twice where ``as_of`` is given: first for the share counts that decide
+        what was held when a window closed, then for money.
+        """
+        rows = self._walk(since, None, None)
+        if self._terms.regime is TaxRegime.US or as_of is None:
+            return rows
+        counts = ShareHistory((*self._of_groups(since), *rows), self._terms.group_of, self._terms.sheltered)
+        return self._walk(since, counts, as_of)
+
+    def _of_groups(self, since: Mapping[str, date]) -> list[Transaction]:
+        return [row for row in self._kept if row.ticker and self._group(row.ticker) in since]
+
+    def _group(self, ticker: str) -> str:
+        return group_of_ticker(ticker, self._terms.group_of)
+
+    def _walk(self, since: Mapping[str, date], counts: ShareHistory | None, as_of: date | None) -> list[Transaction]:
+        actions = self._actions(since)
+        standing = Replay()
+        for row in self._kept:
+            standing.post_row(row)
+        lots = tuple(lot for lot in standing.books().lots if self._group(lot.ticker) in since)
+        before = self._of_groups(since)
+        rows: list[Transaction] = []
+        for day in sorted({day for _, day in actions} | self._fills.keys()):
+            rows.extend(self._finals((*before, *rows), day, counts, as_of))
+            for account in self._histories:
+                lots, booked = self._act(account, lots, actions.get((account, day), ()))
+                rows += booked
+            fills = [self._with_lots_of_today(fill, lots) for fill in self._fills.get(day, ())]
+            if fills:
+                lots, traded = self._trade(day, lots, fills, rows, None if counts is None else (counts, as_of or day))
+                rows.extend(traded)
+        rows.extend(self._finals((*before, *rows), as_of, counts, as_of))
+        return rows
+
+    def _finals(
+        self, rows: Iterable[Transaction], day: date | None, counts: ShareHistory | None, as_of: date | None
+    ) -> tuple[Transaction, ...]:
+        if day is None or as_of is None or counts is None:
+            return ()
+        terms = self._terms
+        return final_rows(rows, before=min(day, as_of), sheltered=terms.sheltered)
+
+    def _actions(self, since: Mapping[str, date]) -> dict[tuple[str, date], list[CorporateAction]]:
+        actions: dict[tuple[str, date], list[CorporateAction]] = defaultdict(list)
+        for account, history in self._histories.items():
+            for action in history.actions:
+                start = since.get(self._group(action.ticker))
+                # On the first day itself an action counts where it was booked: opening lots come after it.
+                if start is not None and (
+                    action.ex_date > start
+                    or (action.ex_date == start and (account, action.ticker, start) in self._acted)
+                ):
+                    actions[account, action.ex_date].append(action)
+        return actions
+
+    def _act(
+        self, account: str, lots: tuple[TaxLot, ...], actions: Sequence[CorporateAction]
+    ) -> tuple[tuple[TaxLot, ...], list[Transaction]]:
+        if not actions:
+            return lots, []
+        history = self._histories[account]
+        books, booked = apply_corporate_actions(
+            Books(own_lots(lot for lot in lots if account_of(lot.lot_id) == account), _WORKING_CASH),
+            actions,
+            closes=history.closes or {},
+            regime=self._terms.regime,
+            fractional=history.fractional,
+        )
+        others = tuple(lot for lot in lots if account_of(lot.lot_id) != account)
+        return (*others, *joint_lots(account, books.lots)), [joint_row(account, row) for row in booked]
+
+    def _trade(
+        self,
+        day: date,
+        lots: tuple[TaxLot, ...],
+        fills: Sequence[Fill],
+        rows: Sequence[Transaction],
+        closed: tuple[ShareHistory, date] | None,
+    ) -> tuple[tuple[TaxLot, ...], tuple[Transaction, ...]]:
+        terms = self._terms
+        trades = [
+            trade
+            for trade in recent_trades((*self._kept, *rows), day)
+            if trade.side is Side.BUY or account_of(trade.lot_id) not in terms.sheltered
+        ]
+        books, booked = apply_fills(
+            Books(lots, _WORKING_CASH),
+            fills,
+            rates=terms.rates,
+            regime=terms.regime,
+            recent_trades=trades,
+            group_of=terms.group_of,
+            sheltered=terms.sheltered,
+            cash_of=dict.fromkeys(self._histories, _WORKING_CASH),
+            held_at_end=None if closed is None else closed[0].at_end_of_windows(closed[1], day),
+        )
+        return books.lots, booked
+
+    def _with_lots_of_today(self, fill: Fill, lots: Iterable[TaxLot]) -> Fill:
+        """Return a sale whose picks name lots that are held now, parts of the same purchases."""
+        if fill.side is Side.BUY or self._terms.regime is TaxRegime.CA:
+            return fill
+        held = {lot.lot_id: lot.quantity for lot in lots if lot.ticker == fill.ticker}
+        picks: dict[str, Decimal] = defaultdict(Decimal)
+        for pick in fill.lot_picks:
+            missing = pick.quantity
+            parts = [pick.lot_id, *(name for name in held if purchase_of(name) == purchase_of(pick.lot_id))]
+            for name in dict.fromkeys(parts):
+                part = min(missing, held.get(name, Decimal(0)) - picks.get(name, Decimal(0)))
+                if part > 0:
+                    picks[name] += part
+                    missing -= part
+            # Purchases of the same day come after sales: their lots are not there yet.
+            if missing > 0 and self._opened_today(fill.trade_date, pick.lot_id):
+                picks[pick.lot_id] += missing
+                missing = Decimal(0)
+            if missing > 0:
+                name = own_name(pick.lot_id)
+                raise AccountingError(
+                    f"execution {own_name(fill.execution_id)} sells {plain_text(pick.quantity)} shares of lot {name}, "
+                    f"of which {plain_text(missing)} are no longer there. Cancel that sale too, or book it out of "
+                    "another lot.",
+                    code="LOTS_GONE",
+                    details={"execution_id": own_name(fill.execution_id), "lot_id": name},
+                )
+        chosen = tuple(LotPick(name, quantity) for name, quantity in picks.items() if quantity > 0)
+        return Fill(
+            fill.execution_id, fill.ticker, fill.side, fill.trade_date, fill.quantity, fill.price, fill.fee, chosen
+        )
+
+    def _opened_today(self, day: date, lot_id: str) -> bool:
+        return any(fill.new_lot_id == lot_id for fill in self._fills.get(day, ()) if fill.side is Side.BUY)

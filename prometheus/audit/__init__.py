@@ -1,0 +1,1 @@
+"""Replay of persisted runs, proof that nobody altered them, and the explanation of every trade."""

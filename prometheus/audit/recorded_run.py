@@ -1,0 +1,112 @@
+"""A persisted run as an auditor reads it: the frozen inputs, the answer and the trade list, and nothing else."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from prometheus.db.database import Database
+from prometheus.db.repositories.runs import load_run, targets_of
+from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.errors import PrometheusError
+from prometheus.foundation.ids import run_label
+from prometheus.pipeline.snapshot import Snapshot
+
+_KEYS: Final = frozenset({"run_id", "trade_no"})
+
+
+@dataclass(frozen=True, slots=True)
+class RunKey:
+    """Which run: account, number within the account, day."""
+
+    account_id: str
+    run_seq: int
+    as_of: date
+
+    @property
+    def label(self) -> str:
+        """Return account and run as people write them."""
+        return f"{self.account_id} {run_label(self.run_seq)}"
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedRun:
+    """One run's record.
+
+    Attributes:
+        key: Which run.
+        record: Columns of ``runs``.
+        trades: Columns of ``run_trades`` except keys, in order.
+        previous_targets: Target weights of the account's run before, by ticker; None for its first run.
+    """
+
+    key: RunKey
+    record: Mapping[str, Any]
+    trades: tuple[Mapping[str, Any], ...]
+    previous_targets: Mapping[str, float] | None
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """Return the frozen inputs."""
+        return Snapshot.from_json(self.record["snapshot"])
+
+    @property
+    def params(self) -> StrategyParams:
+        """Return the merged strategy parameters."""
+        return StrategyParams.from_dict(self.record["params_snapshot"])
+
+    @property
+    def result(self) -> Mapping[str, Any]:
+        """Return the stored answer in the newest form.
+
+        Raises:
+            PrometheusError: A version this code has no reader for (RESULT_VERSION).
+        """
+        return read_result(self.record["result"])
+
+
+def read_result(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a stored result, of whichever version ever written, in the newest form.
+
+    Raises:
+        PrometheusError: A version this code has no reader for (RESULT_VERSION).
+    """
+    reader = _RESULT_READERS.get(stored.get("version", 0))
+    if reader is None:
+        raise PrometheusError(
+            f"Result version {stored.get('version')} is not known here; install a newer version of the engine.",
+            code="RESULT_VERSION",
+        )
+    return reader(stored)
+
+
+def _version_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    # The first runs were written before the reasons of the trades were kept.
+    return {"explanations": None, **stored}
+
+
+_RESULT_READERS: Final[Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {1: _version_1}
+
+
+def load_recorded_run(database: Database, account_id: str, run_seq: int) -> RecordedRun:
+    """Read a run from the database.
+
+    Raises:
+        RequestError: There is no such run, or it was archived.
+    """
+    with database.transaction() as connection:
+        record, trades = load_run(connection, account_id, run_seq)
+        targets = targets_of(connection, account_id, run_seq - 1)
+    return recorded(record, trades, targets)
+
+
+def recorded(
+    record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], previous_targets: Mapping[str, float] | None
+) -> RecordedRun:
+    """Return a run from its rows."""
+    return RecordedRun(
+        key=RunKey(record["account_id"], record["run_seq"], record["as_of_date"]),
+        record=record,
+        trades=tuple({name: value for name, value in trade.items() if name not in _KEYS} for trade in trades),
+        previous_targets=previous_targets,
+    )

@@ -1,0 +1,160 @@
+"""What the hash of a run covers, part by part, so that an alteration can be named and not only noticed.
+
+A run has five parts: its own columns, three JSON documents and its trade list. Each part has a SHA-256 over the
+digests of its fields, and beside it a mark of three bytes for each field. The part's digest proves, the marks only say
+where to look. The run's hash is taken over the digests, the number and the hash of the account's run before; so it can
+be checked after the documents were archived, when only their digests are left.
+"""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus.domain.money import plain_text
+from prometheus.foundation.canonical import CanonicalText, canonical_json, sha256_of, text_of_jsonable, to_jsonable
+from prometheus.foundation.errors import DatabaseError
+
+#: Written with every run from now on; a digest is checked by the rules of the format it names.
+DIGEST_FORMAT: Final = 1
+DOCUMENTS: Final = ("snapshot", "params_snapshot", "result")
+#: Columns of ``runs`` that are hashed, by format. A column added later joins in a format of its own.
+HASHED_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {
+    1: (
+        "account_id", "as_of_date", "code_version", "flags", "gap_bps", "iterations", "library_versions",
+        "loadings_sha256", "lower_bound", "objective", "risk_model_id", "rounded_gap_bps", "solver", "solver_status",
+        "solver_tolerance", "specific_variance_sha256", "status", "strategy_id", "strategy_version", "timings",
+    ),
+}  # fmt: skip
+#: Columns of ``run_trades`` that are hashed, by format.
+HASHED_TRADE_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {
+    1: (
+        "acquired_on", "amount", "basis", "cost", "disallowed_loss", "lot_id", "price", "quantity", "realized_gain",
+        "side", "tax", "term", "ticker",
+    ),
+}  # fmt: skip
+_MARK_BYTES: Final = 3
+
+Digests = Mapping[str, Any]
+
+
+def run_digests(
+    record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], *, digest_format: int = DIGEST_FORMAT
+) -> dict[str, Any]:
+    """Return the digests of every part of a run: format, and for each part its SHA-256 and the marks of its fields.
+
+    Args:
+        record: Columns of ``runs``; others than the hashed ones and the documents are ignored.
+        trades: Columns of ``run_trades`` in order.
+        digest_format: Rules to go by.
+
+    Raises:
+        DatabaseError: A format this code has no rules for (DIGEST_FORMAT).
+    """
+    if digest_format not in HASHED_COLUMNS:
+        raise DatabaseError(
+            f"Digest format {digest_format} is not known here; install a newer version of the engine.",
+            code="DIGEST_FORMAT",
+        )
+    columns = {name: _plain(record.get(name)) for name in HASHED_COLUMNS[digest_format]}
+    names = HASHED_TRADE_COLUMNS[digest_format]
+    return {
+        "format": digest_format,
+        "columns": _of_mapping(columns),
+        **{name: _of_mapping(record[name]) for name in DOCUMENTS if record.get(name) is not None},
+        "trades": _of_fields(_trade_digest({name: trade.get(name) for name in names}) for trade in trades),
+    }
+
+
+def run_hash(digests: Digests, *, run_seq: int, previous_hash: bytes | None) -> bytes:
+    """Return the hash of a run (32 bytes) from its digests, its number and the hash of the account's run before."""
+    previous = None if previous_hash is None else previous_hash.hex()
+    return bytes.fromhex(sha256_of({**digests, "run_seq": run_seq, "prev_hash": previous}))
+
+
+def altered_part(
+    stored: Digests, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], *, archived: bool
+) -> str | None:
+    """Return the first part or field of a run that does not have its stored digest, in words; None where all have.
+
+    Args:
+        stored: The digests written with the run.
+        record: The run's columns as they are now.
+        trades: Its trades as they are now.
+        archived: True where documents and trades were archived: then they must be gone, and only the columns count.
+
+    Raises:
+        DatabaseError: A format this code has no rules for.
+    """
+    now = run_digests(record, trades, digest_format=int(stored.get("format", 0)))
+    if archived:
+        left = next((name for name in DOCUMENTS if name in now), "a trade" if trades else None)
+        if left is not None:
+            return f"{left} stands there although the run is archived"
+    for part in ("columns",) if archived else ("columns", *DOCUMENTS, "trades"):
+        was, found = stored.get(part), now.get(part)
+        if was == found:
+            continue
+        if found is None:
+            return f"{part} is missing"
+        if was is None:
+            return f"{part} has no stored digest"
+        return _first_field(part, was, found, record, trades)
+    return None
+
+
+def _first_field(
+    part: str, was: Mapping[str, str], found: Mapping[str, str], record: Mapping[str, Any], trades: Sequence[Any]
+) -> str:
+    before, after = _marks(was["marks"]), _marks(found["marks"])
+    at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    if part == "trades":
+        if len(after) != len(before):
+            kind = "missing" if len(after) < len(before) else "added"
+            return f"a trade is {kind}: {len(before)} were recorded, {len(after)} stand there, unlike from {at + 1} on"
+        if at == len(after):
+            return "the digest of the trades was altered"
+        if sorted(before) == sorted(after):
+            return f"the trades are in another order from trade {at + 1} on"
+        trade = trades[at]
+        return f"trade {at + 1} ({trade['side']} {trade['ticker']}, lot {trade['lot_id']}) was altered"
+    names = sorted(HASHED_COLUMNS[DIGEST_FORMAT] if part == "columns" else record[part])
+    if len(before) != len(after):
+        return f"{part} has {len(after)} fields, {len(before)} were recorded"
+    if at == len(after):
+        return f"the digest of {part} was altered"
+    return f"column {names[at]} was altered" if part == "columns" else f"{part}.{names[at]} was altered"
+
+
+def _of_mapping(value: Mapping[str, Any] | CanonicalText) -> dict[str, str]:
+    # A document that the engine has written out already is cut at its top level; below, it stays as it is.
+    fields = to_jsonable(value)
+    return _of_fields(_digest(f"{canonical_json(name)}:{text_of_jsonable(fields[name])}") for name in sorted(fields))
+
+
+def _of_fields(digests: Iterable[bytes]) -> dict[str, str]:
+    whole, marks = hashlib.sha256(), bytearray()
+    for digest in digests:
+        whole.update(digest)
+        marks += digest[:_MARK_BYTES]
+    return {"sha256": whole.hexdigest(), "marks": base64.b64encode(bytes(marks)).decode()}
+
+
+def _marks(text: str) -> list[bytes]:
+    raw = base64.b64decode(text)
+    return [raw[at : at + _MARK_BYTES] for at in range(0, len(raw), _MARK_BYTES)]
+
+
+def _trade_digest(trade: Mapping[str, Any]) -> bytes:
+    # A column pads decimals with zeros and knows no negative zero; the hash must not notice.
+    plain = {name: plain_text(value) if isinstance(value, Decimal) else value for name, value in trade.items()}
+    return _digest(canonical_json(plain))
+
+
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _plain(value: Any) -> Any:
+    return bytes(value).hex() if isinstance(value, bytes | memoryview) else value

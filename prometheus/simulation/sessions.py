@@ -1,0 +1,86 @@
+"""One session of a simulated fleet through the real engine: risk model, ensure, data-ready, advance, fills."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import date
+from itertools import groupby
+
+from prometheus.db.database import Database
+from prometheus.db.repositories.accounts import accounts_of
+from prometheus.db.repositories.engine_runs import list_runs
+from prometheus.db.repositories.risk_models import latest_risk_model
+from prometheus.db.repositories.runs import unfilled_days
+from prometheus.domain.phases import Phase
+from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.pipeline.state import Scope, prepare
+from prometheus.simulation.fills import fill_day
+
+
+@dataclass(frozen=True, slots=True)
+class SessionDone:
+    """What one session did: runs advanced to PERSISTED now, and trades filled now."""
+
+    session: date
+    persisted: int
+    filled: int
+
+
+def common_sessions(first: date, last: date, regions: Sequence[str] = ("US", "CA")) -> tuple[date, ...]:
+    """Return the days on which the exchanges of all regions trade, so that every account has a run on each."""
+    of_regions = [set(TradingCalendar.for_region(region).sessions_between(first, last)) for region in regions]
+    return tuple(sorted(set.intersection(*of_regions)))
+
+
+def run_session(
+    database: Database,
+    session: date,
+    config: EngineConfig,
+    *,
+    advance: Callable[[], None],
+    say: Callable[[str], None],
+    account_ids: Collection[str] | None = None,
+) -> SessionDone:
+    """Take the fleet through one session; repeated, it does what is left to do.
+
+    Args:
+        database: The fleet's database.
+        session: The day.
+        config: The engine's configuration.
+        advance: Runs one heartbeat of the engine.
+        say: Told each step in a line.
+        account_ids: Accounts that take part; None for all.
+    """
+    with database.transaction() as connection:
+        before = len(list_runs(connection, as_of=session, phase=Phase.PERSISTED))
+        model = latest_risk_model(connection, session)
+        accounts = [
+            account for account in accounts_of(connection) if account_ids is None or account.account_id in account_ids
+        ]
+    if model is None or model.as_of_date != session or model.age_hours > config.risk_model_max_age_hours:
+        done = refresh_risk_model(database, as_of=session)
+        say(f"  risk model: {len(done.model.tickers)} names, {done.model.diagnostics.sessions} sessions")
+    created = ready = 0
+    for region, members in groupby(sorted(accounts, key=lambda one: one.region.value), key=lambda one: one.region):
+        TradingCalendar.for_region(region.value).require_session(session)
+        prepared = prepare(database, Scope(session, tuple(members)), config, ensure=True, data_ready=True)
+        created += prepared.created
+        ready += prepared.ready
+    say(f"  ensured {created} runs, marked {ready} ready")
+    advance()
+    with database.transaction() as connection:
+        after = len(list_runs(connection, as_of=session, phase=Phase.PERSISTED))
+    filled = fill_day(database, session)
+    say(f"  {after - before} runs persisted, {filled} trades filled at the close")
+    return SessionDone(session, after - before, filled)
+
+
+def sessions_left(database: Database, sessions: Sequence[date], runs_each: int) -> tuple[date, ...]:
+    """Return the sessions that are not PERSISTED and filled for so many accounts, in order."""
+    with database.transaction() as connection:
+        counts: dict[date, int] = {}
+        for run in list_runs(connection, phase=Phase.PERSISTED):
+            counts[run.as_of_date] = counts.get(run.as_of_date, 0) + 1
+        unfilled = {session for session in sessions if counts.get(session) and unfilled_days(connection, session)}
+    return tuple(session for session in sessions if counts.get(session, 0) < runs_each or session in unfilled)
