@@ -1,4 +1,4 @@
-"""Where names came to rest on the envelope, and which sides to give those that rest between two branches."""
+"""Where names came to rest on the envelope, and decisions: one branch for each name, one side for each group."""
 
 from dataclasses import dataclass, replace
 
@@ -7,15 +7,9 @@ import numpy as np
 from prometheus.optimizer.asset_functions import Pieces
 from prometheus.optimizer.envelope import ConvexPieces
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
-from prometheus.optimizer.quadratic_model import least_pattern
-from prometheus.optimizer.structured_dual import CoupledDual, Response
 
 #: Strictly between these parts of its tangent a name counts as undecided.
 _UNDECIDED = 1e-4
-#: All patterns of this many undecided names are compared; with more of them a search takes the place of the comparison.
-_MAX_UNDECIDED = 8
-#: Runners-up that are kept.
-_RUNNERS_UP = 6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,52 +101,3 @@ def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -
         jump=np.stack([envelope.span_left[piece], envelope.span_right[piece]], axis=1) - trades[asset][:, None],
         ends=np.stack([envelope.branch_left[piece], envelope.branch_right[piece]], axis=1) - base[asset][:, None],
     )
-
-
-def ranked_patterns(
-    base: Decision, places: RestingPlaces, dual: CoupledDual, response: Response, grouped: BoolArray
-) -> list[Decision]:
-    """Return decisions for the undecided names, the most promising first.
-
-    At the prices of stage 1 both ends of a tangent cost the same. What a pattern costs is therefore only the
-    disturbance e of everything that joins the names, after every free name has answered to it: e' inverse(M) e / 2 with
-    M the dual's Hessian. With few undecided names all patterns are compared at once.
-
-    Args:
-        base: Decision for all other names.
-        places: Where the trades of stage 1 rest.
-        dual: The problem's dual.
-        response: Its answers at the prices of stage 1.
-        grouped: (N,) True for names whose side their group decides.
-    """
-    free = ~grouped[places.asset]
-    asset, jump, ends = places.asset[free], places.jump[free], places.ends[free]
-    count = len(asset)
-    if not count:
-        return [base]
-    first = dual.first_branch[asset]
-    at_left, at_right = (dual.conditions(response, first + ends[:, side]) for side in (0, 1))
-    part = -jump[:, 0] / (jump[:, 1] - jump[:, 0])
-    # from where each name rests to its left end, and from there to its right end
-    to_left, across = part * (at_left - at_right), at_right - at_left
-    settled = response.share.copy()
-    settled[np.concatenate([first + ends[:, 0], first + ends[:, 1]])] = 0.0
-    disturbed = np.concatenate([to_left, across], axis=1)
-    jumps = np.concatenate([np.diag(jump[:, 0]), np.diag(jump[:, 1] - jump[:, 0])], axis=1)
-    products = dual.products(response, settled, disturbed, jumps, asset)
-    all_left = products[:count].sum(axis=0)[count:]
-    between = products[count:, count:]
-    if count <= _MAX_UNDECIDED:
-        patterns = (np.arange(2**count)[:, None] >> np.arange(count)) & 1
-        predicted = np.einsum("pi,i->p", patterns, 2 * all_left)
-        predicted += np.einsum("pi,pi->p", np.einsum("pi,ij->pj", patterns, between), patterns)
-        best = patterns[np.argsort(predicted, kind="stable")[:_RUNNERS_UP]]
-    else:
-        nearest = part > 0.5
-        best = np.stack([least_pattern(-all_left, between, nearest), nearest])
-    decisions = []
-    for pattern in best:
-        branch = base.branch.copy()
-        branch[asset] = np.where(pattern == 1, ends[:, 1], ends[:, 0])
-        decisions.append(replace(base, branch=branch))
-    return decisions

@@ -8,9 +8,9 @@ earlier solve. Where it does not get there it says so, and the caller asks a bac
 from dataclasses import dataclass
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
-from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.structured_climb import STALLED, climb
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
+from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.structured_climb import STALLED, climb_with_sides
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -20,28 +20,38 @@ class FixedSidesAnswer:
     Attributes:
         trades: (N,) u.
         dual: The prices that support them.
+        response: The answers of every branch to these prices, where Newton's method found them.
     """
 
     trades: FloatArray
     dual: DualPoint
+    response: Response | None = None
 
 
 def solve_fixed_sides(
-    lagrangian: Lagrangian, start: DualPoint, joint: JointTerms | None = None
+    lagrangian: Lagrangian, start: DualPoint, priced: CoupledDual | None = None, branch: IntArray | None = None
 ) -> FixedSidesAnswer | None:
-    """Solve the convex problem on the Lagrangian's pieces, one branch for each name.
+    """Solve the convex problem of one branch for each name.
 
     Args:
-        lagrangian: The true problem restricted to one branch for each name.
+        lagrangian: The true problem, on one branch of each name or on several.
         start: Prices to start from.
-        joint: ``JointTerms.of`` the problem, where they are known.
+        priced: Its dual, where it is known.
+        branch: (N,) the branch of each name in the dual's numbering; None where there is but one.
 
     Returns:
         The optimum, or None where Newton's method did not reach it (as where there is none).
     """
-    joint = JointTerms.of(lagrangian) if joint is None else joint
+    if priced is None:
+        priced = CoupledDual(lagrangian, JointTerms.of(lagrangian))
+    if branch is None:
+        branch = priced.first_branch
+    if not priced.can_meet_cash(branch):
+        return None
+    joint = priced.joint
     prices = joint.prices(start, lagrangian.risk_aversion, lagrangian.cost.rows)
-    response = climb(CoupledDual(lagrangian, joint), prices).response
+    response = climb_with_sides(priced, branch, prices)
     if not response.residual <= STALLED:
         return None
-    return FixedSidesAnswer(response.trade, joint.dual_point(response.prices, lagrangian.risk_aversion))
+    dual = joint.dual_point(response.prices, lagrangian.risk_aversion)
+    return FixedSidesAnswer(response.trade[branch], dual, response)

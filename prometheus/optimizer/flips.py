@@ -19,7 +19,7 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.decisions import Decision
 from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.quadratic_model import WORTHWHILE, least_pattern
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
+from prometheus.optimizer.structured_dual import CoupledDual, Response
 
 #: Most names, and most groups, that the model considers.
 _MAX_NAMES = 64
@@ -33,6 +33,7 @@ class Moves:
     Attributes:
         decision: The decision.
         gain: (M,) what each move saves at the present prices.
+        linear: (M,) the same less what it costs beside what the decision already misses.
         disturbance: (M, M) r_i' M^-1 r_j.
         move: (E,) the move to which each changed name belongs.
         asset: (E,) the changed name.
@@ -42,6 +43,7 @@ class Moves:
 
     decision: Decision
     gain: FloatArray
+    linear: FloatArray
     disturbance: FloatArray
     move: IntArray
     asset: IntArray
@@ -50,15 +52,10 @@ class Moves:
 
     def together(self) -> Decision | None:
         """Return the decision that the model finds best, None where it finds none better than the present one."""
-        if not (self.gain > WORTHWHILE).any():
+        if not (self.linear > WORTHWHILE).any():
             return None
-        chosen = least_pattern(self.gain, self.disturbance)
+        chosen = least_pattern(self.linear, self.disturbance)
         return self._after(chosen.nonzero()[0]) if chosen.any() else None
-
-    def singly(self) -> list[Decision]:
-        """Return the decisions after one move that the prices do not rule out, in the order of the model."""
-        change = 0.5 * self.disturbance.diagonal() - self.gain
-        return [self._after(np.array([m])) for m in np.argsort(change, kind="stable") if self.gain[m] > WORTHWHILE]
 
     def _after(self, moves: IntArray) -> Decision:
         branch, sells = self.decision.branch.copy(), self.decision.sells_losses.copy()
@@ -71,23 +68,28 @@ class Moves:
 
 
 def moves_around(
-    joint: JointTerms, restricted: Lagrangian, other: Lagrangian | None, decision: Decision, dual: DualPoint
+    priced: CoupledDual,
+    response: Response,
+    other: Lagrangian | None,
+    decision: Decision,
+    dual: DualPoint,
+    relaxed: FloatArray | None = None,
 ) -> Moves:
     """Collect the moves around a decision and model them.
 
     Args:
-        joint: What joins the names.
-        restricted: The true problem after the groups' decisions, with every branch of each name.
-        other: The same with every group decided the other way round; None without groups.
+        priced: Dual of the true problem after the groups' decisions, with every branch of each name.
+        response: Its answers at the prices, with the decision's shares.
+        other: The same problem with every group decided the other way round; None without groups.
         decision: The decision.
-        dual: The prices of its optimum.
+        dual: The prices: those of its optimum, or those of stage 1.
+        relaxed: (N,) trades of stage 1 where the prices are its; the decision disturbs their conditions.
     """
-    priced, response = _answers(joint, restricted, dual)
     current = priced.first_branch + decision.branch
     at_present = response.worth[current]
     gain = at_present[priced.owner] - response.worth
     gain[current] = -np.inf
-    sides = None if other is None else _turned(joint, other, restricted, dual, at_present)
+    sides = None if other is None else _turned(priced, other, dual, at_present)
     if sides is not None:
         gain[sides.grouped_by_turn[priced.owner]] = -np.inf
     group_gain = np.zeros(0) if sides is None else sides.gain
@@ -101,8 +103,6 @@ def moves_around(
     by = by[:_MAX_NAMES]
     asset = priced.owner[by]
     disturbed = priced.jumps(response, current[asset], by)
-    share = np.zeros(len(priced.owner))
-    share[current] = 1.0
     move, branch = np.arange(len(by)), by - priced.first_branch[asset]
     group, after = np.full(len(by), -1, dtype=np.int64), response.trade[by]
     if sides is not None:
@@ -120,18 +120,25 @@ def moves_around(
         after = np.concatenate([after, sides.trade[member]])
         group = np.concatenate([group, sides.group[keep]])
         group_gain = sides.gain[keep]
-    products = np.zeros((len(group), len(group)))
-    if len(group):
-        jumps = np.zeros((len(asset), len(group)))
-        jumps[np.arange(len(asset)), move] = after - response.trade[current[asset]]
-        products = priced.products(response, share, disturbed, jumps, asset)
-    return Moves(decision, np.concatenate([gain[by], group_gain]), products, move, asset, branch, group)
-
-
-def _answers(joint: JointTerms, lagrangian: Lagrangian, dual: DualPoint) -> tuple[CoupledDual, Response]:
-    priced = CoupledDual(lagrangian, joint)
-    prices = joint.prices(dual, lagrangian.risk_aversion, lagrangian.cost.rows)
-    return priced, priced.respond(prices, priced.located(prices), None)
+    gain = np.concatenate([gain[by], group_gain])
+    if not len(group):
+        return Moves(decision, gain, gain, np.zeros((0, 0)), move, asset, branch, group)
+    jumps = np.zeros((len(asset), len(group)))
+    jumps[np.arange(len(asset)), move] = after - response.trade[current[asset]]
+    linear = gain
+    if relaxed is None:
+        products = priced.products(response, disturbed, jumps, asset)
+    else:
+        # what the decision itself misses at the prices of stage 1 comes first
+        missing = np.where(response.active, response.gradient, 0.0)
+        moved = (response.trade[current] - relaxed).nonzero()[0]
+        own = np.zeros((len(moved), len(group) + 1))
+        own[:, 0] = response.trade[current[moved]] - relaxed[moved]
+        jumps = np.concatenate([own, np.pad(jumps, ((0, 0), (1, 0)))])
+        with_own = np.concatenate([missing[:, None], disturbed], axis=1)
+        products = priced.products(response, with_own, jumps, np.concatenate([moved, asset]))
+        linear, products = gain - products[1:, 0], products[1:, 1:]
+    return Moves(decision, gain, linear, products, move, asset, branch, group)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,12 +166,12 @@ class _Turns:
     conditions: FloatArray
 
 
-def _turned(
-    joint: JointTerms, other: Lagrangian, restricted: Lagrangian, dual: DualPoint, at_present: FloatArray
-) -> _Turns:
-    priced, response = _answers(joint, other, dual)
+def _turned(around: CoupledDual, other: Lagrangian, dual: DualPoint, at_present: FloatArray) -> _Turns:
+    priced = CoupledDual(other, around.joint)
+    prices = around.joint.prices(dual, other.risk_aversion, other.cost.rows)
+    response = priced.respond(prices, priced.located(prices))
     best = priced.best_branch(response)
-    label = restricted.limits.group
+    label = other.limits.group
     member = (label >= 0).nonzero()[0]
     saved = at_present[member] - response.worth[best[member]]
     # a side that contradicts a forced trade is no side

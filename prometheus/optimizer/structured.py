@@ -24,8 +24,8 @@ from prometheus.optimizer.problem import FloatArray, read_only
 from prometheus.optimizer.structured_climb import climb
 from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
 
-#: Largest duality gap of stage 1 that is accepted (objective per unit of NAV: 0.0001 bps).
-TIGHT_GAP: Final = 1e-8
+#: Largest duality gap of stage 1 that is accepted (objective per unit of NAV: 0.001 bps).
+TIGHT_GAP: Final = 1e-7
 #: Largest violation of a row that is accepted (fraction of NAV).
 TIGHT_RESIDUAL: Final = 1e-8
 _VERSION: Final = "2"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.optimizer.problem import BoolArray, FloatArray
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.structured_dual import Centre, CoupledDual, Response
 
 #: Strength of the proximal terms relative to the name's own curvature: the first, the factor of each centre, the last.
@@ -26,7 +26,7 @@ _ENOUGH = 1e-4
 #: A step of the line search is taken where the slope along it has fallen to this part of what it was.
 _SLOPE_LEFT = 0.5
 #: Duality gap (objective per unit of NAV) and residual at which stage 1 is as good as its use can be.
-GAP = 1e-9
+GAP = 5e-8
 RESIDUAL = 1e-9
 #: A residual below this that no longer falls is the floor of double precision.
 STALLED = 2e-11
@@ -64,8 +64,8 @@ class ClimbAnswer:
 
 
 class _Climb:
-    def __init__(self, dual: CoupledDual) -> None:
-        self.dual = dual
+    def __init__(self, dual: CoupledDual, share: FloatArray | None = None) -> None:
+        self.dual, self.share = dual, share
         self.steps = 0
 
     def settle(self, state: Response, centre: Centre | None, tolerance: float) -> Response:
@@ -100,7 +100,7 @@ class _Climb:
             prices = self._moved(state, step, length)
             change = prices - state.prices
             promised = float((slope * change).sum())
-            trial = self.dual.respond(prices, state.at, centre)
+            trial = self.dual.respond(prices, state.at, centre, self.share)
             # at the floor of double precision the value no longer tells, the residual does
             if abs(trial.value - state.value) <= 1e-14 and trial.residual < 0.5 * state.residual:
                 return trial
@@ -130,15 +130,13 @@ class _Climb:
 
         With weaker proximal terms the same prices would push them to an end, and Newton's method would lose them.
         """
-        here = self.dual.respond(state.prices, state.at, centre)
         tied = self.dual.tied(state)
         if not tied.any() or not len(state.epsilon):
-            return here
+            return self.dual.respond(state.prices, state.at, centre)
         opened = replace(centre, open=tied)
-        step = self._newton_step(self.dual.respond(state.prices, state.at, opened), tied)
+        here = self.dual.respond(state.prices, state.at, opened)
         self.steps += 1
-        there = self.dual.respond(self._moved(here, step, 1.0), state.at, centre)
-        return there if there.value > here.value else here
+        return self.dual.respond(self._moved(here, self._newton_step(here, tied), 1.0), state.at, centre)
 
     def _newton_step(
         self, state: Response, opened: BoolArray | None = None, damping: float = _LEAST_DAMPING
@@ -155,10 +153,16 @@ class _Climb:
         """Return the prices after a step, those of one-sided limits kept from changing their sign."""
         k = self.dual.joint.factors
         prices = state.prices + length * step
+        prices[-1] = max(prices[-1], 0.0)
+        if len(prices) == k + 2:
+            # cash is the only row
+            before = float(state.prices[k]) or float(state.gradient[k])
+            if not self.dual.is_exact and float(prices[k]) * before < 0:
+                prices[k] = 0.0
+            return prices
         old, new = state.prices[k:-1], prices[k:-1]
         sign = np.where(old != 0, old, state.gradient[k:-1])
         prices[k:-1] = np.where(self.dual.exact | (new * sign >= 0), new, 0.0)
-        prices[-1] = max(prices[-1], 0.0)
         return prices
 
 
@@ -170,9 +174,9 @@ def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
         prices: (size,) a guess.
     """
     run = _Climb(dual)
-    state = dual.respond(prices, dual.located(prices), None)
+    state = dual.respond(prices, dual.located(prices))
     if not len(dual.several):
-        return ClimbAnswer(run.settle(state, None, EXACT), run.steps)
+        return ClimbAnswer(run.settle(state, None, RESIDUAL), run.steps)
     best, strength, failed = None, _FIRST_STRENGTH, 0
     for _ in range(_MAX_CENTRES):
         centre = dual.centre(state, strength)
@@ -194,3 +198,16 @@ def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
         strength = max(_SHRINK * strength, _LAST_STRENGTH)
     assert best is not None
     return ClimbAnswer(best, run.steps)
+
+
+def climb_with_sides(dual: CoupledDual, branch: IntArray, prices: FloatArray) -> Response:
+    """Maximise the dual of the problem with one branch for each name, to rounding error where it can be reached.
+
+    Args:
+        dual: The dual of any of the names' branches.
+        branch: (N,) the branch of each name.
+        prices: (size,) a guess.
+    """
+    share = dual.shares(branch)
+    state = dual.respond(prices, dual.located(prices), share=share)
+    return _Climb(dual, share).settle(state, None, EXACT)

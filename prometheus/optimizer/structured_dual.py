@@ -11,7 +11,7 @@ with t free is that of the convex envelope, and where the centre is at rest the 
 docs/specs/optimizer.md.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.linked_risk import FreeNames, Link
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.semidefinite import solve_semidefinite
+from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
 #: Jumps of a trade below this (fraction of NAV) take it as their width.
 _LEAST_JUMP = 1e-9
@@ -27,6 +28,9 @@ _LEAST_JUMP = 1e-9
 _ONE_THREAD = 1 << 17
 #: A library may solve larger systems on several threads; these are solved here.
 _LEAST_THREADED = 190
+#: Rows of the table of pieces; the rates of the rows besides cash follow behind the one of cash, then their offsets.
+_LEFT, _RIGHT, _SLOPE, _OFFSET, _RATE = range(5)
+_NONE = np.zeros(0)
 #: Added to the scaled Hessian: nearly dependent rows share a price instead of drifting apart.
 _REGULARISATION = 1e-11
 
@@ -202,17 +206,22 @@ class CoupledDual:
         self.last = np.append(self.first[1:], len(starts)) - 1
         self.owner = pieces.asset[self.first]
         self.names = len(pieces.first)
+        # all that an answer needs of a piece, gathered at once: ends, slope, offset, what a unit adds to cash and to
+        # the other rows, and these rows' offsets
         side = np.where(pieces.right <= 0, -1.0, 1.0)
-        self._rate = (1.0 + side * lagrangian.cost_rate[pieces.asset])[None, :]
-        self._level: FloatArray | None = None
-        if len(pieces.row_slope) > joint.linear:
-            self._rate = np.concatenate([self._rate, pieces.row_slope[joint.linear :]])
-            self._level = np.concatenate([np.zeros_like(side)[None, :], pieces.row_offset[joint.linear :]])
+        cash = 1.0 + side * lagrangian.cost_rate[pieces.asset]
+        columns = [np.stack([pieces.left, pieces.right, pieces.slope, pieces.offset, cash])]
+        self._rates = 1 + len(pieces.row_slope) - joint.linear
+        if self._rates > 1:
+            columns += [pieces.row_slope[joint.linear :], pieces.row_offset[joint.linear :]]
+        self._table = columns[0] if self._rates == 1 else np.concatenate(columns)
+        self._ones = np.ones(len(self.owner))
         self._active = cost.active[self.owner]
         self._curvature = cost.curvature[self.owner]
         self._softness = 0.5 / self._curvature
         self._variance = lagrangian.risk.specific_variance[self.owner] if joint.has_te else None
         self.exact = joint.least == joint.most
+        self.is_exact = bool(self.exact.all())
         # names with several branches: their branches one after the other
         count = np.bincount(self.owner, minlength=self.names)
         self.several = (count > 1).nonzero()[0]
@@ -239,68 +248,72 @@ class CoupledDual:
         if prices[-1]:
             softness /= 1.0 + prices[-1] / self._g
         slope = pieces.slope + own[owner]
-        for r, rate in enumerate(self._rate):
+        for r, rate in enumerate(self._table[_RATE : _RATE + self._rates]):
             slope += prices[joint.cash + r] * rate
         passed = -slope * softness[owner] > self.lagrangian.cost.active[owner] + pieces.right
         at: IntArray = np.minimum(self.first + np.add.reduceat(passed, self.first, dtype=np.int64), self.last)
         return at
 
-    def respond(self, prices: FloatArray, at: IntArray, centre: Centre | None) -> Response:
+    def respond(
+        self, prices: FloatArray, at: IntArray, centre: Centre | None = None, share: FloatArray | None = None
+    ) -> Response:
         """Let every branch answer to the prices.
 
         Args:
             prices: (size,) prices.
             at: (B,) pieces on which the branches answered to nearby prices.
             centre: Proximal terms; None to let every name take its best branch.
+            share: (B,) the branches' shares where they are given.
         """
-        pieces, joint = self.lagrangian.pieces, self.joint
-        left, right = pieces.left, pieces.right
+        joint, table = self.joint, self._table
         risk_price = float(prices[-1])
         softness, curvature = self._softness, self._curvature
         if risk_price:
             stretch = 1.0 + risk_price / self._g
             softness, curvature = softness / stretch, curvature * stretch
-        own = joint.own(prices)[self.owner]
-        at = at.copy()
-        slope = self._slopes(prices, at, own)
-        u = -self._active - slope * softness
-        low, high = left[at], right[at]
+        own = joint.own(prices).take(self.owner)
+        charged = [(r, float(prices[joint.cash + r])) for r in range(self._rates) if prices[joint.cash + r]]
+        rows = table.take(at, axis=1)
+        slope = _charged(rows, charged) + own
+        u = slope * softness
+        np.negative(u, out=u)
+        u -= self._active
+        low, high = rows[_LEFT], rows[_RIGHT]
         moving = (((u > high) & (at < self.last)) | ((u < low) & (at > self.first))).nonzero()[0]
+        if len(moving):
+            at = at.copy()
         while len(moving):
             up = u[moving] > high[moving]
             following = at[moving] + np.where(up, 1, -1)
-            next_slope = self._slopes(prices, following, own[moving])
+            part = table.take(following, axis=1)
+            next_slope = _charged(part, charged) + own[moving]
             wish = -self._active[moving] - next_slope * softness[moving]
-            goes = np.where(up, wish > left[following], wish < right[following])
-            moving, following, wish = moving[goes], following[goes], wish[goes]
-            at[moving], slope[moving], u[moving] = following, next_slope[goes], wish
-            low[moving], high[moving] = left[following], right[following]
+            goes = np.where(up, wish > part[_LEFT], wish < part[_RIGHT])
+            moving, following, wish, up, part = moving[goes], following[goes], wish[goes], up[goes], part[:, goes]
+            at[moving], slope[moving], u[moving], rows[:, moving] = following, next_slope[goes], wish, part
             further = np.where(
-                up[goes],
-                (wish > right[following]) & (following < self.last[moving]),
-                (wish < left[following]) & (following > self.first[moving]),
+                up,
+                (wish > part[_RIGHT]) & (following < self.last[moving]),
+                (wish < part[_LEFT]) & (following > self.first[moving]),
             )
             moving = moving[further]
         inside = (u > low) & (u < high)
-        u = np.minimum(np.maximum(u, low), high)
+        np.maximum(u, low, out=u)
+        np.minimum(u, high, out=u)
         moved = self._active + u
-        worth = curvature * moved * moved + slope * u + pieces.offset[at]
-        rate = self._rate[:, at]
+        worth = curvature * moved
+        worth *= moved
+        worth += slope * u
+        worth += rows[_OFFSET]
+        rate = rows[_RATE : _RATE + self._rates]
         use = rate * u
-        if self._level is not None:
-            level = self._level[:, at]
-            use += level
-            for r in range(1, len(level)):
-                worth += prices[joint.cash + r] * level[r]
-        return self._joined(prices, at, u, inside, worth, rate, use, moved, centre)
-
-    def _slopes(self, prices: FloatArray, at: IntArray, own: FloatArray) -> FloatArray:
-        slope = self.lagrangian.pieces.slope[at] + own
-        for r, rate in enumerate(self._rate):
-            price = prices[self.joint.cash + r]
-            if price:
-                slope += price * rate[at]
-        return slope
+        if self._rates > 1:
+            level = rows[_RATE + self._rates :]
+            use[1:] += level
+            for r, price in charged:
+                if r:
+                    worth += price * level[r - 1]
+        return self._joined(prices, at, u, inside, worth, rate, use, moved, centre, share)
 
     def _joined(
         self,
@@ -313,50 +326,57 @@ class CoupledDual:
         use: FloatArray,
         moved: FloatArray,
         centre: Centre | None,
+        given: FloatArray | None,
     ) -> Response:
         """Put the branches' answers together: shares, dual value and gradient."""
         joint, k, risk_price = self.joint, self.joint.factors, float(prices[-1])
-        share = np.ones(len(u))
-        near, far, epsilon = self._left, self._right, np.zeros(0)
-        looseness = proximal = 0.0
-        if len(self.several):
+        share, near, far, epsilon = self._ones, self._left, self._right, _NONE
+        looseness = value = 0.0
+        if given is not None:
+            share = given
+        elif len(self.several):
+            share = share.copy()
             if self.is_crowded:
                 share[self._crowd] = 0.0
                 near, far = self._two_best(worth)
-            dearer = worth[far] - worth[near]
+            dearer = worth.take(far) - worth.take(near)
             if centre is None:
                 t = (dearer < 0).astype(np.float64)
             else:
-                epsilon, kept = centre.epsilon, centre.share[far]
+                epsilon, kept = centre.epsilon, centre.share.take(far)
                 if self.is_crowded:
                     both = centre.share[near] + kept
                     kept = np.where(both > 0, kept / np.where(both > 0, both, 1.0), dearer < 0)
                 t = kept - dearer / epsilon
                 bounded = np.minimum(np.maximum(t, 0.0), 1.0)
                 t = bounded if centre.open is None else np.where(centre.open, t, bounded)
-                proximal = 0.5 * float((epsilon * (t - kept) * (t - kept)).sum())
+                kept = t - kept
+                kept *= kept
+                kept *= epsilon
+                value = 0.5 * float(kept.sum())
             looseness = float((t * dearer - np.minimum(dearer, 0.0)).sum())
             share[near], share[far] = 1 - t, t
-        total = 2 * (self._g + risk_price)
-        zeta, mu = prices[:k], prices[k:-1]
-        net = np.bincount(self.owner, weights=share * u, minlength=self.names).astype(np.float64)
+        net = np.bincount(self.owner, weights=share * u, minlength=self.names).astype(np.float64, copy=False)
         by_name = joint.sums(net)
-        used = np.concatenate([by_name[k:], (share * use).sum(axis=1)])
-        over, short = used - joint.most, used - joint.least
-        at_rest = np.where(over > 0, over, np.where(short < 0, short, 0.0))
-        missing = np.where(self.exact | (mu > 0), over, np.where(mu < 0, short, at_rest))
-        on = mu != 0
-        limit = np.where(mu > 0, joint.most, joint.least)
-        z = zeta / total
-        value = 0.5 * total * float((2 * z * joint.at_rest - z * z).sum()) + float((share * worth).sum()) + proximal
-        value -= float((mu[on] * limit[on]).sum())
-        gradient = np.empty(joint.size)
+        total = 2 * (self._g + risk_price)
+        z = prices[:k] / total
+        gradient = np.zeros(joint.size)
         gradient[:k] = joint.at_rest + by_name[:k] - z
-        gradient[k:-1] = missing
-        gradient[-1] = 0.0
         active = np.ones(joint.size, dtype=bool)
-        active[k:-1] = self.exact | on | (at_rest != 0)
         active[-1] = False
+        value += 0.5 * total * float(((2 * joint.at_rest - z) * z).sum()) + float((share * worth).sum())
+        if len(joint.most) == 1:
+            value -= self._cash_condition(float(prices[k]), float((share * use[0]).sum()), gradient, active)
+        else:
+            mu = prices[k:-1]
+            used = np.concatenate([by_name[k:], (share * use).sum(axis=1)])
+            over, short = used - joint.most, used - joint.least
+            at_rest = np.where(over > 0, over, np.where(short < 0, short, 0.0))
+            gradient[k:-1] = np.where(self.exact | (mu > 0), over, np.where(mu < 0, short, at_rest))
+            on = mu != 0
+            limit = np.where(mu > 0, joint.most, joint.least)
+            value -= float((mu[on] * limit[on]).sum())
+            active[k:-1] = self.exact | on | (at_rest != 0)
         if self._variance is not None:
             te = joint.te_max * joint.te_max
             gradient[-1] = float((z * z).sum() + (share * self._variance * moved * moved).sum()) - te
@@ -365,6 +385,18 @@ class CoupledDual:
         return Response(
             prices, at, u, inside, worth, share, rate, use, near, far, epsilon, looseness, value, gradient, active
         )
+
+    def _cash_condition(self, price: float, used: float, gradient: FloatArray, active: BoolArray) -> float:
+        """Fill in what is missing in the cash row, the only one there is; return price times limit."""
+        joint = self.joint
+        least, most, at = float(joint.least[0]), float(joint.most[0]), joint.factors
+        if price == 0 and least < most:
+            gradient[at] = max(used - most, 0.0) + min(used - least, 0.0)
+            active[at] = gradient[at] != 0
+            return 0.0
+        limit = most if price > 0 else least
+        gradient[at] = used - limit
+        return price * limit
 
     def _two_best(self, worth: FloatArray) -> tuple[IntArray, IntArray]:
         """Return the two branches of each name that cost least, the left one first."""
@@ -435,14 +467,11 @@ class CoupledDual:
                 matrix += np.einsum("km,lm->kl", jump / response.epsilon[tied], jump)
         return matrix
 
-    def products(
-        self, response: Response, share: FloatArray, disturbed: FloatArray, jumps: FloatArray, asset: IntArray
-    ) -> FloatArray:
+    def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
-            response: Answers at the present prices.
-            share: (B,) share of each branch that answers to the prices.
+            response: Answers at the present prices, with the shares that answer to them.
             disturbed: (size, M) r, what each change adds to the conditions.
             jumps: (E, M) what each change adds to the trade of each changed name.
             asset: (E,) the changed names.
@@ -451,9 +480,9 @@ class CoupledDual:
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
         if self.joint.links:
-            return self._linked_products(response, share, disturbed, jumps, asset, priced)
+            return self._linked_products(response, disturbed, jumps, asset, priced)
         at = priced.nonzero()[0]
-        matrix = self.curvature(replace(response, share=share, epsilon=np.zeros(0)))
+        matrix = self.curvature(response)
         part = disturbed[at]
         products: FloatArray = np.einsum("ki,kj->ij", part, self.solved(matrix[at[:, None], at], part))
         return products
@@ -461,7 +490,6 @@ class CoupledDual:
     def _linked_products(
         self,
         response: Response,
-        share: FloatArray,
         disturbed: FloatArray,
         jumps: FloatArray,
         asset: IntArray,
@@ -470,7 +498,7 @@ class CoupledDual:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
         joint = self.joint
         dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
-        branch = (response.inside & (share > 0)).nonzero()[0]
+        branch = (response.inside & (response.share > 0)).nonzero()[0]
         names = self.owner[branch]
         rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
         keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
@@ -487,7 +515,7 @@ class CoupledDual:
         diagonal[diagonal <= 0] = self.typical_softness
         scale = 1.0 / np.sqrt(diagonal)
         matrix = matrix * scale[:, None] * scale
-        np.fill_diagonal(matrix, 1.0 + damping)
+        matrix.flat[:: len(right) + 1] = 1.0 + damping
         if right.ndim > 1:
             scale = scale[:, None]
         solve = np.linalg.solve if len(right) < _LEAST_THREADED else solve_semidefinite
@@ -512,13 +540,37 @@ class CoupledDual:
     def best_branch(self, response: Response) -> IntArray:
         """Return (N,) the branch that costs each name least; of two equal ones the left one."""
         best = self.first_branch.copy()
-        cheaper = response.worth[response.right] < response.worth[response.left]
-        best[self.several] = np.where(cheaper, response.right, response.left)
+        if self.is_crowded:
+            near, far = self._two_best(response.worth)
+        else:
+            near, far = self._left, self._right
+        best[self.several] = np.where(response.worth[far] < response.worth[near], far, near)
         return best
+
+    def shares(self, branch: IntArray) -> FloatArray:
+        """Return (B,) shares that give every name wholly to its (N,) branch."""
+        share = np.zeros(len(self.owner))
+        share[branch] = 1.0
+        return share
+
+    def can_meet_cash(self, branch: IntArray) -> bool:
+        """Say whether some trades on the (N,) branches meet the cash range."""
+        low, high = self._table[_LEFT].take(self.first[branch]), self._table[_RIGHT].take(self.last[branch])
+        rate, cash = self.lagrangian.cost_rate, self.lagrangian.cash
+        least, most = float((low + rate * np.abs(low)).sum()), float((high + rate * np.abs(high)).sum())
+        return least <= cash.most + CASH_TOLERANCE and most >= cash.least - CASH_TOLERANCE
 
     def jumps(self, response: Response, before: IntArray, after: IntArray) -> FloatArray:
         """Return (size, M) what every condition changes by when names go from one branch to another."""
         return self.conditions(response, after) - self.conditions(response, before)
+
+
+def _charged(rows: FloatArray, charged: list[tuple[int, float]]) -> FloatArray:
+    """Return the slopes of pieces given by their columns of the table, with what rows charge at their prices."""
+    slope: FloatArray = rows[_SLOPE]
+    for r, price in charged:
+        slope = slope + price * rows[_RATE + r]
+    return slope
 
 
 def gram(rows: FloatArray, weights: FloatArray) -> FloatArray:

@@ -6,6 +6,7 @@ decided by a quadratic model of how everything else answers, groups of substanti
 cost, and then whatever the prices of stage 2 say could still be better is tried.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -15,13 +16,13 @@ from prometheus.optimizer.assembly import AssembledProgram, CouplingRows, assemb
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima, branch_of
 from prometheus.optimizer.coupled_sides import solve_coupled_sides
-from prometheus.optimizer.decisions import Decision, RestingPlaces, ranked_patterns, resting_places
+from prometheus.optimizer.decisions import Decision, RestingPlaces, resting_places
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
 from prometheus.optimizer.flips import Moves, moves_around
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.structured import STRUCTURED
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -29,14 +30,12 @@ RESIDUAL_TOLERANCE = 1e-7
 _BY_THEMSELVES = frozenset({"CVXPY"})
 #: A multiplier of the cash range below this is rounding noise of the solver.
 _NO_PRICE = 1e-9
-#: No further trials once the gap is below this (objective per unit of NAV: 0.001 bps).
-_GOOD_ENOUGH = 1e-7
+#: No further trials once the gap is below this (objective per unit of NAV: 0.005 bps).
+_GOOD_ENOUGH = 5e-7
 #: An improvement smaller than this (0.00001 bps) is not worth a trial.
 _WORTHWHILE = 1e-9
 #: Most trials of several changes at once.
 _MAX_TRIALS = 32
-#: Most trials of single changes, which the model of flips.py has not found worthwhile.
-_MAX_SINGLE_TRIALS = 8
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
 _MAX_RECENTRINGS = 2
 #: Trades of a part of the problem are improved where they are worse than the best known ones by at most this part of
@@ -75,6 +74,7 @@ class _Candidate:
     trades: FloatArray
     dual: DualPoint
     objective: float
+    response: Response | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,6 +110,7 @@ class TwoStageSearch:
         self._tolerance = tolerance
         self._joint = JointTerms.of(lagrangian)
         self._by_groups: dict[bytes, Lagrangian] = {}
+        self._priced_by_groups: dict[bytes, CoupledDual] = {}
         self._minima_of: dict[DualPoint, NameMinima] = {}
         self._bounds: dict[DualPoint, float] = {}
         self._start = centre
@@ -233,19 +234,16 @@ class TwoStageSearch:
         whole, dual = self._whole, stage_one.dual
         no_purchase, no_loss = whole.group_values(self._minima(dual))
         base = self._place_groups(Decision(no_purchase <= no_loss, stage_one.places.branch), dual)
-        patterns = [base]
-        if len(stage_one.places.asset):
-            priced = CoupledDual(whole, self._joint)
-            prices = self._joint.prices(dual, whole.risk_aversion, whole.cost.rows)
-            response = priced.respond(prices, priced.located(prices), None)
-            patterns = ranked_patterns(base, stage_one.places, priced, response, whole.limits.group >= 0)
-        while patterns:
-            first, *patterns = patterns
-            best = self._solve_decision(self._reachable(first, dual), dual)
+        decisions = [base]
+        if len(stage_one.places.asset) or len(base.sells_losses):
+            modelled = self._moves(base, dual, relaxed=stage_one.relaxed).together()
+            decisions = [base] if modelled is None else [modelled, base]
+        for decision in decisions:
+            best = self._solve_decision(self._reachable(decision, dual), dual)
             if best is not None:
                 duals.append(best.dual)
                 near = known + _PROMISING * (known - self._bound(duals)) if np.isfinite(known) else known
-                return self._improve(best, patterns, duals) if best.objective < near else best
+                return self._improve(best, duals) if best.objective < near else best
         return None
 
     def _restricted(self, decision: Decision) -> Lagrangian:
@@ -263,25 +261,35 @@ class TwoStageSearch:
                 self._by_groups[key] = replace(whole, limits=limits, pieces=whole.pieces.cut(limits.low, limits.high))
         return self._by_groups[key]
 
+    def _priced(self, decision: Decision) -> CoupledDual:
+        """Return the dual of the restricted problem."""
+        key = decision.sells_losses.tobytes()
+        if key not in self._priced_by_groups:
+            self._priced_by_groups[key] = CoupledDual(self._restricted(decision), self._joint)
+        return self._priced_by_groups[key]
+
+    def _prices(self, dual: DualPoint) -> FloatArray:
+        return self._joint.prices(dual, self._whole.risk_aversion, self._whole.cost.rows)
+
     def _convex(self, decision: Decision) -> Lagrangian:
         return self._restricted(decision).on_branches(decision.branch)
 
-    def _newton(self, convex: Lagrangian, start: DualPoint) -> FixedSidesAnswer | None:
-        if not convex.can_meet_cash():
-            return None
+    def _newton(self, decision: Decision, start: DualPoint) -> FixedSidesAnswer | None:
         if self._joint.links:
-            return solve_coupled_sides(convex, start)
-        return solve_fixed_sides(convex, start, self._joint)
+            convex = self._convex(decision)
+            return solve_coupled_sides(convex, start) if convex.can_meet_cash() else None
+        priced = self._priced(decision)
+        return solve_fixed_sides(self._restricted(decision), start, priced, priced.first_branch + decision.branch)
 
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end.
 
         None where limits besides cash join the names and the back-end finds no point in them.
         """
-        convex = self._convex(decision)
         by_itself = self._backend.name in _BY_THEMSELVES
-        answer = None if by_itself else self._newton(convex, start)
+        answer = None if by_itself else self._newton(decision, start)
         if answer is None:
+            convex = self._convex(decision)
             try:
                 assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             except SolverFailedError:
@@ -291,22 +299,16 @@ class TwoStageSearch:
             trades = assembled.trades(solution.x)
             answer = FixedSidesAnswer(trades, self._dual(assembled, solution, trades))
             if not by_itself:
-                answer = self._newton(convex, answer.dual) or answer
-        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
+                answer = self._newton(decision, answer.dual) or answer
+        return self._candidate(decision, answer)
 
     def _try_decision(self, decision: Decision, best: _Candidate) -> _Candidate | None:
-        """Solve the problem of a decision unless the prices already known prove that it cannot be better."""
-        convex = self._convex(decision)
-        start = best.dual
-        if not convex.can_meet_cash() or convex.bound(start, convex.minima(start)) >= best.objective - _WORTHWHILE:
-            return None
-        return self._solved_by_newton(decision, convex, best)
+        """Solve the problem of a decision by Newton's method from the best prices; None where it fails."""
+        answer = self._newton(decision, best.dual)
+        return None if answer is None else self._candidate(decision, answer)
 
-    def _solved_by_newton(self, decision: Decision, convex: Lagrangian, best: _Candidate) -> _Candidate | None:
-        answer = self._newton(convex, best.dual)
-        if answer is None:
-            return None
-        return _Candidate(decision, answer.trades, answer.dual, convex.objective(answer.trades))
+    def _candidate(self, decision: Decision, answer: FixedSidesAnswer) -> _Candidate:
+        return _Candidate(decision, answer.trades, answer.dual, self._whole.objective(answer.trades), answer.response)
 
     # ------------------------------------------------------------------ decisions
 
@@ -314,28 +316,36 @@ class TwoStageSearch:
         """Give the names of decided groups the branch on which their priced cost is least."""
         if not len(decision.sells_losses):
             return decision
-        restricted = self._restricted(decision)
-        pieces = restricted.pieces
-        priced = branch_of(pieces, restricted.minima(dual).trade) - pieces.branch[pieces.first]
-        return replace(decision, branch=np.where(restricted.limits.group >= 0, priced, decision.branch))
+        priced = self._priced(decision)
+        prices = self._prices(dual)
+        best = priced.best_branch(priced.respond(prices, priced.located(prices))) - priced.first_branch
+        return replace(decision, branch=np.where(self._whole.limits.group >= 0, best, decision.branch))
 
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
         """Move names to another branch, and if need be groups to another side, until the cash range can be met."""
-        trials = [decision]
-        if len(decision.sells_losses):
-            sides = (np.full(len(decision.sells_losses), sells) for sells in (True, False))
-            trials += [self._place_groups(Decision(side, decision.branch), dual) for side in sides]
-        for trial in trials:
+        for trial in self._ways(decision, dual):
             stepped = self._stepped(trial, dual)
-            if self._convex(stepped).can_meet_cash():
+            if self._can_meet_cash(stepped):
                 return stepped
         return decision
+
+    def _ways(self, decision: Decision, dual: DualPoint) -> Iterator[Decision]:
+        yield decision
+        groups = len(decision.sells_losses)
+        for sells in (True, False) if groups else ():
+            yield self._place_groups(Decision(np.full(groups, sells), decision.branch), dual)
+
+    def _can_meet_cash(self, decision: Decision) -> bool:
+        priced = self._priced(decision)
+        return priced.can_meet_cash(priced.first_branch + decision.branch)
 
     def _stepped(self, decision: Decision, dual: DualPoint) -> Decision:
         """Move names towards sales or purchases, the cheapest first, one branch at a time.
 
         Neighbouring branches share an end, so that a step never leaps over the cash range.
         """
+        if self._can_meet_cash(decision):
+            return decision
         convex = self._convex(decision)
         least, most = convex.cash_reach()
         step = -1 if least > convex.cash.most else 1 if most < convex.cash.least else 0
@@ -347,68 +357,39 @@ class TwoStageSearch:
         loss = values[first + target] - values[first + decision.branch]
         for i in np.argsort(loss, kind="stable"):
             while decision.branch[i] != target[i]:
-                if self._convex(decision).can_meet_cash():
+                if self._can_meet_cash(decision):
                     return decision
                 decision = decision.with_branch(int(i), int(decision.branch[i]) + step)
         return decision
 
-    def _improve(self, best: _Candidate, waiting: list[Decision], duals: list[DualPoint]) -> _Candidate:
-        """Try what the model recommends together, then single changes that the prices recommend; keep what improves."""
-        seen = {best.decision.key()}
-        together, moves = self._flip_together(best, duals, seen)
-        # the runners-up of stage 1 know less than the prices of stage 2, unless these had nothing to change
-        queue = list(waiting) if together is best else []
-        best, bound = together, self._bound(duals)
-        for _ in range(_MAX_SINGLE_TRIALS):
-            if best.objective - bound <= _GOOD_ENOUGH:
-                break
-            if not queue:
-                # a change that the prices do not favour cannot improve: they bound every other decision
-                around = self._moves(best) if moves is None else moves
-                queue = [change for change in around.singly() if change.key() not in seen]
-                if not queue:
-                    break
-            decision = queue.pop(0)
-            if decision.key() in seen:
-                continue
-            seen.add(decision.key())
-            found = self._try_decision(decision, best)
-            if found is None:
-                continue
-            trial = self._bound([found.dual])
-            if trial > bound:
-                bound = trial
-                duals.append(found.dual)
-            if found.objective < best.objective:
-                best, queue, moves = found, [], None
-        return best
+    def _moves(
+        self, decision: Decision, dual: DualPoint, response: Response | None = None, relaxed: FloatArray | None = None
+    ) -> Moves:
+        priced = self._priced(decision)
+        if response is None:
+            prices = self._prices(dual)
+            share = priced.shares(priced.first_branch + decision.branch)
+            response = priced.respond(prices, priced.located(prices), share=share)
+        sells = decision.sells_losses
+        other = self._restricted(Decision(~sells, decision.branch)) if len(sells) else None
+        return moves_around(priced, response, other, decision, dual, relaxed)
 
-    def _moves(self, best: _Candidate) -> Moves:
-        restricted = self._restricted(best.decision)
-        sells = best.decision.sells_losses
-        other = self._restricted(Decision(~sells, best.decision.branch)) if len(sells) else None
-        return moves_around(self._joint, restricted, other, best.decision, best.dual)
-
-    def _flip_together(
-        self, best: _Candidate, duals: list[DualPoint], seen: set[bytes]
-    ) -> tuple[_Candidate, Moves | None]:
+    def _improve(self, best: _Candidate, duals: list[DualPoint]) -> _Candidate:
         """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays.
 
-        Returns:
-            The best candidate, and the moves around it where they were collected.
+        Single changes beside these were tried: of 25 on accounts of 500 names none improved the trades.
         """
-        moves: Moves | None = None
+        seen = {best.decision.key()}
         for _ in range(_MAX_TRIALS):
             if best.objective - self._bound(duals) <= _GOOD_ENOUGH:
                 break
-            moves = self._moves(best)
-            together = moves.together()
+            together = self._moves(best.decision, best.dual, best.response).together()
             if together is None or together.key() in seen:
                 break
             seen.add(together.key())
-            found = self._solved_by_newton(together, self._convex(together), best)
+            found = self._try_decision(together, best)
             if found is None or found.objective >= best.objective - _WORTHWHILE:
                 break
-            best, moves = found, None
+            best = found
             duals.append(best.dual)
-        return best, moves
+        return best
