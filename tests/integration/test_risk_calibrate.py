@@ -1,5 +1,6 @@
 """``prometheus risk calibrate`` and ``risk show`` on a fleet's own runs."""
 
+import itertools
 import json
 from datetime import date
 
@@ -21,7 +22,8 @@ def traded(cloned, tmp_path_factory):
         _change(
             url,
             "INSERT INTO prices (security_id, price_date, close) "
-            "SELECT security_id, day, round(close * (1 + 0.01 * sin(security_id * extract(day FROM day)::int))::numeric, 4) "
+            "SELECT security_id, day, "
+            "round(close * (1 + 0.01 * sin(security_id * extract(day FROM day)::int))::numeric, 4) "
             f"FROM prices, generate_series(date '{NEXT_DAY}' + 1, date '2024-08-09', '1 day') AS day "
             f"WHERE price_date = '{NEXT_DAY}' AND extract(isodow FROM day) < 6 AND day <> '2024-07-04'",
         )
@@ -73,7 +75,8 @@ def test_realised_risk_is_that_of_the_target_weights(url):
         (run,) = [found for found in risk_forecasts(connection, first=AS_OF, last=AS_OF) if found.account_id == "ACC-3"]
         closes = connection.execute(
             text(
-                f"SELECT ticker, price_date, close FROM prices JOIN securities USING (security_id) WHERE price_date >= '{AS_OF}'"
+                "SELECT ticker, price_date, close FROM prices JOIN securities USING (security_id) "
+                f"WHERE price_date >= '{AS_OF}'"
             )
         ).all()
         benchmark = connection.execute(
@@ -90,7 +93,7 @@ def test_realised_risk_is_that_of_the_target_weights(url):
     price = {(row.ticker, row.price_date): float(row.close) for row in closes}
     names = {row.ticker for row in closes}
     active = []
-    for before, day in zip(days[:21], days[1:22], strict=True):
+    for before, day in itertools.pairwise(days[:22]):
         active.append(
             sum(
                 (run.target_weights.get(name, 0.0) - benchmark.get(name, 0.0))
