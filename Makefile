@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos demo test audit-year audit-real test-gpu check format types bench-ingest bench-optimizer risk-evaluate lock clean
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean bench-optimizer
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -53,6 +53,9 @@ test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 
 chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
+
+prove-guards: $(READY) ## Remove one guard of the engine at a time and see that its test notices
+	$(BIN)/python -m tests.chaos.guards
 
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .

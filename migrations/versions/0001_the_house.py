@@ -85,6 +85,7 @@ $$
 """
 
 APPEND_ONLY = (
+    "account_entries",
     "archives",
     "audit_anchors",
     "blobs",
@@ -118,6 +119,7 @@ def upgrade() -> None:
         sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("strategy_id", sa.Text(), server_default="tax-managed-index", nullable=False),
         sa.Column("books_as_of", sa.Date(), nullable=True),
+        sa.Column("books_opened_on", sa.Date(), nullable=True),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("household", sa.Text(), nullable=True),
@@ -132,6 +134,18 @@ def upgrade() -> None:
         sa.CheckConstraint("tax_regime IN ('US', 'CA')", name=op.f("ck_accounts_tax_regime")),
         sa.CheckConstraint("cash >= 0", name=op.f("ck_accounts_cash_not_negative")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
+    )
+    op.create_table(
+        "account_entries",
+        sa.Column("account_id", sa.Text(), nullable=False),
+        sa.Column("entry_id", sa.Text(), nullable=False),
+        sa.Column("content", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("executions", sa.ARRAY(sa.Text()), nullable=False),
+        sa.Column("reverses", sa.Text(), nullable=True),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_entries_account_id")),
+        sa.PrimaryKeyConstraint("account_id", "entry_id", name=op.f("pk_account_entries")),
+        sa.UniqueConstraint("account_id", "reverses", name=op.f("uq_account_entries_account_id_reverses")),
     )
     op.create_index(op.f("ix_accounts_region"), "accounts", ["region"], unique=False)
     op.create_index(op.f("ix_accounts_household"), "accounts", ["household"], unique=False)

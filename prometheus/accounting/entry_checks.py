@@ -30,15 +30,21 @@ def check_entries(entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[En
     findings: list[EntryFinding] = []
     sound: list[Entry] = []
     for entry in entries:
-        found = next((found for check in _CHECKS if (found := check(entry)) is not None), None)
+        found = check_entry(entry)
         if found is None:
             sound.append(entry)
         else:
-            findings.append(EntryFinding(entry.row, *found))
+            findings.append(found)
     standing = _without_reversed(sound, findings)
     standing = _after_opening(standing, findings)
     standing = _one_group_each(standing, findings)
     return tuple(standing), tuple(findings)
+
+
+def check_entry(entry: Entry) -> EntryFinding | None:
+    """Return what is wrong with an entry by itself, None where nothing is."""
+    found = next((found for check in _CHECKS if (found := check(entry)) is not None), None)
+    return None if found is None else EntryFinding(entry.row, *found)
 
 
 def groups_of(entries: Iterable[Entry]) -> dict[str, str]:

@@ -30,7 +30,10 @@ OPTIONAL: Final = (
 _TAXABLE: Final = frozenset({"", "TAXABLE"})
 _SHELTERED: Final = frozenset({"IRA", "ROTH", "401K", "RRSP", "TFSA", "SHELTERED"})
 _ALIASES: Final = {"REINVESTMENT": "REINVEST", "SYMBOL_CHANGE": "RENAME", "DELISTING": "DELIST", "OPENING": "OPEN"}
-_NUMBER: Final = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)")
+_NUMBER: Final = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)")
+#: Thousands as a broker prints them, in quotes: "5,000.00".
+_THOUSANDS: Final = re.compile(r"[+-]?[0-9]{1,3}(,[0-9]{3})+(\.[0-9]*)?")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +64,19 @@ class _UnreadableError(Exception):
 def read_entries(text: str) -> EntryFile:
     """Read CSV text with the columns date,account,ticker,action,quantity,amount and any of the optional ones.
 
-    Rows are numbered as lines of the file: the header is line 1. Empty lines are passed over.
+    Rows are numbered as lines of the file. Empty lines are passed over, before the header too.
 
     Raises:
         FileRefusedError: The text has no header, or the header lacks a column or has one that is not known.
 
     Source: docs/specs/accounting.md, "Files".
     """
-    reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), restkey="", restval="")
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="")
+    above = 0
+    while (line := lines.readline()) and not line.strip():
+        above += 1
+    lines.seek(lines.tell() - len(line))
+    reader = csv.DictReader(lines, restkey="", restval="")
     names = [name.strip().lower() for name in reader.fieldnames or ()]
     _check_header(names)
     reader.fieldnames = names
@@ -76,12 +84,14 @@ def read_entries(text: str) -> EntryFile:
     findings: list[EntryFinding] = []
     types: dict[str, str] = {}
     count = 0
+    row = above + reader.line_num
     for record in reader:
-        row = reader.line_num
+        first, row = row + 1, above + reader.line_num
         if not any(_text(value) for value in record.values()):
             continue
         count += 1
         try:
+            _check_text(record, first, row)
             values = _values(record)
             _note_type(values, types)
             entries.append(_entry(row, values))
@@ -93,6 +103,12 @@ def read_entries(text: str) -> EntryFile:
 
 def _check_header(names: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in names]
+    if missing and len(names) == 1 and any(sign in names[0] for sign in ";\t|"):
+        raise FileRefusedError(
+            "The values of the header are not separated by commas; save the file as CSV with commas, or with quotes "
+            "around values that contain them.",
+            code="NOT_COMMAS",
+        )
     if missing:
         raise FileRefusedError(
             f"The header lacks {', '.join(missing)}; the columns are {','.join(REQUIRED)} and, where needed, "
@@ -105,6 +121,19 @@ def _check_header(names: list[str]) -> None:
         raise FileRefusedError(
             f"The header has {what}; known are {', '.join((*REQUIRED, *OPTIONAL))}.", code="UNKNOWN_COLUMN"
         )
+
+
+def _check_text(record: Mapping[str, str | list[str] | None], first: int, last: int) -> None:
+    """Refuse a value that goes over lines (a quote is not closed) or holds what no name or number does."""
+    texts = [part for value in record.values() for part in (value if isinstance(value, list) else [value or ""])]
+    if any("\n" in text or "\r" in text for text in texts):
+        raise _UnreadableError(
+            "UNCLOSED_QUOTE",
+            f"A value goes on from line {first} to line {last}, so that the rows between are not read.",
+            f"Close the quote in line {first}, or remove it.",
+        )
+    if any(_CONTROL.search(text.strip()) for text in texts):
+        raise _UnreadableError("BAD_TEXT", "A value has characters that cannot be printed.", "Remove them.")
 
 
 def _values(record: Mapping[str, str | list[str] | None]) -> dict[str, str]:
@@ -178,6 +207,8 @@ def _number(text: str, column: str) -> Decimal | None:
     if not text:
         return None
     plain = text.replace("$", "")
+    if _THOUSANDS.fullmatch(plain):
+        plain = plain.replace(",", "")
     if not _NUMBER.fullmatch(plain):
         raise _UnreadableError("BAD_NUMBER", f"'{text}' in {column} is no number.", "Write digits and a point only.")
     try:

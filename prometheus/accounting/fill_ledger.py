@@ -71,6 +71,9 @@ class FillLedger:
         trades = tuple(recent_trades)
         self._purchases = [trade for trade in trades if trade.side is Side.BUY]
         self._losses = [trade for trade in trades if trade.side is Side.SELL and trade.realized_gain < 0]
+        self._by_group: dict[str, list[RecentTrade]] = {}
+        self._grouped: list[RecentTrade] | None = None
+        self._grouped_count = 0
         self.transactions: list[Transaction] = []
 
     def book_day(self, day: date, fills: Sequence[Fill]) -> None:
@@ -166,8 +169,9 @@ class FillLedger:
         account = account_of(fill.execution_id)
         taxed = account not in self._terms.sheltered
         picks = [(pick.lot_id, pick.quantity) for pick in fill.lot_picks] or [(self._opens(fill), fill.quantity)]
-        before = dict(self.lots)
         selection = [(self._held(fill, lot_id, quantity), quantity) for lot_id, quantity in picks]
+        # Only the lots it sells are handed over: an account has hundreds, and a day a hundred sales.
+        before = {lot.lot_id: lot for lot, _ in selection}
         booking = book_sale(
             before.values(),
             selection,
@@ -177,7 +181,12 @@ class FillLedger:
             regime=self._terms.regime,
             fee=fill.fee,
         )
-        self.lots = {lot.lot_id: lot for lot in booking.remaining}
+        left = {lot.lot_id: lot for lot in booking.remaining}
+        for lot_id in before:
+            if lot_id in left:
+                self.lots[lot_id] = left[lot_id]
+            else:
+                del self.lots[lot_id]
         self.cash[account] = self.cash.get(account, Decimal(0)) + booking.proceeds
         for line in booking.lines:
             lot = before[line.lot_id]
@@ -236,9 +245,10 @@ class FillLedger:
             "price": plain_text(fill.price),
             "fee": plain_text(fill.fee),
         }
+        txn_type = TransactionType.REINVESTMENT if fill.reinvested else TransactionType.BUY
         self._post(
             account,
-            lot_change(TransactionType.BUY, fill.trade_date, before, after, amount=-cost, details=details),
+            lot_change(txn_type, fill.trade_date, before, after, amount=-cost, details=details),
         )
         if self._terms.regime is TaxRegime.CA:
             self._spread([fill.ticker], fill.trade_date)
@@ -261,12 +271,14 @@ class FillLedger:
 
         Source: Treas. Reg. 1.1091-1(a)-(c); ITA s. 54 "superficial loss".
         """
-        group = self._group(purchase.ticker)
         washable = [
             loss
-            for loss in self._losses
-            if self._group(loss.ticker) == group and in_wash_window(loss.trade_date, purchase.trade_date)
+            for loss in self._losses_by_group().get(self._group(purchase.ticker), ())
+            if in_wash_window(loss.trade_date, purchase.trade_date)
         ]
+        if not washable:
+            self._purchases.append(purchase)
+            return
         if self._terms.regime is TaxRegime.US:
             result = self._match(washable, (purchase,))
             self._purchases.extend(result.purchases)
@@ -275,6 +287,15 @@ class FillLedger:
             result = self._match(washable, self._purchases)
         self._losses = [loss for loss in self._losses if loss not in washable] + list(result.losses)
         self._take(result, purchase.trade_date)
+
+    def _losses_by_group(self) -> Mapping[str, list[RecentTrade]]:
+        """Return the losses by group; put in order again only where the list of them is another."""
+        if self._grouped is not self._losses or self._grouped_count != len(self._losses):
+            self._by_group = {}
+            for loss in self._losses:
+                self._by_group.setdefault(self._group(loss.ticker), []).append(loss)
+            self._grouped, self._grouped_count = self._losses, len(self._losses)
+        return self._by_group
 
     def _take(self, result: Disallowance, day: date) -> None:
         self.lots = {lot.lot_id: lot for lot in result.lots}

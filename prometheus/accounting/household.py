@@ -1,6 +1,6 @@
 """A household's entries booked as a whole: lots, journals and wash sales as a pure function of them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -37,7 +37,9 @@ class HouseholdBooks:
     as_of: date
 
 
-def book_entries(entries: Iterable[Entry], settings: HouseholdSettings) -> HouseholdBooks:
+def book_entries(
+    entries: Iterable[Entry], settings: HouseholdSettings, *, on_entries: Callable[[int], None] | None = None
+) -> HouseholdBooks:
     """Book every entry of a household's accounts, over its whole history.
 
     The order of the entries does not matter; they are booked by date, and within a day in the order of what they say.
@@ -46,18 +48,20 @@ def book_entries(entries: Iterable[Entry], settings: HouseholdSettings) -> House
     Args:
         entries: Of all accounts of one household (US) or one owner (Canada), spouse's accounts and IRAs among them.
         settings: Whose rules apply, which accounts are sheltered, and the readings chosen.
+        on_entries: Called after each day with how many more entries are booked; more than there are where entries are
+            walked through again.
 
     Source: docs/specs/accounting.md, "Households".
     """
     given = tuple(entries)
     sound, findings = check_entries(given)
-    ledger = _book(sound, settings)
+    ledger = _book(sound, settings, on_entries)
     while ledger.findings:
         # Booked anew without the refused, so that not even the names of lots depend on rows that do not count.
         findings += tuple(ledger.findings)
         refused = {finding.row for finding in ledger.findings}
         sound = tuple(entry for entry in sound if entry.row not in refused)
-        ledger = _book(sound, settings)
+        ledger = _book(sound, settings, on_entries)
     last = max((entry.day for entry in given), default=date.min)
     return HouseholdBooks(
         settings=settings,
@@ -69,18 +73,20 @@ def book_entries(entries: Iterable[Entry], settings: HouseholdSettings) -> House
     )
 
 
-def _book(entries: tuple[Entry, ...], settings: HouseholdSettings) -> HouseholdLedger:
+def _book(
+    entries: tuple[Entry, ...], settings: HouseholdSettings, on_entries: Callable[[int], None] | None
+) -> HouseholdLedger:
     group_of = groups_of(entries)
     if settings.regime is TaxRegime.US:
         household = USHousehold(settings, group_of)
-        household.book(entries)
+        household.book(entries, on_entries)
         return household
     counted = CAHousehold(settings, group_of)
-    counted.book(entries)
+    counted.book(entries, on_entries)
     if counted.findings:
         return counted
     owner = CAHousehold(settings, group_of, counted.holdings())
-    owner.book(entries)
+    owner.book(entries, on_entries)
     return owner
 
 

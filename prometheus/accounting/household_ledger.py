@@ -133,10 +133,13 @@ class HouseholdLedger(ABC):
             EntryAction.DELIST: self.delist,
         }
 
-    def book(self, entries: Iterable[Entry]) -> None:
+    def book(self, entries: Iterable[Entry], on_entries: Callable[[int], None] | None = None) -> None:
         """Book entries that passed the checks of ``entry_checks``, whatever their order."""
-        for day, of_day in groupby(sorted(entries, key=canonical_order), key=lambda entry: entry.day):
-            self._book_day(_Day(day, list(of_day)))
+        for day, grouped in groupby(sorted(entries, key=canonical_order), key=lambda entry: entry.day):
+            of_day = list(grouped)
+            self._book_day(_Day(day, of_day))
+            if on_entries is not None:
+                on_entries(len(of_day))
 
     def _book_day(self, today: _Day) -> None:
         self._names = today.names

@@ -222,9 +222,9 @@ def recent_trades(transactions: Iterable[Transaction], as_of: date) -> tuple[Rec
             continue
         for row in rows:
             if row.txn_type in PURCHASE_TYPES and row.quantity > 0:
-                trades.append(_purchase(row))
+                trades.append(purchase_trade(row))
             elif row.txn_type in DISPOSITION_TYPES:
-                trades.append(_sale(row))
+                trades.append(sale_trade(row))
             elif row.txn_type in DISALLOWANCE_TYPES:
                 trades = [_after_disallowance(trade, row) for trade in trades]
             elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in splits_seen:
@@ -242,7 +242,8 @@ def _day_of_new_symbol(row: Transaction) -> date | None:
     return row.trade_date if row.txn_type is TransactionType.SYMBOL_CHANGE else None
 
 
-def _purchase(row: Transaction) -> RecentTrade:
+def purchase_trade(row: Transaction) -> RecentTrade:
+    """Return the trade that a purchase row records; an opening lot is the purchase it was, on its day."""
     bought = row.trade_date
     if row.txn_type is TransactionType.OPENING:
         bought = date.fromisoformat(row.details["acquired_on"])
@@ -257,7 +258,8 @@ def _purchase(row: Transaction) -> RecentTrade:
     )
 
 
-def _sale(row: Transaction) -> RecentTrade:
+def sale_trade(row: Transaction) -> RecentTrade:
+    """Return the trade that a row of a disposition records."""
     return RecentTrade(
         ticker=row.ticker,
         trade_date=row.trade_date,

@@ -1,5 +1,6 @@
 """US wash sales booked: losses matched with replacement purchases, and the disallowed loss carried into their lots."""
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
@@ -138,11 +139,16 @@ def match_losses(
     held = {lot.lot_id: lot for lot in lots}
     open_losses = sorted((loss for loss in losses if loss.realized_gain < 0), key=_LOSS_ORDERS[ties.same_day_losses])
     open_purchases = sorted(purchases, key=_PURCHASE_ORDERS[ties.replacement_order])
+    # A loss meets the purchases of its own group only; a fleet's account has hundreds of others.
+    of_group: dict[str, list[int]] = defaultdict(list)
+    for j, purchase in enumerate(open_purchases):
+        of_group[group_of_ticker(purchase.ticker, group_of)].append(j)
     matches: list[LossMatch] = []
     settled: list[RecentTrade] = []
     for loss in open_losses:
         current = loss
-        for j, purchase in enumerate(open_purchases):
+        for j in of_group.get(group_of_ticker(loss.ticker, group_of), ()):
+            purchase = open_purchases[j]
             if current.washed_quantity >= current.quantity:
                 break
             if not _replaces(current, purchase, group_of, ties):

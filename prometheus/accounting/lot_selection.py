@@ -82,6 +82,8 @@ def order_lots(
     Source: Treas. Reg. 1.1012-1(c) (FIFO, specific identification); ITA s. 47(1) (ACB).
     """
     found = tuple(lots)
+    if len(found) <= 1:
+        return found
     tickers = sorted({lot.ticker for lot in found})
     if len(tickers) > 1:
         raise AccountingError(f"lots of {', '.join(tickers)} cannot be ordered together; give one security's lots.")

@@ -25,7 +25,7 @@ from prometheus.foundation.errors import AccountingError
 
 #: What a past day's cash was cannot stop a fill that has happened; the rows' sum decides what cash is now.
 _WORKING_CASH: Final = Decimal(10) ** 15
-_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL})
+_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
 
 
 @dataclass(frozen=True, slots=True)

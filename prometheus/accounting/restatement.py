@@ -66,7 +66,7 @@ def check_repeated(fill: Fill, booked: Sequence[Transaction]) -> None:
     first = booked[0]
     same = (
         first.ticker == fill.ticker
-        and (first.txn_type is TransactionType.BUY) is (fill.side is Side.BUY)
+        and (first.txn_type is not TransactionType.SELL) is (fill.side is Side.BUY)
         and first.trade_date == fill.trade_date
         and quantity == fill.quantity
         and Decimal(first.details["price"]) == fill.price
@@ -269,8 +269,16 @@ def _take_back(
         before = books.lot(row.lot_id) if row.lot_id is not None else None
         books.post_row(row)
         start = since.get(group_of_ticker(row.ticker, group_of)) if row.ticker else None
-        if start is None or row.trade_date < start or row.txn_type is TransactionType.OPENING:
+        stays = row.txn_type is TransactionType.OPENING or (row.lot_id is None and "entry_id" in row.details)
+        if start is None or row.trade_date < start or stays:
             kept.append(row)
+        elif row.txn_type in _TRANSFERS:
+            raise AccountingError(
+                f"{row.ticker} was transferred on {row.trade_date} (entry {row.details.get('entry_id')}); what came "
+                "before that cannot change under it. Take the transfer back, and enter it again afterwards.",
+                code="TRANSFERRED_SINCE",
+                details={"ticker": row.ticker, "trade_date": row.trade_date.isoformat()},
+            )
         else:
             taken.append(_Taken(row, before, books.lot(row.lot_id) if row.lot_id is not None else None))
     return kept, taken
@@ -285,7 +293,7 @@ def fills_of(rows: Iterable[Transaction]) -> tuple[Fill, ...]:
     fills = []
     for name, parts in by_execution.items():
         first = parts[0]
-        bought = first.txn_type is TransactionType.BUY
+        bought = first.txn_type is not TransactionType.SELL
         fills.append(
             Fill(
                 execution_id=name,
@@ -297,12 +305,14 @@ def fills_of(rows: Iterable[Transaction]) -> tuple[Fill, ...]:
                 fee=to_cents(sum((Decimal(row.details.get("fee", 0)) for row in parts), Decimal(0))),
                 lot_picks=() if bought else tuple(LotPick(row.lot_id or "", -row.quantity) for row in parts),
                 new_lot_id=first.lot_id if bought else None,
+                reinvested=first.txn_type is TransactionType.REINVESTMENT,
             )
         )
     return tuple(fills)
 
 
-_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL})
+_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
+_TRANSFERS: Final = frozenset({TransactionType.TRANSFER_IN, TransactionType.TRANSFER_OUT})
 #: Rows that a day's fills leave, those of lots changed by them among them.
 _CHANGE_UNITS: Final = frozenset({TransactionType.SPLIT, TransactionType.SYMBOL_CHANGE})
 _EVERYBODY: Final = "*"

@@ -10,8 +10,10 @@ from sqlalchemy import Connection
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Database
-from prometheus.db.repositories import ingest_lots, ingest_reference
+from prometheus.db.repositories import ingest_lots, ingest_reference, market_data
+from prometheus.db.repositories.account_entries import EntryBooking, book_account_entries
 from prometheus.db.repositories.ingest_reference import KnownAccount
+from prometheus.domain.entries import Entry
 
 OnRows = Callable[[int], None]
 
@@ -88,6 +90,15 @@ class BulkSession:
     def load_staged_lots(self, file: FileIdentity, staged: int) -> LoadCounts:
         """Book the staged lots."""
         return ingest_lots.load_staged_lots(self.connection, file, staged)
+
+    def book_account_entries(self, account_id: str, entries: Sequence[Entry], on_entries: OnRows) -> EntryBooking:
+        """Book entries of an account's own file; ``on_entries`` hears how many more are dealt with."""
+        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
+        return book_account_entries(self.connection, account_id, entries, group_of=group_of, on_entries=on_entries)
+
+    def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
+        """Remember the file, unless it is known and changes nothing."""
+        bulk_load.record_file(self.connection, kind, file, counts)
 
 
 @contextmanager

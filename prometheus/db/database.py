@@ -1,6 +1,8 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
 import json
+import select
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import psycopg
 import sqlalchemy
 from psycopg import errors as sql_errors
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from prometheus.db.privileges import take_role_sql
@@ -52,6 +54,9 @@ _COLLISIONS: Final = (
 
 #: How long a transaction waits for a free connection of its pool.
 _POOL_SECONDS: Final = 30.0
+#: A pooled connection that lay idle for longer is asked whether it still lives.
+_IDLE_SECONDS: Final = 1.0
+_LAST_USE: Final = "prometheus_last_use"
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
@@ -112,17 +117,33 @@ class Database:
             pool_size=pool_size,
             max_overflow=4,
             pool_timeout=_POOL_SECONDS,
-            pool_pre_ping=True,
             connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
         if role is not None:
             event.listen(self._engine, "connect", self._take_role)
+        event.listen(self._engine, "checkin", _note_use)
+        event.listen(self._engine, "checkout", self._ping_if_idle)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Travel to another process as an address, where a pool of its own is opened."""
         made = partial(Database, pool_size=self._pool_size, timeouts=self._timeouts, role=self._role)
         return made, (self._full_url,)
+
+    def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
+        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking.
+
+        A server that ends a session says so, and its word lies unread in the socket.
+        """
+        idle = time.monotonic() - record.info.get(_LAST_USE, 0.0)
+        if idle < _IDLE_SECONDS and not select.select([raw], [], [], 0)[0]:
+            return
+        try:
+            alive = self._engine.dialect.do_ping(raw)
+        except self._engine.dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise DisconnectionError
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
@@ -175,6 +196,10 @@ class Database:
     def url(self) -> str:
         """Return the URL with the password hidden."""
         return self._engine.url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def _note_use(raw: Any, record: Any) -> None:  # noqa: ARG001 -- the signature of a listener
+    record.info[_LAST_USE] = time.monotonic()
 
 
 def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":

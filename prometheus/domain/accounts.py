@@ -55,6 +55,11 @@ class AccountType(StrEnum):
         """Return whether the account is taxed."""
         return AccountKind.TAXABLE if self is AccountType.TAXABLE else AccountKind.SHELTERED
 
+    @property
+    def is_sheltered(self) -> bool:
+        """Return whether gains and losses of such an account are not taxed."""
+        return self is not AccountType.TAXABLE
+
 
 @dataclass(frozen=True, slots=True)
 class TaxRates:

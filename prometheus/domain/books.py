@@ -117,6 +117,7 @@ class Fill:
         lot_picks: For a sale the lots to take, adding up to ``quantity``; may be empty under a pooled regime.
         new_lot_id: For a purchase the identifier of the lot it opens, chosen by the caller; unused where lots are
             pooled.
+        reinvested: Whether a purchase puts a dividend back in; the journal says so, the rules make no difference.
     """
 
     execution_id: str
@@ -128,6 +129,7 @@ class Fill:
     fee: Decimal = Decimal(0)
     lot_picks: tuple[LotPick, ...] = ()
     new_lot_id: str | None = None
+    reinvested: bool = False
 
 
 @dataclass(frozen=True, slots=True)

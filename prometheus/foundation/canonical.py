@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any
+from typing import Any, Final
+
+#: JSON has these as they are.
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,15 @@ def to_jsonable(value: Any) -> Any:
     """
     # What nearly everything in a snapshot is comes first: it is a third of a day's work otherwise.
     kind = type(value)
-    if kind is str or kind is int or kind is bool or value is None:
+    if kind in _PLAIN:
         return value
     if kind is list or kind is tuple:
-        return [to_jsonable(item) for item in value]
+        return [item if type(item) in _PLAIN else to_jsonable(item) for item in value]
+    if kind is dict:
+        return {
+            key if type(key) is str else str(key): item if type(item) in _PLAIN else to_jsonable(item)
+            for key, item in value.items()
+        }
     if isinstance(value, Enum):
         return to_jsonable(value.value)
     if isinstance(value, int | str):

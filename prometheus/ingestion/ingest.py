@@ -19,6 +19,7 @@ from prometheus.ingestion.kinds import DEPENDS_ON, FLEET_KINDS, SUFFIXES, FileKi
 from prometheus.ingestion.parquet import read_parquet
 from prometheus.ingestion.reading import LINE, TextTable, decompress, read_bytes, read_csv, refusal
 from prometheus.ingestion.reports import FileReport, FileStatus, IngestOptions, NoProgress, Progress
+from prometheus.ingestion.transactions import load_transactions
 
 NO_PROGRESS: Final = NoProgress()
 _TICKER_KINDS: Final = frozenset(FileKind) - {FileKind.SECURITIES, FileKind.ACCOUNTS}
@@ -80,6 +81,8 @@ def ingest_file(
     if suffix_of(path) is None:
         raise RequestError(f"'{path}' must end with one of {', '.join(SUFFIXES)}.")
     _refuse_fleet_in_demo(database, {kind: path}, options)
+    if kind is FileKind.TRANSACTIONS:
+        return load_transactions(database, path, options=options, progress=progress)
     findings = FindingCollector(path.name)
     try:
         progress.step(path.name, "reading", 0, 1)

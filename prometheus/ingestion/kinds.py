@@ -19,6 +19,7 @@ class FileKind(StrEnum):
     BORROW = "borrow"
     ACCOUNTS = "accounts"
     LOTS = "lots"
+    TRANSACTIONS = "transactions"
 
 
 SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
@@ -32,6 +33,7 @@ STEMS: Final[Mapping[FileKind, str]] = {
     FileKind.BORROW: "borrow",
     FileKind.ACCOUNTS: "accounts",
     FileKind.LOTS: "lots",
+    FileKind.TRANSACTIONS: "transactions",
 }
 
 #: Kinds that cannot load where the one they refer to was refused: every row would be an unknown ticker or account.
@@ -43,10 +45,11 @@ DEPENDS_ON: Final[Mapping[FileKind, tuple[FileKind, ...]]] = {
     FileKind.BORROW: (FileKind.SECURITIES,),
     FileKind.ACCOUNTS: (),
     FileKind.LOTS: (FileKind.SECURITIES, FileKind.ACCOUNTS),
+    FileKind.TRANSACTIONS: (FileKind.SECURITIES, FileKind.ACCOUNTS, FileKind.LOTS),
 }
 
 #: Kinds that describe a real fleet and never go into a demo database.
-FLEET_KINDS: Final = frozenset({FileKind.ACCOUNTS, FileKind.LOTS})
+FLEET_KINDS: Final = frozenset({FileKind.ACCOUNTS, FileKind.LOTS, FileKind.TRANSACTIONS})
 
 _NOT_NEEDED: Final = {"index_membership": "membership is point in time in the benchmark file"}
 

@@ -5,6 +5,7 @@ them. Workers are forked: what the parent has loaded for a day they share, page 
 """
 
 import ctypes
+import gc
 import multiprocessing
 import os
 import signal
@@ -102,6 +103,9 @@ class WorkerPool:
         """
         database = self._open_database()
         pause = beat_pause(self._config.lease_ttl)
+        # What stands now is shared for good: the children's collectors need not walk over it, page after page.
+        gc.collect()
+        gc.freeze()
         try:
             for _ in range(workers):
                 self._fork()
@@ -116,6 +120,7 @@ class WorkerPool:
             for worker in list(self._workers):
                 self._bury(worker)
                 self._release(worker, "The process ended.")
+            gc.unfreeze()
             database.close()
         if self._error is not None:
             raise self._error

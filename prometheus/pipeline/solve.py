@@ -19,6 +19,7 @@ from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.optimizer.result import Explanation, RebalanceResult
+from prometheus.pipeline.risk_split import split_tracking_error
 
 #: The second try asks for this much less residual, and always of the direct solver.
 _TIGHTER: Final = 0.01
@@ -31,7 +32,7 @@ class Solution:
     """The answer of a day as it is staged and stored.
 
     ``result`` has JSON types only: target weights and signed shares by ticker, objective terms, certificate, tracking
-    error before and after, turnover, cash, solver facts, every failed attempt with its code, and why each name is
+    error before and after with its parts, turnover, cash, solver facts, every failed attempt, and why each name is
     traded. ``answer`` is the optimizer's own, with the weights before rounding, which are not stored; None where
     nothing is traded.
     """
@@ -95,6 +96,7 @@ def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[
         "certificate": asdict(result.certificate),
         "tracking_error_before": result.tracking_error_before,
         "tracking_error_after": result.tracking_error_after,
+        "tracking_error_split": split_tracking_error(problem, weights),
         "turnover": result.turnover,
         "cash_after": result.cash_after,
         "solver": asdict(result.facts),
@@ -136,6 +138,7 @@ def _unchanged(
         "certificate": None,
         "tracking_error_before": error,
         "tracking_error_after": error,
+        "tracking_error_split": split_tracking_error(problem, held),
         "turnover": 0.0,
         "cash_after": problem.cash,
         "solver": {

@@ -58,6 +58,7 @@ class WorkingDay:
     snapshot_text: CanonicalText
     params: StrategyParams
     params_json: Mapping[str, Any]
+    targets: Mapping[str, float] | None
     status: RunStatus | None = None
     result: Mapping[str, Any] | None = None
 
@@ -98,7 +99,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     as_of, account_id = lease.as_of_date, lease.account_id
     day = context.shared.day(as_of)
     model = _usable_model(day.risk_model, as_of, context.config)
-    inputs, params, position = _load_account(context, lease, day)
+    inputs, params, position, targets = _load_account(context, lease, day)
     if params.long_max > 1:
         raise PhaseHeldError(
             f"{account_id} has long_max {params.long_max:g}, but the ledger books no short positions. Set it to 1, or "
@@ -106,7 +107,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             code="SHORTS_NOT_BOOKED",
         )
     if inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
-        inputs, params, position = _load_account(context, lease, day)
+        inputs, params, position, targets = _load_account(context, lease, day)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(
@@ -121,7 +122,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     stored = built.snapshot.to_json()
     text = CanonicalText(text_of_jsonable(stored))
     params_json = params.as_dict()
-    context.days[lease.run_id] = WorkingDay(lease.token, Snapshot.from_json(stored), text, params, params_json)
+    context.days[lease.run_id] = WorkingDay(lease.token, Snapshot.from_json(stored), text, params, params_json, targets)
     alerts = {code: "; ".join(flag.message for flag in flags) for code, flags in _by_code(built.snapshot.flags).items()}
 
     def record(connection: Connection) -> None:
@@ -151,10 +152,8 @@ def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
     if context.config.frozen_by_environment:
         raise EngineFrozenError("RUNNER_FLAG_FROZEN is set for this process.")
     day = _working_day(context, lease)
-    with context.database.transaction() as connection:
-        targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
 
-    solution = solve_snapshot(day.snapshot, day.params, context.shared, targets)
+    solution = solve_snapshot(day.snapshot, day.params, context.shared, day.targets)
 
     result = to_jsonable(solution.result)
     text = CanonicalText(text_of_jsonable(result))
@@ -240,12 +239,14 @@ def _working_day(context: TaskContext, lease: Lease) -> WorkingDay:
         return known
     with context.database.transaction() as connection:
         staged = staged_snapshot(connection, lease.run_id)
+        targets = run_rows.previous_targets(connection, lease.account_id, lease.as_of_date)
     day = WorkingDay(
         lease.token,
         Snapshot.from_json(staged.snapshot),
         CanonicalText(canonical_json(staged.snapshot)),
         StrategyParams.from_dict(staged.params),
         staged.params,
+        targets,
     )
     context.days[lease.run_id] = day
     return day
@@ -258,7 +259,9 @@ def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
         return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
 
 
-def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[AccountInputs, StrategyParams, int]:
+def _load_account(
+    context: TaskContext, lease: Lease, day: DayInputs
+) -> tuple[AccountInputs, StrategyParams, int, Mapping[str, float] | None]:
     as_of = lease.as_of_date
     with context.database.transaction() as connection:
         market_data.read_one_state(connection)
@@ -306,7 +309,9 @@ def _load_account(context: TaskContext, lease: Lease, day: DayInputs) -> tuple[A
             members=members,
             household=households.household_day(connection, household, account.account_id, as_of - _JOURNAL_AGE),
         )
-    return inputs, params, position
+        # No earlier day of the account is in work any more, so this is what the solve will find, too.
+        targets = run_rows.previous_targets(connection, account.account_id, as_of)
+    return inputs, params, position, targets
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:

@@ -32,7 +32,9 @@ def command() -> None:
 def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     """Replay the journal from its first row and hold lots and cash against it.
 
-    Without --check the tables are written anew where they differ.
+    With --check the wash sales (US) and superficial losses (CA) of the journal are derived anew as well, over whole
+    households, from the purchases, sales and corporate actions alone. Without it the tables are written anew where they
+    differ; rows of the journal are never altered.
 
     \b
     Exit codes: 0 the tables equal the journal replayed (or do now); 1 with --check: they differ, the first difference
@@ -60,6 +62,8 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     click.echo(f"{len(proofs)} accounts, {rows} journal rows replayed, {lots} lots")
     if not wrong:
         click.echo("Lots and cash equal the journal replayed.")
+        if check:
+            click.echo("Wash sales and superficial losses are those that the journal's other rows give.")
         return
     first = wrong[0]
     found = sum(len(proof.differences) for proof in wrong)
@@ -115,12 +119,17 @@ def wash_sales(
     from prometheus.domain.accounts import LotMethod, TaxRegime
     from prometheus.foundation.errors import FileRefusedError
     from prometheus.scripts.ledger_output import show_lots
+    from prometheus.scripts.progress import counting
 
     try:
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise FileRefusedError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}.") from error
-    found = read_entries(text)
+        raise FileRefusedError(
+            f"{file} is no UTF-8 text: {error.reason} at byte {error.start}. Save it as 'CSV UTF-8'."
+        ) from error
+    with counting("reading") as done:
+        found = read_entries(text)
+        done(found.rows)
     settings = HouseholdSettings(
         regime=TaxRegime(regime),
         sheltered=found.sheltered | frozenset(sheltered),
@@ -128,7 +137,8 @@ def wash_sales(
         ties=_tie_rules(ties),
         as_of=None if as_of is None else as_of.date(),
     )
-    books = book_entries(found.entries, settings)
+    with counting("booking rows", len(found.entries)) as done:
+        books = book_entries(found.entries, settings, on_entries=done)
     findings = sorted((*found.findings, *books.findings), key=lambda finding: finding.row)
     show_lots(books, lot_lines(books), findings, output)
     for finding in findings:

@@ -4,7 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -25,6 +25,11 @@ _NUMBERS: Final = frozenset(
     {"quantity", "basis", "adjusted_basis", "proceeds", "gain", "disallowed_loss", "recognized_gain", "adjustment"}
     | {"number", "adjusted_cost_base", "outlays", "denied_loss"}
 )
+_LOT_COLUMNS: Final = (
+    "account", "ticker", "lot_id", "acquired_on", "holding_period_start", "quantity", "basis", "adjusted_basis",
+    "sold_on", "proceeds", "gain", "disallowed_loss", "recognized_gain", "term", "provisional_until",
+    "replacement_lots",
+)  # fmt: skip
 Row = Mapping[str, Any]
 
 
@@ -45,7 +50,7 @@ def show_lots(books: HouseholdBooks, lines: Sequence[LotLine], findings: Sequenc
         left_out = [asdict(finding) for finding in findings]
         _print_json({"notice": NOT_ADVICE, "as_of": books.as_of, "lots": rows, "totals": totals, "left_out": left_out})
     elif output == "csv":
-        _print_csv(rows)
+        _print_csv(rows, _LOT_COLUMNS)
     else:
         _print_rows(rows, title=f"Lots as of {books.as_of}")
         click.echo(
@@ -59,8 +64,13 @@ def show_lots(books: HouseholdBooks, lines: Sequence[LotLine], findings: Sequenc
 def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
     """Print a tax report: the form's lines, then the totals of each year."""
     form: Sequence[Form8949Line | Schedule3Line] = report.form_8949 or report.schedule_3
-    name = "Form 8949" if report.regime is TaxRegime.US else "Schedule 3, section 3"
-    rows = [{key: _cell(value) for key, value in asdict(line).items()} for line in form]
+    american = report.regime is TaxRegime.US
+    name, kind = ("Form 8949", Form8949Line) if american else ("Schedule 3, section 3", Schedule3Line)
+    # A number of shares is no money, which always has its cents.
+    rows = [
+        {key: plain_text(value) if key == "number" else _cell(value) for key, value in asdict(line).items()}
+        for line in form
+    ]
     if output == "json":
         _print_json(
             {
@@ -77,7 +87,7 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
         )
         return
     if output == "csv":
-        _print_csv(rows)
+        _print_csv(rows, [field.name for field in fields(kind)])
         return
     _print_rows(rows, title=f"{name}, {account_id}, sales from {report.first} to {report.last}")
     for year in report.years:
@@ -149,9 +159,9 @@ def _print_json(value: dict[str, Any]) -> None:
     click.echo(json.dumps(_plain(value), indent=2))
 
 
-def _print_csv(rows: Sequence[Row]) -> None:
-    """Print rows as CSV; the notice is a column, so that no reader stumbles over a comment."""
-    header = [*(rows[0] if rows else ()), "notice"]
+def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
+    """Print rows as CSV, the header also where there is none; the notice is a column, not a comment to stumble over."""
+    header = [*columns, "notice"]
     writer = csv.DictWriter(sys.stdout, header, lineterminator="\n")
     writer.writeheader()
     for row in rows:

@@ -1,6 +1,7 @@
 """``prometheus runs``: what the engine decided, account by account."""
 
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -180,6 +181,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
             "tracking error",
             f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",
         ),
+        *_risk_parts(result.get("tracking_error_split")),
         ("turnover", f"{_percent(result['turnover'])} % of NAV, one way"),
         (
             "realised gains",
@@ -237,6 +239,13 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
     )
     print_explanations(result["explanations"])
+
+
+def _risk_parts(split: Mapping[str, float] | None) -> list[tuple[str, str]]:
+    """Return the line on where the predicted tracking error comes from; none for runs recorded before it was kept."""
+    if split is None:
+        return []
+    return [("of it", ", ".join(f"{name.replace('_', ' ')} {_percent(part)} %" for name, part in split.items()))]
 
 
 def _percent(fraction: float) -> float:

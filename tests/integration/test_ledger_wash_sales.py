@@ -99,3 +99,92 @@ def test_what_cannot_be_read_ends_with_2(run, content, arguments, said):
 def test_a_file_without_rows(run):
     """A header alone is a household without lots."""
     assert "none" in run(HEADER).stdout
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        VECTOR_2.replace("\n", "\r\n").encode("utf-8-sig"),
+        "\n\n" + VECTOR_2.replace("\n", "\n\n") + ",,,,,,\n",
+        VECTOR_2.replace(",5000,", ',"5,000.00",').replace(",4000,", ',"$4,000",'),
+        HEADER + "".join(reversed(VECTOR_2.splitlines(keepends=True)[1:])),
+        VECTOR_2.replace(HEADER, "Date, Account ,TICKER,action,quantity,amount,lot_id\n").replace("BUY", "buy"),
+    ],
+    ids=["Windows, byte order mark", "empty lines", "thousands in quotes", "newest first", "spaces and cases"],
+)
+def test_odd_but_legal_files_say_the_same(run, content):
+    """Line ends, byte order mark, empty lines, quoted thousands, order and case change nothing of the lots."""
+    plain, odd = run(VECTOR_2, "--format", "csv"), run(content, "--format", "csv")
+    assert (odd.exit_code, odd.stderr) == (0, "")
+    assert odd.stdout == plain.stdout
+
+
+def test_fractional_shares_and_groups(run):
+    """Half shares of two classes of one group: 50.5 of the 100.5 sold are replaced by the other class."""
+    text = (
+        "date,account,ticker,action,quantity,amount,group\n2013-09-26,A,GOOG,BUY,100.5,5025,G\n"
+        "2014-01-08,A,GOOGL,BUY,50.5,2525,G\n2014-01-09,A,GOOG,SELL,100.5,4020,G\n"
+    )
+    found = json.loads(run(text, "--format", "json").stdout)
+    assert (found["totals"]["realized_gain"], found["totals"]["disallowed_loss"]) == ("-1005.00", "505.00")
+
+
+def test_a_file_without_rows_has_a_header_all_the_same(run):
+    """CSV of nothing is the header alone, so that a program finds its columns."""
+    full, empty = run(VECTOR_2, "--format", "csv"), run(HEADER, "--format", "csv")
+    assert (empty.exit_code, empty.stdout) == (0, full.stdout.splitlines(keepends=True)[0])
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (VECTOR_2.replace(",", ";"), "not separated by commas"),
+        (VECTOR_2.replace(",", "\t"), "not separated by commas"),
+        (VECTOR_2.encode("utf-16"), "Save it as 'CSV UTF-8'"),
+        ("", "The header lacks date, account"),
+    ],
+)
+def test_files_of_another_form_say_what_to_do(run, content, words):
+    """Semicolons, tabs, another encoding or no header end with 2 and one sentence."""
+    result = run(content)
+    assert result.exit_code == 2
+    assert words in result.stderr
+
+
+def test_an_open_quote_is_found_where_it_opens(run):
+    """A quote that swallows rows, and characters that cannot be printed, are findings of their line."""
+    result = run(VECTOR_2 + '2014-02-03,A,"X,BUY,1,1,\n2014-02-04,A,X,BUY,1,1,\n')
+    assert result.exit_code == 1
+    assert "row 7: A value goes on from line 6 to line 7" in result.stderr
+    assert "[UNCLOSED_QUOTE]" in result.stderr
+    assert (
+        "row 6: A value has characters that cannot be printed." in run(VECTOR_2 + "2014-02-03,A,X\0,BUY,1,1,\n").stderr
+    )
+
+
+@pytest.mark.parametrize(
+    ("row", "code"),
+    [
+        ("2014-01-10,A,X,SELL,76,1,", "OVERSOLD"),
+        ("2014-01-10,A,X,SELL,51,1,L2", "OVERSOLD"),
+        ("2014-01-10,A,X,SELL,1,1,L9", "UNKNOWN_LOT"),
+        ("2014-01-10,A,X,SELL,-1,1,L2", "NEGATIVE_QUANTITY"),
+        ("2014-01-10,A,X,SPLIT,0,,", "ZERO_RATIO"),
+        ("2014-01-10,A,X,SPLIT,0:1,,", "ZERO_RATIO"),
+        ("2012-01-10,C,X,BUY,1,1,", "BEFORE_OPENING"),
+        ("2014-01-10,A,,REVERSE,,,,2", "REVERSED_TWICE"),
+    ],
+)
+def test_bad_journals_are_refused_by_row(run, row, code):
+    """Each bad row ends the command with 1, row, code and remedy, and the lots are those of the file without it."""
+    good = (
+        VECTOR_2.replace("lot_id\n", "lot_id,reverses\n")
+        + "2013-01-02,C,X,OPEN,5,50,\n2014-01-02,A,X,BUY,1,1,\n2014-01-03,A,,REVERSE,,,,7\n"
+    )
+    plain = run(good, "--format", "csv")
+    assert plain.exit_code == 0, plain.stderr
+    result = run(good + row.replace(",,2", ",,7") + "\n", "--format", "csv")
+    assert result.exit_code == 1
+    assert result.stdout == plain.stdout
+    assert "row 9: " in result.stderr
+    assert f"[{code}]" in result.stderr

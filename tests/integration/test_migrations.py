@@ -25,7 +25,8 @@ from prometheus.scripts.main import main
 
 #: Everything that is history: what stands there is never changed nor removed.
 APPEND_ONLY = (
-    "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events", "risk_models", "run_trades", "runs",
+    "account_entries", "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
+    "risk_models", "run_trades", "runs",
     "strategies", "transactions",
 )  # fmt: skip
 

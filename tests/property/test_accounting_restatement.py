@@ -6,6 +6,7 @@ from dataclasses import replace
 from hypothesis import event, given
 from hypothesis import strategies as st
 
+from prometheus.accounting.derivation import derive
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.journal import effective_rows, opening_transactions
 from prometheus.accounting.rebooking import MarketHistory
@@ -53,6 +54,7 @@ def test_late_fills_are_booked_in_their_place(story, data):
     assert restated.books == whole[0]
     everything = (*journal, *restated.transactions)
     assert replay(everything) == restated.books
+    assert derive(everything, regime=regime, group_of=GROUPS) == ()
     assert by_group(everything) == by_group((*opening_transactions(opening, START), *whole[1]))
     event(f"rows taken back: {min(sum(row.txn_type == 'REVERSAL' for row in restated.transactions), 5)}")
 

@@ -1,7 +1,7 @@
 """Tables as SQLAlchemy models; importing this package fills ``Base.metadata``."""
 
 from prometheus.db.models.base import Base
-from prometheus.db.models.books import AccountRow, TaxLotRow, TransactionRow
+from prometheus.db.models.books import AccountEntryRow, AccountRow, TaxLotRow, TransactionRow
 from prometheus.db.models.engine import (
     AlertRow,
     ArchiveRow,
@@ -29,6 +29,7 @@ from prometheus.db.models.reference import (
 from prometheus.db.models.risk import BlobRow, RiskModelRow
 
 __all__ = [
+    "AccountEntryRow",
     "AccountRow",
     "AlertRow",
     "ArchiveRow",

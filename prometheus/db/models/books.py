@@ -37,6 +37,8 @@ class AccountRow(Base):
     strategy_id: Mapped[str] = mapped_column(server_default="tax-managed-index")
     #: Corporate actions and fills are booked through this date; null before the first day.
     books_as_of: Mapped[date | None] = mapped_column(Date)
+    #: The first of those days: the one as of which the opening lots were handed over.
+    books_opened_on: Mapped[date | None] = mapped_column(Date)
     last_run_seq: Mapped[int] = mapped_column(server_default="0")
     paused: Mapped[bool] = mapped_column(Boolean, server_default="false")
     #: Accounts of one household wash each other's losses; null for an account by itself.
@@ -58,6 +60,23 @@ class TaxLotRow(Base):
     quantity: Mapped[Shares]
     cost_basis: Mapped[Money]
     adjusted_basis: Mapped[Money]
+
+
+class AccountEntryRow(Base):
+    """A line of an account's own transaction file, as it was booked. Append-only.
+
+    ``entry_id`` makes it happen once, ``reverses`` names the entry that it takes back, which happens once too.
+    """
+
+    __tablename__ = "account_entries"
+    __table_args__ = (UniqueConstraint("account_id", "reverses"),)
+
+    account_id: Mapped[str] = mapped_column(ForeignKey("accounts.account_id"), primary_key=True)
+    entry_id: Mapped[str] = mapped_column(primary_key=True)
+    content: Mapped[Json]
+    executions: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    reverses: Mapped[str | None]
+    recorded_at: Mapped[Recorded]
 
 
 class TransactionRow(Base):

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, RowMapping, delete, func, insert, select, text, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
+from prometheus.db.database import driver_connection
 from prometheus.db.models import AccountRow, SecurityRow, TaxLotRow, TransactionRow
 from prometheus.domain.accounts import Account, AccountType, LotMethod, Region, TaxRates, TaxRegime
 from prometheus.domain.books import Books, Transaction, TransactionType
@@ -14,11 +15,11 @@ from prometheus.domain.lots import TaxLot, Term
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import UnknownAccountError
 
-_LOTS: Final = text("""
+_LOTS: Final = """
     SELECT lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
     FROM tax_lots JOIN securities USING (security_id)
-    WHERE account_id = :account ORDER BY ticker, acquired_on, lot_id
-""")
+    WHERE account_id = %(account)s ORDER BY ticker, acquired_on, lot_id
+"""
 
 _JOURNAL: Final = text("""
     SELECT txn_type, trade_date, coalesce(ticker, '') AS ticker, lot_id, quantity, amount, basis, realized_gain, term,
@@ -53,8 +54,9 @@ def accounts_of(
 def load_books(connection: Connection, account_id: str) -> Books:
     """Return an account's lots and cash as booked."""
     cash = connection.execute(select(AccountRow.cash).where(AccountRow.account_id == account_id)).scalar_one()
-    lots = tuple(TaxLot(**row) for row in connection.execute(_LOTS, {"account": account_id}).mappings())
-    return Books(lots=lots, cash=cash)
+    # Straight from the driver: an account has hundreds of lots, and each is read every day.
+    rows = driver_connection(connection).execute(_LOTS, {"account": account_id})
+    return Books(lots=tuple(TaxLot(*row) for row in rows), cash=cash)
 
 
 def journal_since(
@@ -102,12 +104,18 @@ def save_books(
     journal = tuple(transactions)
     names = external_ids or [None] * len(journal)
     append_rows(connection, [(account_id, row, name) for row, name in zip(journal, names, strict=True)])
-    ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
-    _write_lots(connection, account_id, before, after, ids)
+    # Most days change no lot; then there is nothing to look up.
+    if before.lots != after.lots:
+        ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
+        _write_lots(connection, account_id, before, after, ids)
     connection.execute(
         update(AccountRow)
         .where(AccountRow.account_id == account_id)
-        .values(cash=after.cash, books_as_of=func.greatest(AccountRow.books_as_of, books_as_of))
+        .values(
+            cash=after.cash,
+            books_as_of=func.greatest(AccountRow.books_as_of, books_as_of),
+            books_opened_on=func.coalesce(AccountRow.books_opened_on, books_as_of),
+        )
     )
 
 

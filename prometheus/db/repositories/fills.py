@@ -27,7 +27,7 @@ from prometheus.domain.books import Fill, Transaction, TransactionType
 
 #: Both sides of the wash-sale window, twice: what a fill can still meet.
 _JOURNAL_AGE: Final = timedelta(days=61)
-_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL})
+_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
 
 
 def book_fills(
@@ -72,7 +72,8 @@ def book_fills(
         return 0
     before = household_books(connection, household)
     settled = _settled_windows(household, journal, as_of, group_of)
-    if withdrawn or settled is None or late_fills(journal, new, group_of):
+    late = late_fills(journal, new, group_of) or _missed_actions(connection, household.account(account_id), new)
+    if withdrawn or settled is None or late:
         everything = joint_journal(connection, household, date.min)
         withdrawn = [found for found in withdrawn if executions_of(everything).get(found, True)]
         rows = _restated(connection, household, everything, new, withdrawn, first, as_of, group_of)
@@ -207,6 +208,20 @@ def external_ids(rows: Sequence[Transaction]) -> list[str | None]:
         booking = int(row.details.get("booking", 1))
         names.append(f"fill:{execution}#{lines[execution]}" + (f"@{booking}" if booking > 1 else ""))
     return names
+
+
+def _missed_actions(connection: Connection, account: Account, fills: Sequence[Fill]) -> bool:
+    """Return whether a fill comes after an action of its security that the account's books have passed.
+
+    Where the security was not held the journal has no row that would tell.
+    """
+    first = min((fill.trade_date for fill in fills), default=None)
+    if first is None or account.books_as_of is None or first >= account.books_as_of:
+        return False
+    actions = corporate_actions(connection, after=first, through=account.books_as_of)
+    return any(
+        fill.ticker == action.ticker and fill.trade_date < action.ex_date for fill in fills for action in actions
+    )
 
 
 def _history(connection: Connection, account: Account, journal: Sequence[Transaction], first: date) -> MarketHistory:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
@@ -11,9 +11,11 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, text
 
+from prometheus.accounting.derivation import DerivationDifference
 from prometheus.accounting.reconciliation import BooksDifference, differences
 from prometheus.accounting.replay import Replay
 from prometheus.db.database import driver_connection
+from prometheus.db.repositories.derivations import derived_differences
 from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot
 from prometheus.foundation.errors import AccountingError
@@ -63,13 +65,14 @@ class AccountProof:
         account_id: The account.
         rows: Journal rows replayed.
         lots: Lots they leave.
-        differences: Where the tables say otherwise; empty where they agree.
+        differences: Where the tables say otherwise than the journal, then where the journal's rows of losses taken
+            back are not those that its primary rows give; empty where all agree.
     """
 
     account_id: str
     rows: int
     lots: int
-    differences: tuple[BooksDifference, ...]
+    differences: tuple[BooksDifference | DerivationDifference, ...]
 
 
 def replayed_books(
@@ -131,7 +134,7 @@ def stored_books(connection: Connection, account_ids: Sequence[str] | None = Non
 
 
 def prove_tables(connection: Connection, account_ids: Sequence[str] | None = None) -> Iterator[AccountProof]:
-    """Replay every journal and hold it against the tables, all of it as of one moment.
+    """Replay every journal and hold it against the tables, and derive its wash sales anew, all as of one moment.
 
     Args:
         connection: At the beginning of a transaction.
@@ -142,13 +145,20 @@ def prove_tables(connection: Connection, account_ids: Sequence[str] | None = Non
     """
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"))
     tables = stored_books(connection, account_ids)
-    seen = set()
-    for account_id, rows, journal in replayed_books(connection, account_ids):
-        seen.add(account_id)
-        found = tuple(differences(journal, tables[account_id]))
-        yield AccountProof(account_id, rows, len(journal.lots), found)
-    for account_id in sorted(tables.keys() - seen):
-        yield AccountProof(account_id, 0, 0, tuple(differences(Books(), tables[account_id])))
+    proofs = [
+        AccountProof(account_id, rows, len(journal.lots), tuple(differences(journal, tables[account_id])))
+        for account_id, rows, journal in replayed_books(connection, account_ids)
+    ]
+    seen = {proof.account_id for proof in proofs}
+    proofs += [
+        AccountProof(account_id, 0, 0, tuple(differences(Books(), tables[account_id])))
+        for account_id in sorted(tables.keys() - seen)
+    ]
+    # After the replay: a journal that cannot even be posted is said there, with its row.
+    derived = derived_differences(connection, account_ids)
+    for proof in proofs:
+        found = derived.get(proof.account_id, ())
+        yield replace(proof, differences=(*proof.differences, *found)) if found else proof
 
 
 def write_tables(connection: Connection, account_ids: Sequence[str] | None = None) -> list[AccountProof]:

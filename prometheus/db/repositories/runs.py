@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert, select, text
 
+from prometheus.db.database import driver_connection
 from prometheus.db.models import RunRow, RunTradeRow
 from prometheus.db.run_digests import run_digests, run_hash
 from prometheus.foundation.errors import RequestError
@@ -86,11 +87,20 @@ def insert_run(
         )
     )
     if trades:
-        connection.execute(
-            insert(RunTradeRow),
-            [{"run_id": run_id, "trade_no": number, **trade} for number, trade in enumerate(trades, start=1)],
-        )
+        _copy_trades(connection, run_id, trades)
     return seq, digest.hex()
+
+
+def _copy_trades(connection: Connection, run_id: int, trades: Sequence[Mapping[str, Any]]) -> None:
+    names = tuple(trades[0])
+    columns = ", ".join(("run_id", "trade_no", *names))
+    # A hundred lines for each account and day: COPY takes them at a tenth of the cost of as many statements.
+    with (
+        driver_connection(connection).cursor() as cursor,
+        cursor.copy(f"COPY run_trades ({columns}) FROM STDIN") as copy,
+    ):
+        for number, trade in enumerate(trades, start=1):
+            copy.write_row((run_id, number, *(trade[name] for name in names)))
 
 
 def previous_targets(connection: Connection, account_id: str, before: date) -> dict[str, float] | None:

@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prometheus.foundation.canonical import canonical_json, sha256_of, to_jsonable
+from prometheus.foundation.canonical import (
+    CanonicalText,
+    canonical_json,
+    canonical_object,
+    sha256_of,
+    sha256_of_object,
+    to_jsonable,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -88,3 +95,13 @@ def test_equal_instants_in_two_zones_keep_their_zone():
 def test_the_hash_is_that_of_the_utf8_text():
     """The hash can be checked with any SHA-256 tool on the canonical text."""
     assert sha256_of({"a": 1}) == "015abd7f5cc57a2dd94b7590f04ad8084273905ee33ec5cebeae62276a97f862"
+
+
+def test_text_written_once_stands_for_its_value():
+    """Canonical text in the place of a value gives the same object text and hash, and reads back as the value."""
+    value = {"b": [1, 2.5, None], "a": "\u00e9"}
+    text = CanonicalText(canonical_json(value))
+    whole, abridged = {"z": 1, "snapshot": value}, {"z": 1, "snapshot": text}
+    assert canonical_object(abridged) == canonical_object(whole) == canonical_json(whole)
+    assert sha256_of_object(abridged) == sha256_of(whole)
+    assert to_jsonable(text) == value

@@ -1,0 +1,72 @@
+"""The public vectors' reports, compared to the last character with files that stand beside the rule and the trades.
+
+Each folder has the rule with its source and the figures by hand, the trades, and what the commands print for them.
+"""
+
+from datetime import date
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from prometheus.accounting.entry_file import read_entries
+from prometheus.accounting.household import book_entries
+from prometheus.accounting.household_ledger import HouseholdSettings
+from prometheus.accounting.tax_lines import tax_lines
+from prometheus.accounting.tax_report import tax_report
+from prometheus.domain.accounts import TaxRegime
+from prometheus.scripts.ledger_output import show_tax_report
+from prometheus.scripts.main import main
+
+FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/rule.txt"))
+FORM = {TaxRegime.US: "form_8949", TaxRegime.CA: "schedule_3"}
+ENDINGS = {"table": "txt", "csv": "csv", "json": "json"}
+
+
+def trades(folder):
+    """Return the file of a vector's trades and whose rules apply to it."""
+    (path,) = folder.glob("trades_*.csv")
+    return path, TaxRegime(path.stem[-2:].upper())
+
+
+def form(folder, output):
+    """Return the tax form of all sales of a vector as the report command prints it."""
+    path, regime = trades(folder)
+    found = read_entries(path.read_text())
+    books = book_entries(found.entries, HouseholdSettings(regime=regime, sheltered=found.sheltered))
+    days = [entry.day for entry in found.entries]
+    taxable = {account: rows for account, rows in books.journals.items() if account not in found.sheltered}
+    lines = tax_lines(taxable, as_of=books.as_of)
+    first, last = date(min(days).year, 1, 1), date(max(days).year, 12, 31)
+    report = tax_report(lines, regime=regime, first=first, last=last)
+    command = click.Command("report", callback=lambda: show_tax_report("A", report, output))
+    return CliRunner().invoke(command).stdout
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("output", ENDINGS)
+def test_lots_are_printed_as_in_the_golden_file(folder, output):
+    """``ledger wash-sales`` prints a vector's lots as table, CSV and JSON exactly as the golden file has them."""
+    path, regime = trades(folder)
+    arguments = ["ledger", "wash-sales", str(path), "--regime", regime.value, "--format", output]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (folder / f"lots.{ENDINGS[output]}").read_text()
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("output", ["table", "csv"])
+def test_tax_forms_are_printed_as_in_the_golden_file(folder, output):
+    """A vector's sales in the layout of Form 8949 or Schedule 3 are exactly those of the golden file."""
+    _, regime = trades(folder)
+    assert form(folder, output) == (folder / f"{FORM[regime]}.{ENDINGS[output]}").read_text()
+
+
+def test_every_vector_has_its_files():
+    """All ten public vectors are here, each with rule, trades, three reports of lots and two of its form."""
+    assert len(FOLDERS) == 10
+    for folder in FOLDERS:
+        _, regime = trades(folder)
+        names = {"rule.txt", "lots.txt", "lots.csv", "lots.json", f"{FORM[regime]}.txt", f"{FORM[regime]}.csv"}
+        assert {path.name for path in folder.iterdir()} - {trades(folder)[0].name} == names
