@@ -67,6 +67,11 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+.PHONY: prove-optimizer
+prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
+	$(BIN)/python bench/optimizer_proof.py
+	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
+
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
 

@@ -130,7 +130,7 @@ class TwoStageSearch:
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
         stage_one = self._stage_one(self._centre)
-        duals = [stage_one.dual, *([] if self._centre is None else [self._centre])]
+        duals = [stage_one.dual, *([] if self._start is None else [self._start])]
         hopeless = self._bound(duals) >= known - _WORTHWHILE
         best = None if hopeless else self._decide(stage_one, duals, known)
         for _ in range(0 if stage_one.is_exact or np.isfinite(known) else _MAX_RECENTRINGS):
