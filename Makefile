@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean bench-optimizer
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -74,6 +74,9 @@ prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a re
 
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
+
+bench-optimizer: $(BENCH_READY) ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
+	$(BIN)/python bench/optimizer.py
 
 lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versions and hashes, no index)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
