@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean
+.PHONY: help chaos demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -63,6 +63,11 @@ check: $(READY) ## Linters, strict types and import contracts
 format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-engine: $(BENCH_READY) ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
+	$(BIN)/python -m bench.engine_transitions
+	$(BIN)/python -m bench.engine_recovery
+	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50
 
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
