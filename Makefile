@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -54,6 +54,9 @@ test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
 
+prove-guards: $(READY) ## Remove one guard of the engine at a time and see that its test notices
+	$(BIN)/python -m tests.chaos.guards
+
 check: $(READY) ## Linters, strict types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -69,8 +72,16 @@ bench-engine: $(BENCH_READY) ## The engine beside procrastinate and DBOS, its re
 	$(BIN)/python -m bench.engine_recovery
 	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50
 
+.PHONY: prove-optimizer
+prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
+	$(BIN)/python bench/optimizer_proof.py
+	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
+
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
+
+bench-optimizer: $(BENCH_READY) ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
+	$(BIN)/python bench/optimizer.py
 
 lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versions and hashes, no index)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

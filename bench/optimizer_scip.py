@@ -1,71 +1,114 @@
-"""The true problem as a mixed-integer program for SCIP: one binary for each name's side and for each group's."""
+"""The true problem as a mixed-integer program for SCIP, stated from the problem's own fields.
+
+One binary for each name's side and one for each group: whether it sells a loss. None of the optimizer's code is used.
+"""
 
 import time
+from dataclasses import dataclass
 
 import numpy as np
 from pyscipopt import Model, quicksum
 
 
-def scip_objective(whole, seconds):
-    """Return SCIP's best objective, its bound, and the time it took.
+@dataclass(frozen=True)
+class ScipAnswer:
+    """What SCIP found.
 
-    Valid where the lot order has rising marginal tax (least tax first): then lots fill in order by themselves.
+    Attributes:
+        objective: Of its best trades, computed again from them; NaN where it found none.
+        bound: Its own lower bound.
+        proven: Whether it says that nothing is better.
+        seconds: Time it took.
     """
-    cost, limits, order = whole.cost, whole.limits, whole.cost.order
-    n = len(cost.curvature)
+
+    objective: float
+    bound: float
+    proven: bool
+    seconds: float
+
+
+def solve_by_scip(problem, seconds):
+    """Solve a least-tax-first problem without coupling limits, before rounding.
+
+    Args:
+        problem: The problem; the marginal tax of its lots must rise in selling order, for then they fill in order.
+        seconds: Time limit.
+    """
+    n, g = problem.size, problem.risk_aversion
+    held, k = problem.holdings(), problem.cost_rate
+    lots = [_selling_order(problem, i) for i in range(n)]
     model = Model()
     model.hideOutput()
     model.setParam("limits/time", seconds)
     model.setParam("limits/absgap", 1e-8)
     model.setParam("numerics/feastol", 1e-9)
     model.setParam("parallel/maxnthreads", 1)
-    buys = [model.addVar(lb=0.0, ub=max(float(limits.high[i]), 0.0)) for i in range(n)]
-    sells = [model.addVar(lb=0.0, ub=float(size)) for size in order.size]
+    room = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
+    buys = [model.addVar(lb=0.0, ub=float(room[i])) for i in range(n)]
     is_buy = [model.addVar(vtype="B") for _ in range(n)]
-    group_sells_loss = {g: model.addVar(vtype="B") for g in sorted({int(x) for x in limits.group if x >= 0})}
-    mine = [[j for j in range(len(sells)) if order.asset[j] == i] for i in range(n)]
-    trades = [buys[i] - quicksum(sells[j] for j in mine[i]) for i in range(n)]
+    loses = {label: model.addVar(vtype="B") for label in np.unique(problem.group).tolist()}
+    sells = {j: model.addVar(lb=0.0, ub=float(problem.lot_weight[j])) for i in range(n) for j in lots[i]}
+    active = []
     for i in range(n):
-        model.addCons(trades[i] >= float(limits.low[i]))
-        model.addCons(trades[i] <= float(limits.high[i]))
-        model.addCons(buys[i] <= max(float(limits.high[i]), 0.0) * is_buy[i])
-        for j in mine[i]:
-            model.addCons(sells[j] <= float(order.size[j]) * (1 - is_buy[i]))
-        group = int(limits.group[i])
-        if group >= 0:
-            loses = group_sells_loss[group]
-            model.addCons(buys[i] <= max(float(limits.high[i]), 0.0) * (1 - loses))
-            for j in mine[i]:
-                if order.start[j] >= order.loss_start[i]:
-                    model.addCons(sells[j] <= float(order.size[j]) * loses)
-    sold = quicksum(sells)
-    rate = whole.cost_rate
-    used = quicksum((1 + float(rate[i])) * buys[i] for i in range(n)) - sold
-    used += quicksum(float(rate[order.asset[j]]) * sells[j] for j in range(len(sells)))
-    model.addCons(used <= whole.cash.most)
-    model.addCons(used >= whole.cash.least)
-    active = [float(cost.active[i]) + trades[i] for i in range(n)]
+        group_loses = loses[int(problem.group[i])]
+        model.addCons(buys[i] <= float(room[i]) * is_buy[i])
+        model.addCons(buys[i] <= float(room[i]) * (1 - group_loses))
+        harmful = False
+        for j in lots[i]:
+            model.addCons(sells[j] <= float(problem.lot_weight[j]) * (1 - is_buy[i]))
+            harmful = harmful or bool(problem.lot_is_loss[j])
+            if harmful:
+                # neither a loss nor what the lot order puts behind one
+                model.addCons(sells[j] <= float(problem.lot_weight[j]) * group_loses)
+        after = model.addVar(lb=None)
+        model.addCons(after == float(held[i]) + buys[i] - quicksum(sells[j] for j in lots[i]))
+        model.addCons(after >= float(problem.lower[i]))
+        model.addCons(after <= float(problem.upper[i]))
+        away = model.addVar(lb=None)
+        model.addCons(away == after - float(problem.benchmark_weights[i]))
+        active.append(away)
+    owner = {j: i for i in range(n) for j in lots[i]}
+    volume = quicksum(float(k[i]) * buys[i] for i in range(n)) + quicksum(
+        float(k[owner[j]]) * sell for j, sell in sells.items()
+    )
+    cash = problem.cash - quicksum(buys) + quicksum(sells.values()) - volume
+    model.addCons(cash >= problem.cash_min)
+    model.addCons(cash <= problem.cash_max)
+    root = problem.loadings @ np.linalg.cholesky(problem.factor_covariance)
+    exposures = []
+    for column in root.T:
+        exposures.append(model.addVar(lb=None))
+        model.addCons(exposures[-1] == quicksum(float(column[i]) * active[i] for i in range(n)))
     risk = model.addVar(lb=0.0)
-    loadings = whole.risk.loadings
-    y = []
-    for k in range(loadings.shape[1]):
-        y.append(model.addVar(lb=None))
-        model.addCons(y[k] == quicksum(float(loadings[i, k]) * active[i] for i in range(n)))
-    w = []
-    for i in range(n):
-        w.append(model.addVar(lb=None))
-        model.addCons(w[i] == active[i])
-    quadratic = quicksum(whole.risk_aversion * v * v for v in y)
-    quadratic += quicksum(float(cost.curvature[i]) * w[i] * w[i] for i in range(n))
-    model.addCons(quadratic <= risk)
-    linear = quicksum(float(cost.buy_slope[i]) * buys[i] for i in range(n))
-    linear += quicksum(float(cost.sell_slope[j]) * sells[j] for j in range(len(sells)))
-    model.setObjective(risk + linear, "minimize")
+    variance = quicksum(y * y for y in exposures)
+    variance += quicksum(float(problem.specific_variance[i]) * active[i] * active[i] for i in range(n))
+    model.addCons(g * variance <= risk)
+    tax = quicksum(problem.tax_weight * float(problem.lot_tax[j]) * sell for j, sell in sells.items())
+    tilt = quicksum(float(problem.tilt[i]) * (active[i] + float(problem.benchmark_weights[i])) for i in range(n))
+    model.setObjective(risk + volume + tax - tilt, "minimize")
     began = time.perf_counter()
     model.optimize()
     took = time.perf_counter() - began
     if not model.getNSols():
-        return float("nan"), model.getDualbound(), took
-    # the solver's own value is short by its feasibility tolerance on the quadratic row
-    found = np.array([model.getVal(buys[i]) - sum(model.getVal(sells[j]) for j in mine[i]) for i in range(n)])
-    return whole.objective(np.clip(found, limits.low, limits.high)), model.getDualbound(), took
+        return ScipAnswer(float("nan"), model.getDualbound(), proven=False, seconds=took)
+    # its own value is short by its feasibility tolerance on the quadratic row
+    sold = {j: max(model.getVal(sell), 0.0) for j, sell in sells.items()}
+    trades = np.array([max(model.getVal(buys[i]), 0.0) - sum(sold[j] for j in lots[i]) for i in range(n)])
+    away = held + trades - problem.benchmark_weights
+    y = root.T @ away
+    objective = g * float(y @ y + problem.specific_variance @ away**2)
+    objective += float(k @ np.abs(trades)) - float(problem.tilt @ (held + trades))
+    objective += problem.tax_weight * sum(float(problem.lot_tax[j]) * amount for j, amount in sold.items())
+    return ScipAnswer(
+        objective, model.getDualbound(), proven=model.getStatus() in {"optimal", "gaplimit"}, seconds=took
+    )
+
+
+def _selling_order(problem, i):
+    if not problem.can_sell[i]:
+        return []
+    mine = [j for j in np.flatnonzero(problem.lot_asset == i).tolist() if not problem.lot_locked[j]]
+    mine.sort(key=lambda j: problem.lot_rank[j])
+    if (np.diff(problem.lot_tax[mine]) < 0).any():
+        raise ValueError(f"the marginal tax of {problem.tickers[i]} falls from lot to lot.")
+    return mine

@@ -41,6 +41,8 @@ class Settings(BaseSettings):
         retry_base_seconds: PROMETHEUS_RETRY_BASE_SECONDS; first delay after a failed phase, doubled each time.
         risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
         risk_estimator: PROMETHEUS_RISK_ESTIMATOR; how ``risk refresh`` estimates, unset for the default of the room.
+        risk_bias_low: PROMETHEUS_RISK_BIAS_LOW; least bias of the last quarter's forecasts without an alert.
+        risk_bias_high: PROMETHEUS_RISK_BIAS_HIGH; largest bias of the last quarter's forecasts without an alert.
         statement_timeout_seconds: PROMETHEUS_STATEMENT_TIMEOUT_SECONDS; longest SQL statement, 0 for no limit.
         lock_timeout_seconds: PROMETHEUS_LOCK_TIMEOUT_SECONDS; longest wait for a lock, 0 for no limit.
         idle_timeout_seconds: PROMETHEUS_IDLE_TIMEOUT_SECONDS; longest idle transaction, 0 for no limit.
@@ -72,6 +74,8 @@ class Settings(BaseSettings):
     retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
     risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
     risk_estimator: str | None = Field(None, validation_alias="PROMETHEUS_RISK_ESTIMATOR")
+    risk_bias_low: float = Field(0.8, ge=0, validation_alias="PROMETHEUS_RISK_BIAS_LOW")
+    risk_bias_high: float = Field(1.25, gt=0, validation_alias="PROMETHEUS_RISK_BIAS_HIGH")
     statement_timeout_seconds: float = Field(300.0, ge=0, validation_alias="PROMETHEUS_STATEMENT_TIMEOUT_SECONDS")
     lock_timeout_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_LOCK_TIMEOUT_SECONDS")
     idle_timeout_seconds: float = Field(300.0, ge=0, validation_alias="PROMETHEUS_IDLE_TIMEOUT_SECONDS")

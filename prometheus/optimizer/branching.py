@@ -120,14 +120,14 @@ def search(
             break
         leaves = [pair for pair in leaves if pair[0] is not leaf]
         # the prices that tell most of the whole tell most of its halves
-        centre = leaf.best_dual() if lagrangian.rows.any else None
+        prices = leaf.best_dual()
         for limits in halves:
             part = leaf.lagrangian.within(limits)
             if not part.can_meet_cash():
                 continue
             nodes += 1
             try:
-                found = TwoStageSearch(part, backend, tolerance, centre).run(best.objective)
+                found = TwoStageSearch(part, backend, tolerance, prices).run(best.objective)
             except SolverFailedError:
                 if not part.rows.any:
                     raise

@@ -14,9 +14,9 @@ import numpy as np
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.branching import BestTrades, Leaf
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima
-from prometheus.optimizer.problem import BoolArray, FloatArray, RebalanceProblem
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.share_grid import ShareGrid
-from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE
+from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
 
 #: Weights below this are not held.
 _HELD = 1e-9
@@ -37,7 +37,7 @@ def limit_names(
     limit = problem.max_names
     if limit is None:
         return answer, lagrangian
-    held, sellable = problem.holdings(), lagrangian.cost.order.sellable
+    held = problem.holdings()
     free = _may_be_empty(lagrangian)
     must = int((~free).sum())
     if must > limit:
@@ -61,19 +61,64 @@ def limit_names(
         minima = part.minima(answer.dual)
         worth = np.where(kept & free, part.at_no_weight(answer.dual) - minima.value, np.inf)
         # half of the excess at a time: what is left is worth more once others are gone
-        dropped = np.argsort(worth, kind="stable")[: (excess + 1) // 2]
-        empty = ~kept & free
-        empty[dropped] = True
-        limits = part.limits
-        part = part.within(
-            replace(
-                limits,
-                low=np.where(empty, -sellable, limits.low),
-                high=np.where(empty, -sellable, limits.high),
+        empty = _kept_in_cash(part, ~kept & free, np.argsort(worth, kind="stable"), (excess + 1) // 2, worth)
+        if not (empty & kept).any():
+            raise InfeasibleProblemError(
+                f"at most {limit} names may be held, but cash could not stay in its range with fewer than "
+                f"{limit + excess}: the bounds of the names that are left do not take it. Raise max_names or cash_max.",
+                details={
+                    "constraint": "max_names",
+                    "required": float(limit),
+                    "reachable": float(limit + excess),
+                    "violation": float(excess),
+                    "conflicts": [],
+                },
             )
-        )
+        part = part.within(_without(part, empty))
         answer = search_again(part)
     return answer, part
+
+
+def _kept_in_cash(part: Lagrangian, empty: BoolArray, by_worth: IntArray, count: int, worth: FloatArray) -> BoolArray:
+    """Return the names to give up: those not held, and the first so many of the others that cash allows.
+
+    Args:
+        part: The problem.
+        empty: (N,) names that are not held and need not be.
+        by_worth: (N,) the names, those least worth holding first.
+        count: How many more to give up.
+        worth: (N,) what holding each is worth; infinite where it must be held.
+    """
+    rate, limits, gone = part.cost_rate, part.limits, -part.cost.order.sellable
+    least, most, sold = (trade + rate * np.abs(trade) for trade in (limits.low, limits.high, gone))
+
+    def leaves_cash(given_up: BoolArray) -> bool:
+        low, high = np.where(given_up, sold, least).sum(), np.where(given_up, sold, most).sum()
+        return bool(low <= part.cash.most + CASH_TOLERANCE and high >= part.cash.least - CASH_TOLERANCE)
+
+    chosen = empty if leaves_cash(empty) else np.zeros_like(empty)
+    for i in by_worth:
+        if count == 0 or not np.isfinite(worth[i]):
+            break
+        trial = chosen.copy()
+        trial[i] = True
+        if leaves_cash(trial):
+            chosen, count = trial, count - 1
+    return chosen
+
+
+def _without(part: Lagrangian, empty: BoolArray) -> TradeRange:
+    """Return the range with some names sold completely; a loss among them closes its group to purchases."""
+    order, limits = part.cost.order, part.limits
+    limits = replace(
+        limits,
+        low=np.where(empty, -order.sellable, limits.low),
+        high=np.where(empty, -order.sellable, limits.high),
+    )
+    losing = empty & (order.sellable > order.loss_start + WEIGHT_TOLERANCE) & (limits.group >= 0)
+    for label in np.unique(limits.group[losing])[::-1]:
+        limits, _ = limits.split_group(int(label), order.loss_start)
+    return limits
 
 
 def bound_with_names(

@@ -5,7 +5,7 @@ from typing import Final
 
 import click
 
-from prometheus.scripts import risk_evaluate
+from prometheus.scripts import risk_calibrate, risk_evaluate, risk_show
 from prometheus.scripts.boundary import DATE, Group
 
 #: A model younger than this share of the largest accepted age need not be built again.
@@ -17,7 +17,9 @@ def command() -> None:
     """Build, show and judge the risk model."""
 
 
+command.add_command(risk_calibrate.command)
 command.add_command(risk_evaluate.command)
+command.add_command(risk_show.command)
 
 
 @command.command()

@@ -4,6 +4,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from tests.chaos.checkers import check_all_persisted, check_safety
 from tests.chaos.processes import advance, before_solving, spin, stop_myself, workers
 from tests.integration.engine_fleet import MONDAY, WEEK
@@ -38,19 +40,21 @@ def test_a_worker_stopped_for_longer_than_its_lease_commits_nothing_afterwards(f
     check_safety(fleet)
 
 
-def test_a_stale_workers_failure_is_not_charged_to_its_successor(fleet):
-    """A worker that wakes up after a take-over and then fails does not fail, delay or re-open the run."""
+@pytest.mark.parametrize("ends", ["with a result", "with a failure"])
+def test_a_stale_worker_neither_commits_nor_fails_its_successors_run(fleet, ends):
+    """A worker that wakes up while another one works on its run neither moves it nor charges, delays or re-opens it."""
     fleet.ready(MONDAY, "ACC-1")
 
-    def stalls_then_fails():
+    def stalls():
         def act():
             stop_myself()
-            raise ValueError("too late to matter")
+            if ends == "with a failure":
+                raise ValueError("too late to matter")
 
         before_solving(act)
         return advance(fleet.url, "stale", accounts=["ACC-1"], lease_ttl=TTL)
 
-    with workers(stalls_then_fails) as (stale,):
+    with workers(stalls) as (stale,):
         stale.wait_stopped()
         time.sleep(TTL + 0.5)
         (lease,) = fleet.claim(owner="successor")

@@ -107,6 +107,16 @@ def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> Non
     connection.execute(insert(AlertRow).values(code=code, message=message, details={}))
 
 
+def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bool:
+    """Return whether an alert of no single run with these words is recorded already."""
+    found = connection.execute(
+        select(AlertRow.alert_id)
+        .where(AlertRow.run_id.is_(None), AlertRow.code == code, AlertRow.message == message)
+        .limit(1)
+    )
+    return found.one_or_none() is not None
+
+
 def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ...]:
     """Return every event of a run, oldest first, by column."""
     rows = connection.execute(

@@ -28,6 +28,12 @@ _HAS_UNFILLED: Final = """
 _UNFILLED: Final = text(
     f"SELECT account_id FROM runs WHERE as_of_date = :as_of AND {_HAS_UNFILLED} ORDER BY account_id"
 )
+_FORECASTS: Final = text("""
+    SELECT account_id, as_of_date, result -> 'tracking_error_after' AS tracking_error,
+           result -> 'target_weights' AS target_weights, snapshot -> 'benchmark' ->> 'id' AS benchmark_id,
+           snapshot -> 'benchmark' ->> 'effective_date' AS benchmark_date
+    FROM runs WHERE status = 'OPTIMAL' AND as_of_date BETWEEN :first AND :last ORDER BY account_id, as_of_date
+""")
 _PREVIOUS_UNFILLED: Final = text(f"""
     SELECT run_seq, as_of_date FROM runs
     WHERE run_id = (SELECT previous.run_id FROM runs AS previous
@@ -38,8 +44,20 @@ _PREVIOUS_UNFILLED: Final = text(f"""
 
 
 @dataclass(frozen=True, slots=True)
+class RiskForecast:
+    """What one run predicted: annualised tracking error to a benchmark, for the weights it decided on."""
+
+    account_id: str
+    as_of: date
+    tracking_error: float
+    target_weights: Mapping[str, float]
+    benchmark_id: str
+    benchmark_date: date
+
+
+@dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list of runs shows."""
+    """What a list of runs shows; ``result`` is None where the run was archived."""
 
     account_id: str
     run_seq: int
@@ -48,7 +66,7 @@ class RunSummary:
     solver: str
     gap_bps: float | None
     rounded_gap_bps: float | None
-    result: Mapping[str, Any]
+    result: Mapping[str, Any] | None
     flags: Sequence[Any]
     recorded_at: datetime
 
@@ -136,6 +154,22 @@ def list_persisted(
         query = query.where(RunRow.as_of_date == as_of)
     rows = connection.execute(query.limit(limit)).mappings().all()
     return tuple(RunSummary(**{str(name): value for name, value in row.items()}) for row in reversed(rows))
+
+
+def risk_forecasts(connection: Connection, *, first: date, last: date) -> tuple[RiskForecast, ...]:
+    """Return the forecasts of certified runs with days from ``first`` through ``last``, by account and day."""
+    rows = connection.execute(_FORECASTS, {"first": first, "last": last})
+    return tuple(
+        RiskForecast(
+            account_id=row.account_id,
+            as_of=row.as_of_date,
+            tracking_error=float(row.tracking_error),
+            target_weights={ticker: float(weight) for ticker, weight in row.target_weights.items()},
+            benchmark_id=row.benchmark_id,
+            benchmark_date=date.fromisoformat(row.benchmark_date),
+        )
+        for row in rows
+    )
 
 
 def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[dict[str, Any]]]:

@@ -80,12 +80,24 @@ class SidedModel:
         trades: (N,) u.
         volume: (N,) |u|, linear because the sides are fixed.
         weights: (N,) h + u.
+        active: (N,) weights less the benchmark's, which a cash flow scales.
         exposures: (K,) y, factor exposures of the active weights in units of annualised volatility.
     """
 
     #: Objective terms and rules by the names of their methods.
     TERMS: ClassVar = ("active_risk", "trading_cost", "tax", "tilt")
-    RULES: ClassVar = ("sales_and_purchases", "factor_exposures", "bounds", "permissions", "cash_range", "long_short")
+    RULES: ClassVar = (
+        "sales_and_purchases",
+        "factor_exposures",
+        "bounds",
+        "permissions",
+        "cash_range",
+        "linear_limits",
+        "turnover",
+        "realized_gain",
+        "tracking_error",
+        "long_short",
+    )
 
     def __init__(
         self, problem: RebalanceProblem, side: IntArray, between: tuple[FloatArray, FloatArray] | None
@@ -98,10 +110,11 @@ class SidedModel:
         self._root = _factor_root(problem.factor_covariance)
         self._sales = [self._stretches_of_sale(i) for i in range(problem.size)]
         stretches = [(i, *stretch) for i, sale in enumerate(self._sales) for stretch in sale.stretches]
-        self._length = np.array([length for _, length, _ in stretches])
-        self._rate = np.array([rate for _, _, rate in stretches])
+        self._length = np.array([length for _, length, _, _ in stretches])
+        self._rate = np.array([rate for _, _, rate, _ in stretches])
+        self._gain = np.array([gain for _, _, _, gain in stretches])
         owner = np.zeros((problem.size, len(stretches)))
-        for column, (i, _, _) in enumerate(stretches):
+        for column, (i, _, _, _) in enumerate(stretches):
             owner[i, column] = 1.0
 
         self._bought = cp.Variable(problem.size)
@@ -113,6 +126,7 @@ class SidedModel:
         self.trades = self._bought - sales
         self.volume = self._bought + sales
         self.weights = _weights_before(problem) + self.trades
+        self.active = self.weights - (1.0 + problem.cash_flow) * problem.benchmark_weights
 
     def objective(self) -> Any:
         """Return the sum of the terms."""
@@ -130,12 +144,12 @@ class SidedModel:
     def active_risk(self) -> Any:
         """Return g (w - w_bm)' Sigma (w - w_bm)."""
         problem = self._problem
-        own = cp.multiply(np.sqrt(problem.specific_variance), self.weights - problem.benchmark_weights)
+        own = cp.multiply(np.sqrt(problem.specific_variance), self.active)
         alone = np.ones(problem.size, dtype=bool)
         linked = []
         for block in problem.specific_blocks:
             alone[block.names] = False
-            away = (self.weights - problem.benchmark_weights)[block.names]
+            away = self.active[block.names]
             linked.append(cp.quad_form(away, cp.psd_wrap(block.covariance)))
         return problem.risk_aversion * (cp.sum_squares(self.exposures) + cp.sum_squares(own[alone]) + sum(linked))
 
@@ -170,7 +184,7 @@ class SidedModel:
     def factor_exposures(self) -> list[Any]:
         """Tie the exposures to the active weights."""
         problem = self._problem
-        return [self.exposures == (problem.loadings @ self._root).T @ (self.weights - problem.benchmark_weights)]
+        return [self.exposures == (problem.loadings @ self._root).T @ self.active]
 
     def bounds(self) -> list[Any]:
         """Keep every weight within its bounds."""
@@ -183,8 +197,46 @@ class SidedModel:
     def cash_range(self) -> list[Any]:
         """Keep cash after trades and their costs within its range."""
         problem = self._problem
-        cash = problem.cash - cp.sum(self.trades) - self.trading_cost()
+        cash = problem.cash + problem.cash_flow - cp.sum(self.trades) - self.trading_cost()
         return [cash >= problem.cash_min, cash <= problem.cash_max]
+
+    def linear_limits(self) -> list[Any]:
+        """Keep sectors, factors and other linear limits within their bounds."""
+        rules = []
+        for r in range(len(self._problem.row_names)):
+            value = self._problem.row_matrix[r] @ self.weights
+            if np.isfinite(self._problem.row_upper[r]):
+                rules.append(value <= self._problem.row_upper[r])
+            if np.isfinite(self._problem.row_lower[r]):
+                rules.append(value >= self._problem.row_lower[r])
+        return rules
+
+    def turnover(self) -> list[Any]:
+        """Keep half of what is bought and sold within the turnover limit."""
+        limit = self._problem.turnover_max
+        return [cp.sum(self.volume) / 2 <= limit] if np.isfinite(limit) else []
+
+    def realized_gain(self) -> list[Any]:
+        """Keep the gains of the lots sold within their budget."""
+        if not np.isfinite(self._problem.gain_max):
+            return []
+        gain = sum(sale.forced_gain for sale in self._sales)
+        if len(self._length):
+            gain = gain + self._gain @ self._sold
+        return [gain <= self._problem.gain_max]
+
+    def tracking_error(self) -> list[Any]:
+        """Keep the annualised tracking error within its limit."""
+        problem = self._problem
+        if not np.isfinite(problem.te_max):
+            return []
+        parts = [self.exposures]
+        alone = np.ones(problem.size, dtype=bool)
+        for block in problem.specific_blocks:
+            alone[block.names] = False
+            parts.append(_factor_root(block.covariance).T @ self.active[block.names])
+        own = cp.multiply(np.sqrt(problem.specific_variance), self.active)
+        return [cp.norm(cp.hstack([*parts, own[alone]])) <= problem.te_max]
 
     def long_short(self) -> list[Any]:
         """Keep the sums of long and of short positions within their limits."""
@@ -201,42 +253,49 @@ class SidedModel:
     def _stretches_of_sale(self, name: int) -> "_Sale":
         """Return what selling a name costs in tax, as stretches of rising rate; the group rule cuts it short."""
         if self._side[name] >= 0:
-            return _Sale(0.0, 0.0, [])
+            return _Sale(0.0, 0.0, 0.0, [])
         problem = self._problem
         lots = [j for j in range(len(problem.lot_id)) if problem.lot_asset[j] == name and not problem.lot_locked[j]]
         lots.sort(key=lambda j: int(problem.lot_rank[j]))
         in_group = problem.group == problem.group[name]
         # a name of the group may be bought today: no loss may be sold in it
         harmless = bool((self._side[in_group] > 0).any())
-        points = [(0.0, 0.0)]
+        points = [(0.0, 0.0, 0.0)]
         for j in lots:
             if harmless and problem.lot_is_loss[j] and problem.lot_weight[j] > 0:
                 break
-            amount, tax = points[-1]
+            amount, tax, gain = points[-1]
             weight = float(problem.lot_weight[j])
-            points.append((amount + weight, tax + weight * problem.tax_weight * float(problem.lot_tax[j])))
+            realized = float(problem.lot_gain[j]) if len(problem.lot_gain) else 0.0
+            cost = weight * problem.tax_weight * float(problem.lot_tax[j])
+            points.append((amount + weight, tax + cost, gain + weight * realized))
         else:
             locked = any(problem.lot_asset[j] == name and problem.lot_locked[j] for j in range(len(problem.lot_id)))
             if problem.short_max > 0 and np.isfinite(problem.borrow_rate[name]) and not locked:
-                amount, tax = points[-1]
+                amount, tax, gain = points[-1]
                 weight = max(-float(problem.lower[name]), 0.0)
-                points.append((amount + weight, tax + weight * float(problem.borrow_rate[name])))
+                points.append((amount + weight, tax + weight * float(problem.borrow_rate[name]), gain))
         return _sale_between(points, max(-float(self._most[name]), 0.0), max(-float(self._least[name]), 0.0))
 
 
 @dataclass(frozen=True, slots=True)
 class _Sale:
-    """The part of a sale that is not free, its cost (theta times tax, borrowing), and (length, rate) beyond it."""
+    """The part of a sale that is not free, its cost (theta times tax, borrowing), its gain, and what lies beyond it.
+
+    ``stretches`` have length, cost and gain a unit.
+    """
 
     forced: float
     forced_tax: float
-    stretches: list[tuple[float, float]]
+    forced_gain: float
+    stretches: list[tuple[float, float, float]]
 
 
-def _sale_between(points: list[tuple[float, float]], least: float, most: float) -> _Sale:
+def _sale_between(points: list[tuple[float, float, float]], least: float, most: float) -> _Sale:
     """Cut a piecewise linear tax, given by its corners, to a range of sales and take its lower convex hull."""
-    amounts = [amount for amount, _ in points]
-    taxes = [tax for _, tax in points]
+    amounts = [amount for amount, _, _ in points]
+    taxes = [tax for _, tax, _ in points]
+    gains = [gain for _, _, gain in points]
     most = min(most, amounts[-1])
     least = min(least, most)
     corners = [least, *(amount for amount in amounts if least < amount < most), most]
@@ -247,8 +306,12 @@ def _sale_between(points: list[tuple[float, float]], least: float, most: float) 
             hull.pop()
         if not hull or amount - hull[-1][0] > _NOTHING:
             hull.append(point)
-    stretches = [(b[0] - a[0], _slope(a, b)) for a, b in pairwise(hull)]
-    return _Sale(hull[0][0], hull[0][1], stretches)
+    realized = [(amount, float(np.interp(amount, amounts, gains))) for amount, _ in hull]
+    stretches = [
+        (b[0] - a[0], _slope(a, b), _slope(c, d))
+        for (a, b), (c, d) in zip(pairwise(hull), pairwise(realized), strict=True)
+    ]
+    return _Sale(hull[0][0], hull[0][1], realized[0][1], stretches)
 
 
 def _slope(a: tuple[float, float], b: tuple[float, float]) -> float:

@@ -45,6 +45,8 @@ def test_every_setting_has_a_default_that_works():
         ("PROMETHEUS_RETRY_BASE_SECONDS", "0.5", "retry_base_seconds", 0.5),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "12", "risk_model_max_age_hours", 12.0),
         ("PROMETHEUS_RISK_ESTIMATOR", "linked", "risk_estimator", "linked"),
+        ("PROMETHEUS_RISK_BIAS_LOW", "0.7", "risk_bias_low", 0.7),
+        ("PROMETHEUS_RISK_BIAS_HIGH", "1.4", "risk_bias_high", 1.4),
         ("PROMETHEUS_STATEMENT_TIMEOUT_SECONDS", "0", "statement_timeout_seconds", 0.0),
         ("PROMETHEUS_LOCK_TIMEOUT_SECONDS", "5", "lock_timeout_seconds", 5.0),
         ("PROMETHEUS_IDLE_TIMEOUT_SECONDS", "60", "idle_timeout_seconds", 60.0),
@@ -69,7 +71,7 @@ def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expe
 def test_all_variables_are_documented_and_tested():
     """The class's own documentation names every variable it reads."""
     assert all(name in (Settings.__doc__ or "") for name in NAMES)
-    assert len(NAMES) == 19
+    assert len(NAMES) == 21
 
 
 @pytest.mark.parametrize("name", ["HOME", "home", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"])

@@ -1,9 +1,5 @@
 import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import fields, replace
-from pathlib import Path
 
 import clarabel
 import numpy as np
@@ -14,10 +10,9 @@ from prometheus.foundation.errors import CertificateRejectedError, InvalidProble
 from prometheus.optimizer import rebalance, solve, tracking_error
 from prometheus.optimizer.backends import clarabel as clarabel_backend
 from prometheus.optimizer.backends.base import QuadraticSolution, backend_named
+from tests.unit.optimizer.bits import bits_in_processes, bits_of, while_threads_are_busy
 from tests.unit.optimizer.problems import changed, random_problem
 from tests.unit.optimizer.small import small_problem
-
-REPOSITORY = Path(__file__).parents[3]
 
 
 class _Forger:
@@ -92,24 +87,11 @@ def test_a_reward_on_a_name_raises_its_weight():
     assert after.target_weights[favourite] > before.target_weights[favourite] + 1e-3
 
 
-def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
-    """Two processes with one and with four linear-algebra threads return the same bits."""
-    program = (
-        "import hashlib, sys; sys.path.insert(0, '.')\n"
-        "from tests.unit.optimizer.problems import random_problem\n"
-        "from prometheus.optimizer import rebalance\n"
-        "result = rebalance(random_problem(24, names=300, factors=20, lot_method='FIFO', fractional=True))\n"
-        "parts = (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights)\n"
-        "certificate = repr(result.certificate).encode()\n"
-        "print(hashlib.sha256(b''.join(part.tobytes() for part in parts) + certificate).hexdigest())\n"
-    )
-    digests = set()
-    for threads in ("1", "4"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-        )
-        digests.add(done.stdout.strip())
+@pytest.mark.parametrize("backend", ["CLARABEL", "STRUCTURED"])
+def test_equal_problems_get_equal_bits_wherever_they_are_solved(backend):
+    """With and without limits: again here, beside busy threads, and in processes with one and four threads."""
+    digests = {bits_of(backend), bits_of(backend), while_threads_are_busy(lambda: bits_of(backend))}
+    digests |= bits_in_processes(backend)
     assert len(digests) == 1
     assert len(digests.pop()) == hashlib.sha256().digest_size * 2
 

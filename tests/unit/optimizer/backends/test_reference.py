@@ -127,11 +127,12 @@ def test_objective_is_the_sum_that_section_two_writes():
 
 def test_falling_marginal_tax_is_replaced_by_its_hull():
     """A dear lot that stands before a cheap one is taxed at the average of both until both are sold."""
-    sale = cvxpy_reference._sale_between([(0.0, 0.0), (1.0, 0.2), (2.0, 0.1), (3.0, 0.9)], 0.0, 2.5)
-    assert sale.stretches == [pytest.approx((2.0, 0.05)), pytest.approx((0.5, 0.8))]
-    later = cvxpy_reference._sale_between([(0.0, 0.0), (1.0, 0.2), (2.0, 0.1)], 1.0, 5.0)
-    assert (later.forced, later.forced_tax) == (1.0, 0.2)
-    assert later.stretches == [pytest.approx((1.0, -0.1))]
+    points = [(0.0, 0.0, 0.0), (1.0, 0.2, 0.5), (2.0, 0.1, 0.25), (3.0, 0.9, 2.25)]
+    sale = cvxpy_reference._sale_between(points, 0.0, 2.5)
+    assert sale.stretches == [pytest.approx((2.0, 0.05, 0.125)), pytest.approx((0.5, 0.8, 2.0))]
+    later = cvxpy_reference._sale_between(points[:3], 1.0, 5.0)
+    assert (later.forced, later.forced_tax, later.forced_gain) == (1.0, 0.2, 0.5)
+    assert later.stretches == [pytest.approx((1.0, -0.1, -0.25))]
 
 
 def test_no_loss_is_sold_in_a_group_that_may_be_bought():

@@ -1,0 +1,62 @@
+"""``prometheus risk calibrate``: the fleet's own runs, forecast beside realised."""
+
+import sys
+from datetime import datetime
+
+import click
+
+from prometheus.scripts.boundary import DATE, Command
+
+
+@click.command("calibrate", cls=Command)
+@click.option("--to", "through", type=DATE, help="Last day of the quarter, YYYY-MM-DD; default: the last with prices.")
+@click.option("--region", default="US", show_default=True, help="Whose exchange calendar counts the sessions.")
+def command(through: datetime | None, region: str) -> None:
+    """Compare the tracking error that runs predicted in the last 63 sessions with what followed.
+
+    \b
+    Example:
+      prometheus risk calibrate --to 2018-08-31
+
+    Outside PROMETHEUS_RISK_BIAS_LOW to PROMETHEUS_RISK_BIAS_HIGH the fleet's bias raises an alert.
+
+    Exit codes: 0 inside the range, or too few sessions to tell; 1 an alert was raised, or there are no prices.
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline.risk_calibration import LEAST_SESSIONS, calibrate_fleet
+    from prometheus.scripts.tables import print_table
+
+    settings = load_settings()
+    with open_database(settings) as database:
+        found = calibrate_fleet(
+            database,
+            through=None if through is None else through.date(),
+            region=region,
+            bias_range=(settings.risk_bias_low, settings.risk_bias_high),
+        )
+    if found.fleet is None:
+        click.echo(f"No run's forecast has a session between {found.first} and {found.last} to be judged by.")
+        return
+    header = ("account", "forecasts", "sessions", "forecast_te_pct", "realised_te_pct", "bias")
+    print_table(
+        header,
+        (
+            (
+                name,
+                one.forecasts,
+                one.sessions,
+                f"{100 * one.forecast:.3f}",
+                f"{100 * one.realised:.3f}",
+                f"{one.bias:.2f}",
+            )
+            for name, one in (*found.accounts.items(), ("all", found.fleet))
+        ),
+        title=f"{found.first} to {found.last}",
+        right=header[1:],
+    )
+    if found.fleet.sessions < LEAST_SESSIONS:
+        click.echo(f"fewer than {LEAST_SESSIONS} sessions in all: too few to judge the model", err=True)
+    if found.alert is not None:
+        click.echo(f"alert: {found.alert}", err=True)
+        sys.exit(1)

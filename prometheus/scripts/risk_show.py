@@ -1,0 +1,91 @@
+"""``prometheus risk show``: the stored model in numbers that a person can check."""
+
+import json
+from datetime import datetime
+from typing import Any, Final, Literal
+
+import click
+
+from prometheus.scripts.boundary import DATE, Command
+
+_QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+
+
+@click.command("show", cls=Command)
+@click.option("--as-of", type=DATE, help="The model in force on this day, YYYY-MM-DD; default: the newest.")
+@click.option(
+    "--names", type=click.IntRange(min=1), default=4, show_default=True, help="Names at each end of a factor."
+)
+@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+def command(as_of: datetime | None, names: int, output: Literal["table", "json"]) -> None:
+    """Show the risk model in force: factors with their largest names, specific volatilities, links, age.
+
+    \b
+    Example:
+      prometheus risk show --as-of 2018-06-01
+
+    Exit codes: 0 shown; 1 there is no model by that day.
+    """
+    from datetime import date
+
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline.risk_description import describe_risk_model
+
+    with open_database(load_settings()) as database:
+        found = describe_risk_model(
+            database, as_of=date.max if as_of is None else as_of.date(), names=names, quantiles=_QUANTILES
+        )
+    if output == "json":
+        click.echo(json.dumps(found, indent=2))
+    else:
+        _print(found)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from prometheus.scripts.tables import print_table
+
+    click.echo(
+        f"risk model {found['risk_model_id']} of {found['as_of']}, {found['estimator']}, built {found['built_at']} "
+        f"({found['age_hours']:.1f} hours ago): {found['names']} names, {found['sessions']} sessions, "
+        f"{found['variance_explained']:.0%} of variance explained by factors, "
+        f"{len(found['fallback'])} names with fallback values, {len(found['floored'])} on the floor"
+    )
+    click.echo()
+    print_table(
+        ("factor", "volatility_pct", "share_of_factor_variance_pct", "highest", "lowest"),
+        (
+            (
+                factor["factor"],
+                f"{100 * factor['volatility']:.2f}",
+                f"{100 * factor['share']:.1f}",
+                " ".join(factor["highest"]),
+                " ".join(factor["lowest"]),
+            )
+            for factor in found["factors"]
+        ),
+        right=("volatility_pct", "share_of_factor_variance_pct"),
+    )
+    click.echo()
+    print_table(
+        tuple(found["specific_volatility"]),
+        [[f"{100 * value:.2f}" for value in found["specific_volatility"].values()]],
+        title="specific volatility, % a year, by quantile of names",
+        right=tuple(found["specific_volatility"]),
+    )
+    if found["links"]:
+        click.echo()
+        print_table(
+            ("linked_names", "pairs", "mean_correlation", "largest", "between"),
+            (
+                (
+                    block["names"],
+                    block["pairs"],
+                    f"{block['mean']:.3f}",
+                    f"{block['largest']:.3f}",
+                    " ".join(block["between"]),
+                )
+                for block in found["links"]
+            ),
+            right=("linked_names", "pairs", "mean_correlation", "largest"),
+        )

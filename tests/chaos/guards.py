@@ -1,0 +1,225 @@
+"""Remove one guard of the engine at a time, in a copy of the code, and see that the test that guards it fails.
+
+    python -m tests.chaos.guards [--only NAME]
+
+A guard whose removal no test notices is an untested promise: the command then ends with exit code 1.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_COPIED = ("prometheus", "migrations", "tests", "deploy", "docs", "examples", "pyproject.toml", "README.md")
+_LEASES = "prometheus/db/leases.py"
+_CLAIMS = "tests/integration/test_engine_claims.py::"
+_STATES = "tests/integration/test_engine_states.py::"
+_GUARANTEES = "tests/integration/test_engine_guarantees.py::"
+_WORKERS = "tests/integration/test_engine_workers.py::"
+_PAUSES = "tests/chaos/test_pauses.py::"
+_SWITCHES = "tests/chaos/test_switches.py::"
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, where it stands, what the code is without it, and the test that must notice."""
+
+    name: str
+    file: str
+    guarded: str
+    unguarded: str
+    test: str
+
+
+GUARDS = (
+    Guard(
+        "fence of the commit",
+        _LEASES,
+        "WHERE run.phase = wanted.from_phase AND run.lease_token = wanted.token AND run.owner_instance = :owner\n",
+        "WHERE run.phase = wanted.from_phase\n",
+        f"{_PAUSES}test_a_stale_worker_neither_commits_nor_fails_its_successors_run",
+    ),
+    Guard(
+        "fence of the failure report",
+        _LEASES,
+        "WHERE run_id = :run_id AND lease_token = :token AND owner_instance = :owner\n    RETURNING next_attempt_at",
+        "WHERE run_id = :run_id AND coalesce(:token, length(:owner)) IS NOT NULL\n    RETURNING next_attempt_at",
+        f"{_PAUSES}test_a_stale_worker_neither_commits_nor_fails_its_successors_run",
+    ),
+    Guard(
+        "fence of the heartbeat",
+        _LEASES,
+        "WHERE run.lease_token = held.token AND run.owner_instance = :owner\n    ), free AS",
+        "WHERE true\n    ), free AS",
+        f"{_CLAIMS}test_stale_worker_can_write_nothing",
+    ),
+    Guard(
+        "heartbeat during a phase",
+        "prometheus/orchestration/lease_keeper.py",
+        "lost, cancelled = heartbeat(connection, leases, ttl=self._ttl)",
+        "lost, cancelled = heartbeat(connection, (), ttl=self._ttl)",
+        f"{_PAUSES}test_a_phase_longer_than_the_lease_is_not_taken_over_while_its_worker_lives",
+    ),
+    Guard(
+        "a lease from a clock that stepped back is dead",
+        _LEASES,
+        "OR run.lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl)",
+        "OR false",
+        "tests/chaos/test_clocks.py::test_a_database_clock_that_steps_back_after_an_owners_death_still_recovers",
+    ),
+    Guard(
+        "the last attempt ends the run",
+        _LEASES,
+        "WHEN unowned AND attempt >= max_attempts THEN",
+        "WHEN false THEN",
+        f"{_PAUSES}test_a_run_that_kills_its_worker_every_time_stops_and_blocks_nobody",
+    ),
+    Guard(
+        "a run that was tried before is claimed alone",
+        _LEASES,
+        "AND (run.attempt > 0) = :suspect",
+        "AND (:suspect OR true)",
+        f"{_PAUSES}test_a_run_that_kills_its_worker_every_time_stops_and_blocks_nobody",
+    ),
+    Guard(
+        "earlier days come first",
+        _LEASES,
+        "AND earlier.as_of_date < run.as_of_date\n",
+        "AND earlier.as_of_date < run.as_of_date AND false\n",
+        f"{_CLAIMS}test_an_earlier_day_in_work_blocks_the_later_ones",
+    ),
+    Guard(
+        "claims skip what another claim has locked",
+        _LEASES,
+        "LIMIT :batch\n        FOR UPDATE OF run SKIP LOCKED",
+        "LIMIT :batch\n        FOR UPDATE OF run",
+        f"{_CLAIMS}test_runs_locked_by_another_claim_are_skipped",
+    ),
+    Guard(
+        "commits hold the switch's row",
+        _LEASES,
+        "WHERE flag_id = 1 FOR SHARE",
+        "WHERE flag_id = 1",
+        f"{_STATES}test_freeze_waits_for_a_commit_in_flight",
+    ),
+    Guard(
+        "commits look at the switch",
+        _LEASES,
+        "if switch.frozen:\n            raise",
+        "if False:\n            raise",
+        f"{_STATES}test_frozen_fleet_stands_still_and_goes_on",
+    ),
+    Guard(
+        "claims look at the switch",
+        _LEASES,
+        "AND NOT (SELECT frozen FROM engine_flags WHERE flag_id = 1)\n",
+        "\n",
+        f"{_CLAIMS}test_what_is_not_eligible_is_not_claimed",
+    ),
+    Guard(
+        "the environment's switch",
+        "prometheus/orchestration/advance_all.py",
+        "if config.frozen_by_environment else None",
+        "if False else None",
+        f"{_SWITCHES}test_the_environment_freezes_its_own_process_alone",
+    ),
+    Guard(
+        "commits look for a cancel request",
+        _LEASES,
+        "AND run.cancel_requested_at IS NULL\n        ORDER BY run.run_id FOR UPDATE OF run",
+        "ORDER BY run.run_id FOR UPDATE OF run",
+        f"{_STATES}test_cancel_during_a_phase_does_not_wait_for_it",
+    ),
+    Guard(
+        "phases have a deadline",
+        _LEASES,
+        "WHEN NOT unowned AND :deadline > 0",
+        "WHEN false AND :deadline > 0",
+        f"{_CLAIMS}test_reaper_fails_a_worker_that_hangs",
+    ),
+    Guard(
+        "a snapshot's books have not moved",
+        "prometheus/pipeline/tasks.py",
+        "if account_rows.journal_position(connection, account_id, lock=True) != position:",
+        "if False:",
+        f"{_GUARANTEES}test_books_that_move_meanwhile_put_the_snapshot_off",
+    ),
+    Guard(
+        "an unknown COMMIT is looked up",
+        "prometheus/pipeline/advance.py",
+        "moved = {lease.run_id for lease, work in ready if _reread(context, lease) is work.to_phase}",
+        "moved = set()",
+        f"{_GUARANTEES}test_commit_whose_answer_was_lost_is_looked_up",
+    ),
+    Guard(
+        "a stopped worker's attempt is not charged",
+        _LEASES,
+        "attempt = greatest(attempt - 1, 0)",
+        "attempt = attempt",
+        f"{_WORKERS}test_stop_gives_runs_back_uncharged",
+    ),
+    Guard(
+        "one row for each account's day",
+        "prometheus/db/repositories/engine_runs.py",
+        "ON CONFLICT ON CONSTRAINT uq_engine_runs_as_of_date_account_id DO NOTHING",
+        "",
+        f"{_SWITCHES}test_fifty_ensure_calls_at_once_make_one_row",
+    ),
+)
+
+
+def main() -> int:
+    """Remove the guards one by one; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", help="names that contain this")
+    only = parser.parse_args().only
+    survivors = []
+    guards = [guard for guard in GUARDS if not only or only in guard.name]
+    for guard in guards:
+        noticed = _noticed(guard)
+        print(f"{'noticed' if noticed else 'NOT NOTICED':<12} {guard.name:<48} {guard.test}", flush=True)
+        if not noticed:
+            survivors.append(guard.name)
+    print(f"{len(guards) - len(survivors)} of {len(guards)} removed guards were noticed by their test")
+    return 1 if survivors else 0
+
+
+def _noticed(guard: Guard) -> bool:
+    with tempfile.TemporaryDirectory(prefix="prometheus-guards-") as name:
+        copy = Path(name)
+        # The embedded server's account must be able to read what it is given.
+        copy.chmod(0o755)
+        for part in _COPIED:
+            source = ROOT / part
+            if source.is_dir():
+                shutil.copytree(source, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(source, copy / part)
+        file = copy / guard.file
+        text = file.read_text()
+        if text.count(guard.guarded) != 1:
+            raise SystemExit(
+                f"{guard.name}: the guard stands {text.count(guard.guarded)} times in {guard.file}, not once"
+            )
+        file.write_text(text.replace(guard.guarded, guard.unguarded))
+        done = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:randomly", "-p", "no:cacheprovider", guard.test],
+            cwd=copy,
+            env={**os.environ, "PYTHONPATH": name},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        # 1: tests failed. Anything else (collection errors, nothing found) would prove nothing.
+        if done.returncode not in {0, 1} or " error" in done.stdout.splitlines()[-1]:
+            raise SystemExit(f"{guard.name}: pytest ended with {done.returncode}\n{done.stdout[-3000:]}")
+        return done.returncode == 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
