@@ -14,7 +14,6 @@ from tests.unit.optimizer.legality import broken_rules
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import changed, random_problem
-from tests.unit.optimizer.short_accounts import extended
 
 
 @st.composite
@@ -53,16 +52,13 @@ def problems(draw):
     blocks = draw(st.sampled_from([0, 0, 1, 3]))
     if blocks:
         problem = linked(problem, blocks, seed, twins=draw(st.sampled_from([0.0, 0.999])))
-    is_long_only = draw(st.integers(0, 3)) > 0
-    if not is_long_only:
-        problem = extended(problem, seed=seed)
     kinds = tuple(draw(st.lists(st.sampled_from(KINDS), max_size=5, unique=True)))
     if kinds:
         try:
             problem = binding(problem, kinds, draw(st.sampled_from([0.005, 0.05, 0.3])), seed)
         except InfeasibleProblemError:
             kinds = ()
-    if is_long_only and draw(st.booleans()) and draw(st.booleans()):
+    if draw(st.booleans()) and draw(st.booleans()):
         problem = changed(problem, max_names=draw(st.integers(1, names)))
     return problem, kinds
 
