@@ -299,7 +299,7 @@ class TwoStageSearch:
                     raise
                 return None
             trades = assembled.trades(solution.x)
-            answer = FixedSidesAnswer(trades, self._dual(assembled, solution, trades))
+            answer = FixedSidesAnswer(convex.moved_into_cash(trades), self._dual(assembled, solution, trades))
             if not by_itself:
                 answer = self._newton(decision, answer.dual) or answer
         return self._candidate(decision, answer)
