@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean bench-optimizer
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -66,6 +66,11 @@ check: $(READY) ## Linters, strict types and import contracts
 format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench-engine: $(BENCH_READY) ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
+	$(BIN)/python -m bench.engine_transitions
+	$(BIN)/python -m bench.engine_recovery
+	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50
 
 .PHONY: prove-optimizer
 prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems

@@ -31,7 +31,7 @@ RESIDUAL = 1e-9
 #: A residual below this that no longer falls is the floor of double precision.
 STALLED = 2e-11
 #: Residual at which an answer without names between branches is exact for all purposes.
-EXACT = 1e-13
+EXACT = 1e-12
 #: Added to the scaled Hessian, whose diagonal is one: at least, for each unit of what is missing, and where that brings
 #: nothing because rows are nearly dependent while few names answer.
 _LEAST_DAMPING = 1e-11
