@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-ingest risk-evaluate lock clean
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -67,6 +67,11 @@ format: $(READY) ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench-engine: $(BENCH_READY) ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
+	$(BIN)/python -m bench.engine_transitions
+	$(BIN)/python -m bench.engine_recovery
+	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50
+
 .PHONY: prove-optimizer
 prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
 	$(BIN)/python bench/optimizer_proof.py
@@ -74,6 +79,9 @@ prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a re
 
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
+
+bench-optimizer: $(BENCH_READY) ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
+	$(BIN)/python bench/optimizer.py
 
 lock: $(READY) ## Resolve the dependencies anew into requirements-*.lock (versions and hashes, no index)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv

@@ -2,10 +2,9 @@
 
     python bench/linked_covariance.py [--data ../shared/data] [--csv linked_covariance.csv] [--accounts 20]
 
-The fleet is loaded into a database of its own and frozen by the engine. Every account is then solved four times on the
-same factor model: without links between specific returns, with links within sectors, with links within and across
-sectors (dense), and once more without links through the same solver as the linked ones. Where the stored model has
-links these are taken, else residual correlations of its own factors: 0.8 of them within a sector, 0.3 across.
+The fleet is loaded into a database of its own and frozen by the engine. Every account is then solved with the diagonal
+model (estimator ewma_pca, by STRUCTURED and by CLARABEL), with the linked model whose links are left out, with links
+within sectors (linked_sectors) and with links between all names (linked, "dense").
 
 Times are those of one call of ``rebalance``, proof and rounding included; compare ratios. The tracking error of the
 trades is given by the model that found them and by the dense one, which judges all alike.
@@ -30,22 +29,22 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer, release
 from prometheus.db.repositories.market_data import close_panel, corporate_actions
-from prometheus.db.repositories.risk_models import latest_risk_model
 from prometheus.db.repositories.runs import list_persisted, load_run
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.optimizer import rebalance, tracking_error
 from prometheus.optimizer.active_risk import factor_risk
 from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.problem import CorrelationBlock, build_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.tasks import matrices
+from prometheus.risk.factor_model import NameAttributes, RiskSettings, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
-from prometheus.risk.returns import action_panels
+from prometheus.risk.returns import action_panels, spin_offs_at_value
 
 AS_OF = date(2018, 6, 1)
-SESSIONS, HALF_LIFE = 504, 252
-WITHIN, ACROSS = 0.8, 0.3
+SESSIONS = 504
+ESTIMATORS = {"diagonal": "ewma_pca", "sectors": "linked_sectors", "dense": "linked"}
 FAST = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 COLUMNS = (
     "account",
@@ -77,7 +76,7 @@ def main():
     rows = []
     for account in found[: options.accounts]:
         rows += solved(*account)
-        for row in rows[-4:]:
+        for row in rows[-5:]:
             print(line(row), flush=True)
     with options.csv.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, COLUMNS)
@@ -88,7 +87,7 @@ def main():
 
 
 def load(data):
-    """Return account, snapshot, parameters and the matrices of every model, for each account of the fleet."""
+    """Return the parameters, and a snapshot with matrices for every model, for each account of the fleet."""
     home = Path(tempfile.mkdtemp(prefix="prometheus-bench-"))
     home.chmod(0o755)
     try:
@@ -121,90 +120,72 @@ def read(database):
     shared = SharedInputs(database)
     with database.transaction() as connection:
         records = [load_run(connection, run.account_id, run.run_seq)[0] for run in list_persisted(connection)]
-        model = latest_risk_model(connection, AS_OF)
-        sessions = TradingCalendar.for_region("US").sessions_between(AS_OF - timedelta(days=900), AS_OF)
-        panel = close_panel(connection, sessions[-(SESSIONS + 1) :])
-        actions = corporate_actions(connection, after=sessions[0], through=sessions[-1])
-    splits, paid = action_panels(actions, panel.sessions, panel.tickers)
-    returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
-    sector_of = {ticker: security.sector for ticker, security in shared.day(AS_OF).securities.items()}
-    sector = np.array([sector_of[ticker] for ticker in model.tickers])
+    snapshots = [Snapshot.from_json(record["snapshot"]) for record in records]
+    models = estimated(database, shared, snapshots[0].benchmark_id)
+    tickers = models["dense"].tickers
     found = []
-    links = None
-    for record in sorted(records, key=lambda record: record["account_id"]):
-        snapshot = Snapshot.from_json(record["snapshot"])
+    for record, snapshot in sorted(zip(records, snapshots, strict=True), key=lambda pair: pair[1].account_id):
         stored = matrices(shared, snapshot)
-        if links is None:
-            linked = bool(stored.specific_correlation)
-            correlation = stored_correlation(stored) if linked else residual(returns, model, stored, sector)
-            links = (linked_within(correlation, sector), (block(np.arange(len(correlation)), correlation),))
-        params = StrategyParams.from_dict(record["params_snapshot"])
-        plain = replace(stored, specific_correlation=())
-        found.append(
-            (
-                snapshot,
-                params,
-                {
-                    "diagonal": plain,
-                    "sectors": replace(stored, specific_correlation=links[0]),
-                    "dense": replace(stored, specific_correlation=links[1]),
-                },
+        position = {ticker: i for i, ticker in enumerate(tickers)}
+        names = tuple(replace(name, risk_index=position.get(name.ticker, -1)) for name in snapshot.universe)
+        frozen = {
+            specific: (
+                replace(
+                    snapshot, universe=names, factor_covariance=tuple(map(tuple, model.factor_covariance.tolist()))
+                ),
+                Matrices(model.loadings, model.specific_variance, stored.benchmark_weights, blocks(model)),
             )
-        )
+            for specific, model in models.items()
+        }
+        # the same model without its links: what the links alone cost in time and in gap
+        alone, linked = frozen["dense"]
+        frozen["left out"] = (alone, replace(linked, specific_correlation=()))
+        found.append((StrategyParams.from_dict(record["params_snapshot"]), frozen))
     return found
 
 
-def stored_correlation(stored):
-    """Return (N, N) correlations of the stored model's specific returns."""
-    correlation = np.eye(len(stored.specific_variance), dtype=np.float32)
-    for one in stored.specific_correlation:
-        correlation[np.ix_(one.names, one.names)] = one.correlation
-    return correlation
+def estimated(database, shared, benchmark_id):
+    """Return the model of each estimator on the day."""
+    sessions = TradingCalendar.for_region("US").sessions_between(AS_OF - timedelta(days=900), AS_OF)[-SESSIONS - 1 :]
+    with database.transaction() as connection:
+        panel = close_panel(connection, sessions)
+        actions = corporate_actions(connection, after=sessions[0], through=sessions[-1])
+    valued = spin_offs_at_value(actions, panel.sessions, panel.tickers, panel.closes)
+    splits, paid = action_panels(valued, panel.sessions, panel.tickers)
+    returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
+    securities, benchmark = shared.day(AS_OF).securities, shared.benchmark(benchmark_id, AS_OF)
+    weight = dict(zip(benchmark.tickers, benchmark.weights, strict=True))
+    attributes = NameAttributes(
+        weights=np.array([float(weight.get(ticker, 0)) for ticker in returns.tickers]),
+        sectors=tuple(securities[ticker].sector for ticker in returns.tickers),
+        groups=tuple(securities[ticker].group for ticker in returns.tickers),
+    )
+    return {
+        specific: estimate_factor_model(
+            returns, as_of=AS_OF, settings=RiskSettings(estimator=estimator), attributes=attributes
+        )
+        for specific, estimator in ESTIMATORS.items()
+    }
 
 
-def residual(returns, model, stored, sector):
-    """Return (N, N) specific correlations: what the model's factors leave of the returns, shrunk towards none."""
-    column = {ticker: i for i, ticker in enumerate(returns.tickers)}
-    panel = returns.returns[:, [column[ticker] for ticker in model.tickers]]
-    x, d = stored.loadings.astype(float), stored.specific_variance.astype(float)
-    left = np.zeros_like(panel)
-    for t, day in enumerate(panel):
-        seen = ~np.isnan(day)
-        weighted = x[seen] / d[seen, None]
-        factors = np.linalg.lstsq(weighted.T @ x[seen], weighted.T @ day[seen], rcond=None)[0]
-        left[t, seen] = (day[seen] - x[seen] @ factors) / np.sqrt(d[seen])
-    weight = 0.5 ** (np.arange(len(left))[::-1] / HALF_LIFE)
-    moment = (left * weight[:, None]).T @ left
-    scale = 1.0 / np.sqrt(np.maximum(np.diag(moment), 1e-12))
-    part = np.where(sector[:, None] == sector, WITHIN, ACROSS)
-    correlation = moment * scale[:, None] * scale * part
-    correlation[np.diag_indices(len(correlation))] = 1.0
-    return correlation.astype(np.float32)
+def blocks(model):
+    """Return a model's blocks as the pipeline has them."""
+    return tuple(CorrelationBlock(block.names, block.correlation) for block in model.specific_blocks)
 
 
-def linked_within(correlation, sector):
-    """Return a block for each sector."""
-    members = [np.flatnonzero(sector == one) for one in sorted(set(sector))]
-    return tuple(block(names, correlation[np.ix_(names, names)]) for names in members if len(names) > 1)
-
-
-def block(names, correlation):
-    """Return one block, exactly symmetric."""
-    below = np.tril(correlation, -1)
-    return CorrelationBlock(names.astype(np.int64), below + below.T + np.eye(len(names), dtype=np.float32))
-
-
-def solved(snapshot, params, models):
+def solved(params, models):
     """Return a row for each model of one account."""
-    dense = build_problem(snapshot, params, models["dense"])
+    dense = build_problem(models["dense"][0], params, models["dense"][1])
     rows = []
     for specific, solver in (
         ("diagonal", "STRUCTURED"),
         ("diagonal", "CLARABEL"),
+        ("left out", "CLARABEL"),
         ("sectors", "CLARABEL"),
         ("dense", "CLARABEL"),
     ):
-        problem = build_problem(snapshot, params, models[specific])
+        snapshot, matrices_of = models[specific]
+        problem = build_problem(snapshot, params, matrices_of)
         began = time.perf_counter()
         risk = factor_risk(problem)
         split = time.perf_counter() - began

@@ -1,9 +1,11 @@
 """Generated accounts of a chosen shape for the optimizer's bench: every name held, a fixed number of lots in each."""
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
 
+from prometheus.optimizer.active_risk import tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
 
 SHORT_RATE, LONG_RATE = 0.408, 0.238
@@ -74,3 +76,42 @@ def account(seed, names, factors, lots_a_name, nav=10_000_000.0):
         share_step=np.ones(names),
         tolerance=1e-9,
     )
+
+
+def tax_free(problem):
+    """Return the problem without tax, cost, locks, groups and shares: what a plain mean-risk model can state."""
+    return replace(
+        problem,
+        tax_weight=0.0,
+        lot_tax=np.zeros_like(problem.lot_tax),
+        lot_is_loss=np.zeros_like(problem.lot_is_loss),
+        lot_locked=np.zeros_like(problem.lot_locked),
+        cost_rate=np.zeros(problem.size),
+        group=np.arange(problem.size),
+    )
+
+
+def limited(problem, search, seed):
+    """Return the problem with sector, factor, turnover and tracking-error limits, all of them binding.
+
+    Args:
+        problem: A problem without limits.
+        search: Returns the trades of a problem.
+        seed: Of the sectors.
+    """
+    sector = np.random.default_rng(seed).integers(0, 11, problem.size)
+    matrix = np.concatenate([(sector == np.arange(11)[:, None]).astype(float), problem.loadings.T])
+    centre = matrix @ problem.benchmark_weights
+    trades = search(problem)
+    away = np.abs(matrix @ (problem.holdings() + trades) - centre)
+    # the sectors and the factors each at nine tenths of the widest, the turnover at 95 % of what it would be
+    bound = 0.9 * np.concatenate([np.full(11, away[:11].max()), np.full(len(away) - 11, away[11:].max())])
+    problem = replace(
+        problem,
+        row_names=tuple(f"row:{r}" for r in range(len(matrix))),
+        row_matrix=matrix,
+        row_lower=centre - bound,
+        row_upper=centre + bound,
+        turnover_max=0.95 * float(np.abs(trades).sum()) / 2,
+    )
+    return replace(problem, te_max=0.995 * tracking_error(problem, problem.holdings() + search(problem)))

@@ -293,7 +293,7 @@ def _book_distribution(action: CorporateAction, held: Sequence[TaxLot], terms: A
     return event
 
 
-def _book_dividend(action: CorporateAction, held: Sequence[TaxLot], terms: ActionTerms) -> LotEvent:  # noqa: ARG001
+def _book_dividend(action: CorporateAction, held: Sequence[TaxLot], terms: ActionTerms) -> LotEvent:  # noqa: ARG001 - one signature for the table
     """Credit cash for the whole position in one line; lots do not change."""
     if action.value < 0:
         raise AccountingError(

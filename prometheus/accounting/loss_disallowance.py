@@ -255,7 +255,7 @@ def _match(
 #: Holding-period start of replacement shares, from their lot, the start of the sold shares and the date of the sale.
 _TACKED_START: Final[Mapping[Tacking, Callable[[TaxLot, date, date], date]]] = {
     Tacking.DAYS_HELD: lambda lot, start, sold: lot.holding_period_start - (sold - start),
-    Tacking.ACQUISITION_DATE: lambda lot, start, sold: min(lot.holding_period_start, start),  # noqa: ARG005
+    Tacking.ACQUISITION_DATE: lambda lot, start, sold: min(lot.holding_period_start, start),  # noqa: ARG005 - one signature for the table
 }
 
 

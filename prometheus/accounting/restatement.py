@@ -167,20 +167,25 @@ def restate(
         standing = effective_rows(journal)
         concerned += [(row.ticker, row.trade_date) for row in open_losses(standing, before=as_of, sheltered=sheltered)]
         concerned += _losses_before(standing, concerned, group_of)
+    histories = history if isinstance(history, Mapping) else {"": history}
+    one_history = _one_history(journal, histories.values(), group_of)
     for ticker, day in concerned:
         group = group_of_ticker(ticker, group_of)
-        since[group] = min(day, since.get(group, day))
+        for other in [name for name, root in one_history.items() if root == one_history.get(group)] or [group]:
+            since[other] = min(day, since.get(other, day))
 
     kept, taken = _take_back(journal, since, group_of)
     rebooking = Rebooking(
         kept,
         [found.row for found in taken],
         [fill for fill in (*fills_of(found.row for found in taken), *late) if fill.execution_id not in cancelled],
-        history if isinstance(history, Mapping) else {"": history},
+        histories,
         terms,
     )
     rows = rebooking.book(since, as_of)
-    same = _unchanged([found.row for found in taken], rows, group_of)
+    together = {row.ticker: group_of_ticker(row.ticker, group_of) for row in (*(f.row for f in taken), *rows)}
+    together = {ticker: one_history.get(group, group) for ticker, group in together.items()}
+    same = _unchanged([found.row for found in taken], rows, together)
     reversals = [
         reversal_of(found.row, found.before, found.after)
         for found in reversed([found for i, found in enumerate(taken) if i not in same[0]])
@@ -190,6 +195,24 @@ def restate(
     for row in (*journal, *reversals, *new):
         books.post_row(row)
     return Restatement(books.books(), (*reversals, *new))
+
+
+def _one_history(
+    journal: Iterable[Transaction], histories: Iterable[MarketHistory], group_of: Mapping[str, str]
+) -> dict[str, str]:
+    """Return groups whose lots pass into each other, by a new symbol or a spin-off, each with the first of them.
+
+    What changes in one of them before that day changes the other after it, so they are booked again together.
+    """
+    pairs = [(row.ticker, str(row.details.get("former_ticker") or row.details.get("child") or "")) for row in journal]
+    pairs += [(action.ticker, action.other_ticker) for history in histories for action in history.actions]
+    found: dict[str, str] = {}
+    for pair in dict.fromkeys((one, other) for one, other in pairs if other):
+        roots = [found.get(group, group) for group in (group_of_ticker(ticker, group_of) for ticker in pair)]
+        first = min(roots)
+        found |= {group: first for group, root in found.items() if root in roots} | dict.fromkeys(roots, first)
+        found |= {group_of_ticker(ticker, group_of): first for ticker in pair}
+    return found
 
 
 def _losses_before(

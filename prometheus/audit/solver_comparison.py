@@ -118,7 +118,7 @@ def write_csv(rows: Sequence[SolverRow], path: Path) -> None:
 def write_plot(rows: Sequence[SolverRow], a: str, b: str, path: Path) -> None:
     """Draw times, objectives and weights of two back-ends run by run; PNG or SVG by the file's ending."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 -- a second of import for a plot alone
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.figure import Figure  # noqa: PLC0415 - only those who plot pay for it
 
     figure = Figure(figsize=(9, 8), layout="constrained", dpi=120)
     FigureCanvasAgg(figure)

@@ -97,7 +97,7 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
         SchemaError: The server is too old, the database is newer than the code, or it holds tables of somebody else.
     """
     from alembic import command  # noqa: PLC0415 -- costs a fifth of a second that only this function needs
-    from alembic.config import Config  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415 - needed by those who migrate only
 
     with database.transaction() as connection:
         _refuse_old_server(connection)

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 ENGINE_ROLE: Final = "prometheus_engine"
 
 # Nothing is refused where the role is absent, not ours to take, or has no rights in this database yet: then the session
-# stays what the login is. 'prometheus db status' says which.
+# stays what the login is.
 _TAKE: Final = (
     "SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = %s "
     "AND pg_has_role(session_user, oid, 'MEMBER') "

@@ -43,6 +43,12 @@ def to_jsonable(value: Any) -> Any:
             key if type(key) is str else str(key): item if type(item) in _PLAIN else to_jsonable(item)
             for key, item in value.items()
         }
+    if kind is float and math.isfinite(value):
+        return value + 0.0
+    if kind is Decimal:
+        return format(value, "f")
+    if kind is date:
+        return value.isoformat()
     if isinstance(value, Enum):
         return to_jsonable(value.value)
     if isinstance(value, int | str):

@@ -66,8 +66,8 @@ class FactorRisk:
         if self.links:
             moved = np.concatenate([moved, np.zeros(self.size - len(moved))])
             for link in self.links:
-                at = int(np.searchsorted(link.names, asset))
-                if at < len(link.names) and link.names[at] == asset:
+                at = int(link.place[asset])
+                if at >= 0:
                     moved[self.loadings.shape[1] :][link.exposures] = link.root[at] * weight
         return moved
 
@@ -76,8 +76,8 @@ class FactorRisk:
         part = self.loadings[asset]
         shared: FloatArray = np.einsum("ik,jk->ij", part, part)
         for link in self.links:
-            at = np.flatnonzero(np.isin(asset, link.names))
-            place = np.searchsorted(link.names, asset[at])
+            at = np.flatnonzero(link.place[asset] >= 0)
+            place = link.place[asset[at]]
             shared[np.ix_(at, at)] += link.remainder[np.ix_(place, place)]
         return shared
 

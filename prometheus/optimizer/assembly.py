@@ -388,8 +388,8 @@ def _link_rows(risk: FactorRisk, names: IntArray, first: int, *, held: bool) -> 
     if not widest:
         return rows, values
     for link in risk.links:
-        at = np.flatnonzero(np.isin(names, link.names))
-        place, n = np.searchsorted(link.names, names[at]), len(link.names)
+        at = np.flatnonzero(link.place[names] >= 0)
+        place, n = link.place[names[at]], len(link.names)
         rows[at[:, None], np.arange(n)] = first + link.first + np.arange(n)
         values[at[:, None], np.arange(n)] = link.root[place]
     return rows, values

@@ -245,20 +245,20 @@ def _row_pieces(
 ) -> tuple[FloatArray, FloatArray]:
     """Return (R, P) slopes and offsets of the coupling rows' use on the pieces, in the pieces' order."""
     rows, order = cost.rows, cost.order
-    slope, offset = np.zeros((rows, len(by))), np.zeros((rows, len(by)))
     if not rows:
-        return slope, offset
-    forced = cost.row_use(stuck_at)
-    for r in range(rows):
-        level = _running_cost(order, cost.row_sell[r])
-        slope[r] = np.concatenate([-cost.row_sell[r][sell], np.where(stuck_at[buy] < 0, 0.0, cost.row_buy[r][buy])])[by]
-        at_zero = (level - cost.row_sell[r] * order.start)[sell]
-        offset[r] = np.concatenate([at_zero, np.where(stuck_at[buy] < 0, forced[r][buy], 0.0)])[by]
+        return np.zeros((0, len(by))), np.zeros((0, len(by)))
+    # names are stuck at a sale where their trade is forced to one value; most problems have none
+    stuck = stuck_at[buy] < 0
+    forced = cost.row_use(stuck_at)[:, buy] if stuck.any() else np.zeros((rows, len(buy)))
+    sold = cost.row_sell.take(sell.nonzero()[0], axis=1)
+    slope = np.concatenate([-sold, np.where(stuck, 0.0, cost.row_buy.take(buy, axis=1))], axis=1).take(by, axis=1)
+    at_zero = (_running_cost(order, cost.row_sell) - cost.row_sell * order.start)[:, sell]
+    offset = np.concatenate([at_zero, np.where(stuck, forced, 0.0)], axis=1).take(by, axis=1)
     return slope, offset
 
 
 def _running_cost(order: LotOrder, sell_slope: FloatArray) -> FloatArray:
-    """Return (M,) the cost of having sold every earlier lot of the name."""
+    """Return (..., M) the cost of having sold every earlier lot of the name, for (..., M) slopes."""
     cost = sell_slope * order.size
-    before = np.cumsum(cost) - cost
-    return before - before[order.first]
+    before = np.cumsum(cost, axis=-1) - cost
+    return before - before.take(order.first, axis=-1)

@@ -182,9 +182,8 @@ class _Dual:
         rest[at] = self._solved(matrix[np.ix_(at, at)], right[at])
         links = missing + nu[k:] / (2 * g * g) * rest[-1]
         back = np.zeros(len(trades))
-        back[names] = free.answer(
-            (2 * g * risk.price(np.concatenate([none, links]))[names] + np.einsum("ik,k->i", columns, rest))[:, None]
-        )[:, 0]
+        # the free names' answer to all of these prices together
+        back[names] = answered[:, -1] + np.einsum("ik,k->i", answered[:, :-1], rest)
         links = 2 * g * (links - risk.exposures(back)[k:])
         return np.concatenate([rest[:k], links, rest[k:]])
 

@@ -17,14 +17,14 @@ from prometheus.optimizer.semidefinite import semidefinite_root, solve_semidefin
 #: Least eigenvalue of a block's correlations: names that are more alike than that cannot be told apart.
 LEAST_EIGENVALUE = 1e-6
 #: Blocks up to this size get the best split that a few steps find, larger ones a quicker one.
-_POLISHED = 128
+_POLISHED = 96
 _POLISHING_STEPS = 8
 #: What is split off stays below the largest possible amount by this part, so that R is safely semidefinite.
 _MARGIN = 1e-3
 #: Bits kept of each name's share: the last ones may depend on the number of threads of a linear-algebra library.
 _BITS = 12
-#: A library solves smaller systems on one thread, whatever the number of threads; larger ones are solved here.
-_ONE_THREAD = 190
+#: Systems up to this size a library solves on one thread (seen to change with the number of threads from 120 on).
+_ONE_THREAD = 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,12 +36,14 @@ class Link:
         root: (n, n) C, lower triangular.
         remainder: (n, n) R = C C', annualised covariance.
         first: Position of its exposures among those of all blocks.
+        place: (N,) position of each name of the problem in the block, -1 outside.
     """
 
     names: IntArray
     root: FloatArray
     remainder: FloatArray
     first: int
+    place: IntArray
 
     @property
     def exposures(self) -> slice:
@@ -73,7 +75,10 @@ def split_specific(problem: RebalanceProblem) -> tuple[FloatArray, tuple[Link, .
             )
         own[block.names] *= _rounded_down(_separable_share(correlation, least))
         remainder = block.covariance - np.diag(own[block.names])
-        links.append(Link(block.names, semidefinite_root(remainder, "specific remainder"), remainder, first))
+        place = np.full(problem.size, -1, dtype=np.int64)
+        place[block.names] = np.arange(len(block.names))
+        root = semidefinite_root(remainder, "specific remainder")
+        links.append(Link(block.names, root, remainder, first, place))
         first += len(block.names)
     return own, tuple(links)
 
@@ -145,8 +150,7 @@ class FreeNames:
                 continue
             matrix = 2 * self.risk_aversion * link.remainder[np.ix_(place, place)]
             matrix[np.arange(len(at)), np.arange(len(at))] += 2 * self.curvature[at]
-            solve = np.linalg.solve if len(at) < _ONE_THREAD else solve_semidefinite
-            found[at] = solve(matrix, prices[at])
+            found[at] = _solved(matrix, prices[at])
         return found
 
     def disturbances(
@@ -164,11 +168,12 @@ class FreeNames:
         pull = np.zeros((len(self.names), jumps.shape[1]))
         direct = np.zeros((jumps.shape[1], jumps.shape[1]))
         for link in self.links:
-            inside = np.isin(asset, link.names)
+            of_block = link.place[asset]
+            inside = of_block >= 0
             if not inside.any():
                 continue
             total = np.zeros((len(link.names), jumps.shape[1]))
-            np.add.at(total, np.searchsorted(link.names, asset[inside]), jumps[inside])
+            np.add.at(total, of_block[inside], jumps[inside])
             charged = np.einsum("ij,jm->im", 2 * self.risk_aversion * link.remainder, total)
             direct += np.einsum("im,in->mn", total, charged)
             at, place = self._members(link)
@@ -183,8 +188,28 @@ class FreeNames:
 
     def _members(self, link: Link) -> tuple[IntArray, IntArray]:
         """Return which of the free names stand in a block, and where in it."""
-        at = np.flatnonzero(np.isin(self.names, link.names))
-        return at, np.searchsorted(link.names, self.names[at])
+        of_block = link.place[self.names]
+        at = np.flatnonzero(of_block >= 0)
+        return at, of_block[at]
+
+
+def _solved(matrix: FloatArray, right: FloatArray) -> FloatArray:
+    """Return x with matrix x = right, matrix positive definite: a large one is eliminated part by part.
+
+    Each part is small enough for the library to solve it on one thread, and the products are sums of einsum: the number
+    of threads does not reach the last bits.
+    """
+    if len(matrix) <= _ONE_THREAD:
+        return np.asarray(np.linalg.solve(matrix, right), dtype=np.float64)
+    head, tail = slice(0, _ONE_THREAD), slice(_ONE_THREAD, None)
+    beside = matrix[head, tail]
+    solved = np.linalg.solve(matrix[head, head], np.concatenate([beside, right[head]], axis=1))
+    through, first = solved[:, : beside.shape[1]], solved[:, beside.shape[1] :]
+    rest = _solved(
+        matrix[tail, tail] - np.einsum("ij,ik->jk", beside, through),
+        right[tail] - np.einsum("ij,im->jm", beside, first),
+    )
+    return np.concatenate([first - np.einsum("ij,jm->im", through, rest), rest])
 
 
 def block_of(names: IntArray, covariance: FloatArray) -> SpecificBlock:

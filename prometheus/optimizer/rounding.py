@@ -14,14 +14,14 @@ from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import SeparableCost
 from prometheus.optimizer.coupling import RowLimits
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
-from prometheus.optimizer.rounding_limits import AllLimits, Effects
+from prometheus.optimizer.rounding_limits import WORTHWHILE, AllLimits, Effects
 from prometheus.optimizer.share_grid import ShareGrid
 from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
-#: Steps that improve the objective by less (0.00001 bps of NAV) are not worth the search.
-_WORTHWHILE = 1e-9
 #: Most improving steps, as a multiple of the number of names.
 _STEPS_A_NAME = 2
+#: Most pairs of steps that improve where no single one does: each costs a look at some thousand pairs.
+_MAX_PAIRS = 20
 #: Most repairing changes where there are limits besides cash, as a multiple of the number of names.
 _REPAIRS_A_NAME = 2
 #: Cash is brought into its range by at most this weight of one name at a time (half a basis point).
@@ -87,9 +87,33 @@ def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
         legal = model.missed(state.cash_used + cash) == 0
         change = np.where(legal, change, np.inf)
         best = int(np.argmin(change))
-        if not change.flat[best] < -_WORTHWHILE:
+        if not change.flat[best] < -WORTHWHILE:
             break
         state.take(best)
+    return _improved(model, state)
+
+
+def _improved(model: RoundingModel, state: "_State") -> FloatArray:
+    """Take the steps that improve and keep every limit: single ones, and pairs where no single one is left."""
+    limits, names = AllLimits(model.cash, model.rows), len(state.steps)
+    pairs = 0
+    for _ in range(_STEPS_A_NAME * names):
+        cash, use, variance = state.position()
+        targets = state.neighbours()
+        effects = state.effects(targets)
+        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+        change = np.where(after == 0, effects.change, np.inf)
+        best = int(np.argmin(change))
+        chosen: tuple[int, ...] = (best,)
+        if not change[best] < -WORTHWHILE:
+            at = (cash, use, variance)
+            pair = limits.improving_pair(at, effects, model.risk, model.problem.risk_aversion)
+            pairs += 1
+            if pair is None or pairs > _MAX_PAIRS:
+                break
+            chosen = pair
+        for one in chosen:
+            state.move(one % names, float(targets.ravel()[one]))
     return state.steps
 
 
@@ -182,17 +206,7 @@ def _round_within_limits(model: RoundingModel, state: "_State") -> FloatArray:
             state.move(one % names, float(targets.ravel()[one]))
     else:
         raise limits.refuse(*state.position())
-    for _ in range(_STEPS_A_NAME * names):
-        cash, use, variance = state.position()
-        targets = state.neighbours()
-        effects = state.effects(targets)
-        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
-        change = np.where(after == 0, effects.change, np.inf)
-        best = int(np.argmin(change))
-        if not change[best] < -_WORTHWHILE:
-            break
-        state.move(best % names, float(targets.ravel()[best]))
-    return state.steps
+    return _improved(model, state)
 
 
 class _State:

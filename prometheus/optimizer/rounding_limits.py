@@ -16,6 +16,8 @@ from prometheus.optimizer.problem import FloatArray, IntArray
 
 #: The last bits of a sum must not buy a share.
 _NEGLIGIBLE = 1e-12
+#: Changes that improve the objective by less (0.00001 bps of NAV) are not worth the search.
+WORTHWHILE = 1e-9
 #: Candidates of which all pairs are looked at.
 _IN_PAIRS = 120
 
@@ -95,14 +97,46 @@ class AllLimits:
         cash, use, variance = at
         now = float(self.missed(np.array([cash]), use[:, None], np.array([variance]))[0])
         alone = self.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
-        alone = np.where(np.isfinite(effects.change), alone, np.inf)
-        few = np.argsort(alone, kind="stable")[:_IN_PAIRS]
-        few = few[np.isfinite(alone[few])]
+        one, two, _, missed = self._pairs(at, effects, risk, alone)
+        least = float(missed.min(initial=np.inf))
+        if not least < now - _NEGLIGIBLE:
+            return None
+        ties = np.flatnonzero(missed <= least + _NEGLIGIBLE)
+        best = ties[np.argmin((effects.change[one] + effects.change[two])[ties])]
+        return int(one[best]), int(two[best])
+
+    def improving_pair(
+        self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk, risk_aversion: float
+    ) -> tuple[int, int] | None:
+        """Return the two candidates of different names that together improve most and keep every limit, if any do.
+
+        Where a limit binds no single step may be open although one name's step up pays for another's down.
+
+        Args:
+            at: Cash used, (R,) uses and active variance now, which keep the limits.
+            effects: Candidates.
+            risk: Says what two changes do to the variance together.
+            risk_aversion: Weight of the variance in the objective.
+        """
+        one, two, together, missed = self._pairs(at, effects, risk, effects.change)
+        if not len(one):
+            return None
+        change = effects.change[one] + effects.change[two] + risk_aversion * together
+        change = np.where(missed == 0, change, np.inf)
+        best = int(np.argmin(change))
+        return (int(one[best]), int(two[best])) if change[best] < -WORTHWHILE else None
+
+    def _pairs(
+        self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk, rank: FloatArray
+    ) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+        """Return pairs of the first candidates: both numbers, what they add to the variance, what is missed then."""
+        cash, use, variance = at
+        rank = np.where(np.isfinite(effects.change), rank, np.inf)
+        few = np.argsort(rank, kind="stable")[:_IN_PAIRS]
+        few = few[np.isfinite(rank[few])]
         one, two = (index.ravel() for index in np.meshgrid(few, few, indexing="ij"))
         apart = effects.asset[one] < effects.asset[two]
         one, two = one[apart], two[apart]
-        if not len(one):
-            return None
         position = np.full(len(effects.change), -1)
         position[few] = np.arange(len(few))
         moves = effects.delta[few]
@@ -113,12 +147,7 @@ class AllLimits:
             use[:, None] + effects.use[:, one] + effects.use[:, two],
             variance + effects.variance[one] + effects.variance[two] + together,
         )
-        least = float(missed.min())
-        if not least < now - _NEGLIGIBLE:
-            return None
-        ties = np.flatnonzero(missed <= least + _NEGLIGIBLE)
-        best = ties[np.argmin((effects.change[one] + effects.change[two])[ties])]
-        return int(one[best]), int(two[best])
+        return one, two, together, missed
 
 
 def _rest(excess: FloatArray) -> FloatArray:

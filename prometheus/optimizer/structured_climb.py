@@ -31,12 +31,14 @@ RESIDUAL = 1e-9
 #: A residual below this that no longer falls is the floor of double precision.
 STALLED = 2e-11
 #: Residual at which an answer without names between branches is exact for all purposes.
-EXACT = 1e-13
+EXACT = 1e-12
 #: Added to the scaled Hessian, whose diagonal is one: at least, for each unit of what is missing, and where that brings
 #: nothing because rows are nearly dependent while few names answer.
 _LEAST_DAMPING = 1e-11
 _DAMPING = 1e-4
 _MORE_DAMPING = (1e-6, 1e-3, 1e-1)
+#: A step to the next centre may lower the dual value by this part of it.
+_ASTRAY = 3e-4
 #: Prices beyond this (per unit of NAV) are on their way to infinity: nothing meets the limits.
 _RUNAWAY = 1e6
 #: A climb around one centre that ends with more missing than this ends for good, and so do that many in a row that end
@@ -136,7 +138,12 @@ class _Climb:
         opened = replace(centre, open=tied)
         here = self.dual.respond(state.prices, state.at, opened)
         self.steps += 1
-        return self.dual.respond(self._moved(here, self._newton_step(here, tied), 1.0), state.at, centre)
+        there = self.dual.respond(self._moved(here, self._newton_step(here, tied), 1.0), state.at, centre)
+        if there.value >= state.value - _ASTRAY * abs(state.value):
+            return there
+        # the step went astray, as it may where rows become active on the way
+        here = self.dual.respond(state.prices, state.at, centre)
+        return there if there.value > here.value else here
 
     def _newton_step(
         self, state: Response, opened: BoolArray | None = None, damping: float = _LEAST_DAMPING

@@ -34,6 +34,8 @@ _NO_PRICE = 1e-9
 _GOOD_ENOUGH = 5e-7
 #: An improvement smaller than this (0.00001 bps) is not worth a trial.
 _WORTHWHILE = 1e-9
+#: Nor after a trial that has closed no more than this part of the gap that it left.
+_DIMINISHING = 0.1
 #: Most trials of several changes at once.
 _MAX_TRIALS = 32
 #: Most times stage 1 is solved again at the prices that stage 2 found for turnover, gains and tracking error.
@@ -297,7 +299,7 @@ class TwoStageSearch:
                     raise
                 return None
             trades = assembled.trades(solution.x)
-            answer = FixedSidesAnswer(trades, self._dual(assembled, solution, trades))
+            answer = FixedSidesAnswer(convex.moved_into_cash(trades), self._dual(assembled, solution, trades))
             if not by_itself:
                 answer = self._newton(decision, answer.dual) or answer
         return self._candidate(decision, answer)
@@ -371,7 +373,7 @@ class TwoStageSearch:
             share = priced.shares(priced.first_branch + decision.branch)
             response = priced.respond(prices, priced.located(prices), share=share)
         sells = decision.sells_losses
-        other = self._restricted(Decision(~sells, decision.branch)) if len(sells) else None
+        other = self._priced(Decision(~sells, decision.branch)) if len(sells) else None
         return moves_around(priced, response, other, decision, dual, relaxed)
 
     def _improve(self, best: _Candidate, duals: list[DualPoint]) -> _Candidate:
@@ -390,6 +392,8 @@ class TwoStageSearch:
             found = self._try_decision(together, best)
             if found is None or found.objective >= best.objective - _WORTHWHILE:
                 break
-            best = found
+            saved, best = best.objective - found.objective, found
             duals.append(best.dual)
+            if saved <= _DIMINISHING * (best.objective - self._bound(duals)):
+                break
         return best

@@ -17,6 +17,12 @@ FEASIBILITY_TOLERANCE = 1e-7
 _SHARES = 1e-8
 #: Weights below this are not held.
 _HELD = 1e-9
+#: Units of the rules whose violation is no amount of money.
+_UNITS = {
+    "tracking error": "of tracking error a year",
+    "linear limit": "in the limit's own unit",
+    "number of names": "names",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +32,7 @@ class Violation:
     Attributes:
         rule: Name of the rule.
         subject: Ticker or lot, empty for the account.
-        amount: How far, as a fraction of NAV.
+        amount: How far: in the unit of the rule (``_UNITS``), a fraction of NAV for most.
     """
 
     rule: str
@@ -118,11 +124,17 @@ def reject(problem: RebalanceProblem, found: list[Violation], what: str) -> floa
     if not worst.amount <= FEASIBILITY_TOLERANCE:
         subject = f" of {worst.subject}" if worst.subject else ""
         raise CertificateRejectedError(
-            f"the {what} break the rule '{worst.rule}'{subject} by {worst.amount:.3g} of NAV "
-            f"({worst.amount * problem.nav:.2f} in the base currency).",
+            f"the {what} break the rule '{worst.rule}'{subject} by {_distance(worst, problem)}.",
             details={"rule": worst.rule, "subject": worst.subject, "violation": worst.amount, "count": len(found)},
         )
     return worst.amount
+
+
+def _distance(violation: Violation, problem: RebalanceProblem) -> str:
+    unit = _UNITS.get(violation.rule)
+    if unit is not None:
+        return f"{violation.amount:.3g} {unit}"
+    return f"{violation.amount:.3g} of NAV ({violation.amount * problem.nav:.2f} in the base currency)"
 
 
 def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: FloatArray) -> list[Violation]:

@@ -84,6 +84,8 @@ class SharedInputs:
         if model is not None:
             self.array(model.loadings_sha256)
             self.array(model.specific_variance_sha256)
+            if model.specific_correlation_sha256 is not None:
+                self.array(model.specific_correlation_sha256)
         for benchmark_id in benchmarks:
             benchmark = self.benchmark(benchmark_id, as_of)
             if benchmark is not None:

@@ -33,7 +33,7 @@ VERSION: Final = "2"
 _MIN_RECENT_WEIGHT: Final = 5.0
 
 
-def ewma_pca(returns: FloatArray, attributes: NameAttributes, settings: RiskSettings) -> FactorEstimate:  # noqa: ARG001
+def ewma_pca(returns: FloatArray, attributes: NameAttributes, settings: RiskSettings) -> FactorEstimate:  # noqa: ARG001 - one signature for all
     """Estimate factors, loadings and specific variances of names with enough history.
 
     Args:

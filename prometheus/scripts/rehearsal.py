@@ -102,7 +102,7 @@ def real(
             slices.write_through(days[0], folder)
             for name in ("accounts.csv", "lots.csv"):
                 (folder / name).write_bytes((fleet / name).read_bytes())
-            _ingest(database, folder, days[-1])
+            _ingest(database, folder)
         with database.transaction() as connection:
             members = chosen or tuple(account.account_id for account in accounts_of(connection))
         after = {day: before for before, day in pairwise(days)}
@@ -111,7 +111,7 @@ def real(
             if day in after:
                 with _temporary() as folder:
                     if slices.write_between(after[day], day, folder):
-                        _ingest(database, folder, days[-1])
+                        _ingest(database, folder)
 
         _run_sessions(database, settings, days, members, workers, morning)
         _report(database, days, members, workers, replay=replay)
@@ -123,12 +123,13 @@ def _temporary() -> Iterator[Path]:
         yield Path(name)
 
 
-def _ingest(database: "Database", folder: Path, today: date) -> None:
+def _ingest(database: "Database", folder: Path) -> None:
+    from prometheus.foundation.clock import SystemClock
     from prometheus.foundation.errors import RequestError
     from prometheus.ingestion.ingest import ingest_directory
     from prometheus.ingestion.reports import IngestOptions
 
-    for report in ingest_directory(database, folder, options=IngestOptions(today=today, skip_bad_rows=True)):
+    for report in ingest_directory(database, folder, options=IngestOptions(today=SystemClock().now().date())):
         if not report.loaded:
             reason = next(iter(report.findings.leading(1))).reason
             raise RequestError(f"{report.file} was refused: {reason}", code="FILE_REFUSED")

@@ -40,10 +40,10 @@ def command(
     region: str | None,
     account_id: str | None,
     ensure: bool,  # noqa: FBT001 -- click passes options by keyword
-    data_ready: bool,  # noqa: FBT001
-    advance_all: bool,  # noqa: FBT001
-    cancel: bool,  # noqa: FBT001
-    reset: bool,  # noqa: FBT001
+    data_ready: bool,  # noqa: FBT001 - a flag of the command line
+    advance_all: bool,  # noqa: FBT001 - a flag of the command line
+    cancel: bool,  # noqa: FBT001 - a flag of the command line
+    reset: bool,  # noqa: FBT001 - a flag of the command line
     reason: str,
     time_budget: float | None,
     workers: int | None,

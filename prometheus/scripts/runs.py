@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, overload
 
 import click
 
@@ -126,20 +126,22 @@ def summary_row(run: "RunSummary") -> dict[str, Any]:
     """Return what a list shows of a run, JSON types; risk in percent a year, turnover in percent of NAV."""
     from prometheus.foundation.ids import run_label
 
-    settled = run.result["settlement"]
+    # Of an archived run the columns are left.
+    result = run.result or {}
+    settled = result.get("settlement", {})
     return {
         "as_of": run.as_of_date.isoformat(),
         "account": run.account_id,
         "run": run_label(run.run_seq),
         "status": run.status,
-        "te_before_pct": _percent(run.result["tracking_error_before"]),
-        "te_after_pct": _percent(run.result["tracking_error_after"]),
-        "turnover_pct": _percent(run.result["turnover"]),
-        "gain_short": settled["realized_gain_short"],
-        "gain_long": settled["realized_gain_long"],
-        "gain_ca": settled["realized_gain_other"],
-        "tax": settled["tax"],
-        "trades": settled["trades"],
+        "te_before_pct": _percent(result.get("tracking_error_before")),
+        "te_after_pct": _percent(result.get("tracking_error_after")),
+        "turnover_pct": _percent(result.get("turnover")),
+        "gain_short": settled.get("realized_gain_short"),
+        "gain_long": settled.get("realized_gain_long"),
+        "gain_ca": settled.get("realized_gain_other"),
+        "tax": settled.get("tax"),
+        "trades": settled.get("trades"),
         "gap_bps": _rounded(run.gap_bps, 4),
         "gap_rounded_bps": _rounded(run.rounded_gap_bps, 3),
         "flags": len(run.flags),
@@ -248,8 +250,12 @@ def _risk_parts(split: Mapping[str, float] | None) -> list[tuple[str, str]]:
     return [("of it", ", ".join(f"{name.replace('_', ' ')} {_percent(part)} %" for name, part in split.items()))]
 
 
-def _percent(fraction: float) -> float:
-    return round(100 * fraction, 3)
+@overload
+def _percent(fraction: float) -> float: ...
+@overload
+def _percent(fraction: None) -> None: ...
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 3)
 
 
 def _rounded(value: float | None, digits: int) -> float | None:

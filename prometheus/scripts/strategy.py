@@ -91,11 +91,21 @@ def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
             raise ConfigurationError(f"{file}: {name} must be a JSON object, not {mapping!r}. {see}")
     try:
         base = StrategyParams.from_dict(params)
+        _require_solver(base.solver)
     except ConfigurationError as error:
         raise ConfigurationError(f"{file}: {error.message}") from error
     for tag, overrides in tags.items():
         try:
-            base.overridden(overrides)
+            _require_solver(base.overridden(overrides).solver)
         except ConfigurationError as error:
             raise ConfigurationError(f"{file}: tag '{tag}': {error.message}") from error
     return strategy_id, params, tags
+
+
+def _require_solver(name: str) -> None:
+    """Refuse a solver that no back-end has; whether it is installed shows on the machine that solves."""
+    from prometheus.foundation.errors import ConfigurationError
+    from prometheus.optimizer.backends.base import backend_names
+
+    if name not in backend_names():
+        raise ConfigurationError(f"there is no solver {name!r}; known are {', '.join(backend_names())}.")

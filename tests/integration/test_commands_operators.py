@@ -212,6 +212,14 @@ def test_unknown_strategy_is_one_sentence(database_url):
         (b"null", "must be a JSON object"),
         (b'{"strategy_id": "s", "params": {}}', "has no tag_overrides"),
         (b'{"strategy_id": 5, "params": {}, "tag_overrides": {}}', "strategy_id must be a name"),
+        (
+            b'{"strategy_id": "s", "params": {"solver": "GUROBI"}, "tag_overrides": {}}',
+            "there is no solver 'GUROBI'; known are CLARABEL, CUOPT, CVXPY, STRUCTURED.",
+        ),
+        (
+            b'{"strategy_id": "s", "params": {}, "tag_overrides": {"t": {"solver": "clarabel"}}}',
+            "tag 't': there is no solver 'clarabel'",
+        ),
         (b'{"strategy_id": " ", "params": {}, "tag_overrides": {}}', "strategy_id must be a name"),
         (b'{"strategy_id": "s", "params": null, "tag_overrides": {}}', "params must be a JSON object"),
         (b'{"strategy_id": "s", "params": [], "tag_overrides": {}}', "params must be a JSON object"),

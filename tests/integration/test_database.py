@@ -164,7 +164,7 @@ def test_a_lock_that_is_not_granted_is_a_collision_to_be_tried_again(database, d
     other = Database(database_url)
     with database.transaction() as holder:
         holder.execute(text("LOCK TABLE alembic_version IN ACCESS EXCLUSIVE MODE"))
-        with pytest.raises(DatabaseUnavailableError, match="Another transaction was in the way") as caught:  # noqa: SIM117
+        with pytest.raises(DatabaseUnavailableError, match="Another transaction was in the way") as caught:  # noqa: SIM117 - the inner block is what raises
             with other.transaction() as waiting:
                 waiting.execute(text("SET LOCAL lock_timeout = '50ms'; SELECT * FROM alembic_version"))
     assert caught.value.code == "COLLISION"

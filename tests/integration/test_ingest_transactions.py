@@ -6,9 +6,13 @@ from decimal import Decimal
 
 import pytest
 from click.testing import CliRunner
+from sqlalchemy import text
 
+from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.db.repositories.accounts import journal_since, load_books, save_books
 from prometheus.db.repositories.journal import prove_tables
+from prometheus.db.repositories.market_data import corporate_actions
+from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import TransactionType
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory, ingest_file
 from prometheus.ingestion.kinds import FileKind
@@ -262,6 +266,35 @@ def test_the_command_says_row_code_and_remedy(fleet, database_url, tmp_path, mon
     assert loaded.exit_code == 0, loaded.output
     (report,) = json.loads(loaded.stdout)
     assert (report["inserted"], report["skipped"], report["findings"]) == (1, 1, {"OVERSOLD": 1})
+
+
+def test_late_rows_go_through_spin_offs_and_new_symbols(fleet, load, tmp_path):
+    """Sold before the morning of a spin-off and a new symbol, told after it: both children and names come out right."""
+    with fleet.transaction() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO corporate_actions SELECT security_id, DATE '2018-06-11', 'symbol_change', 1, 'BBB', NULL "
+                "FROM securities WHERE ticker = 'AAA' UNION ALL "
+                "SELECT security_id, DATE '2018-06-12', 'spinoff', 0.5, 'CCC', 0.25 FROM securities "
+                "WHERE ticker = 'BBB'"
+            )
+        )
+    with fleet.transaction() as connection:
+        before = load_books(connection, "US-1")
+        actions = corporate_actions(connection, after=LAST, through=date(2018, 6, 13))
+        after, rows = apply_corporate_actions(before, actions, closes={}, regime=TaxRegime.US, fractional=True)
+        save_books(connection, "US-1", before=before, after=after, transactions=rows, books_as_of=date(2018, 6, 13))
+    assert books(fleet)[1]["L1~S-CCC"] == (50, 500)
+    sold = load("s1,2018-06-05,US-1,AAA,SELL,40,800,L1,,", "b1,2018-06-06,US-1,AAA,BUY,10,400,NB,,")
+    assert codes(sold) == []
+    parts = {"L1": (60, 900), "L1~S-CCC": (30, 300), "L2": (100, 2250), "L2~S-CCC": (50, 750)}
+    assert books(fleet) == (10_400, parts | {"NB": (10, 300), "NB~S-CCC": (5, 100)})
+    with fleet.transaction() as connection:
+        assert {lot.ticker for lot in load_books(connection, "US-1").lots} == {"BBB", "CCC"}
+    assert codes(load("x1,2018-06-08,US-1,,REVERSE,,,,,s1", "x2,2018-06-08,US-1,,REVERSE,,,,,b1")) == []
+    assert books(fleet) == (
+        10_000, {"L1": (100, 1500), "L1~S-CCC": (50, 500), "L2": (100, 2250), "L2~S-CCC": (50, 750)}
+    )  # fmt: skip
 
 
 def test_files_that_cannot_be_read_are_refused(fleet, load, tmp_path):

@@ -10,6 +10,7 @@ from prometheus.db.blobs import get_array
 from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks, unpacked_blocks
@@ -177,3 +178,29 @@ def test_a_name_that_left_the_market_is_no_hole(market):
     _change(market, "DELETE FROM prices WHERE security_id = 7 AND price_date > '2024-05-01'")
     done = refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="linked"))
     assert done.model.tickers == NAMES
+
+
+def test_what_a_days_accounts_share_includes_the_correlations(market):
+    """Read ahead once, the model's three matrices are there without the database."""
+    blocks = (SpecificCorrelation(np.array([0, 2], dtype=np.int64), np.array([[1, 0.3], [0.3, 1]], np.float32)),)
+    model = refresh_risk_model(market, as_of=AS_OF).model
+    with market.transaction() as connection:
+        add_risk_model(
+            connection,
+            as_of=AS_OF,
+            estimator="linked/1",
+            sessions=139,
+            tickers=NAMES,
+            loadings=model.loadings,
+            specific_variance=model.specific_variance,
+            factor_covariance=model.factor_covariance,
+            diagnostics={},
+            specific_correlation=packed_blocks(blocks),
+        )
+    shared = SharedInputs(market)
+    shared.load(AS_OF, ())
+    stored = shared.day(AS_OF).risk_model
+    shared.use(None)
+    (block,) = unpacked_blocks(shared.array(stored.specific_correlation_sha256))
+    assert block.names.tolist() == [0, 2]
+    assert shared.array(stored.loadings_sha256).shape == model.loadings.shape

@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from prometheus.accounting.account_entries import TRADES, TRANSFERS, apply_transfer, entry_content, fills_of_entries
 from prometheus.accounting.household_ledger import canonical_order
 from prometheus.accounting.journal import effective_rows, reversal_of
-from prometheus.accounting.replay import Replay
+from prometheus.accounting.replay import Replay, replay
 from prometheus.accounting.wash_sales import group_of_ticker
 from prometheus.db.models import AccountEntryRow, AccountRow
 from prometheus.db.repositories.accounts import accounts_of, journal_position, journal_since, load_books, save_books
@@ -223,7 +223,7 @@ class _EntryLedger:
         """Book a day's trades together; where that is refused, one by one, to find out which cannot be."""
         try:
             with self._connection.begin_nested():
-                fills = fills_of_entries(trades, self._lots(), self._account)
+                fills = fills_of_entries(trades, self._lots(trades[0].day), self._account)
                 self._fill([fill for of_entry in fills.values() for fill in of_entry])
                 for entry in trades:
                     self._check_lot_name(entry)
@@ -242,12 +242,17 @@ class _EntryLedger:
 
     def _trade_alone(self, entry: Entry) -> list[str]:
         self._check_lot_name(entry)
-        fills = fills_of_entries([entry], self._lots(), self._account)[entry.row]
+        fills = fills_of_entries([entry], self._lots(entry.day), self._account)[entry.row]
         self._fill(fills)
         return [fill.execution_id for fill in fills]
 
-    def _lots(self) -> tuple[TaxLot, ...]:
-        return load_books(self._connection, self._account.account_id).lots
+    def _lots(self, day: date) -> tuple[TaxLot, ...]:
+        """Return the lots at the end of a day: under the symbols and in the shares of then, for a row that is late."""
+        account_id = self._account.account_id
+        if not journal_since(self._connection, account_id, date.fromordinal(day.toordinal() + 1)):
+            return load_books(self._connection, account_id).lots
+        standing = effective_rows(journal_since(self._connection, account_id, date.min))
+        return replay(row for row in standing if row.trade_date <= day).lots
 
     def _check_lot_name(self, entry: Entry) -> None:
         """Refuse a name that a lot has had, held or not: the journal tells lots apart by it."""

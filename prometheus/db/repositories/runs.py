@@ -57,7 +57,7 @@ class RiskForecast:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list of runs shows."""
+    """What a list of runs shows; ``result`` is None where the run was archived."""
 
     account_id: str
     run_seq: int
@@ -66,7 +66,7 @@ class RunSummary:
     solver: str
     gap_bps: float | None
     rounded_gap_bps: float | None
-    result: Mapping[str, Any]
+    result: Mapping[str, Any] | None
     flags: Sequence[Any]
     recorded_at: datetime
 

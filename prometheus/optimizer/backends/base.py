@@ -129,6 +129,11 @@ _MODULES: Final = {
 }
 
 
+def backend_names() -> tuple[str, ...]:
+    """Return the names of the back-ends in alphabetical order, installed or not."""
+    return tuple(sorted(_MODULES))
+
+
 def backend_named(name: str) -> QuadraticBackend:
     """Return the back-end called ``name``; what it answers is checked for its form before anybody reads it.
 
@@ -138,7 +143,7 @@ def backend_named(name: str) -> QuadraticBackend:
         BackendUnavailableError: No such back-end, its solver is not installed, or it cannot run here.
     """
     if name not in _MODULES:
-        raise BackendUnavailableError(f"there is no solver back-end {name!r}; known are {', '.join(sorted(_MODULES))}.")
+        raise BackendUnavailableError(f"there is no solver back-end {name!r}; known are {', '.join(backend_names())}.")
     try:
         module = import_module(_MODULES[name])
     except ImportError as error:

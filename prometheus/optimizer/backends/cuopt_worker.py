@@ -161,7 +161,7 @@ def _answer(model: CuoptModel, parameters: Mapping[str, int | float]) -> Message
         }
         primal, dual = solution.get_primal_solution(), solution.get_dual_solution()
     # every failure of a foreign library has to reach the parent, which turns it into an error of ours
-    except Exception as error:  # noqa: BLE001
+    except Exception as error:  # noqa: BLE001 - whatever the package raises is told to the parent
         return {"raised": type(error).__name__, "message": str(error)}, {}
     return facts, {
         name: np.array([] if values is None else values, dtype=np.float64)

@@ -77,7 +77,7 @@ def test_the_order_of_keys_does_not_matter(mapping):
 
 @pytest.mark.parametrize(
     "value",
-    [float("nan"), float("inf"), -float("inf"), datetime(2025, 9, 3), b"bytes", object(), _Opaque(1)],  # noqa: DTZ001
+    [float("nan"), float("inf"), -float("inf"), datetime(2025, 9, 3), b"bytes", object(), _Opaque(1)],  # noqa: DTZ001 - naive on purpose
     ids=["nan", "inf", "minus-inf", "naive-datetime", "bytes", "object", "dataclass"],
 )
 def test_values_without_a_canonical_form_are_refused(value):

@@ -18,11 +18,13 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     asset = problem.lot_asset
     by_name = np.bincount(asset, weights=sold, minlength=problem.size)
     held_shares = np.bincount(asset, weights=problem.lot_shares, minlength=problem.size)
+    # what an account that may go short sells beyond its lots
+    short = np.round(np.maximum(-shares - by_name, 0.0), 8) * (problem.short_max > 0)
     after = held_shares - by_name + np.maximum(shares, 0.0)
     held = problem.holdings()
     part_left = 1 - np.divide(sold, problem.lot_shares, out=np.zeros(len(sold)), where=problem.lot_shares > 0)
     left = np.bincount(asset, weights=problem.lot_weight * part_left, minlength=problem.size)
-    weights = left + np.maximum(shares, 0.0) * value
+    weights = left + np.maximum(shares, 0.0) * value - short * value
     trades = weights - held
     losing = np.unique(problem.group[asset[(sold > 0) & problem.lot_is_loss]])
     liquidated = (after == 0) & (shares < 0)
@@ -37,18 +39,26 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     active = weights - (1 + problem.cash_flow) * problem.benchmark_weights
     exposure = problem.loadings.T @ active
     variance = exposure @ problem.factor_covariance @ exposure + problem.specific_variance @ active**2
+    for block in problem.specific_blocks:
+        inside = active[block.names]
+        variance += inside @ block.covariance @ inside - problem.specific_variance[block.names] @ inside**2
+    unlent = ~np.isfinite(problem.borrow_rate) if len(problem.borrow_rate) else np.ones(problem.size, dtype=bool)
     use = problem.row_matrix @ weights if len(problem.row_names) else np.zeros(0)
     missed = (use > problem.row_upper + TOLERANCE) | (use < problem.row_lower - TOLERANCE)
     most_names = problem.size if problem.max_names is None else problem.max_names
     gain = problem.lot_gain @ (problem.lot_weight * (1 - part_left)) if len(problem.lot_gain) else 0.0
     rules = {
         "a name is bought and sold": ((by_name > 0) & (shares > 0)).any(),
-        "lots do not add to the sale": (np.abs(by_name - np.maximum(-shares, 0.0)) > 1e-8).any(),
+        "lots do not add to the sale": (np.abs(by_name + short - np.maximum(-shares, 0.0)) > 1e-8).any(),
         "a lot is oversold": ((sold < 0) | (sold > problem.lot_shares)).any(),
         "a locked lot is sold": sold[problem.lot_locked].any(),
         "a loss is washed by a purchase of its group": np.isin(problem.group[shares > 0], losing).any(),
         "a lot is sold before an earlier one": _out_of_order(problem, sold),
-        "a name is short": (weights < -TOLERANCE).any() and (problem.lower >= 0).all(),
+        "a name is short": (weights < -TOLERANCE).any() and problem.short_max == 0,
+        "a name is short before its lots are sold": ((short > 0) & (after > 1e-8)).any(),
+        "a name is short that nobody lends": (short[unlent] > 0).any(),
+        "shorts exceed their sum": -weights[weights < 0].sum() > problem.short_max + TOLERANCE,
+        "longs exceed their sum": weights[weights > 0].sum() > problem.long_max + TOLERANCE,
         "a name is below its least weight": (weights < problem.lower - TOLERANCE).any(),
         "a name is above its greatest weight": (weights > problem.upper + TOLERANCE).any(),
         "a name that may not be bought is bought": (shares[~problem.can_buy] > 0).any(),

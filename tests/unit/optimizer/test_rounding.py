@@ -6,6 +6,7 @@ from prometheus.optimizer import rebalance
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.legality import broken_rules
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.small import small_problem
 
@@ -147,3 +148,17 @@ def test_names_keep_their_side():
     result = rebalance(random_problem(4, names=80, nav=50_000.0))
     clear = np.abs(result.trades) > 1e-9
     assert (np.sign(result.shares[clear]) * np.sign(result.trades[clear]) >= 0).all()
+
+
+def test_pairs_of_steps_improve_where_a_limit_stops_single_ones(monkeypatch):
+    """With cash at its limit one name's step up pays for another's down: never worse, often better."""
+    problems = [
+        random_problem(seed, names=60, nav=100_000.0, lot_method="HIFO", cash_range=(0.002, 0.004)) for seed in range(6)
+    ]
+    paired = [rebalance(problem) for problem in problems]
+    assert [broken_rules(*one) for one in zip(problems, paired, strict=True)] == [[]] * len(problems)
+    monkeypatch.setattr("prometheus.optimizer.rounding._MAX_PAIRS", 0)
+    alone = [rebalance(problem).certificate.rounded_objective for problem in problems]
+    better = [single - pair.certificate.rounded_objective for single, pair in zip(alone, paired, strict=True)]
+    assert min(better) >= -1e-12
+    assert max(better) > 1e-7

@@ -19,9 +19,10 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.envelope import convex_envelope
 from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.quadratic_model import least_pattern
 from prometheus.optimizer.structured import TIGHT_GAP, TIGHT_RESIDUAL
 from prometheus.optimizer.structured_climb import climb
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms
+from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, gram
 from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.two_stage import TwoStageSearch
 from tests.unit.optimizer.limits import KINDS as LIMITS
@@ -186,31 +187,108 @@ def test_contradictory_rows_are_never_called_tight():
     assert climb(CoupledDual(whole, joint), start).response.residual > TIGHT_RESIDUAL
 
 
+_DIGEST = """
+import hashlib, sys, threading; sys.path.insert(0, '.')
+import numpy as np
+from prometheus.optimizer import rebalance
+from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.two_stage import TwoStageSearch
+from tests.unit.optimizer.limits import KINDS, binding
+from tests.unit.optimizer.problems import random_problem
+from tests.unit.optimizer.test_structured import _lagrangian
+busy = np.ones((300, 300)); stop = threading.Event()
+def work():
+    while not stop.is_set(): busy @ busy
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads: thread.start()
+limited = binding(random_problem(3, names=40, lot_method='FIFO'), KINDS, 0.02, 3)
+many = _lagrangian(random_problem(24, names=300, factors=60, lots_a_name=6))
+digest = hashlib.sha256()
+try:
+    for solver in ('STRUCTURED', 'CLARABEL'):
+        seen = set()
+        for _ in range(20):
+            result = rebalance(limited, backend=solver)
+            parts = (result.trades, result.shares, result.lot_shares_sold)
+            seen.add(b''.join(part.tobytes() for part in parts) + repr(result.certificate).encode())
+        assert len(seen) == 1
+        digest.update(seen.pop())
+    answer = TwoStageSearch(many, backend_named('STRUCTURED'), 1e-9).run()
+    assert not answer.solution.fallback
+    digest.update(answer.trades.tobytes() + repr(answer.lower_bound).encode())
+finally:
+    stop.set()
+    for thread in threads: thread.join()
+print(digest.hexdigest())
+"""
+
+
 def test_equal_problems_get_equal_bits_in_other_processes_and_with_other_threads():
-    """Three processes with one, two and four linear-algebra threads, one of them busy, return the same bits."""
-    program = (
-        "import hashlib, sys, threading; sys.path.insert(0, '.')\n"
-        "import numpy as np\n"
-        "from tests.unit.optimizer.problems import random_problem\n"
-        "from prometheus.optimizer import rebalance\n"
-        "busy = np.ones((300, 300)); stop = threading.Event()\n"
-        "def work():\n"
-        "    while not stop.is_set(): busy @ busy\n"
-        "thread = threading.Thread(target=work); thread.start()\n"
-        "digest = hashlib.sha256()\n"
-        "for factors in (6, 30):\n"
-        "    problem = random_problem(24, names=150, factors=factors, lots_a_name=6, lot_method='FIFO')\n"
-        "    result = rebalance(problem, backend='STRUCTURED')\n"
-        "    for part in (result.trades, result.shares, result.lot_shares_sold): digest.update(part.tobytes())\n"
-        "    digest.update(repr(result.certificate).encode())\n"
-        "stop.set(); thread.join(); print(digest.hexdigest())\n"
-    )
+    """Twenty runs with either back-end, and processes with one and four library threads, return the same bits."""
     digests = set()
-    for threads in ("1", "2", "4"):
+    for threads in ("1", "4"):
         environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
         done = subprocess.run(
-            [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
+            [sys.executable, "-c", _DIGEST], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
         )
         digests.add(done.stdout.strip())
     assert len(digests) == 1
     assert len(digests.pop()) == hashlib.sha256().digest_size * 2
+
+
+def test_products_of_matrices_do_not_depend_on_how_many_names_there_are_to_share():
+    """The Hessian's product is cut into parts that a library never shares out, and is the product."""
+    random = np.random.default_rng(0)
+    rows, weights = random.normal(size=(60, 3000)), np.where(random.random(3000) < 0.5, random.random(3000), 0.0)
+    assert gram(rows, weights) == pytest.approx((rows * weights) @ rows.T)
+
+
+def test_cut_pieces_are_those_of_the_narrower_range():
+    """Deciding a group by cutting the pieces that are there gives the pieces worked out anew."""
+    whole = _lagrangian(random_problem(5, names=60, group_share=0.6, lock_share=0.2, lot_method="FIFO"))
+    groups = int(whole.limits.group.max()) + 1
+    for seed in range(4):
+        sells = np.random.default_rng(seed).random(groups) < 0.5
+        limits = whole.limits.with_groups(sells, whole.cost.order.loss_start)
+        anew, cut = whole.within(limits).pieces, whole.pieces.cut(limits.low, limits.high)
+        for name in ("asset", "left", "right", "branch", "first"):
+            assert getattr(cut, name).tolist() == getattr(anew, name).tolist(), name
+        wide = cut.right > cut.left
+        assert cut.slope[wide] == pytest.approx(anew.slope[wide], abs=1e-15)
+        assert cut.offset[wide] == pytest.approx(anew.offset[wide], abs=1e-15)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_model_of_changes_finds_the_best_pattern(seed):
+    """On ten moves the search without exhaustion ends at the pattern that enumeration finds."""
+    random = np.random.default_rng(seed)
+    half = random.normal(size=(10, 6)) * 1e-2
+    gain, disturbance = random.normal(0, 1e-4, 10), half @ half.T
+    patterns = (np.arange(1024)[:, None] >> np.arange(10)) & 1
+    costs = -patterns @ gain + 0.5 * np.einsum("pi,ij,pj->p", patterns, disturbance, patterns)
+    found = least_pattern(gain, disturbance).astype(float)
+    assert -found @ gain + 0.5 * found @ disturbance @ found == pytest.approx(costs.min(), abs=1e-12)
+    from_there = least_pattern(gain, disturbance, patterns[int(np.argmin(costs))] == 1)
+    assert from_there.tolist() == (patterns[int(np.argmin(costs))] == 1).tolist()
+
+
+@pytest.mark.parametrize(("name", "programs"), [("CVXPY", 2), ("CLARABEL", 1)])
+def test_the_reference_solves_both_stages_itself(name, programs):
+    """CVXPY is asked for stage 1 and for stage 2; CLARABEL's stage 2 is left to Newton's method."""
+    asked = []
+
+    class Counting:
+        def __init__(self, backend) -> None:
+            self.name, self._backend = backend.name, backend
+
+        def version(self):
+            return self._backend.version()
+
+        def solve(self, program, tolerance):
+            asked.append(program)
+            return self._backend.solve(program, tolerance)
+
+    whole = _lagrangian(random_problem(41, names=40, group_share=0.0))
+    found = TwoStageSearch(whole, Counting(backend_named(name)), 1e-9).run()
+    assert len(asked) == programs
+    assert found.objective == pytest.approx(TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run().objective)

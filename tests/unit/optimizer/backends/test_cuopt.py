@@ -17,6 +17,7 @@ from prometheus.optimizer.backends import cuopt, cuopt_worker
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cuopt import CuoptBackend, check_available
 from prometheus.optimizer.backends.cuopt_translation import settings, translate
+from tests.unit.optimizer.backends.cuopt_getters import assert_round_trip
 from tests.unit.optimizer.backends.programs import optimality_errors, program, random_program
 from tests.unit.optimizer.problems import random_problem
 
@@ -236,28 +237,7 @@ def test_everything_goes_through_the_getters_unchanged(recorded):
 
     data_model, model = DataModel(), translate(random_program(5)).model
     model.fill(data_model)
-    _assert_round_trip(data_model, model)
-
-
-def _assert_round_trip(data_model, model):
-    for getter, field in (
-        ("get_constraint_matrix_values", "row_values"),
-        ("get_constraint_matrix_indices", "row_indices"),
-        ("get_constraint_matrix_offsets", "row_offsets"),
-        ("get_constraint_bounds", "row_upper"),
-        ("get_constraint_lower_bounds", "row_lower"),
-        ("get_constraint_upper_bounds", "row_upper"),
-        ("get_row_types", "row_types"),
-        ("get_objective_coefficients", "linear"),
-        ("get_quadratic_objective_values", "quadratic_values"),
-        ("get_quadratic_objective_indices", "quadratic_indices"),
-        ("get_quadratic_objective_offsets", "quadratic_offsets"),
-        ("get_variable_lower_bounds", "lower"),
-        ("get_variable_upper_bounds", "upper"),
-    ):
-        read, handed = getattr(data_model, getter)(), getattr(model, field)
-        assert read.dtype == handed.dtype, field
-        assert read.tobytes() == handed.tobytes(), field
+    assert_round_trip(data_model, model)
 
 
 # ---------------------------------------------------------------- where it cannot run
