@@ -25,6 +25,9 @@ from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
 from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
 
+#: Halvings of the way to trades that keep the cash range: to the last bit.
+_BISECTIONS = 60
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DualPoint:
@@ -139,6 +142,32 @@ class Lagrangian:
         """Say whether some trades on the pieces meet the cash range."""
         least, most = self.cash_reach()
         return least <= self.cash.most + CASH_TOLERANCE and most >= self.cash.least - CASH_TOLERANCE
+
+    def moved_into_cash(self, trades: FloatArray) -> FloatArray:
+        """Return (N,) trades moved towards the ends of the names' ranges until the cash used is in its range.
+
+        A solver's program may spend cash on a sale and a purchase of one name at once, which trades cannot; what it
+        calls feasible then uses less. Trades in the range, or that no move can bring there, stay as they are.
+        """
+
+        def used(at: FloatArray) -> float:
+            return float((at + self.cost_rate * np.abs(at)).sum())
+
+        last = np.append(self.pieces.first[1:], len(self.pieces.asset)) - 1
+        sign = 1.0 if used(trades) < self.cash.least else -1.0
+        limit = self.cash.least if sign > 0 else self.cash.most
+        end = self.pieces.right[last] if sign > 0 else self.pieces.left[self.pieces.first]
+        if sign * (used(trades) - limit) >= 0 or sign * (used(end) - limit) < 0:
+            return trades
+        outside, inside = 0.0, 1.0
+        for _ in range(_BISECTIONS):
+            part = 0.5 * (outside + inside)
+            if sign * (used(trades + part * (end - trades)) - limit) >= 0:
+                inside = part
+            else:
+                outside = part
+        moved: FloatArray = trades + inside * (end - trades)
+        return moved
 
     def minima(self, dual: DualPoint) -> NameMinima:
         """Return each name's least value over continuous trades."""

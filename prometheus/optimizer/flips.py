@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.decisions import Decision
 from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.quadratic_model import WORTHWHILE, least_pattern
@@ -70,7 +70,7 @@ class Moves:
 def moves_around(
     priced: CoupledDual,
     response: Response,
-    other: Lagrangian | None,
+    other: CoupledDual | None,
     decision: Decision,
     dual: DualPoint,
     relaxed: FloatArray | None = None,
@@ -80,7 +80,7 @@ def moves_around(
     Args:
         priced: Dual of the true problem after the groups' decisions, with every branch of each name.
         response: Its answers at the prices, with the decision's shares.
-        other: The same problem with every group decided the other way round; None without groups.
+        other: The same with every group decided the other way round; None without groups.
         decision: The decision.
         dual: The prices: those of its optimum, or those of stage 1.
         relaxed: (N,) trades of stage 1 where the prices are its; the decision disturbs their conditions.
@@ -89,7 +89,7 @@ def moves_around(
     at_present = response.worth[current]
     gain = at_present[priced.owner] - response.worth
     gain[current] = -np.inf
-    sides = None if other is None else _turned(priced, other, dual, at_present)
+    sides = None if other is None else _turned(other, dual, at_present)
     if sides is not None:
         gain[sides.grouped_by_turn[priced.owner]] = -np.inf
     group_gain = np.zeros(0) if sides is None else sides.gain
@@ -166,9 +166,9 @@ class _Turns:
     conditions: FloatArray
 
 
-def _turned(around: CoupledDual, other: Lagrangian, dual: DualPoint, at_present: FloatArray) -> _Turns:
-    priced = CoupledDual(other, around.joint)
-    prices = around.joint.prices(dual, other.risk_aversion, other.cost.rows)
+def _turned(priced: CoupledDual, dual: DualPoint, at_present: FloatArray) -> _Turns:
+    other = priced.lagrangian
+    prices = priced.joint.prices(dual, other.risk_aversion, other.cost.rows)
     response = priced.respond(prices, priced.located(prices))
     best = priced.best_branch(response)
     label = other.limits.group

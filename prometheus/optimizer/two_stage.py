@@ -299,7 +299,7 @@ class TwoStageSearch:
                     raise
                 return None
             trades = assembled.trades(solution.x)
-            answer = FixedSidesAnswer(trades, self._dual(assembled, solution, trades))
+            answer = FixedSidesAnswer(convex.moved_into_cash(trades), self._dual(assembled, solution, trades))
             if not by_itself:
                 answer = self._newton(decision, answer.dual) or answer
         return self._candidate(decision, answer)
@@ -373,7 +373,7 @@ class TwoStageSearch:
             share = priced.shares(priced.first_branch + decision.branch)
             response = priced.respond(prices, priced.located(prices), share=share)
         sells = decision.sells_losses
-        other = self._restricted(Decision(~sells, decision.branch)) if len(sells) else None
+        other = self._priced(Decision(~sells, decision.branch)) if len(sells) else None
         return moves_around(priced, response, other, decision, dual, relaxed)
 
     def _improve(self, best: _Candidate, duals: list[DualPoint]) -> _Candidate:

@@ -12,6 +12,7 @@ from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
 from tests.unit.optimizer.legality import broken_rules
 from tests.unit.optimizer.limits import KINDS, binding
+from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import changed, random_problem
 
 
@@ -48,6 +49,9 @@ def problems(draw):
         lower = np.where(random.random(names) < 0.05, held + 0.002, problem.lower)
         upper = np.where(random.random(names) < 0.05, 0.8 * held + 0.003, problem.upper + 0.003)
         problem = changed(problem, lower=np.minimum(lower, upper), upper=upper)
+    blocks = draw(st.sampled_from([0, 0, 1, 3]))
+    if blocks:
+        problem = linked(problem, blocks, seed, twins=draw(st.sampled_from([0.0, 0.999])))
     kinds = tuple(draw(st.lists(st.sampled_from(KINDS), max_size=5, unique=True)))
     if kinds:
         try:

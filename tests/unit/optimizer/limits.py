@@ -34,7 +34,7 @@ def binding(problem: RebalanceProblem, kinds: tuple[str, ...], tightness: float,
     changes: dict[str, Any] = {}
     names, rows, bounds = [], [], []
     if "tracking error" in kinds:
-        changes["te_max"] = tracking_error(problem, weights) * part
+        changes["te_max"] = max(tracking_error(problem, weights) * part, 1e-6)
     if "sectors" in kinds:
         sector = np.random.default_rng(seed).integers(0, 3, problem.size)
         matrix = (sector[None, :] == np.arange(3)[:, None]).astype(float)

@@ -10,9 +10,11 @@ from prometheus.foundation.errors import BackendUnavailableError, CertificateRej
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.backends import base
 from prometheus.optimizer.backends.base import QuadraticSolution, backend_named
+from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
 
 PROBLEM = random_problem(5, names=40, group_share=0.0)
+LIMITED = binding(PROBLEM, KINDS, 0.05)
 
 
 class _Forger:
@@ -79,13 +81,14 @@ FORGERIES = {
 
 
 @pytest.mark.filterwarnings("ignore:divide by zero:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("problem", [PROBLEM, LIMITED], ids=["cash alone", "every limit"])
 @pytest.mark.parametrize("kind", FORGERIES)
-def test_forged_answers_are_rejected_with_their_code(forger, kind):
-    """Whatever the status says, a malformed or infeasible answer never becomes trades."""
+def test_forged_answers_are_rejected_with_their_code(forger, kind, problem):
+    """Whatever the status says, a malformed or infeasible answer never becomes trades, also beside rows and a cone."""
     change, code, sentence = FORGERIES[kind]
     forger(change)
     with pytest.raises(CertificateRejectedError, match=sentence) as refused:
-        rebalance(PROBLEM, backend="FORGER")
+        rebalance(problem, backend="FORGER")
     assert refused.value.code == code
     assert "Optimal" in refused.value.message
     assert refused.value.details["status"] == "Optimal"
