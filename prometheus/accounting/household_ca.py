@@ -4,10 +4,9 @@ Whether shares are held on day 30 after a loss is known from the entries themsel
 decides how many shares there are. So the entries are walked through twice: first for the share counts, then for money.
 """
 
-from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,10 +15,12 @@ from typing import Any, Final
 from prometheus.accounting.acb import pool_id, pool_lots
 from prometheus.accounting.basis import carry_loss, split_lot
 from prometheus.accounting.household_ledger import HouseholdLedger, HouseholdSettings, RefusedError, window_start
-from prometheus.accounting.journal import lot_change, trade_after_split
-from prometheus.accounting.loss_disallowance import washed_part_of_loss
+from prometheus.accounting.joint_accounts import account_of, joint_name, own_name
+from prometheus.accounting.journal import lot_change
 from prometheus.accounting.security_events import LotEvent, rename_event, sale_lines, spin_off_event, split_event
-from prometheus.accounting.superficial_losses import superficial_shares
+from prometheus.accounting.share_holdings import Holdings, Position
+from prometheus.accounting.superficial_losses import further_denial
+from prometheus.accounting.trade_window import TradeWindow
 from prometheus.accounting.wash_sales import disposition_order, group_of_ticker, in_wash_window, purchase_order
 from prometheus.domain.accounts import AccountKind, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
@@ -35,36 +36,6 @@ _WINDOW: Final = timedelta(days=30)
 
 #: Details of an event that its rows keep when pools take the place of lots.
 _KEPT: Final = ("new_shares", "old_shares", "former_ticker")
-
-Position = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """Share counts at the end of each day on which something happened, and the splits between.
-
-    Attributes:
-        days: Those days, ascending.
-        positions: At the end of each: shares by account and ticker.
-        factors: At the end of each: shares that one share of the first day has become, by ticker.
-    """
-
-    days: tuple[date, ...] = ()
-    positions: tuple[Mapping[Position, Decimal], ...] = ()
-    factors: tuple[Mapping[str, Fraction], ...] = ()
-
-    def _index(self, day: date) -> int:
-        return bisect_right(self.days, day) - 1
-
-    def factor(self, ticker: str, day: date) -> Fraction:
-        """Return what one original share has become by the end of a day."""
-        i = self._index(day)
-        return self.factors[i].get(ticker, Fraction(1)) if i >= 0 else Fraction(1)
-
-    def held(self, day: date) -> Mapping[Position, Decimal]:
-        """Return the shares held at the end of a day, by account and ticker."""
-        i = self._index(day)
-        return self.positions[i] if i >= 0 else {}
 
 
 class CAHousehold(HouseholdLedger):
@@ -85,9 +56,7 @@ class CAHousehold(HouseholdLedger):
         self._positions: dict[Position, Decimal] = defaultdict(Decimal)
         self._factors: dict[str, Fraction] = {}
         self._history: list[tuple[date, dict[Position, Decimal], dict[str, Fraction]]] = []
-        self._losses: list[RecentTrade] = []
-        self._for_good: dict[str, Decimal] = {}
-        self._purchases: list[tuple[RecentTrade, str]] = []
+        self._window = TradeWindow(lambda _: OWNER)
         self._today = date.min
         self._spun: dict[tuple[str, str, date], TaxLot] = {}
         self._fractions: list[tuple[Entry, str]] = []
@@ -128,9 +97,8 @@ class CAHousehold(HouseholdLedger):
         self._remember()
         self._today = day
         first = window_start(day)
-        self._losses = [loss for loss in self._losses if loss.trade_date >= first]
         # A purchase counts for a loss of thirty days ago when it lies thirty days before that.
-        self._purchases = [item for item in self._purchases if item[0].trade_date >= window_start(first)]
+        self._window.forget(day, losses_before=first, purchases_before=window_start(first))
 
     def _remember(self) -> None:
         if self._today > date.min and (not self._history or self._history[-1][0] < self._today):
@@ -140,8 +108,8 @@ class CAHousehold(HouseholdLedger):
         """Look at every loss in reach again: what is acquired and held by now decides what is denied of it."""
         if self._hindsight is None:
             return
-        updated = [self._deny(loss, day) for loss in sorted(self._losses, key=disposition_order)]
-        self._losses = updated
+        losses = self._window.losses[OWNER]
+        self._window.losses[OWNER] = [self._deny(loss, day) for loss in sorted(losses, key=disposition_order)]
 
     def _deny(self, loss: RecentTrade, day: date) -> RecentTrade:
         """Deny the superficial part of a loss as far as the substituted shares are there to carry it.
@@ -152,7 +120,7 @@ class CAHousehold(HouseholdLedger):
         group = group_of_ticker(loss.ticker, self.group_of)
         acquired = [
             purchase
-            for purchase, _ in sorted(self._purchases, key=lambda item: purchase_order(item[0]))
+            for purchase in sorted(self._window.purchases[OWNER], key=purchase_order)
             if group_of_ticker(purchase.ticker, self.group_of) == group
             and in_wash_window(loss.trade_date, purchase.trade_date)
         ]
@@ -160,20 +128,21 @@ class CAHousehold(HouseholdLedger):
             return loss
         own, sheltered = self._held_at_end(loss, group)
         count = sum((purchase.quantity for purchase in acquired), _ZERO)
-        denied = superficial_shares(sold=loss.quantity, acquired=count, held=own + sheltered)
         carrier = self._carrier(acquired, group)
         if carrier is None and own > 0:
             return loss  # what will carry the loss is still to be bought
-        more = washed_part_of_loss(loss, denied) - loss.disallowed_loss
-        if more <= 0:
+        denial = further_denial(loss, acquired=count, own=own, sheltered=sheltered)
+        if denial is None:
             return loss
-        carried = washed_part_of_loss(loss, min(denied, own))
-        gone_before = self._for_good.get(loss.execution_id or "", _ZERO)
-        gone = max(min(more, loss.disallowed_loss + more - carried - gone_before), _ZERO) if sheltered else _ZERO
-        self._for_good[loss.execution_id or ""] = gone_before + gone
-        self._post_denied(loss, denied, more - gone, carrier, day, permanent=False)
-        self._post_denied(loss, denied, gone, None, day, permanent=True)
-        return replace(loss, washed_quantity=denied, disallowed_loss=loss.disallowed_loss + more)
+        self._post_denied(loss, denial.shares, denial.carried, carrier, day, permanent=False)
+        further = loss.washed_quantity if denial.carried else denial.shares  # shares are named once
+        self._post_denied(loss, further, denial.for_good, None, day, permanent=True)
+        return replace(
+            loss,
+            washed_quantity=denial.shares,
+            disallowed_loss=loss.disallowed_loss + denial.carried + denial.for_good,
+            denied_for_good=loss.denied_for_good + denial.for_good,
+        )
 
     def _held_at_end(self, loss: RecentTrade, group: str) -> tuple[Decimal, Decimal]:
         """Return the owner's and the sheltered accounts' shares on day 30, in today's shares."""
@@ -206,7 +175,8 @@ class CAHousehold(HouseholdLedger):
         if amount <= 0:
             return
         details: dict[str, Any] = {
-            "loss_execution_id": loss.execution_id,
+            "account": account_of(loss.execution_id),
+            "loss_execution_id": own_name(loss.execution_id or ""),
             "loss_lot_id": loss.lot_id,
             "loss_ticker": loss.ticker,
             "loss_date": loss.trade_date.isoformat(),
@@ -262,9 +232,9 @@ class CAHousehold(HouseholdLedger):
             side=Side.BUY,
             quantity=entry.quantity,
             lot_id=pool_id(entry.ticker),
-            execution_id=execution,
+            execution_id=joint_name(entry.account, execution),
         )
-        self._purchases.append((purchase, entry.account))
+        self._window.purchases[OWNER].append(purchase)
 
     # ------------------------------------------------------------ sales
 
@@ -303,7 +273,7 @@ class CAHousehold(HouseholdLedger):
         (row,) = event.rows
         self.post(entry.account, row)
         if book == OWNER and row.realized_gain < 0:
-            self._losses.append(
+            self._window.losses[OWNER].append(
                 RecentTrade(
                     ticker=ticker,
                     trade_date=entry.day,
@@ -312,33 +282,41 @@ class CAHousehold(HouseholdLedger):
                     realized_gain=row.realized_gain,
                     lot_id=pool.lot_id,
                     acquired_on=pool.acquired_on,
-                    execution_id=execution,
+                    # Each account names its executions without regard to the others.
+                    execution_id=joint_name(entry.account, execution),
                 )
             )
 
     # ------------------------------------------------------------ what happens to shares held
 
+    def _holds(self, entry: Entry) -> bool:
+        """Return whether the account holds shares; none held is refused but where a window reaches its trades."""
+        held = self._positions[entry.account, entry.ticker] > 0
+        if not held and not self._window.knows(entry.account, entry.ticker):
+            raise self.not_held(entry)
+        return held
+
     def _slice(self, entry: Entry) -> tuple[TaxLot, TaxLot | None, Decimal]:
         """Return the account's part of the pool, what is left of the pool, and the account's shares."""
         shares = self._positions[entry.account, entry.ticker]
-        if shares <= 0:
-            raise self.not_held(entry)
         part, left = split_lot(self._pools[self._book(entry.account)][entry.ticker], shares)
         return part, left, shares
 
     def split(self, entry: Entry) -> None:
         """Multiply the account's shares; the pool's cost stays. A fraction is paid where the entry has an amount."""
-        part, left, shares = self._slice(entry)
         ratio = self.ratio(entry)
-        try:
-            event = split_event([part], ratio, entry.day)
-        except AccountingError as error:
-            raise RefusedError("VANISHING_LOT", error.message, "Sell the shares before the split.") from error
-        self._merge(entry, left, event)
-        self._positions[entry.account, entry.ticker] += event.lots[0].quantity - shares
+        if self._holds(entry):
+            part, left, shares = self._slice(entry)
+            try:
+                event = self.exact(entry, split_event([part], ratio, entry.day))
+            except AccountingError as error:
+                raise RefusedError("VANISHING_LOT", error.message, "Sell the shares before the split.") from error
+            self._merge(entry, left, event)
+            self._positions[entry.account, entry.ticker] += event.lots[0].quantity - shares
+            self._pay_fraction(entry, entry.ticker)
         if self.is_first(entry):
-            self._scale(entry.ticker, entry.day, ratio)
-        self._pay_fraction(entry, entry.ticker)
+            self._factors[entry.ticker] = self._factors.get(entry.ticker, Fraction(1)) * ratio
+            self._window.scale(entry.ticker, entry.day, ratio)
 
     def spin_off(self, entry: Entry) -> None:
         """Move a part of the cost into the child's pool; receiving its shares is no acquisition in the window."""
@@ -359,7 +337,7 @@ class CAHousehold(HouseholdLedger):
             basis_fraction=entry.basis_fraction,
             on=entry.day,
         )
-        for born in event.lots:
+        for born in self.exact(entry, event).lots:
             if born.ticker == entry.ticker:
                 continue
             left = replace(
@@ -382,17 +360,18 @@ class CAHousehold(HouseholdLedger):
     def rename(self, entry: Entry) -> None:
         """Give the account's shares, and past trades, the new symbol."""
         assert entry.other_ticker is not None  # checked
-        part, left, shares = self._slice(entry)
-        self._merge(entry, left, rename_event([part], entry.other_ticker, entry.day))
-        self._positions[entry.account, entry.ticker] -= shares
-        self._positions[entry.account, entry.other_ticker] += shares
+        if self._holds(entry):
+            part, left, shares = self._slice(entry)
+            self._merge(entry, left, rename_event([part], entry.other_ticker, entry.day))
+            self._positions[entry.account, entry.ticker] -= shares
+            self._positions[entry.account, entry.other_ticker] += shares
         if self.is_first(entry):
             new = entry.other_ticker
-            self._losses = [replace(t, ticker=new) if t.ticker == entry.ticker else t for t in self._losses]
-            self._purchases = [
-                (replace(t, ticker=new, lot_id=pool_id(new)) if t.ticker == entry.ticker else t, account)
-                for t, account in self._purchases
-            ]
+            # A loss keeps the name of the pool that was sold; its row is found by it.
+            self._window.rename(
+                entry.ticker,
+                lambda trade: replace(trade, ticker=new, lot_id=trade.lot_id if trade.realized_gain else pool_id(new)),
+            )
 
     def _merge(self, entry: Entry, left: TaxLot | None, event: LotEvent) -> None:
         """Put what became of the account's part back into the pools, and write how each pool changed."""
@@ -424,15 +403,6 @@ class CAHousehold(HouseholdLedger):
             fraction = position - floor_to_step(position, ONE_SHARE)
             if fraction > 0:
                 self._dispose(entry, ticker, fraction, entry.amount or _ZERO, TransactionType.CASH_IN_LIEU)
-
-    def _scale(self, ticker: str, day: date, ratio: Fraction) -> None:
-        self._factors[ticker] = self._factors.get(ticker, Fraction(1)) * ratio
-
-        def scaled(trade: RecentTrade) -> RecentTrade:
-            return trade_after_split(trade, ratio) if trade.ticker == ticker and trade.trade_date < day else trade
-
-        self._losses = [scaled(loss) for loss in self._losses]
-        self._purchases = [(scaled(purchase), account) for purchase, account in self._purchases]
 
     def transfer_out(self, entry: Entry) -> None:
         """Move shares between accounts of the owner, which changes no pool, or out of the household."""

@@ -37,7 +37,7 @@ def limited_problem(seed: int) -> RebalanceProblem:
         lot_method=("LEAST_TAX_FIRST", "HIFO", "FIFO")[seed % 3],
         fractional=True,
         group_share=0.2 * (seed % 2),
-        cash_range=((0.002, 0.02), (0.03, 0.03), (0.0, 1.0))[seed % 3],
+        cash_range=((0.002, 0.02), (0.03, 0.0302), (0.0, 1.0))[seed % 3],
         tilt=random.normal(0, 0.002, names) * (seed % 4 == 1),
         min_trade=0.0,
     )
