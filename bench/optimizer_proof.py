@@ -71,14 +71,16 @@ def prove_scip() -> bool:
         # the least that anybody found bounds the optimum from above
         optimum = min(theirs.objective, certificate.objective)
         below += certificate.lower_bound <= optimum + 1e-7
-        if theirs.proven:
-            proven += 1
-            away = _BPS * (certificate.objective - theirs.objective)
-            worst = max(worst, away)
-            near += away <= 0.05
+        proven += theirs.proven
+        # nothing is better than SCIP's own bound, whether or not it was done
+        away = _BPS * (certificate.objective - theirs.bound)
+        worst = max(worst, away)
+        near += away <= 0.05
         worst_bound = max(worst_bound, certificate.lower_bound - theirs.objective)
-    print(f"scip: {proven} of 50 proven in at most {max(seconds):.1f} s (median {median(seconds):.1f} s)")
-    print(f"  objective within 0.05 bps of the proven optimum: {near} of {proven}, worst {worst:.5f} bps")
+    print(f"scip: {proven} of 50 proven to 0.01 bps in at most {max(seconds):.1f} s (median {median(seconds):.1f} s)")
+    print(
+        f"  objective within 0.05 bps of SCIP's lower bound, hence of the optimum: {near} of 50, worst {worst:.5f} bps"
+    )
     print(f"  lower bound not above the optimum (1e-7): {below} of 50, largest excess {worst_bound:.2e}")
     return near >= 48 and below == 50
 

@@ -40,7 +40,7 @@ def solve_by_scip(problem, seconds):
     model = Model()
     model.hideOutput()
     model.setParam("limits/time", seconds)
-    model.setParam("limits/absgap", 1e-8)
+    model.setParam("limits/absgap", 1e-6)
     model.setParam("numerics/feastol", 1e-9)
     model.setParam("parallel/maxnthreads", 1)
     room = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)

@@ -37,8 +37,10 @@ def _returns(seed=1, sessions=400, names=60):
     return market + groups + rng.normal(0.0, 1.0, (sessions, names)) * rng.uniform(0.008, 0.02, names)
 
 
-def _model(returns, tickers=None, **settings_: object):
-    return estimate_factor_model(_panel(returns, tickers), as_of=LAST, settings=RiskSettings(**settings_))
+def _model(returns, tickers=None, *, estimator="ewma_pca", **settings_: object):
+    return estimate_factor_model(
+        _panel(returns, tickers), as_of=LAST, settings=RiskSettings(estimator=estimator, **settings_)
+    )
 
 
 def _assert_positive_definite(model):
@@ -125,11 +127,15 @@ def test_the_same_panel_gives_the_same_model():
 def test_rows_after_the_as_of_date_are_not_seen():
     """The future does not leak: a model of an earlier date ignores later rows, and the window ignores older ones."""
     returns = _returns(sessions=400)
-    early = estimate_factor_model(_panel(returns), as_of=LAST - timedelta(days=100), settings=RiskSettings(window=200))
+    early = estimate_factor_model(
+        _panel(returns), as_of=LAST - timedelta(days=100), settings=RiskSettings(estimator="ewma_pca", window=200)
+    )
     other = returns.copy()
     other[300:] = 0.5
     other[:100] = -0.5
-    again = estimate_factor_model(_panel(other), as_of=LAST - timedelta(days=100), settings=RiskSettings(window=200))
+    again = estimate_factor_model(
+        _panel(other), as_of=LAST - timedelta(days=100), settings=RiskSettings(estimator="ewma_pca", window=200)
+    )
     assert early.loadings.tobytes() == again.loadings.tobytes()
     assert early.diagnostics.last_date == LAST - timedelta(days=100)
     assert early.diagnostics.sessions == 200
