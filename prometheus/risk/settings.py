@@ -81,7 +81,7 @@ class RiskSettings:
         links: Parameters of the linked estimators.
     """
 
-    estimator: str = "ewma_pca"
+    estimator: str = "linked_sectors"
     window: int = 504
     min_window: int = 126
     min_name_sessions: int = 60
