@@ -10,7 +10,7 @@ from typing import Final
 
 from prometheus.accounting.acb import pool_id, pool_lots
 from prometheus.accounting.basis import split_lot
-from prometheus.accounting.entry_checks import check_entry
+from prometheus.accounting.entry_checks import check_entry, without_repeated_names
 from prometheus.accounting.journal import lot_change, pooling_transactions
 from prometheus.accounting.lot_selection import order_lots
 from prometheus.accounting.wash_sales import purchase_of
@@ -37,23 +37,14 @@ def check_account_entries(
     """
     findings: list[EntryFinding] = []
     sound: list[Entry] = []
-    seen: dict[tuple[str, str], Entry] = {}
-    for entry in sorted(entries, key=lambda entry: entry.row):
+    for entry in entries:
         found = check_entry(entry) or _check_place(entry)
-        if found is None and entry.entry_id is not None:
-            first = seen.setdefault((entry.account, entry.entry_id), entry)
-            if first is not entry:
-                found = EntryFinding(
-                    entry.row,
-                    "ENTRY_ID_TWICE",
-                    f"The entry_id '{entry.entry_id}' of {entry.account} stands in row {first.row} already.",
-                    "Give every row an entry_id of its own, or remove the repetition.",
-                )
         if found is None:
             sound.append(entry)
         else:
             findings.append(found)
-    return tuple(sound), tuple(findings)
+    sound = without_repeated_names(sound, findings)
+    return tuple(sound), tuple(sorted(findings, key=lambda finding: finding.row))
 
 
 def _check_place(entry: Entry) -> EntryFinding | None:

@@ -19,13 +19,18 @@ _NEEDS_AMOUNT: Final = frozenset(
 _RATIOS: Final = frozenset({EntryAction.SPLIT, EntryAction.SPINOFF})
 _INTO: Final = frozenset({EntryAction.OPEN, EntryAction.TRANSFER_IN})
 _CASH_ALLOWED: Final = _INTO | {EntryAction.TRANSFER_OUT}
+#: Most shares or money: beyond it a number is a slip of the pen, and 28 digits would no longer be exact.
+MOST_SHARES: Final = Decimal(10) ** 12
+#: Years beyond these are slips too.
+_FIRST_YEAR: Final = 1900
+_LAST_YEAR: Final = 2199
 
 
 def check_entries(entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[EntryFinding, ...]]:
     """Return the entries that can be booked, and a finding for each that was left out.
 
-    Looked at are each entry by itself, corrections, the day an account opens, and groups. Reversed entries are left out
-    with their corrections, without a finding. Whether shares are held is for the booking to see.
+    Looked at are each entry by itself, names, corrections, the day an account opens, and groups. Reversed entries are
+    left out with their corrections, without a finding. Whether shares are held is for the booking to see.
     """
     findings: list[EntryFinding] = []
     sound: list[Entry] = []
@@ -35,6 +40,7 @@ def check_entries(entries: Iterable[Entry]) -> tuple[tuple[Entry, ...], tuple[En
             sound.append(entry)
         else:
             findings.append(found)
+    sound = without_repeated_names(sound, findings)
     standing = _without_reversed(sound, findings)
     standing = _after_opening(standing, findings)
     standing = _one_group_each(standing, findings)
@@ -48,8 +54,32 @@ def check_entry(entry: Entry) -> EntryFinding | None:
 
 
 def groups_of(entries: Iterable[Entry]) -> dict[str, str]:
-    """Return ticker to group, as far as the entries say."""
-    return {entry.ticker: entry.group for entry in entries if entry.group is not None and entry.ticker}
+    """Return ticker to group, as far as the entries say; a new symbol without a group stays in that of the old one."""
+    entries = tuple(entries)
+    groups = {entry.ticker: entry.group for entry in entries if entry.group is not None and entry.ticker}
+    renamed = (entry for entry in entries if entry.action is EntryAction.RENAME and entry.other_ticker)
+    for entry in sorted(renamed, key=lambda entry: (entry.day, entry.ticker)):
+        if entry.ticker in groups:
+            groups.setdefault(entry.other_ticker or "", groups[entry.ticker])
+    return groups
+
+
+def without_repeated_names(entries: Iterable[Entry], findings: list[EntryFinding]) -> list[Entry]:
+    """Return the entries but those whose entry_id another row of their account has; each of these is a finding.
+
+    An execution is known by its account and name, so two of one name would share one loss.
+    """
+    first: dict[tuple[str, str], Entry] = {}
+    kept: list[Entry] = []
+    for entry in sorted(entries, key=lambda entry: entry.row):
+        before = entry if entry.entry_id is None else first.setdefault((entry.account, entry.entry_id), entry)
+        if before is entry:
+            kept.append(entry)
+            continue
+        message = f"The entry_id '{entry.entry_id}' of {entry.account} stands in row {before.row} already."
+        remedy = "Give every row an entry_id of its own, or remove the repetition."
+        findings.append(EntryFinding(entry.row, "ENTRY_ID_TWICE", message, remedy))
+    return kept
 
 
 # ---------------------------------------------------------------- one entry by itself
@@ -69,7 +99,25 @@ def _check_names(entry: Entry) -> tuple[str, str, str] | None:
     return None
 
 
+def _check_dates(entry: Entry) -> tuple[str, str, str] | None:
+    for day in (entry.day, entry.acquired_on):
+        if day is not None and not _FIRST_YEAR <= day.year <= _LAST_YEAR:
+            return (
+                "DATE_OUT_OF_RANGE",
+                f"The date {day} is not between {_FIRST_YEAR} and {_LAST_YEAR}.",
+                "Correct the year.",
+            )
+    return None
+
+
 def _check_numbers(entry: Entry) -> tuple[str, str, str] | None:
+    for what, value in (("quantity", entry.quantity), ("amount", entry.amount)):
+        if value is not None and abs(value) > MOST_SHARES:
+            return (
+                "TOO_LARGE",
+                f"The {what} {value} is larger than {MOST_SHARES:,}.",
+                f"Correct the {what}.",
+            )
     if entry.quantity is not None and entry.quantity < 0:
         return (
             "NEGATIVE_QUANTITY",
@@ -148,7 +196,14 @@ def _check_picks(entry: Entry) -> tuple[str, str, str] | None:
     return None
 
 
-_CHECKS: Final[Sequence[_Check]] = (_check_names, _check_numbers, _check_completeness, _check_events, _check_picks)
+_CHECKS: Final[Sequence[_Check]] = (
+    _check_names,
+    _check_dates,
+    _check_numbers,
+    _check_completeness,
+    _check_events,
+    _check_picks,
+)
 
 
 # ---------------------------------------------------------------- entries against each other
@@ -165,6 +220,8 @@ def _without_reversed(entries: list[Entry], findings: list[EntryFinding]) -> lis
     for entry in sorted((e for e in entries if e.action is EntryAction.REVERSE), key=lambda e: e.row):
         targets = by_name.get(entry.reverses or "", [])
         named = [target for target in targets if target.entry_id == entry.reverses] or targets
+        # Accounts name their rows without regard to each other.
+        named = [target for target in named if target.account == entry.account] or named
         refused = _refusal_of_correction(entry, named, reversed_rows)
         if refused is not None:
             findings.append(EntryFinding(entry.row, *refused))

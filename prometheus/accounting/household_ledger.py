@@ -10,6 +10,8 @@ from fractions import Fraction
 from itertools import groupby
 from typing import Final
 
+from prometheus.accounting.entry_checks import MOST_SHARES
+from prometheus.accounting.security_events import LotEvent
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tie_rules import DEFAULT_TIES, SameDayTrades, TieRules
 from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates, TaxRegime
@@ -135,6 +137,8 @@ class HouseholdLedger(ABC):
 
     def book(self, entries: Iterable[Entry], on_entries: Callable[[int], None] | None = None) -> None:
         """Book entries that passed the checks of ``entry_checks``, whatever their order."""
+        entries = tuple(entries)
+        self.await_lots(entry for entry in entries if entry.acquired_on is not None and entry.ticker)
         for day, grouped in groupby(sorted(entries, key=canonical_order), key=lambda entry: entry.day):
             of_day = list(grouped)
             self._book_day(_Day(day, of_day))
@@ -203,6 +207,16 @@ class HouseholdLedger(ABC):
         assert entry.quantity is not None  # checked
         return split_ratio(entry.quantity)
 
+    def exact(self, entry: Entry, event: LotEvent) -> LotEvent:
+        """Return what a split or spin-off makes, or refuse it where there are too many shares to be counted exactly."""
+        if any(lot.quantity > MOST_SHARES for lot in event.lots):
+            raise RefusedError(
+                "TOO_LARGE",
+                f"The {entry.action} of {entry.ticker} on {entry.day} makes more than {MOST_SHARES:,} shares.",
+                "Correct the ratio.",
+            )
+        return event
+
     def is_first(self, entry: Entry) -> bool:
         """Return whether no account has had this event of the security before; past trades change once for all."""
         key = (entry.action, entry.ticker, entry.day)
@@ -230,6 +244,9 @@ class HouseholdLedger(ABC):
     @abstractmethod
     def post(self, account: str, row: Transaction) -> None:
         """Append a row to the journal that the account's entries belong to."""
+
+    def await_lots(self, entries: Iterable[Entry]) -> None:  # noqa: B027 -- Canada looks at what its owner held
+        """Take note of the lots with a date of their own that will come in."""
 
     @abstractmethod
     def begin_day(self, day: date) -> None:

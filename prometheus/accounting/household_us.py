@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from fractions import Fraction
 from typing import Final
 
 from prometheus.accounting.basis import split_lot
 from prometheus.accounting.disallowance_rows import match_rows
 from prometheus.accounting.household_ledger import HouseholdLedger, HouseholdSettings, RefusedError, window_start
-from prometheus.accounting.journal import lot_change, trade_after_split
+from prometheus.accounting.joint_accounts import JOINT, account_of, joint_name, own_name
+from prometheus.accounting.journal import lot_change
 from prometheus.accounting.loss_disallowance import LossMatch, match_losses
 from prometheus.accounting.lot_selection import order_lots
 from prometheus.accounting.security_events import (
@@ -23,6 +23,7 @@ from prometheus.accounting.security_events import (
     split_event,
 )
 from prometheus.accounting.tie_rules import WashScope
+from prometheus.accounting.trade_window import TradeWindow
 from prometheus.accounting.wash_sales import TRANSFERRED_MARK, group_of_ticker, purchase_of
 from prometheus.domain.accounts import AccountKind, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
@@ -30,8 +31,6 @@ from prometheus.domain.entries import Entry, EntryAction
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.foundation.errors import AccountingError
 
-#: Between account and lot in the names used inside; sorts before every character a name can have.
-_JOINT: Final = "\x1f"
 _ZERO: Final = Decimal(0)
 
 
@@ -42,10 +41,8 @@ class USHousehold(HouseholdLedger):
         super().__init__(settings, group_of)
         self._lots: dict[str, dict[str, TaxLot]] = defaultdict(dict)
         self._account_of: dict[str, str] = {}
-        self._account_of_sale: dict[str, str] = {}
         self._ever: set[str] = set()
-        self._losses: dict[str, list[RecentTrade]] = defaultdict(list)
-        self._purchases: dict[str, list[RecentTrade]] = defaultdict(list)
+        self._window = TradeWindow(self._key_of_trade)
         self._unmatched: list[RecentTrade] = []
 
     # ------------------------------------------------------------ lots
@@ -84,32 +81,34 @@ class USHousehold(HouseholdLedger):
 
     # ------------------------------------------------------------ days
 
+    def await_lots(self, entries: Iterable[Entry]) -> None:
+        """Keep the losses that a lot brought in later can meet, for it counts as the purchase it was."""
+        self._window.await_lots((entry.day, entry.acquired_on or entry.day) for entry in entries)
+
     def begin_day(self, day: date) -> None:
         """Forget losses and purchases of more than thirty days ago."""
         first = window_start(day)
-        for trades in (self._losses, self._purchases):
-            for key, found in list(trades.items()):
-                kept = [trade for trade in found if trade.trade_date >= first]
-                if kept:
-                    trades[key] = kept
-                else:
-                    del trades[key]
+        self._window.forget(day, losses_before=first, purchases_before=first)
 
     def end_sales(self, day: date) -> None:
         """Match the losses of the sales just booked with purchases already made, group by group."""
         by_key: dict[str, list[RecentTrade]] = defaultdict(list)
         for loss in self._unmatched:
-            assert loss.execution_id is not None
-            by_key[self._key(self._account_of_sale[loss.execution_id], loss.ticker)].append(loss)
+            by_key[self._key(account_of(loss.execution_id), loss.ticker)].append(loss)
         self._unmatched = []
         for key in sorted(by_key):
-            self._match(key, by_key[key], self._purchases.get(key, []), day)
+            self._match(key, by_key[key], self._window.purchases.get(key, []), day)
 
     def _key(self, account: str, ticker: str) -> str:
         """Return what a trade's window is looked at with: its group, or its account and security alone."""
         if self.settings.ties.scope is WashScope.ACCOUNT:
-            return f"{account}{_JOINT}{ticker}"
+            return f"{account}{JOINT}{ticker}"
         return group_of_ticker(ticker, self.group_of)
+
+    def _key_of_trade(self, trade: RecentTrade) -> str:
+        moved = trade.side is Side.BUY  # with its lot, to another account
+        account = self._account_of[trade.lot_id or ""] if moved else account_of(trade.execution_id)
+        return self._key(account, trade.ticker)
 
     def _match(self, key: str, losses: list[RecentTrade], purchases: list[RecentTrade], day: date) -> None:
         tickers = {trade.ticker for trade in (*losses, *purchases)}
@@ -129,10 +128,12 @@ class USHousehold(HouseholdLedger):
                     self._put(match.split[1], account)
                 self._put(match.after, account)
             self._post_match(match, account, day)
-        untouched = [loss for loss in self._losses.get(key, []) if not any(loss is other for other in losses)]
-        self._losses[key] = untouched + list(result.losses)
+        untouched = [loss for loss in self._window.losses.get(key, []) if not any(loss is other for other in losses)]
+        self._window.losses[key] = untouched + list(result.losses)
         seen = {id(trade) for trade in purchases}
-        self._purchases[key] = [t for t in self._purchases.get(key, []) if id(t) not in seen] + list(result.purchases)
+        self._window.purchases[key] = [t for t in self._window.purchases.get(key, []) if id(t) not in seen] + list(
+            result.purchases
+        )
 
     def _sheltered(self, purchases: Iterable[RecentTrade]) -> frozenset[str]:
         kind = self.settings.kind
@@ -144,10 +145,10 @@ class USHousehold(HouseholdLedger):
 
     def _post_match(self, match: LossMatch, account: str, day: date) -> None:
         """Write a match into the journals: the loss in that of the sale, the basis in that of the replacement."""
-        assert match.loss.execution_id is not None
-        seller = self._account_of_sale[match.loss.execution_id]
+        seller = account_of(match.loss.execution_id)
         names = {
             "loss_account": seller,
+            "loss_execution_id": own_name(match.loss.execution_id or ""),
             "loss_lot_id": _name_in(seller, match.loss.lot_id or ""),
             "purchase_lot_id": _name_in(account, match.purchase_lot_id),
             "replacement_account": account,
@@ -169,15 +170,14 @@ class USHousehold(HouseholdLedger):
 
     def buy(self, entry: Entry) -> None:
         """Book a purchase; it washes the losses of its window that are still open."""
-        assert entry.amount is not None  # checked
         reinvested = entry.action is EntryAction.REINVEST
         txn_type = TransactionType.REINVESTMENT if reinvested else TransactionType.BUY
-        self._open_lot(entry, txn_type, entry.day, -entry.amount)
+        self._open_lot(entry, txn_type, entry.day, -(entry.amount or _ZERO))
 
     def _open_lot(self, entry: Entry, txn_type: TransactionType, acquired_on: date, amount: Decimal) -> None:
         assert entry.quantity is not None  # checked
         assert entry.amount is not None
-        lot_id = f"{entry.account}{_JOINT}{entry.lot_id or self._lot_name(entry)}"
+        lot_id = f"{entry.account}{JOINT}{entry.lot_id or self._lot_name(entry)}"
         if lot_id in self._ever:
             raise RefusedError(
                 "LOT_EXISTS",
@@ -188,8 +188,6 @@ class USHousehold(HouseholdLedger):
         self._put(lot, entry.account)
         details = {"execution_id": self.execution(entry)}
         self.post(entry.account, lot_change(txn_type, entry.day, None, lot, amount=amount, details=details))
-        if acquired_on < window_start(window_start(entry.day)):
-            return
         purchase = RecentTrade(
             ticker=entry.ticker,
             trade_date=acquired_on,
@@ -197,18 +195,18 @@ class USHousehold(HouseholdLedger):
             quantity=entry.quantity,
             lot_id=lot_id,
             unreplaced=entry.quantity,
-            execution_id=self.execution(entry),
+            execution_id=joint_name(entry.account, self.execution(entry)),
         )
         key = self._key(entry.account, entry.ticker)
-        self._purchases[key].append(purchase)
-        washable = [loss for loss in self._losses.get(key, []) if loss.washed_quantity < loss.quantity]
+        self._window.purchases[key].append(purchase)
+        washable = [loss for loss in self._window.losses.get(key, []) if loss.washed_quantity < loss.quantity]
         if washable:
             self._match(key, washable, [purchase], entry.day)
 
     def _lot_name(self, entry: Entry) -> str:
         stem = f"{entry.day:%Y%m%d}-{entry.ticker}"
         number = 1
-        while f"{entry.account}{_JOINT}{stem}-{number}" in self._ever:
+        while f"{entry.account}{JOINT}{stem}-{number}" in self._ever:
             number += 1
         return f"{stem}-{number}"
 
@@ -216,8 +214,7 @@ class USHousehold(HouseholdLedger):
 
     def sell(self, entry: Entry) -> None:
         """Book a sale of named lots, or of those that the lot method chooses."""
-        assert entry.amount is not None  # checked
-        self._dispose(entry, self._selection(entry), entry.amount, TransactionType.SELL)
+        self._dispose(entry, self._selection(entry), entry.amount or _ZERO, TransactionType.SELL)
 
     def delist(self, entry: Entry) -> None:
         """Sell all that is held for the amount, which may be nothing."""
@@ -232,7 +229,6 @@ class USHousehold(HouseholdLedger):
         self, entry: Entry, selection: list[tuple[TaxLot, Decimal]], proceeds: Decimal, txn_type: TransactionType
     ) -> None:
         execution = self.execution(entry)
-        self._account_of_sale[execution] = entry.account
         details = {"execution_id": execution}
         event = sale_lines(selection, proceeds, on=entry.day, regime=TaxRegime.US, txn_type=txn_type, details=details)
         self._apply(entry.account, [lot for lot, _ in selection], event)
@@ -250,7 +246,8 @@ class USHousehold(HouseholdLedger):
                         lot_id=lot.lot_id,
                         acquired_on=lot.acquired_on,
                         holding_period_start=lot.holding_period_start,
-                        execution_id=execution,
+                        # Each account names its executions without regard to the others.
+                        execution_id=joint_name(entry.account, execution),
                     )
                 )
 
@@ -307,19 +304,24 @@ class USHousehold(HouseholdLedger):
     def _held_before(self, entry: Entry) -> list[TaxLot]:
         held = [lot for lot in self._held(entry.account, entry.ticker) if lot.acquired_on < entry.day]
         if not held:
-            raise self.not_held(entry)
+            self._check_recent(entry)
         return sorted(held, key=lambda lot: (lot.acquired_on, lot.lot_id))
+
+    def _check_recent(self, entry: Entry) -> None:
+        """Refuse an event without shares but where a window reaches trades that it changes."""
+        if entry.action is EntryAction.SPINOFF or not self._window.knows(entry.account, entry.ticker, entry.day):
+            raise self.not_held(entry)
 
     def split(self, entry: Entry) -> None:
         """Split lots bought before the day, and pay the position's fraction where the entry has an amount."""
         held = self._held_before(entry)
         try:
-            event = split_event(held, self.ratio(entry), entry.day)
+            event = self.exact(entry, split_event(held, self.ratio(entry), entry.day))
         except AccountingError as error:
             raise RefusedError("VANISHING_LOT", error.message, "Sell the shares before the split.") from error
         self._apply(entry.account, held, event)
         if self.is_first(entry):
-            self._scale_trades(entry.ticker, entry.day, self.ratio(entry))
+            self._window.scale(entry.ticker, entry.day, self.ratio(entry))
         self._pay_fraction(entry, self._held(entry.account, entry.ticker))
 
     def spin_off(self, entry: Entry) -> None:
@@ -335,7 +337,7 @@ class USHousehold(HouseholdLedger):
             on=entry.day,
             taken=self._ever,
         )
-        self._apply(entry.account, held, event)
+        self._apply(entry.account, held, self.exact(entry, event))
         self._pay_fraction(entry, self._held(entry.account, entry.other_ticker))
 
     def _pay_fraction(self, entry: Entry, lots: list[TaxLot]) -> None:
@@ -350,21 +352,11 @@ class USHousehold(HouseholdLedger):
         assert entry.other_ticker is not None  # checked
         held = self._held(entry.account, entry.ticker)
         if not held:
-            raise self.not_held(entry)
+            self._check_recent(entry)
         self._apply(entry.account, held, rename_event(held, entry.other_ticker, entry.day))
-        if not self.is_first(entry):
-            return
-        for trades in (self._losses, self._purchases):
-            for found in list(trades.values()):
-                for trade in [trade for trade in found if trade.ticker == entry.ticker]:
-                    found.remove(trade)
-                    renamed = replace(trade, ticker=entry.other_ticker)
-                    trades[self._key(self._account_of_trade(trade), entry.other_ticker)].append(renamed)
-
-    def _account_of_trade(self, trade: RecentTrade) -> str:
-        if trade.side is Side.SELL:
-            return self._account_of_sale[trade.execution_id or ""]
-        return self._account_of[trade.lot_id or ""]
+        if self.is_first(entry):
+            new = entry.other_ticker
+            self._window.rename(entry.ticker, lambda trade: replace(trade, ticker=new))
 
     def transfer_out(self, entry: Entry) -> None:
         """Move lots with basis and dates to another account, or out of the household."""
@@ -385,7 +377,8 @@ class USHousehold(HouseholdLedger):
             if left is not None:
                 moved = replace(moved, lot_id=self._part_name(lot.lot_id))
                 self._put(left, entry.account)
-                self._divide_purchase(lot.lot_id, moved)
+                self._account_of.setdefault(moved.lot_id, entry.account)
+                self._window.divide(lot.lot_id, moved.lot_id, quantity)
             else:
                 del self._lots[lot.ticker][lot.lot_id]
             self.post(entry.account, lot_change(TransactionType.TRANSFER_OUT, entry.day, lot, left))
@@ -399,27 +392,8 @@ class USHousehold(HouseholdLedger):
             number += 1
         return name
 
-    def _divide_purchase(self, lot_id: str, moved: TaxLot) -> None:
-        """Let the part of a purchase that moves be a purchase of its own, so that both can still serve."""
-        self._account_of.setdefault(moved.lot_id, self._account_of[lot_id])
-        for found in self._purchases.values():
-            for trade in [trade for trade in found if trade.lot_id == lot_id]:
-                unreplaced = trade.quantity if trade.unreplaced is None else trade.unreplaced
-                part = min(moved.quantity, unreplaced)
-                found.remove(trade)
-                found.append(replace(trade, quantity=trade.quantity - moved.quantity, unreplaced=unreplaced - part))
-                found.append(replace(trade, lot_id=moved.lot_id, quantity=moved.quantity, unreplaced=part))
-
-    def _scale_trades(self, ticker: str, day: date, ratio: Fraction) -> None:
-        for trades in (self._losses, self._purchases):
-            for key, found in trades.items():
-                trades[key] = [
-                    trade_after_split(trade, ratio) if trade.ticker == ticker and trade.trade_date < day else trade
-                    for trade in found
-                ]
-
 
 def _name_in(account: str, lot_id: str) -> str:
     """Return a lot's name as the account's journal has it: that of another account says where it comes from."""
-    origin, _, name = lot_id.partition(_JOINT)
+    origin, _, name = lot_id.partition(JOINT)
     return name if origin == account else f"{name}@{origin}"

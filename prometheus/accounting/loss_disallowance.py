@@ -174,8 +174,9 @@ def after_match(loss: RecentTrade, match: LossMatch) -> RecentTrade:
     )
 
 
-def _by_execution(trade: RecentTrade) -> tuple[date, str, str]:
-    return (trade.trade_date, trade.execution_id or "", trade.lot_id or "")
+def _by_execution(trade: RecentTrade) -> tuple[date, str, str, str]:
+    execution = trade.execution_id or ""
+    return (trade.trade_date, own_name(execution), execution, trade.lot_id or "")
 
 
 def _latest_first(trade: RecentTrade) -> tuple[int, str, str]:

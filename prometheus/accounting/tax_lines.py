@@ -17,7 +17,8 @@ _WINDOW: Final = timedelta(days=WASH_WINDOW_DAYS)
 #: Value of another company's shares received and sold at once; what is sold has left the lot's basis, not its shares.
 _RECEIVED_AND_SOLD: Final = frozenset({TransactionType.SPINOFF, TransactionType.STOCK_DISTRIBUTION})
 
-_LossKey = tuple[str | None, str | None, str]
+#: Account (of rows that name one, in a journal that several share), execution, lot and day of a loss.
+_LossKey = tuple[str, str | None, str | None, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ def tax_lines(journals: Mapping[str, Iterable[Transaction]], *, as_of: date) -> 
         for row in standing:
             if row.txn_type in DISALLOWANCE_TYPES:
                 details = row.details
-                key = (details["loss_execution_id"], details["loss_lot_id"], details["loss_date"])
+                account_of_loss = details.get("account", "")
+                key = (account_of_loss, details["loss_execution_id"], details["loss_lot_id"], details["loss_date"])
                 washed[key].append(_replacement(row))
         for row in standing:
             if row.lot_id is not None:
@@ -168,7 +170,8 @@ def _line(
     if "sold_acquired_on" in details:
         acquired = date.fromisoformat(details["sold_acquired_on"])
         start = date.fromisoformat(details["sold_holding_period_start"])
-    replacements = tuple(washed.get((details.get("execution_id"), row.lot_id, row.trade_date.isoformat()), ()))
+    key = (details.get("account", ""), details.get("execution_id"), row.lot_id, row.trade_date.isoformat())
+    replacements = tuple(washed.get(key, ()))
     disallowed = sum((found.amount for found in replacements), _ZERO)
     last_day = row.trade_date + _WINDOW
     canada = row.term is Term.NONE

@@ -8,9 +8,10 @@ earlier solve. Where it does not get there it says so, and the caller asks a bac
 from dataclasses import dataclass
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.structured_climb import STALLED, climb_with_sides
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
+from prometheus.optimizer.structured_dual import CoupledDual, Response
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -169,7 +169,7 @@ class _Turns:
 def _turned(priced: CoupledDual, dual: DualPoint, at_present: FloatArray) -> _Turns:
     other = priced.lagrangian
     prices = priced.joint.prices(dual, other.risk_aversion, other.cost.rows)
-    response = priced.respond(prices, priced.located(prices))
+    response = priced.respond(prices)
     best = priced.best_branch(response)
     label = other.limits.group
     member = (label >= 0).nonzero()[0]

@@ -20,9 +20,10 @@ from prometheus.optimizer.backends.base import (
 )
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.decisions import RestingPlaces
+from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray, read_only
 from prometheus.optimizer.structured_climb import climb
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
+from prometheus.optimizer.structured_dual import CoupledDual, Response
 
 #: Largest duality gap of stage 1 that is accepted (objective per unit of NAV: 0.001 bps).
 TIGHT_GAP: Final = 1e-7

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.structured_dual import Centre, CoupledDual, Response
 
 #: Strength of the proximal terms relative to the name's own curvature: the first, the factor of each centre, the last.
@@ -87,7 +87,7 @@ class _Climb:
     def _search(self, state: Response, centre: Centre | None) -> Response | None:
         """Return the answer to a step that raises the dual, None where none does."""
         for damping in (max(_LEAST_DAMPING, min(_DAMPING, _DAMPING * state.residual)), *_MORE_DAMPING):
-            found = self._line_search(state, centre, self._newton_step(state, damping=damping))
+            found = self._line_search(state, centre, self.dual.newton_step(state, damping))
             if found is not None:
                 return found
             if state.residual <= STALLED:
@@ -138,23 +138,14 @@ class _Climb:
         opened = replace(centre, open=tied)
         here = self.dual.respond(state.prices, state.at, opened)
         self.steps += 1
-        there = self.dual.respond(self._moved(here, self._newton_step(here, tied), 1.0), state.at, centre)
+        there = self.dual.respond(
+            self._moved(here, self.dual.newton_step(here, _LEAST_DAMPING, tied), 1.0), state.at, centre
+        )
         if there.value >= state.value - _ASTRAY * abs(state.value):
             return there
         # the step went astray, as it may where rows become active on the way
         here = self.dual.respond(state.prices, state.at, centre)
         return there if there.value > here.value else here
-
-    def _newton_step(
-        self, state: Response, opened: BoolArray | None = None, damping: float = _LEAST_DAMPING
-    ) -> FloatArray:
-        matrix = self.dual.curvature(state, opened)
-        at = state.active.nonzero()[0]
-        if len(at) < len(matrix):
-            matrix = matrix[at[:, None], at]
-        step = np.zeros(len(state.prices))
-        step[at] = self.dual.solved(matrix, state.gradient[at], damping)
-        return step
 
     def _moved(self, state: Response, step: FloatArray, length: float) -> FloatArray:
         """Return the prices after a step, those of one-sided limits kept from changing their sign."""
@@ -181,7 +172,7 @@ def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
         prices: (size,) a guess.
     """
     run = _Climb(dual)
-    state = dual.respond(prices, dual.located(prices))
+    state = dual.respond(prices)
     if not len(dual.several):
         return ClimbAnswer(run.settle(state, None, RESIDUAL), run.steps)
     best, strength, failed = None, _FIRST_STRENGTH, 0
@@ -216,5 +207,5 @@ def climb_with_sides(dual: CoupledDual, branch: IntArray, prices: FloatArray) ->
         prices: (size,) a guess.
     """
     share = dual.shares(branch)
-    state = dual.respond(prices, dual.located(prices), share=share)
+    state = dual.respond(prices, share=share)
     return _Climb(dual, share).settle(state, None, EXACT)

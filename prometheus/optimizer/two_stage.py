@@ -20,9 +20,10 @@ from prometheus.optimizer.decisions import Decision, RestingPlaces, resting_plac
 from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
 from prometheus.optimizer.flips import Moves, moves_around
+from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.structured import STRUCTURED
-from prometheus.optimizer.structured_dual import CoupledDual, JointTerms, Response
+from prometheus.optimizer.structured_dual import CoupledDual, Response
 
 #: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
 RESIDUAL_TOLERANCE = 1e-7
@@ -320,7 +321,7 @@ class TwoStageSearch:
             return decision
         priced = self._priced(decision)
         prices = self._prices(dual)
-        best = priced.best_branch(priced.respond(prices, priced.located(prices))) - priced.first_branch
+        best = priced.best_branch(priced.respond(prices)) - priced.first_branch
         return replace(decision, branch=np.where(self._whole.limits.group >= 0, best, decision.branch))
 
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
@@ -371,7 +372,7 @@ class TwoStageSearch:
         if response is None:
             prices = self._prices(dual)
             share = priced.shares(priced.first_branch + decision.branch)
-            response = priced.respond(prices, priced.located(prices), share=share)
+            response = priced.respond(prices, share=share)
         sells = decision.sells_losses
         other = self._priced(Decision(~sells, decision.branch)) if len(sells) else None
         return moves_around(priced, response, other, decision, dual, relaxed)

@@ -243,6 +243,21 @@ def test_what_a_transfer_took_is_not_changed_under_it(fleet, load):
     assert "a SELL of AAA on 2018-06-05 is booked" in late.findings[0].reason
 
 
+@pytest.mark.parametrize(
+    ("files", "after"),
+    [
+        (2, (10100, {"L1": (90, 1800), "L2": (90, 2700)})),  # S1 alone: 20 at 5, a tenth of each lot
+        (1, (10050, {"L1": (90, 1800), "L2": (100, 3000)})),  # of one day L1 comes before L1 and L2: S1.1 alone
+    ],
+)
+def test_an_entry_named_like_a_part_of_another_is_refused(fleet, load, files, after):
+    """A sale out of two lots is executions S1.1 and S1.2; an entry S1.1 that says the same is no repetition of it."""
+    rows = ["S1,2018-06-05,US-1,AAA,SELL,20,100,L1=10;L2=10,,", "S1.1,2018-06-05,US-1,AAA,SELL,10,50,L1,,"]
+    reports = [load(*rows)] if files == 1 else [load(row) for row in rows]
+    assert [code for report in reports for _, code in codes(report)] == ["ENTRY_ID_TWICE"]
+    assert books(fleet) == after
+
+
 def test_a_sold_purchase_is_taken_back_newest_first(fleet, load):
     """Correcting a purchase alone is refused while a sale needs its shares; both corrections in one file are booked."""
     load("b1,2018-06-04,US-1,CCC,BUY,10,100,NC,,", "s1,2018-06-07,US-1,CCC,SELL,10,120,NC,,")

@@ -30,6 +30,7 @@ _REMEDIES: Final = {
     "OVERSOLD": "Add the missing purchase or transfer, or correct the quantity.",
     "UNKNOWN_LOT": "Name a lot that is held, or leave lot_id empty to let the account's lot method choose.",
     "LOT_EXISTS": "Give every lot a lot_id of its own.",
+    "ENTRY_ID_TWICE": "Choose an entry_id that is not another's with a number; sales out of several lots get numbers.",
     "LOTS_GONE": "Take back first what was done with the shares later, newest first.",
     "OVERDRAWN": "Add the cash that came in, or correct the amount.",
 }
@@ -224,6 +225,7 @@ class _EntryLedger:
         try:
             with self._connection.begin_nested():
                 fills = fills_of_entries(trades, self._lots(trades[0].day), self._account)
+                self._check_executions(trades, fills)
                 self._fill([fill for of_entry in fills.values() for fill in of_entry])
                 for entry in trades:
                     self._check_lot_name(entry)
@@ -242,9 +244,21 @@ class _EntryLedger:
 
     def _trade_alone(self, entry: Entry) -> list[str]:
         self._check_lot_name(entry)
-        fills = fills_of_entries([entry], self._lots(entry.day), self._account)[entry.row]
-        self._fill(fills)
-        return [fill.execution_id for fill in fills]
+        fills = fills_of_entries([entry], self._lots(entry.day), self._account)
+        self._check_executions([entry], fills)
+        self._fill(fills[entry.row])
+        return [fill.execution_id for fill in fills[entry.row]]
+
+    def _check_executions(self, trades: Iterable[Entry], fills: Mapping[int, Sequence[Fill]]) -> None:
+        """Refuse an execution that another entry is booked as: it would pass for that one's repetition."""
+        owners = {name: owner for owner, known in self._known.items() for name in known.executions}
+        for entry in trades:
+            name = str(entry.entry_id)
+            for fill in fills[entry.row]:
+                owner = owners.setdefault(fill.execution_id, name)
+                if owner != name:
+                    message = f"the execution {fill.execution_id} is booked for the entry '{owner}' already."
+                    raise AccountingError(message, code="ENTRY_ID_TWICE")
 
     def _lots(self, day: date) -> tuple[TaxLot, ...]:
         """Return the lots at the end of a day: under the symbols and in the shares of then, for a row that is late."""

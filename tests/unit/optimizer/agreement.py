@@ -14,10 +14,10 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.envelope import arcs
+from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.optimizer.structured import STRUCTURED
-from prometheus.optimizer.structured_dual import JointTerms
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import changed, random_problem

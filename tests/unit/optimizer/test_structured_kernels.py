@@ -1,0 +1,183 @@
+"""The compiled loops against plain formulas, grids and differences."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from prometheus.optimizer.active_risk import factor_risk
+from prometheus.optimizer.asset_functions import separable_cost
+from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.joint_terms import JointTerms
+from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.structured_dual import CoupledDual
+from prometheus.optimizer.structured_kernels import charge, solve_scaled, step_towards, total
+from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.limits import KINDS, binding
+from tests.unit.optimizer.problems import random_problem
+
+REPOSITORY = Path(__file__).parents[3]
+METHODS = ("HIFO", "FIFO")
+
+
+def _dual(seed, lot_method, limits=KINDS):
+    problem = random_problem(seed, names=30, lot_method=lot_method, group_share=0.0)
+    problem = binding(problem, limits, 0.3, seed) if limits else problem
+    order = lot_order(problem)
+    whole = Lagrangian.of_problem(
+        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
+    )
+    return CoupledDual(whole, JointTerms.of(whole))
+
+
+def _prices(dual, seed):
+    """Return prices of the size that an optimum has, all of them different from zero and lambda positive."""
+    random = np.random.default_rng(seed)
+    joint = dual.joint
+    scale = 2 * dual.lagrangian.risk_aversion * 0.02
+    prices = np.concatenate([random.normal(0, scale, joint.factors), random.normal(0, 1e-3, len(joint.most)), [0.0]])
+    unlimited = np.where(prices[joint.factors : -1] > 0, joint.most, joint.least)
+    prices[joint.factors : -1][~np.isfinite(unlimited)] *= -1
+    prices[-1] = 0.5 * dual.lagrangian.risk_aversion if joint.has_te else 0.0
+    return prices
+
+
+@pytest.mark.parametrize("lot_method", METHODS)
+@pytest.mark.parametrize("limits", [(), KINDS], ids=["cash", "every limit"])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_dual_value_is_the_certificates_bound(seed, limits, lot_method):
+    """At any prices the value of the best branches is the bound that the certificate computes by its own formulas."""
+    dual = _dual(seed, lot_method, limits)
+    prices = _prices(dual, seed)
+    point = dual.joint.dual_point(prices, dual.lagrangian.risk_aversion)
+    bound = dual.lagrangian.bound(point, dual.lagrangian.minima(point))
+    assert dual.respond(prices).value == pytest.approx(bound, rel=1e-12, abs=1e-14)
+
+
+@pytest.mark.parametrize("lot_method", METHODS)
+@pytest.mark.parametrize("seed", range(3))
+def test_no_trade_on_a_branch_costs_less_than_its_answer(seed, lot_method):
+    """Answers are least on a grid of every branch's range, priced by the cost of the lots and not of the pieces."""
+    dual = _dual(seed, lot_method)
+    whole, joint, prices = dual.lagrangian, dual.joint, _prices(dual, seed)
+    response = dual.respond(prices)
+    own, stretch = joint.own(prices), prices[-1] / whole.risk_aversion
+    pieces = whole.pieces
+    for b, (name, first) in enumerate(zip(dual.owner, np.unique(pieces.branch, return_index=True)[1], strict=True)):
+        on_it = np.flatnonzero(pieces.branch == pieces.branch[first])
+        grid = np.append(np.linspace(pieces.left[on_it[0]], pieces.right[on_it[-1]], 40), response.trade[b])
+        costs = []
+        for u in grid:
+            moved = whole.cost.active[name] + u
+            rows = np.append(u + whole.cost_rate[name] * abs(u), whole.cost.row_use_of_name(name, u)[joint.linear :])
+            priced = own[name] * u + float((prices[joint.cash : -1] * rows).sum())
+            costs.append(whole.cost.of_name(name, u) + stretch * whole.cost.curvature[name] * moved**2 + priced)
+        assert response.worth[b] == pytest.approx(costs[-1], abs=1e-13)
+        assert costs[-1] <= min(costs) + 1e-13
+
+
+@pytest.mark.parametrize("lot_method", METHODS)
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("strength", [1.0, 1e-3])
+def test_gradient_and_hessian_are_differences_of_value_and_gradient(strength, seed, lot_method):
+    """Around shared names the gradient is the slope of the value, and the Hessian that of the gradient."""
+    dual = _dual(seed, lot_method)
+    prices = _prices(dual, seed)
+    start = dual.respond(prices)
+    centre = dual.centre(start, strength)
+    state = dual.respond(prices, start.at, centre)
+    matrix, compared = dual.hessian(state), 0
+    assert np.array_equal(matrix, matrix.T)
+    for i in range(dual.joint.size):
+        step = np.zeros(len(prices))
+        step[i] = 1e-9
+        after, before = (dual.respond(prices + sign * step, state.at, centre) for sign in (1, -1))
+        same = all(
+            np.array_equal(getattr(after, name), getattr(before, name)) for name in ("at", "inside", "left", "right")
+        )
+        if not same or not np.array_equal(dual.tied(after), dual.tied(before)):
+            continue
+        column = -(after.gradient - before.gradient) / 2e-9
+        assert column == pytest.approx(matrix[i], rel=1e-4, abs=1e-5 * np.abs(matrix).max())
+        higher, lower = (dual.respond(prices + sign * 100 * step, state.at, centre).value for sign in (1, -1))
+        assert (higher - lower) / 2e-7 == pytest.approx(state.gradient[i], abs=1e-5)
+        compared += 1
+    assert compared >= dual.joint.size // 2
+
+
+@pytest.mark.parametrize("lot_method", METHODS)
+def test_answers_do_not_depend_on_where_they_were_looked_for(lot_method):
+    """From the first pieces, the last ones, or those of other prices, every branch finds the same answer."""
+    dual = _dual(7, lot_method)
+    prices = _prices(dual, 7)
+    found = dual.respond(prices)
+    for other in (_prices(dual, 8), 3 * prices, -prices):
+        elsewhere = dual.respond(other).at
+        again = dual.respond(prices, elsewhere)
+        assert again.trade == pytest.approx(found.trade, abs=1e-15)
+        assert again.value == pytest.approx(found.value, abs=1e-14)
+
+
+def test_a_name_rests_between_its_two_best_branches_and_costs_what_the_centre_says():
+    """Of three and more branches the two cheapest share the name, wholly the better one without a centre."""
+    dual = _dual(3, "FIFO")
+    assert dual.is_crowded
+    response = dual.respond(_prices(dual, 3))
+    for m, name in enumerate(dual.several):
+        branches = np.flatnonzero(dual.owner == name)
+        two = branches[np.sort(np.argsort(response.worth[branches], kind="stable")[:2])]
+        assert [response.left[m], response.right[m]] == two.tolist()
+        best = branches[np.argmin(response.worth[branches])]
+        assert response.share[branches].tolist() == (branches == best).astype(float).tolist()
+    assert response.looseness == 0.0
+
+
+def test_systems_are_solved_as_a_library_solves_them():
+    """Solutions of scaled systems, of parts of them, and sums over names agree with plain linear algebra."""
+    random = np.random.default_rng(1)
+    half = random.normal(size=(40, 60)) * 10.0 ** random.uniform(-3, 3, 40)[:, None]
+    matrix, right = half @ half.T, random.normal(size=(40, 5))
+    assert matrix @ solve_scaled(matrix, right, 0.0, 1.0) == pytest.approx(right, abs=1e-8)
+    active = random.random(40) < 0.5
+    step = step_towards(matrix, right[:, 0].copy(), active, 0.0, 1.0)
+    assert step[~active].tolist() == [0.0] * int((~active).sum())
+    assert (matrix @ step)[active] == pytest.approx(right[active, 0], abs=1e-8)
+    weights = np.where(random.random(60) < 0.5, random.normal(size=60), 0.0)
+    assert charge(half, right[:, 0].copy()) == pytest.approx(half.T @ right[:, 0])
+    assert total(np.ascontiguousarray(half.T), weights) == pytest.approx(half @ weights)
+
+
+def test_a_price_to_which_nothing_answers_steps_as_if_one_name_did():
+    """A zero on the diagonal takes the typical softness, and a direction without any curvature stays where it is."""
+    assert solve_scaled(np.zeros((1, 1)), np.ones((1, 1)), 0.0, 0.25)[0, 0] == pytest.approx(4.0)
+    flat = solve_scaled(np.ones((2, 2)), np.ones((2, 1)), 0.0, 1.0)
+    assert flat[:, 0].tolist() == [1.0, 0.0]
+
+
+_WHERE = """
+from prometheus.optimizer import structured_kernels as kernels
+import numpy as np
+print(kernels.charge(np.ones((2, 3)), np.array([1.0, 2.0])).tolist())
+print(kernels.charge.stats.cache_path)
+"""
+
+
+@pytest.mark.slow
+def test_a_package_that_cannot_be_written_is_compiled_all_the_same(tmp_path):
+    """Without any place for the cache the kernels compile for the one process, and compute the same."""
+    package = tmp_path / "prometheus"
+    shutil.copytree(REPOSITORY / "prometheus", package, ignore=shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc"))
+    home = tmp_path / "home"
+    home.write_text("a file, in which no directory can be made")
+    (package / "optimizer" / "__pycache__").write_text("nor here")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "IPYTHONDIR": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", _WHERE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["[3.0, 3.0, 3.0]", "None"]
