@@ -117,7 +117,7 @@ def wash_sales(
     from prometheus.accounting.household_ledger import HouseholdSettings
     from prometheus.accounting.lot_report import lot_lines
     from prometheus.domain.accounts import LotMethod, TaxRegime
-    from prometheus.foundation.errors import FileRefusedError
+    from prometheus.foundation.errors import FileRefusedError, RequestError
     from prometheus.scripts.ledger_output import show_lots
     from prometheus.scripts.progress import counting
 
@@ -130,6 +130,9 @@ def wash_sales(
     with counting("reading") as done:
         found = read_entries(text)
         done(found.rows)
+    known = {name for entry in found.entries for name in (entry.account, entry.other_account) if name}
+    if unknown := sorted(set(sheltered) - known):
+        raise RequestError(f"--ira {unknown[0]}: {file} has no such account; it has {', '.join(sorted(known))}.")
     settings = HouseholdSettings(
         regime=TaxRegime(regime),
         sheltered=found.sheltered | frozenset(sheltered),
