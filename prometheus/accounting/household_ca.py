@@ -4,7 +4,6 @@ Whether shares are held on day 30 after a loss is known from the entries themsel
 decides how many shares there are. So the entries are walked through twice: first for the share counts, then for money.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import date, timedelta
@@ -14,13 +13,13 @@ from typing import Any, Final
 
 from prometheus.accounting.acb import pool_id, pool_lots
 from prometheus.accounting.basis import carry_loss, split_lot
-from prometheus.accounting.household_ledger import HouseholdLedger, HouseholdSettings, RefusedError, window_start
+from prometheus.accounting.household_ledger import HouseholdSettings, RefusedError, window_start
 from prometheus.accounting.joint_accounts import account_of, joint_name, own_name
 from prometheus.accounting.journal import lot_change
-from prometheus.accounting.security_events import LotEvent, rename_event, sale_lines, spin_off_event, split_event
+from prometheus.accounting.pool_ledger import OWNER, PoolLedger
+from prometheus.accounting.security_events import rename_event, sale_lines, spin_off_event, split_event
 from prometheus.accounting.share_holdings import Holdings, Position
 from prometheus.accounting.superficial_losses import further_denial
-from prometheus.accounting.trade_window import TradeWindow
 from prometheus.accounting.wash_sales import disposition_order, group_of_ticker, in_wash_window, purchase_order
 from prometheus.domain.accounts import AccountKind, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
@@ -29,16 +28,11 @@ from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.money import ONE_SHARE, floor_to_step, plain_text
 from prometheus.foundation.errors import AccountingError
 
-#: The journal of the owner's taxable accounts together; the law knows no accounts, only what the owner holds.
-OWNER: Final = "owner"
 _ZERO: Final = Decimal(0)
 _WINDOW: Final = timedelta(days=30)
 
-#: Details of an event that its rows keep when pools take the place of lots.
-_KEPT: Final = ("new_shares", "old_shares", "former_ticker")
 
-
-class CAHousehold(HouseholdLedger):
+class CAHousehold(PoolLedger):
     """Pools of the owner, and of each sheltered account, with share counts by account beside them.
 
     Args:
@@ -52,11 +46,8 @@ class CAHousehold(HouseholdLedger):
     ) -> None:
         super().__init__(settings, group_of)
         self._hindsight = hindsight
-        self._pools: dict[str, dict[str, TaxLot]] = defaultdict(dict)
-        self._positions: dict[Position, Decimal] = defaultdict(Decimal)
         self._factors: dict[str, Fraction] = {}
         self._history: list[tuple[date, dict[Position, Decimal], dict[str, Fraction]]] = []
-        self._window = TradeWindow(lambda _: OWNER)
         self._today = date.min
         self._spun: dict[tuple[str, str, date], TaxLot] = {}
         self._fractions: list[tuple[Entry, str]] = []
@@ -69,27 +60,6 @@ class CAHousehold(HouseholdLedger):
         days, positions, factors = zip(*self._history, strict=True) if self._history else ((), (), ())
         return Holdings(days, positions, factors)
 
-    def lots(self) -> dict[str, tuple[TaxLot, ...]]:
-        """Return the pools held, of the owner and of each sheltered account."""
-        return {book: tuple(pools.values()) for book, pools in self._pools.items() if pools}
-
-    def positions(self) -> dict[Position, Decimal]:
-        """Return the shares held, by account and ticker."""
-        return {key: shares for key, shares in self._positions.items() if shares}
-
-    def _book(self, account: str) -> str:
-        return account if self.settings.kind(account) is AccountKind.SHELTERED else OWNER
-
-    def post(self, account: str, row: Transaction) -> None:
-        """Append a row to the owner's journal, or to that of a sheltered account."""
-        self.journals[self._book(account)].append(replace(row, details={"account": account, **row.details}))
-
-    def _set_pool(self, book: str, ticker: str, pool: TaxLot | None) -> None:
-        if pool is None:
-            self._pools[book].pop(ticker, None)
-        else:
-            self._pools[book][ticker] = pool
-
     # ------------------------------------------------------------ days
 
     def begin_day(self, day: date) -> None:
@@ -98,7 +68,7 @@ class CAHousehold(HouseholdLedger):
         self._today = day
         first = window_start(day)
         # A purchase counts for a loss of thirty days ago when it lies thirty days before that.
-        self._window.forget(day, losses_before=first, purchases_before=window_start(first))
+        self.window.forget(day, losses_before=first, purchases_before=window_start(first))
 
     def _remember(self) -> None:
         if self._today > date.min and (not self._history or self._history[-1][0] < self._today):
@@ -108,8 +78,8 @@ class CAHousehold(HouseholdLedger):
         """Look at every loss in reach again: what is acquired and held by now decides what is denied of it."""
         if self._hindsight is None:
             return
-        losses = self._window.losses[OWNER]
-        self._window.losses[OWNER] = [self._deny(loss, day) for loss in sorted(losses, key=disposition_order)]
+        losses = self.window.losses[OWNER]
+        self.window.losses[OWNER] = [self._deny(loss, day) for loss in sorted(losses, key=disposition_order)]
 
     def _deny(self, loss: RecentTrade, day: date) -> RecentTrade:
         """Deny the superficial part of a loss as far as the substituted shares are there to carry it.
@@ -120,7 +90,7 @@ class CAHousehold(HouseholdLedger):
         group = group_of_ticker(loss.ticker, self.group_of)
         acquired = [
             purchase
-            for purchase in sorted(self._window.purchases[OWNER], key=purchase_order)
+            for purchase in sorted(self.window.purchases[OWNER], key=purchase_order)
             if group_of_ticker(purchase.ticker, self.group_of) == group
             and in_wash_window(loss.trade_date, purchase.trade_date)
         ]
@@ -162,7 +132,7 @@ class CAHousehold(HouseholdLedger):
 
     def _carrier(self, acquired: list[RecentTrade], group: str) -> TaxLot | None:
         """Return the pool that the loss belongs to: of the earliest purchase still held, else of the group."""
-        pools = self._pools[OWNER]
+        pools = self.pools[OWNER]
         for purchase in acquired:
             if purchase.ticker in pools:
                 return pools[purchase.ticker]
@@ -191,7 +161,7 @@ class CAHousehold(HouseholdLedger):
             row = Transaction(kind, day, loss.ticker, None, realized_gain=amount, details=details)
         else:
             after = carry_loss(carrier, amount, carrier.holding_period_start)
-            self._set_pool(OWNER, carrier.ticker, after)
+            self.set_pool(OWNER, carrier.ticker, after)
             row = lot_change(kind, day, carrier, after, realized_gain=amount, details=details)
         self.journals[OWNER].append(row)
 
@@ -216,13 +186,13 @@ class CAHousehold(HouseholdLedger):
     def _add(self, entry: Entry, txn_type: TransactionType, acquired_on: date, amount: Decimal) -> None:
         assert entry.quantity is not None  # checked
         assert entry.amount is not None
-        book = self._book(entry.account)
-        before = self._pools[book].get(entry.ticker)
+        book = self.book_of(entry.account)
+        before = self.pools[book].get(entry.ticker)
         cost = entry.amount
         bought = TaxLot(pool_id(entry.ticker), entry.ticker, acquired_on, entry.quantity, cost, cost, acquired_on)
         after = pool_lots((before, bought) if before is not None else (bought,))[0]
-        self._set_pool(book, entry.ticker, after)
-        self._positions[entry.account, entry.ticker] += entry.quantity
+        self.set_pool(book, entry.ticker, after)
+        self.held[entry.account, entry.ticker] += entry.quantity
         execution = self.execution(entry)
         details = {"execution_id": execution}
         self.post(entry.account, lot_change(txn_type, entry.day, before, after, amount=amount, details=details))
@@ -234,7 +204,7 @@ class CAHousehold(HouseholdLedger):
             lot_id=pool_id(entry.ticker),
             execution_id=joint_name(entry.account, execution),
         )
-        self._window.purchases[OWNER].append(purchase)
+        self.window.purchases[OWNER].append(purchase)
 
     # ------------------------------------------------------------ sales
 
@@ -246,7 +216,7 @@ class CAHousehold(HouseholdLedger):
 
     def delist(self, entry: Entry) -> None:
         """Sell all that the account holds for the amount, which may be nothing."""
-        shares = self._positions[entry.account, entry.ticker]
+        shares = self.held[entry.account, entry.ticker]
         if shares <= 0:
             raise self.not_held(entry)
         self._dispose(entry, entry.ticker, shares, entry.amount or _ZERO, TransactionType.DELISTING)
@@ -254,11 +224,11 @@ class CAHousehold(HouseholdLedger):
     def _dispose(
         self, entry: Entry, ticker: str, quantity: Decimal, proceeds: Decimal, txn_type: TransactionType
     ) -> None:
-        position = self._positions[entry.account, ticker]
+        position = self.held[entry.account, ticker]
         if quantity > position:
             raise self.oversold(entry, position)
-        book = self._book(entry.account)
-        pool = self._pools[book][ticker]
+        book = self.book_of(entry.account)
+        pool = self.pools[book][ticker]
         execution = self.execution(entry)
         event = sale_lines(
             [(pool, quantity)],
@@ -268,12 +238,12 @@ class CAHousehold(HouseholdLedger):
             txn_type=txn_type,
             details={"execution_id": execution},
         )
-        self._set_pool(book, ticker, event.lots[0] if event.lots else None)
-        self._positions[entry.account, ticker] -= quantity
+        self.set_pool(book, ticker, event.lots[0] if event.lots else None)
+        self.held[entry.account, ticker] -= quantity
         (row,) = event.rows
         self.post(entry.account, row)
         if book == OWNER and row.realized_gain < 0:
-            self._window.losses[OWNER].append(
+            self.window.losses[OWNER].append(
                 RecentTrade(
                     ticker=ticker,
                     trade_date=entry.day,
@@ -289,44 +259,31 @@ class CAHousehold(HouseholdLedger):
 
     # ------------------------------------------------------------ what happens to shares held
 
-    def _holds(self, entry: Entry) -> bool:
-        """Return whether the account holds shares; none held is refused but where a window reaches its trades."""
-        held = self._positions[entry.account, entry.ticker] > 0
-        if not held and not self._window.knows(entry.account, entry.ticker):
-            raise self.not_held(entry)
-        return held
-
-    def _slice(self, entry: Entry) -> tuple[TaxLot, TaxLot | None, Decimal]:
-        """Return the account's part of the pool, what is left of the pool, and the account's shares."""
-        shares = self._positions[entry.account, entry.ticker]
-        part, left = split_lot(self._pools[self._book(entry.account)][entry.ticker], shares)
-        return part, left, shares
-
     def split(self, entry: Entry) -> None:
         """Multiply the account's shares; the pool's cost stays. A fraction is paid where the entry has an amount."""
         ratio = self.ratio(entry)
-        if self._holds(entry):
-            part, left, shares = self._slice(entry)
+        if self.holds(entry):
+            part, left, shares = self.slice_of(entry)
             try:
                 event = self.exact(entry, split_event([part], ratio, entry.day))
             except AccountingError as error:
                 raise RefusedError("VANISHING_LOT", error.message, "Sell the shares before the split.") from error
-            self._merge(entry, left, event)
-            self._positions[entry.account, entry.ticker] += event.lots[0].quantity - shares
+            self.merge(entry, left, event)
+            self.held[entry.account, entry.ticker] += event.lots[0].quantity - shares
             self._pay_fraction(entry, entry.ticker)
         if self.is_first(entry):
             self._factors[entry.ticker] = self._factors.get(entry.ticker, Fraction(1)) * ratio
-            self._window.scale(entry.ticker, entry.day, ratio)
+            self.window.scale(entry.ticker, entry.day, ratio)
 
     def spin_off(self, entry: Entry) -> None:
         """Move a part of the cost into the child's pool; receiving its shares is no acquisition in the window."""
         assert entry.other_ticker is not None  # checked
         assert entry.basis_fraction is not None
-        shares = self._positions[entry.account, entry.ticker]
+        shares = self.held[entry.account, entry.ticker]
         if shares <= 0:
             raise self.not_held(entry)
-        book = self._book(entry.account)
-        pool = self._pools[book][entry.ticker]
+        book = self.book_of(entry.account)
+        pool = self.pools[book][entry.ticker]
         # Accounts of one owner give up the same part of a share's cost, whichever of them is booked first.
         morning = self._spun.setdefault((book, entry.ticker, entry.day), pool)
         part, _ = split_lot(morning, shares)
@@ -345,50 +302,33 @@ class CAHousehold(HouseholdLedger):
                 cost_basis=pool.cost_basis - born.cost_basis,
                 adjusted_basis=pool.adjusted_basis - born.adjusted_basis,
             )
-            self._set_pool(book, entry.ticker, left)
+            self.set_pool(book, entry.ticker, left)
             details = {"child": born.ticker, "basis_fraction": plain_text(entry.basis_fraction)}
             self.post(entry.account, lot_change(TransactionType.SPINOFF, entry.day, pool, left, details=details))
-            before = self._pools[book].get(born.ticker)
+            before = self.pools[book].get(born.ticker)
             named = replace(born, lot_id=pool_id(born.ticker))
             after = pool_lots((before, named) if before is not None else (named,))[0]
-            self._set_pool(book, born.ticker, after)
+            self.set_pool(book, born.ticker, after)
             details = {"parent": entry.ticker}
             self.post(entry.account, lot_change(TransactionType.SPINOFF, entry.day, before, after, details=details))
-            self._positions[entry.account, born.ticker] += born.quantity
+            self.held[entry.account, born.ticker] += born.quantity
         self._pay_fraction(entry, entry.other_ticker)
 
     def rename(self, entry: Entry) -> None:
         """Give the account's shares, and past trades, the new symbol."""
         assert entry.other_ticker is not None  # checked
-        if self._holds(entry):
-            part, left, shares = self._slice(entry)
-            self._merge(entry, left, rename_event([part], entry.other_ticker, entry.day))
-            self._positions[entry.account, entry.ticker] -= shares
-            self._positions[entry.account, entry.other_ticker] += shares
+        if self.holds(entry):
+            part, left, shares = self.slice_of(entry)
+            self.merge(entry, left, rename_event([part], entry.other_ticker, entry.day))
+            self.held[entry.account, entry.ticker] -= shares
+            self.held[entry.account, entry.other_ticker] += shares
         if self.is_first(entry):
             new = entry.other_ticker
             # A loss keeps the name of the pool that was sold; its row is found by it.
-            self._window.rename(
+            self.window.rename(
                 entry.ticker,
                 lambda trade: replace(trade, ticker=new, lot_id=trade.lot_id if trade.realized_gain else pool_id(new)),
             )
-
-    def _merge(self, entry: Entry, left: TaxLot | None, event: LotEvent) -> None:
-        """Put what became of the account's part back into the pools, and write how each pool changed."""
-        book = self._book(entry.account)
-        changed: dict[str, list[TaxLot]] = defaultdict(list)
-        changed[entry.ticker] += [left] if left is not None else []
-        for lot in event.lots:
-            changed[lot.ticker].append(replace(lot, lot_id=pool_id(lot.ticker)))
-        details = event.rows[0].details
-        for ticker, lots in changed.items():
-            before = self._pools[book].get(ticker)
-            if ticker != entry.ticker and before is not None:
-                lots.append(before)
-            after = pool_lots(lots)[0] if lots else None
-            self._set_pool(book, ticker, after)
-            kept = {name: details[name] for name in _KEPT if name in details}
-            self.post(entry.account, lot_change(event.rows[0].txn_type, entry.day, before, after, details=kept))
 
     def _pay_fraction(self, entry: Entry, ticker: str) -> None:
         """Note a fraction to be paid when the events of all accounts are booked, for they share a pool."""
@@ -399,7 +339,7 @@ class CAHousehold(HouseholdLedger):
         """Pay the fractions of the day's splits and spin-offs."""
         fractions, self._fractions = self._fractions, []
         for entry, ticker in fractions:
-            position = self._positions[entry.account, ticker]
+            position = self.held[entry.account, ticker]
             fraction = position - floor_to_step(position, ONE_SHARE)
             if fraction > 0:
                 self._dispose(entry, ticker, fraction, entry.amount or _ZERO, TransactionType.CASH_IN_LIEU)
@@ -412,22 +352,22 @@ class CAHousehold(HouseholdLedger):
                 self.move_cash(replace(entry, account=entry.other_account), TransactionType.TRANSFER_IN)
             return
         assert entry.quantity is not None  # checked
-        position = self._positions[entry.account, entry.ticker]
+        position = self.held[entry.account, entry.ticker]
         if entry.quantity > position:
             raise self.oversold(entry, position)
         target = entry.other_account
-        if target is not None and (self._book(entry.account), self._book(target)) != (OWNER, OWNER):
+        if target is not None and (self.book_of(entry.account), self.book_of(target)) != (OWNER, OWNER):
             raise RefusedError(
                 "TRANSFER_ACROSS_SHELTER",
                 f"Shares do not pass untaxed between {entry.account} and {target}.",
                 "Enter a SELL in one account and a BUY in the other.",
             )
-        self._positions[entry.account, entry.ticker] -= entry.quantity
+        self.held[entry.account, entry.ticker] -= entry.quantity
         if target is not None:
-            self._positions[target, entry.ticker] += entry.quantity
+            self.held[target, entry.ticker] += entry.quantity
             return
-        book = self._book(entry.account)
-        pool = self._pools[book][entry.ticker]
+        book = self.book_of(entry.account)
+        pool = self.pools[book][entry.ticker]
         _, left = split_lot(pool, entry.quantity)
-        self._set_pool(book, entry.ticker, left)
+        self.set_pool(book, entry.ticker, left)
         self.post(entry.account, lot_change(TransactionType.TRANSFER_OUT, entry.day, pool, left))

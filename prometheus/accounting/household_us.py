@@ -170,10 +170,9 @@ class USHousehold(HouseholdLedger):
 
     def buy(self, entry: Entry) -> None:
         """Book a purchase; it washes the losses of its window that are still open."""
-        assert entry.amount is not None  # checked
         reinvested = entry.action is EntryAction.REINVEST
         txn_type = TransactionType.REINVESTMENT if reinvested else TransactionType.BUY
-        self._open_lot(entry, txn_type, entry.day, -entry.amount)
+        self._open_lot(entry, txn_type, entry.day, -(entry.amount or _ZERO))
 
     def _open_lot(self, entry: Entry, txn_type: TransactionType, acquired_on: date, amount: Decimal) -> None:
         assert entry.quantity is not None  # checked
@@ -215,8 +214,7 @@ class USHousehold(HouseholdLedger):
 
     def sell(self, entry: Entry) -> None:
         """Book a sale of named lots, or of those that the lot method chooses."""
-        assert entry.amount is not None  # checked
-        self._dispose(entry, self._selection(entry), entry.amount, TransactionType.SELL)
+        self._dispose(entry, self._selection(entry), entry.amount or _ZERO, TransactionType.SELL)
 
     def delist(self, entry: Entry) -> None:
         """Sell all that is held for the amount, which may be nothing."""
@@ -305,15 +303,17 @@ class USHousehold(HouseholdLedger):
 
     def _held_before(self, entry: Entry) -> list[TaxLot]:
         held = [lot for lot in self._held(entry.account, entry.ticker) if lot.acquired_on < entry.day]
-        if not held and (entry.action is EntryAction.SPINOFF or not self._window.knows(entry.account, entry.ticker)):
-            raise self.not_held(entry)
+        if not held:
+            self._check_recent(entry)
         return sorted(held, key=lambda lot: (lot.acquired_on, lot.lot_id))
 
-    def split(self, entry: Entry) -> None:
-        """Split lots bought before the day, and pay the position's fraction where the entry has an amount.
+    def _check_recent(self, entry: Entry) -> None:
+        """Refuse an event without shares but where a window reaches trades that it changes."""
+        if entry.action is EntryAction.SPINOFF or not self._window.knows(entry.account, entry.ticker, entry.day):
+            raise self.not_held(entry)
 
-        Where all shares are sold the split still counts for the trades that a window reaches.
-        """
+    def split(self, entry: Entry) -> None:
+        """Split lots bought before the day, and pay the position's fraction where the entry has an amount."""
         held = self._held_before(entry)
         try:
             event = self.exact(entry, split_event(held, self.ratio(entry), entry.day))
@@ -351,8 +351,8 @@ class USHousehold(HouseholdLedger):
         """Give lots and past trades the new symbol."""
         assert entry.other_ticker is not None  # checked
         held = self._held(entry.account, entry.ticker)
-        if not held and not self._window.knows(entry.account, entry.ticker):
-            raise self.not_held(entry)
+        if not held:
+            self._check_recent(entry)
         self._apply(entry.account, held, rename_event(held, entry.other_ticker, entry.day))
         if self.is_first(entry):
             new = entry.other_ticker

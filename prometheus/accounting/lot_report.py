@@ -6,7 +6,7 @@ from datetime import date
 from decimal import Decimal
 
 from prometheus.accounting.household import HouseholdBooks
-from prometheus.accounting.household_ca import OWNER
+from prometheus.accounting.pool_ledger import OWNER
 from prometheus.accounting.tax_lines import TaxLine, tax_lines
 from prometheus.domain.accounts import AccountKind
 from prometheus.domain.lots import TaxLot

@@ -53,10 +53,10 @@ class TradeWindow:
         )
         _keep(self.purchases, lambda purchase: purchase.trade_date >= purchases_before)
 
-    def knows(self, account: str, ticker: str) -> bool:
-        """Return whether an account has a recent trade of a security, which it may no longer hold."""
+    def knows(self, account: str, ticker: str, before: date) -> bool:
+        """Return whether an account has a recent trade of a security before a day; it may hold no share any more."""
         return any(
-            trade.ticker == ticker and account_of(trade.execution_id) == account
+            trade.ticker == ticker and trade.trade_date < before and account_of(trade.execution_id) == account
             for trades in (self.losses, self.purchases)
             for found in trades.values()
             for trade in found

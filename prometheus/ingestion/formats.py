@@ -1,4 +1,4 @@
-"""The seven file formats, as data."""
+"""The file formats of the bulk loads, as data; accounts' own transactions are read by the ledger's reader."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -17,6 +17,7 @@ from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.backends.base import QuadraticProgram, SparseColumns
 from prometheus.optimizer.coupling import RowLimits
 from prometheus.optimizer.envelope import ConvexPieces
+from prometheus.optimizer.link_columns import link_rows_of, quadratic_columns
 from prometheus.optimizer.problem import FloatArray, IntArray
 
 
@@ -156,7 +157,7 @@ def assemble(
     )
     # v: factor rows, own sum; linear rows; the cone, there also its block's rows
     linear = extra.linear(summed)
-    link_rows, link_roots = _link_rows(risk, summed, first_cone + 1 + factors + names, held=extra.has_cone)
+    link_rows, link_roots = link_rows_of(risk, summed, first_cone + 1 + factors + names, held=extra.has_cone)
     columns.add(
         np.concatenate(
             [
@@ -249,7 +250,7 @@ def assemble(
     if risk.links:
         charged = (2 * risk_aversion * risk.price(np.concatenate([np.zeros(factors), start[factors:]])))[summed]
     program = QuadraticProgram(
-        P=_quadratic(diagonal, risk, 2 * risk_aversion, row_of_sum),
+        P=quadratic_columns(diagonal, risk, 2 * risk_aversion, row_of_sum),
         q=np.concatenate([np.zeros(factors), charged, np.where(up, pieces.slope, -marginal_right)]),
         A=columns.matrix(rows, total),
         b=np.concatenate(limits),
@@ -345,54 +346,6 @@ def _cash_rows(cash: CashRange, spent: float, first: int) -> tuple[list[int], li
         signs.append(-1.0)
         limits.append(spent - cash.least)
     return list(range(first, first + len(signs))), signs, limits
-
-
-def _quadratic(diagonal: FloatArray, risk: FactorRisk, weight: float, column: IntArray) -> SparseColumns:
-    """Return the upper triangle of P: a diagonal, and ``weight`` times the remainder of each block of linked names.
-
-    Args:
-        diagonal: Diagonal without the links.
-        risk: Gives the links.
-        weight: 2 g.
-        column: (N,) column of each name's v; negative for names without one.
-    """
-    size = len(diagonal)
-    if not risk.links:
-        return SparseColumns(diagonal, np.arange(size), np.arange(size + 1), (size, size))
-    rows, columns, values = [np.arange(size)], [np.arange(size)], [diagonal.copy()]
-    for link in risk.links:
-        inside = np.flatnonzero(column[link.names] >= 0)
-        at, part = column[link.names[inside]], weight * link.remainder[np.ix_(inside, inside)]
-        values[0][at] += np.diag(part)
-        above = np.triu_indices(len(at), 1)
-        rows.append(at[above[0]])
-        columns.append(at[above[1]])
-        values.append(part[above])
-    row, of = np.concatenate(rows), np.concatenate(columns)
-    by = np.lexsort((row, of))
-    ends = np.cumsum(np.bincount(of, minlength=size))
-    return SparseColumns(np.concatenate(values)[by], row[by], np.concatenate([[0], ends]), (size, size))
-
-
-def _link_rows(risk: FactorRisk, names: IntArray, first: int, *, held: bool) -> tuple[IntArray, FloatArray]:
-    """Return (names, n) rows of the cone and coefficients C of each name in its block; n the size of the largest block.
-
-    Args:
-        risk: Gives the links.
-        names: The names, ascending.
-        first: Row of the first exposure of the first block.
-        held: False where there is no cone: no rows.
-    """
-    widest = max((len(link.names) for link in risk.links), default=0) if held else 0
-    rows, values = np.zeros((len(names), widest), dtype=np.int64), np.zeros((len(names), widest))
-    if not widest:
-        return rows, values
-    for link in risk.links:
-        at = np.flatnonzero(link.place[names] >= 0)
-        place, n = link.place[names[at]], len(link.names)
-        rows[at[:, None], np.arange(n)] = first + link.first + np.arange(n)
-        values[at[:, None], np.arange(n)] = link.root[place]
-    return rows, values
 
 
 class _ColumnBlocks:

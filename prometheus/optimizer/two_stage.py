@@ -11,26 +11,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.foundation.errors import CertificateRejectedError, SolverFailedError
-from prometheus.optimizer.assembly import AssembledProgram, CouplingRows, assemble
+from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima, branch_of
 from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, resting_places
-from prometheus.optimizer.envelope import ConvexPieces, arcs, convex_envelope
+from prometheus.optimizer.envelope import arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
 from prometheus.optimizer.flips import Moves, moves_around
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.relaxation import Relaxation
 from prometheus.optimizer.structured import STRUCTURED
 from prometheus.optimizer.structured_dual import CoupledDual, Response
 
-#: Largest residual of the solver's answer in the program's own rows that is accepted (fraction of NAV).
-RESIDUAL_TOLERANCE = 1e-7
 #: Back-ends that solve stage 2 themselves where the others leave it to Newton's method: the independent reference.
 _BY_THEMSELVES = frozenset({"CVXPY"})
-#: A multiplier of the cash range below this is rounding noise of the solver.
-_NO_PRICE = 1e-9
 #: No further trials once the gap is below this (objective per unit of NAV: 0.005 bps).
 _GOOD_ENOUGH = 5e-7
 #: An improvement smaller than this (0.00001 bps) is not worth a trial.
@@ -110,7 +106,7 @@ class TwoStageSearch:
     ) -> None:
         self._whole = lagrangian
         self._backend = backend
-        self._tolerance = tolerance
+        self._relaxation = Relaxation(backend, tolerance)
         self._joint = JointTerms.of(lagrangian)
         self._by_groups: dict[bytes, Lagrangian] = {}
         self._priced_by_groups: dict[bytes, CoupledDual] = {}
@@ -175,9 +171,13 @@ class TwoStageSearch:
                     return _StageOne(answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True)
         priced = whole if centre is None else whole.repriced(centre)
         envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
-        assembled, solution = self._solve(envelope, priced)
-        relaxed = assembled.trades(solution.x)
-        dual = self._dual(assembled, solution, relaxed)
+        if self._backend.name in _BY_THEMSELVES:
+            answered = self._relaxation.solve(envelope, priced)
+        else:
+            # prices that are part of the costs are not charged again
+            near = self._start if centre is None else DualPoint(centre.exposures, centre.cash_price)
+            answered = self._relaxation.solve_screened(envelope, priced, near)
+        relaxed, dual, solution = answered.trades, answered.dual, answered.solution
         places = resting_places(envelope, priced.pieces, relaxed)
         if centre is not None:
             dual = replace(
@@ -188,34 +188,6 @@ class TwoStageSearch:
             at_prices = branch_of(whole.pieces, self._minima(dual).trade) - whole.pieces.branch[whole.pieces.first]
             places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
         return _StageOne(relaxed, dual, places, replace(solution, fallback=fallback), is_exact=False)
-
-    def _solve(self, pieces: ConvexPieces, priced: Lagrangian) -> tuple[AssembledProgram, QuadraticSolution]:
-        coupling = None
-        if priced.rows.any:
-            linear = priced.cost.row_buy[: priced.rows.linear]
-            coupling = CouplingRows(priced.rows, linear, lambda trades: priced.cost.row_use(trades).sum(axis=1))
-        assembled = assemble(
-            pieces, priced.risk, priced.cost.active, priced.cost_rate, priced.risk_aversion, priced.cash, coupling
-        )
-        solution = self._backend.solve(assembled.program, self._tolerance)
-        violation = assembled.program.violation(solution.x)
-        if not violation <= RESIDUAL_TOLERANCE:
-            raise CertificateRejectedError(
-                f"{self._backend.name} answered {solution.status}, but its point breaks the program's rows by "
-                f"{violation:.3g} of NAV; at most {RESIDUAL_TOLERANCE:g} is accepted.",
-                details={"violation": violation, "status": solution.status},
-            )
-        return assembled, solution
-
-    def _dual(self, assembled: AssembledProgram, solution: QuadraticSolution, trades: FloatArray) -> DualPoint:
-        price = assembled.cash_price(solution.z)
-        exposures = self._whole.risk.exposures(self._whole.cost.active + trades)
-        price = price if abs(price) > _NO_PRICE else 0.0
-        if not self._whole.rows.any:
-            return DualPoint(exposures, price)
-        rows = assembled.row_prices(solution.z, self._whole.cost.rows)
-        rows[np.abs(rows) <= _NO_PRICE] = 0.0
-        return DualPoint(exposures, price, rows, assembled.risk_price(solution.z))
 
     def _minima(self, dual: DualPoint) -> NameMinima:
         if dual not in self._minima_of:
@@ -294,13 +266,12 @@ class TwoStageSearch:
         if answer is None:
             convex = self._convex(decision)
             try:
-                assembled, solution = self._solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
+                found = self._relaxation.solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             except SolverFailedError:
                 if not convex.rows.any:
                     raise
                 return None
-            trades = assembled.trades(solution.x)
-            answer = FixedSidesAnswer(convex.moved_into_cash(trades), self._dual(assembled, solution, trades))
+            answer = FixedSidesAnswer(convex.moved_into_cash(found.trades), found.dual)
             if not by_itself:
                 answer = self._newton(decision, answer.dual) or answer
         return self._candidate(decision, answer)

@@ -14,7 +14,7 @@ SESSIONS_PER_YEAR: Final = 252
 
 @dataclass(frozen=True, slots=True)
 class LinkSettings:
-    """Parameters of the linked estimators, chosen on the months 2014 to 2017 (docs/specs/risk.md).
+    """Parameters of the linked estimators, chosen with the calm months in view (docs/specs/risk.md says how).
 
     Attributes:
         beta_shrinkage: Weight of one in a name's market beta, 0 to 1.
@@ -81,7 +81,7 @@ class RiskSettings:
         links: Parameters of the linked estimators.
     """
 
-    estimator: str = "ewma_pca"
+    estimator: str = "linked_sectors"
     window: int = 504
     min_window: int = 126
     min_name_sessions: int = 60

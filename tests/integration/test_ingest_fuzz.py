@@ -29,10 +29,15 @@ GOOD = {
         b"account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
         b"fractional_shares,tags,strategy_id\nACC-1,One,US,USD,US,HIFO,SP500,0.37,0.20,0.038,1000.00,false,a;b,\n"
         b"ACC-2,Two,CA,CAD,CA,ACB,SP500,0.25,0.25,0,5,true,,tax-managed-index\n"
+        b"ACC-3,Three,US,USD,US,FIFO,SP500,0.37,0.20,0.038,1000.00,true,,\n"
     ),
     FileKind.LOTS: (
         b"account_id,lot_id,ticker,acquired_on,quantity,cost_basis\nACC-1,L-1,AAA,2023-01-03,10,100.00\n"
-        b"ACC-2,L-1,BBB,2023-01-03,0.5,1\n"
+        b"ACC-2,L-1,BBB,2023-01-03,0.5,1\nACC-3,L-1,AAA,2023-01-03,10,100.00\n"
+    ),
+    FileKind.TRANSACTIONS: (
+        b"entry_id,date,account,ticker,action,quantity,amount\nE-1,2024-06-28,ACC-3,AAA,dividend,,5.00\n"
+        b"E-2,2024-06-28,ACC-3,AAA,sell,1,10.10\n"
     ),
 }  # fmt: skip
 FRAGMENTS = (
@@ -48,10 +53,20 @@ def stocked(server, template_database, tmp_path_factory):
     folder = tmp_path_factory.mktemp("good")
     for kind, content in GOOD.items():
         (folder / f"{STEMS[kind]}.csv").write_bytes(content)
+    transactions = folder / f"{STEMS[FileKind.TRANSACTIONS]}.csv"
+    transactions.unlink()
     with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
         admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
         database = Database(server.url(name))
         reports = ingest_directory(database, folder, options=IngestOptions(today=TODAY))
+        # An account's own transactions follow its first day: before it, opening lots and cash say everything.
+        with database.transaction() as connection:
+            driver_connection(connection).execute(
+                "UPDATE accounts SET books_opened_on = '2024-06-27', books_as_of = '2024-06-28' "
+                "WHERE account_id = 'ACC-3'"
+            )
+        transactions.write_bytes(GOOD[FileKind.TRANSACTIONS])
+        reports += (ingest_file(database, transactions, FileKind.TRANSACTIONS, options=IngestOptions(today=TODAY)),)
         assert all(report.loaded and not report.skipped for report in reports)
         yield database
         database.close()
@@ -80,7 +95,7 @@ def test_damaged_file_loads_or_is_refused(stocked, tmp_path, kind, seed):
         )
         assert all(abs(total - 1) < 2e-6 for (total,) in sums)
         orphans = driver_connection(connection).execute(
-            "SELECT count(*) FROM tax_lots l WHERE NOT EXISTS (SELECT FROM transactions x "
+            "SELECT count(*) FROM tax_lots l WHERE l.account_id <> 'ACC-3' AND NOT EXISTS (SELECT FROM transactions x "
             "WHERE x.account_id = l.account_id AND x.external_id = 'opening:' || l.lot_id AND x.quantity = l.quantity)"
         )
         assert orphans.fetchone() == (0,)

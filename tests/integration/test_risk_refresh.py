@@ -17,6 +17,8 @@ from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blo
 
 AS_OF = date(2024, 6, 28)
 NAMES = tuple("ABCDEFG")
+#: Needs no benchmark, of which this market has none.
+DIAGONAL = RiskSettings(estimator="ewma_pca")
 
 
 @pytest.fixture
@@ -56,8 +58,8 @@ def _stored(database):
 
 def test_same_model_is_not_stored_twice_while_it_is_fresh(market):
     """Asked for twice in a row the refresh gives the first model's id and writes no row."""
-    first = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
-    second = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    first = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL, reuse_within_hours=12)
+    second = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL, reuse_within_hours=12)
     assert (first.reused, second.reused) == (False, True)
     assert second.risk_model_id == first.risk_model_id
     assert _stored(market) == 1
@@ -65,24 +67,24 @@ def test_same_model_is_not_stored_twice_while_it_is_fresh(market):
 
 def test_same_model_is_stored_again_when_it_is_no_longer_fresh(market):
     """The engine counts from when a model was built, so equal numbers become a new model after a while."""
-    first = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    first = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL, reuse_within_hours=12)
     _change(
         market,
         "CREATE OR REPLACE FUNCTION engine_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
         "$$SELECT clock_timestamp() + interval '13 hours'$$",
     )
-    second = refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    second = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL, reuse_within_hours=12)
     assert second.risk_model_id > first.risk_model_id
 
 
 @pytest.mark.parametrize("days", [0, 1])
 def test_other_prices_or_another_date_make_another_model(market, days):
     """A corrected price makes a new model at once, and so does another date."""
-    refresh_risk_model(market, as_of=AS_OF, reuse_within_hours=12)
+    refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL, reuse_within_hours=12)
     if days == 0:
         _change(market, "UPDATE prices SET close = close * 1.02 WHERE price_date = '2024-06-20' AND security_id = 1")
     day = AS_OF.replace(day=AS_OF.day + days)
-    assert not refresh_risk_model(market, as_of=day, reuse_within_hours=12).reused
+    assert not refresh_risk_model(market, as_of=day, settings=DIAGONAL, reuse_within_hours=12).reused
     assert _stored(market) == 2
 
 
@@ -90,7 +92,7 @@ def test_correlated_specific_returns_are_stored_and_read_back(market):
     """A model's blocks are one blob that its row points to; a diagonal model's row points to none."""
     correlation = np.array([[1, 0.4], [0.4, 1]], np.float32)
     blocks = (SpecificCorrelation(np.array([1, 5], dtype=np.int64), correlation),)
-    diagonal = refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="ewma_pca")).model
+    diagonal = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL).model
     with market.transaction() as connection:
         assert latest_risk_model(connection, AS_OF).specific_correlation_sha256 is None
         add_risk_model(
@@ -140,7 +142,7 @@ def test_linked_model_is_refreshed_with_the_benchmark_in_force(market):
 @pytest.mark.parametrize("benchmark_id", [None, "BM"])
 def test_a_benchmark_without_weights_by_the_day_is_refused(market, benchmark_id):
     """Constituents that come into force later are none on the day: no model is made and the last one stays."""
-    refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="ewma_pca"))
+    refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL)
     _with_benchmark(market, day="2024-07-01")
     with pytest.raises(RiskModelError, match="in force on 2024-06-28") as refused:
         refresh_risk_model(market, as_of=AS_OF, settings=RiskSettings(estimator="linked"), benchmark_id=benchmark_id)
@@ -183,7 +185,7 @@ def test_a_name_that_left_the_market_is_no_hole(market):
 def test_what_a_days_accounts_share_includes_the_correlations(market):
     """Read ahead once, the model's three matrices are there without the database."""
     blocks = (SpecificCorrelation(np.array([0, 2], dtype=np.int64), np.array([[1, 0.3], [0.3, 1]], np.float32)),)
-    model = refresh_risk_model(market, as_of=AS_OF).model
+    model = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL).model
     with market.transaction() as connection:
         add_risk_model(
             connection,

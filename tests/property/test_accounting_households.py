@@ -10,9 +10,9 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from prometheus.accounting.household import book_entries
-from prometheus.accounting.household_ca import OWNER
 from prometheus.accounting.household_ledger import HouseholdSettings, canonical_order
 from prometheus.accounting.lot_report import sale_lines_of
+from prometheus.accounting.pool_ledger import OWNER
 from prometheus.accounting.replay import replay
 from prometheus.accounting.tie_rules import (
     EqualLots,

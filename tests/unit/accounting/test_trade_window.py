@@ -67,15 +67,21 @@ def test_a_new_symbol_after_the_last_share_is_sold_counts_for_the_window(setting
 
 
 def test_an_event_of_a_security_never_held_is_still_refused():
-    """Only recent trades excuse a split without shares; another account's do not."""
+    """Only earlier trades excuse a split without shares, neither another account's nor those of its own day."""
     books = _booked(
         """
         2024-06-10,A,X,BUY,10,100
         2024-06-15,B,X,SPLIT,2,
         2024-08-15,A,Y,SPLIT,2,
+        2024-08-20,C,Z,OPEN,10,100
+        2024-08-20,C,Z,SPLIT,2,
         """
     )
-    assert [(finding.row, finding.code) for finding in books.findings] == [(3, "NOT_HELD"), (4, "NOT_HELD")]
+    assert [(finding.row, finding.code) for finding in books.findings] == [
+        (3, "NOT_HELD"),
+        (4, "NOT_HELD"),
+        (6, "NOT_HELD"),
+    ]
 
 
 def test_a_group_follows_its_security_into_a_new_symbol():

@@ -12,6 +12,7 @@ from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.risk.factor_model import covariance, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.returns import action_panels
+from prometheus.risk.settings import RiskSettings
 
 MARKET = Path(__file__).resolve().parents[4] / "shared" / "data" / "market"
 
@@ -77,7 +78,8 @@ def test_risk_of_random_portfolios_is_predicted_in_calm_years(panel):
             if ticker in weight_of and np.isfinite(panel.returns[row - 503 : row + 1, at]).sum() >= 500
         ]
         tickers = tuple(panel.tickers[at] for at in members)
-        model = estimate_factor_model(ReturnPanel(panel.dates, tickers, panel.returns[:, members]), as_of=month_end)
+        shown = ReturnPanel(panel.dates, tickers, panel.returns[:, members])
+        model = estimate_factor_model(shown, as_of=month_end, settings=RiskSettings(estimator="ewma_pca"))
         daily = covariance(model) / 252.0
         weights = np.array([weight_of[ticker] for ticker in tickers])
         weights /= weights.sum()
