@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
-.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer
+.PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer bench-risk
 .DEFAULT_GOAL := help
 
 help: ## Say what can be made
@@ -79,6 +79,9 @@ prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a re
 
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
+
+bench-risk: $(BENCH_READY) ## Risk estimates of 500 and 3,000 names, and the real market's panel from the database
+	$(BIN)/python -m bench.risk_refresh --data $(or $(DATA),../shared/data)
 
 bench-optimizer: $(BENCH_READY) ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
 	$(BIN)/python bench/optimizer.py

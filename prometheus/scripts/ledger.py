@@ -117,7 +117,7 @@ def wash_sales(
     from prometheus.accounting.household_ledger import HouseholdSettings
     from prometheus.accounting.lot_report import lot_lines
     from prometheus.domain.accounts import LotMethod, TaxRegime
-    from prometheus.foundation.errors import FileRefusedError
+    from prometheus.foundation.errors import FileRefusedError, RequestError
     from prometheus.scripts.ledger_output import show_lots
     from prometheus.scripts.progress import counting
 
@@ -130,6 +130,9 @@ def wash_sales(
     with counting("reading") as done:
         found = read_entries(text)
         done(found.rows)
+    known = {name for entry in found.entries for name in (entry.account, entry.other_account) if name}
+    if unknown := sorted(set(sheltered) - known):
+        raise RequestError(f"--ira {unknown[0]}: {file} has no such account; it has {', '.join(sorted(known))}.")
     settings = HouseholdSettings(
         regime=TaxRegime(regime),
         sheltered=found.sheltered | frozenset(sheltered),
@@ -196,6 +199,7 @@ def tax_report(
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.accounts import accounts_of, journal_since
+    from prometheus.domain.accounts import AccountKind
     from prometheus.foundation.errors import RequestError
     from prometheus.scripts.ledger_output import show_tax_report
 
@@ -204,6 +208,8 @@ def tax_report(
     carried = CarriedLoss(_loss("--carried-short", carried_short), _loss("--carried-long", carried_long))
     with open_database(load_settings()) as database, database.transaction() as connection:
         account = accounts_of(connection, account_ids=[account_id])[0]
+        if account.kind is AccountKind.SHELTERED:
+            raise RequestError(f"{account_id} is {account.account_type}: what it sells is no taxable event.")
         rows = journal_since(connection, account_id, date.min)
     as_of = account.books_as_of or max((row.trade_date for row in rows), default=last.date())
     report = report_of(

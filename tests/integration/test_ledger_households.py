@@ -5,6 +5,7 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.db.repositories.accounts import journal_since, load_books
@@ -14,6 +15,7 @@ from prometheus.db.repositories.journal import prove_tables, write_tables
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
+from prometheus.scripts.main import main
 
 HEADER = (
     "account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
@@ -133,6 +135,16 @@ def test_a_purchase_in_an_ira_disallows_for_good(fleet, book):
     book("IRA", sale("i2", FRIDAY, 40, "1", "N-i1"))
     book("B", purchase("b1", FRIDAY, 10, "16"))
     assert lots(fleet, "B")["N-b1"] == (10, 160)
+
+
+def test_an_ira_has_no_tax_report(fleet, book, database_url, monkeypatch):
+    """Form 8949 has no place for what an IRA sells; the command says so and ends with 2."""
+    book("IRA", purchase("i1", MONDAY, 40, "16"))
+    book("IRA", sale("i2", FRIDAY, 40, "20", "N-i1"))
+    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
+    result = CliRunner().invoke(main, ["ledger", "tax-report", "IRA", "--from", "2018-01-01", "--to", "2018-12-31"])
+    assert result.exit_code == 2
+    assert "IRA is IRA: what it sells is no taxable event." in result.output
 
 
 def test_an_account_by_itself_washes_with_nobody(fleet, book):

@@ -53,6 +53,14 @@ def test_an_ira_can_be_named_on_the_command_line(run):
     assert found["left_out"] == []
 
 
+def test_an_ira_that_the_file_does_not_have_is_refused(run):
+    """A slip in --ira would leave an IRA's purchase raising a basis; it is named with the accounts there are."""
+    result = run(VECTOR_2, "--ira", "BB")
+    assert result.exit_code == 2
+    assert "--ira BB" in result.stderr
+    assert "it has A, B." in result.stderr
+
+
 def test_the_table_says_what_it_is(run):
     """The table ends with totals and the notice."""
     output = run(VECTOR_2, "--tie", "scope=ACCOUNT", "--as-of", "2014-12-31").stdout
