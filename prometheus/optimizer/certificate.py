@@ -21,6 +21,7 @@ from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import Pieces, SeparableCost, true_pieces
 from prometheus.optimizer.coupling import RowLimits, row_limits, with_coupling_rows
+from prometheus.optimizer.least_costs import least_costs
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
 from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
@@ -172,23 +173,15 @@ class Lagrangian:
     def minima(self, dual: DualPoint) -> NameMinima:
         """Return each name's least value over continuous trades."""
         pieces = self.pieces
-        owner = pieces.asset
         curvature, slope, offset = self._priced(dual)
-        q, d = curvature[owner], self.cost.active[owner]
-        u = np.minimum(np.maximum(-d - slope / (2 * q), pieces.left), pieces.right)
-        value = self._value(u, q, slope, offset)
-        at_zero = self._at_zero(curvature)
-        least, trade = self._least(value, u)
-        starts = np.flatnonzero(np.append(True, np.diff(pieces.branch) > 0))
-        sales = np.where(pieces.right <= 0, value, np.inf)
-        harmless = np.where(pieces.loses, np.inf, value)
-        return NameMinima(
-            value=least,
-            trade=trade,
-            no_purchase=np.minimum(np.minimum.reduceat(sales, pieces.first), at_zero),
-            no_loss=np.minimum(np.minimum.reduceat(harmless, pieces.first), at_zero),
-            branch_value=np.minimum.reduceat(value, starts),
-        )
+        names, branches = len(pieces.first), 1 + np.count_nonzero(pieces.branch[1:] != pieces.branch[:-1])
+        trade, value, sides, branch_value = np.empty(names), np.empty(names), np.empty((2, names)), np.empty(branches)
+        least_costs(
+            curvature, self.cost.active, slope, offset, self._at_zero(curvature),
+            pieces.first, pieces.branch, pieces.left, pieces.right, pieces.loses,
+            trade, value, sides, branch_value,
+        )  # fmt: skip
+        return NameMinima(value, trade, no_purchase=sides[0], no_loss=sides[1], branch_value=branch_value)
 
     def rounded_minima(self, dual: DualPoint, grid: ShareGrid) -> NameMinima:
         """Return each name's least value over whole steps of at least the minimum trade, and the exact sell-out.

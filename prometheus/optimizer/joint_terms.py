@@ -10,8 +10,7 @@ import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.linked_risk import Link
-from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.structured_kernels import charge, total
+from prometheus.optimizer.problem import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -22,6 +21,9 @@ class JointTerms:
         by_name: (K + linear rows, N) X~' above the linear rows' coefficients.
         by_asset: Its transpose.
         links: What links specific returns, L exposures more; empty for none.
+        sizes: (links,) how many names each link joins.
+        names: (L,) these names, link after link.
+        roots: (sum of the sizes squared,) the links' square roots, row after row.
         factors: K + L.
         linear: How many rows are linear.
         at_rest: (K + L,) exposures of the active weights before trading.
@@ -33,6 +35,9 @@ class JointTerms:
     by_name: FloatArray
     by_asset: FloatArray
     links: tuple[Link, ...]
+    sizes: IntArray
+    names: IntArray
+    roots: FloatArray
     factors: int
     linear: int
     at_rest: FloatArray
@@ -43,14 +48,17 @@ class JointTerms:
     @classmethod
     def of(cls, lagrangian: Lagrangian) -> "JointTerms":
         """Collect the terms of a problem."""
-        rows, cash = lagrangian.rows, lagrangian.cash
+        rows, cash, links = lagrangian.rows, lagrangian.cash, lagrangian.risk.links
         linear = rows.linear
         at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
         by_name = np.ascontiguousarray(np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]))
         return cls(
             by_name=by_name,
             by_asset=np.ascontiguousarray(by_name.T),
-            links=lagrangian.risk.links,
+            links=links,
+            sizes=np.array([len(link.names) for link in links], dtype=np.int64),
+            names=np.concatenate([np.zeros(0, dtype=np.int64), *(link.names for link in links)]),
+            roots=np.concatenate([np.zeros(0), *(link.root.ravel() for link in links)]),
             factors=len(at_rest),
             linear=linear,
             at_rest=at_rest,
@@ -73,26 +81,6 @@ class JointTerms:
     def cash(self) -> int:
         """Return where the price of cash stands."""
         return self.factors + self.linear
-
-    def own(self, prices: FloatArray) -> FloatArray:
-        """Return (N,) what the prices of exposures and linear rows charge for a unit of each name."""
-        if not self.links:
-            return charge(self.by_name, prices[: self.cash])
-        dense = len(self.by_name) - self.linear
-        at = np.concatenate([prices[:dense], prices[self.factors : self.cash]])
-        charged = charge(self.by_name, at)
-        for link in self.links:
-            charged[link.names] += np.einsum("ik,k->i", link.root, prices[dense:][link.exposures])
-        return charged
-
-    def sums(self, weights: FloatArray) -> FloatArray:
-        """Return (K + L + linear rows,) exposures and linear rows' use of (N,) weights."""
-        added = total(self.by_asset, weights)
-        if not self.links:
-            return added
-        dense = len(self.by_name) - self.linear
-        linked = [np.einsum("ik,i->k", link.root, weights[link.names]) for link in self.links]
-        return np.concatenate([added[:dense], *linked, added[dense:]])
 
     def prices(self, dual: DualPoint, risk_aversion: float, rows: int) -> FloatArray:
         """Return the (size,) prices of a dual point, without those on sides that have no limit."""

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.problem import BoolArray, FloatArray
 
 #: Steps without a better pattern after which the search ends, for each move and in all.
@@ -24,30 +25,65 @@ def least_pattern(gain: FloatArray, disturbance: FloatArray, start: BoolArray | 
         start: (M,) moves taken at the start; none where it is None.
     """
     count = len(gain)
-    own = 0.5 * disturbance.diagonal()
     taken = np.zeros(count) if start is None else start.astype(np.float64)
-    # +1 where a move would add the name, -1 where it would take it back; load = disturbance times the moves taken
-    sign = 1.0 - 2.0 * taken
-    load = np.einsum("ij,j->i", disturbance, taken) - gain
+    idle = min(_STEPS_A_MOVE * count + 4, _MOST_IDLE_STEPS)
+    signs = _least_signs(
+        np.ascontiguousarray(gain),
+        np.ascontiguousarray(disturbance),
+        1.0 - 2.0 * taken,
+        idle,
+        min(_BLOCKED_STEPS, count - 1),
+        WORTHWHILE,
+    )
+    return signs < 0
+
+
+@compiled("F <- F F2 F i i f")
+def _least_signs(
+    gain: FloatArray, disturbance: FloatArray, start: FloatArray, allowed: int, blocked_steps: int, worthwhile: float
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced; enumeration checks it
+    """Return (M,) the best pattern of a tabu search, -1 for moves that are taken and 1 for the others.
+
+    Args:
+        gain: (M,) what each move saves.
+        disturbance: (M, M) Q.
+        start: (M,) pattern at the start.
+        allowed: Steps without a better pattern after which the search ends.
+        blocked_steps: For how many steps a move is not taken back.
+        worthwhile: Improvements smaller than this are noise.
+    """
+    count = len(gain)
+    sign, pattern = start.copy(), start.copy()
+    # what one more unit of each move costs beside its own half
+    load = -gain
+    for i in range(count):
+        if sign[i] < 0:
+            for j in range(count):
+                load[j] += disturbance[i, j]
     blocked = np.zeros(count, dtype=np.int64)
-    value, least, pattern = 0.0, 0.0, sign.copy()
-    idle, allowed = 0, min(_STEPS_A_MOVE * count + 4, _MOST_IDLE_STEPS)
-    step = 0
+    value = least = 0.0
+    step = idle = 0
     while idle < allowed:
-        change = sign * load
-        change += own
-        best = int(change.argmin())
-        if blocked[best] > step and value + change[best] >= least - WORTHWHILE:
-            # a blocked move is free again where it leads to the best pattern yet
-            change[blocked > step] = np.inf
-            best = int(change.argmin())
-            if change[best] == np.inf:
-                break
-        value += float(change[best])
-        load += sign[best] * disturbance[best]
+        best = free = -1
+        change = change_free = np.inf
+        for i in range(count):
+            cost = sign[i] * load[i] + 0.5 * disturbance[i, i]
+            if cost < change:
+                best, change = i, cost
+            if blocked[i] <= step and cost < change_free:
+                free, change_free = i, cost
+        # a blocked move is free again where it leads to the best pattern yet
+        if best != free and value + change >= least - worthwhile:
+            best, change = free, change_free
+        if best < 0:
+            break
+        value += change
+        for j in range(count):
+            load[j] += sign[best] * disturbance[best, j]
         sign[best] = -sign[best]
-        blocked[best] = step + 1 + min(_BLOCKED_STEPS, count - 1)
+        blocked[best] = step + 1 + blocked_steps
         step, idle = step + 1, idle + 1
-        if value < least - WORTHWHILE:
-            least, pattern, idle = value, sign.copy(), 0
-    return pattern < 0
+        if value < least - worthwhile:
+            least, idle = value, 0
+            pattern[:] = sign
+    return pattern

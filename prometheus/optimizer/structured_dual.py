@@ -24,6 +24,7 @@ from prometheus.optimizer.structured_kernels import (
     CENTRED,
     CURVATURE,
     FIRST,
+    GIVEN,
     LAST,
     LEFT,
     OFFSET,
@@ -31,14 +32,9 @@ from prometheus.optimizer.structured_kernels import (
     RIGHT,
     SLOPE,
     VARIANCE,
-    answer,
-    hessian,
-    judge,
-    mix,
-    share_names,
-    solve_scaled,
-    step_towards,
+    evaluate,
 )
+from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
 #: Jumps of a trade below this (fraction of NAV) take it as their width.
@@ -143,8 +139,7 @@ class CoupledDual:
         self.several = (count > 1).nonzero()[0]
         self._bounds = np.append(0, np.cumsum(count))
         self.first_branch = self._bounds[:-1]
-        self._left = self.first_branch[self.several]
-        self._right = self._left + 1
+        self._ends = np.stack([self.first_branch[self.several], self.first_branch[self.several] + 1])
         self.is_crowded = bool((count > 2).any())
         self.typical_softness = float((0.5 / self._branches[CURVATURE]).mean())
 
@@ -167,36 +162,26 @@ class CoupledDual:
         """
         joint, count, rates = self.joint, len(self.owner), self._rates
         at = (self._places[FIRST] if at is None else at).copy()
-        trade, worth, inside = np.empty(count), np.empty(count), np.empty(count, dtype=np.bool_)
-        rate, use = np.empty((rates, count)), np.empty((rates, count))
-        charged, stretch = prices[joint.cash : -1], 1.0 + prices[-1] / self._g
-        answer(
-            charged, stretch, joint.own(prices), self._table, self._places, self._branches,
-            at, trade, inside, worth, rate, use,
-        )  # fmt: skip
-        proximal = looseness = 0.0
-        left, right, epsilon = self._left, self._right, _NONE
+        mode, ends = GIVEN, self._ends
         if share is None:
-            share = np.ones(count)
-            if len(self.several):
-                left, right = left.copy(), right.copy()
-                mode, kept, opened = BEST, _NONE, _NOWHERE
-                if centre is not None:
-                    mode, kept, epsilon = CENTRED, centre.share, centre.epsilon
-                    opened = _NOWHERE if centre.open is None else centre.open
-                proximal, looseness = share_names(
-                    mode, worth, self._bounds, self.several, kept, epsilon, opened, share, left, right
-                )
-        net, used = np.zeros(self.names), np.zeros(rates)
-        cost, variance = mix(self._places, self._branches, share, trade, worth, use, net, used)
+            mode, share, ends = BEST, np.empty(count), np.empty_like(ends)
+        kept, epsilon, opened = _NONE, _NONE, _NOWHERE
+        if centre is not None and len(self.several):
+            mode, kept, epsilon = CENTRED, centre.share, centre.epsilon
+            opened = _NOWHERE if centre.open is None else centre.open
+        answers, rows, inside = np.empty((2, count)), np.empty((2 * rates, count)), np.empty(count, dtype=np.bool_)
         gradient, active = np.empty(joint.size), np.empty(joint.size, dtype=np.bool_)
-        value, residual = judge(
-            prices, self._g, joint.te_max, joint.at_rest, joint.least, joint.most,
-            joint.sums(net), used, proximal + cost, variance, gradient, active,
+        value, looseness, residual = evaluate(
+            prices, self._g, joint.te_max,
+            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.linear,
+            joint.at_rest, joint.least, joint.most,
+            self._table, self._places, self._branches, self._bounds, self.several,
+            mode, kept, epsilon, opened,
+            at, share, answers, rows, inside, ends, gradient, active,
         )  # fmt: skip
         return Response(
-            prices, at, trade, inside, worth, share, rate, use, left, right, epsilon, looseness, value, gradient,
-            active, residual,
+            prices, at, answers[0], inside, answers[1], share, rows[:rates], rows[rates:], ends[0], ends[1], epsilon,
+            looseness, value, gradient, active, residual,
         )  # fmt: skip
 
     def centre(self, response: Response, strength: float) -> Centre:

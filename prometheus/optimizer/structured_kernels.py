@@ -1,18 +1,12 @@
-"""Compiled loops of the structured solver: every branch's answer, the conditions at given prices, Newton's step.
+"""Compiled loops of the structured solver: one evaluation of the dual, from prices to conditions.
 
-Written for Numba: plain loops over branches in a fixed order, neither threads nor reordered sums nor fused products, so
-that results are the same bits in every process. Signatures are explicit: importing the module compiles it once for
-each machine and source, or reads what was compiled from Numba's cache (beside the module, or in the user's cache
-directory where that cannot be written; without any writable place every process compiles for itself). What is forked
-after the import inherits the machine code. Shapes are the callers' business. Source: docs/specs/optimizer.md.
+Plain loops over branches in a fixed order (compiled.py). Shapes are the callers' business. Source:
+docs/specs/optimizer.md.
 """
 
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
-
 import numpy as np
-from numba import njit
 
+from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 
 #: Columns of the table of pieces; the rates of the rows besides cash follow behind the one of cash, then their offsets.
@@ -24,67 +18,65 @@ FIRST, LAST, OWNER = range(3)
 ACTIVE, CURVATURE, VARIANCE = range(3)
 #: How branches share a name: as given, the best one takes all, or between the two best around a centre.
 GIVEN, BEST, CENTRED = range(3)
-#: A pivot of a scaled system below this is a direction to which nothing answers.
-_NO_PIVOT = 1e-13
-
-_Kernel = TypeVar("_Kernel", bound=Callable[..., object])
 
 
-def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
-    """Return a decorator that compiles a function for one signature, cached wherever a place can be written.
+@compiled("F <- F2 I I F i F")
+def charge(
+    by_name: FloatArray, sizes: IntArray, names: IntArray, roots: FloatArray, linear: int, prices: FloatArray
+) -> FloatArray:
+    """Return (N,) what the prices of exposures and linear rows charge for a unit of each name.
 
     Args:
-        signature: Numba's; F and F2 stand for contiguous floats in one and two dimensions, I and I2 for integers, B for
-            booleans, f, i and b for single ones.
+        by_name: (K + linear, N) exposures above linear rows.
+        sizes: (links,) how many names each link joins.
+        names: (L,) these names, link after link.
+        roots: (sum of the sizes squared,) the links' square roots, row after row.
+        linear: How many rows are linear.
+        prices: (K + L + linear or more,) of exposures, linked exposures and linear rows.
     """
-    letters = {
-        "F2": "float64[:, ::1]",
-        "F": "float64[::1]",
-        "I2": "int64[:, ::1]",
-        "I": "int64[::1]",
-        "B": "boolean[::1]",
-        "f": "float64",
-        "i": "int64",
-        "b": "boolean",
-    }
-    result, _, arguments = signature.partition(" <- ")
-    types = ", ".join(letters[letter] for letter in arguments.split())
-    results = [letters.get(letter, letter) for letter in result.split()]
-    returned = results[0] if len(results) == 1 else f"UniTuple({results[0]}, {len(results)})"
-
-    def compile_one(function: _Kernel) -> _Kernel:
-        machine: Any
-        try:
-            machine = njit(f"{returned}({types})", cache=True, error_model="numpy")(function)
-        except RuntimeError:
-            # no directory for the cache can be written
-            machine = njit(f"{returned}({types})", error_model="numpy")(function)
-        return cast("_Kernel", machine)
-
-    return compile_one
-
-
-@compiled("F <- F2 F")
-def charge(by_name: FloatArray, prices: FloatArray) -> FloatArray:
-    """Return (N,) what (m,) prices charge for a unit of each name, for (m, N) exposures and rows."""
     charged = np.zeros(by_name.shape[1])
-    for k in range(len(prices)):
-        price = prices[k]
+    dense = len(by_name) - linear
+    for k in range(len(by_name)):
+        price = prices[k if k < dense else k + len(names)]
         for n in range(len(charged)):
             charged[n] += price * by_name[k, n]
+    begin = entry = 0
+    for size in sizes:
+        for i in range(begin, begin + size):
+            for j in range(begin, begin + size):
+                charged[names[i]] += roots[entry] * prices[dense + j]
+                entry += 1
+        begin += size
     return charged
 
 
-@compiled("F <- F2 F")
-def total(by_asset: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return (m,) exposures and rows' use of (N,) weights, for (N, m) exposures and rows of each name."""
+@compiled("F <- F2 I I F i F")
+def total(
+    by_asset: FloatArray, sizes: IntArray, names: IntArray, roots: FloatArray, linear: int, weights: FloatArray
+) -> FloatArray:
+    """Return (K + L + linear,) exposures, linked exposures and linear rows' use of (N,) weights.
+
+    ``by_asset`` is (N, K + linear), the other arguments as of ``charge``.
+    """
+    dense, linked = by_asset.shape[1] - linear, len(names)
     added = np.zeros(by_asset.shape[1])
     for n in range(len(weights)):
         weight = weights[n]
         if weight != 0.0:
             for k in range(len(added)):
                 added[k] += weight * by_asset[n, k]
-    return added
+    if linked == 0:
+        return added
+    every = np.zeros(dense + linked + linear)
+    every[:dense], every[dense + linked :] = added[:dense], added[dense:]
+    begin = entry = 0
+    for size in sizes:
+        for i in range(begin, begin + size):
+            for j in range(begin, begin + size):
+                every[dense + j] += roots[entry] * weights[names[i]]
+                entry += 1
+        begin += size
+    return every
 
 
 @compiled("f <- F F2 i")
@@ -330,164 +322,86 @@ def judge(
     return value, residual
 
 
-@compiled("F2 <- F f f i F2 I2 F2 B F F F2 F2 I I I F B")
-def hessian(
+@compiled("f f f <- F f f F2 F2 I I F i F F F F2 I2 F2 I I i F F B I F F2 F2 B I2 F B")
+def evaluate(
     prices: FloatArray,
     risk_aversion: float,
     te_max: float,
-    factors: int,
+    by_name: FloatArray,
     by_asset: FloatArray,
+    sizes: IntArray,
+    names: IntArray,
+    roots: FloatArray,
+    linear: int,
+    at_rest: FloatArray,
+    least: FloatArray,
+    most: FloatArray,
+    table: FloatArray,
     places: IntArray,
     branches: FloatArray,
-    inside: BoolArray,
-    share: FloatArray,
-    trade: FloatArray,
-    rate: FloatArray,
-    use: FloatArray,
+    first_branch: IntArray,
     several: IntArray,
-    left: IntArray,
-    right: IntArray,
+    mode: int,
+    centre: FloatArray,
     epsilon: FloatArray,
     opened: BoolArray,
-) -> FloatArray:
-    """Return the (size, size) generalised Hessian of the negative dual.
-
-    A sum of weighted squares: of what a unit of trade of each branch inside a piece adds to the conditions, and of what
-    each name between two branches adds by going from one to the other.
+    at: IntArray,
+    share: FloatArray,
+    answers: FloatArray,
+    rows: FloatArray,
+    inside: BoolArray,
+    ends: IntArray,
+    gradient: FloatArray,
+    active: BoolArray,
+) -> tuple[float, float, float]:
+    """Evaluate the dual; return its value, the looseness of the shares and the largest active condition missed.
 
     Args:
         prices: (size,) prices.
         risk_aversion: g.
         te_max: Largest tracking error; infinite for none.
-        factors: K.
-        by_asset: (N, K + linear) exposures and linear rows of each name.
-        places: (3, B) FIRST, LAST, OWNER.
-        branches: (3, B) ACTIVE, CURVATURE, VARIANCE.
-        inside: (B,) answers, as the next ones.
-        share: (B,)
-        trade: (B,)
-        rate: (1 + other rows, B)
-        use: (1 + other rows, B)
-        several: (M,) names with several branches.
-        left: (M,) their two best branches.
-        right: (M,)
-        epsilon: (M,) strength of their proximal terms; empty for none.
-        opened: (M,) True for names that count as between their branches; empty for none.
+        by_name: As ``charge`` takes it, and the next ones.
+        by_asset: Its transpose.
+        sizes: (links,)
+        names: (L,)
+        roots: (entries,)
+        linear: How many rows are linear.
+        at_rest: As ``judge`` takes it, and the next ones.
+        least: (R + 1,)
+        most: (R + 1,)
+        table: As ``answer`` takes it, and the next ones.
+        places: (3, B)
+        branches: (3, B)
+        first_branch: As ``share_names`` takes it, and the next ones.
+        several: (M,)
+        mode: GIVEN, BEST or CENTRED.
+        centre: (B,) or empty.
+        epsilon: (M,) or empty.
+        opened: (M,) or empty.
+        at: (B,) pieces to look at first; replaced by those of the answers.
+        share: (B,) shares; filled but for GIVEN.
+        answers: (2, B) filled with answers and their priced costs.
+        rows: (2 (1 + other rows), B) filled with rates, then use.
+        inside: (B,) filled with whether the answers lie inside their pieces.
+        ends: (2, M) filled but for GIVEN with the left and right one of each name's two best branches.
+        gradient: As ``judge`` fills it.
+        active: (size,)
     """
-    size, cash, rates = len(prices), by_asset.shape[1], len(rate)
-    risk_price = prices[size - 1]
-    stretch, twice = 1.0 + risk_price / risk_aversion, 2.0 * (risk_aversion + risk_price)
-    weights = np.zeros(len(share) + len(epsilon) + 4)
-    rows = np.zeros((len(weights), size))
-    count = 0
-    for b in range(len(share)):
-        if inside[b] and share[b] != 0.0:
-            weights[count] = share[b] * (0.5 / (branches[CURVATURE, b] * stretch))
-            n = places[OWNER, b]
-            for k in range(cash):
-                rows[count, k] = by_asset[n, k]
-            for r in range(rates):
-                rows[count, cash + r] = rate[r, b]
-            rows[count, size - 1] = 2.0 * branches[VARIANCE, b] * (branches[ACTIVE, b] + trade[b])
-            count += 1
-    for m in range(len(epsilon)):
-        near, far = left[m], right[m]
-        if 0.0 < share[far] < 1.0 or (len(opened) and opened[m]):
-            weights[count] = 1.0 / epsilon[m]
-            n, jump = several[m], trade[far] - trade[near]
-            for k in range(cash):
-                rows[count, k] = by_asset[n, k] * jump
-            for r in range(rates):
-                rows[count, cash + r] = use[r, far] - use[r, near]
-            there, here = branches[ACTIVE, far] + trade[far], branches[ACTIVE, near] + trade[near]
-            rows[count, size - 1] = branches[VARIANCE, near] * (there * there - here * here)
-            count += 1
-    matrix = np.zeros((size, size))
-    # four at a time: fewer passes over the matrix; rows behind the last one are zero
-    for begin in range(0, count, 4):
-        for i in range(size):
-            a, b = weights[begin] * rows[begin, i], weights[begin + 1] * rows[begin + 1, i]
-            c, d = weights[begin + 2] * rows[begin + 2, i], weights[begin + 3] * rows[begin + 3, i]
-            for j in range(i + 1):
-                matrix[i, j] += (a * rows[begin, j] + b * rows[begin + 1, j]) + (
-                    c * rows[begin + 2, j] + d * rows[begin + 3, j]
-                )
-    squares = 0.0
-    for k in range(factors):
-        z = prices[k] / twice
-        squares += z * z
-        matrix[k, k] += 1.0 / twice
-        if te_max < np.inf:
-            matrix[size - 1, k] -= 2.0 * z / twice
-    if te_max < np.inf:
-        matrix[size - 1, size - 1] += 4.0 * squares / twice
-    for i in range(size):
-        for j in range(i):
-            matrix[j, i] = matrix[i, j]
-    return matrix
-
-
-@compiled("F2 <- F2 F2 f f")
-def solve_scaled(matrix: FloatArray, right: FloatArray, damping: float, typical: float) -> FloatArray:
-    """Return (n, m) x with matrix x = right, the matrix scaled to a diagonal of one plus ``damping``.
-
-    Args:
-        matrix: (n, n) symmetric positive semidefinite.
-        right: (n, m) right-hand sides.
-        damping: Added to the scaled diagonal.
-        typical: Stands for entries of the diagonal that are not positive: nothing answers to these prices here, and
-            the step is as if one typical name did.
-    """
-    size, sides = right.shape
-    scale = np.empty(size)
-    for i in range(size):
-        scale[i] = 1.0 / np.sqrt(matrix[i, i] if matrix[i, i] > 0 else typical)
-    a, x = np.empty((size, size)), np.empty((size, sides))
-    for i in range(size):
-        for j in range(size):
-            a[i, j] = matrix[i, j] * scale[i] * scale[j]
-        a[i, i] = 1.0 + damping
-        for s in range(sides):
-            x[i, s] = right[i, s] * scale[i]
-    for k in range(size):
-        if a[k, k] > _NO_PIVOT:
-            for i in range(k + 1, size):
-                factor = a[k, i] / a[k, k]
-                for j in range(i, size):
-                    a[i, j] -= factor * a[k, j]
-                for s in range(sides):
-                    x[i, s] -= factor * x[k, s]
-    for k in range(size - 1, -1, -1):
-        pivot = a[k, k]
-        if pivot > _NO_PIVOT:
-            for j in range(k + 1, size):
-                factor = a[k, j]
-                for s in range(sides):
-                    x[k, s] -= factor * x[j, s]
-            for s in range(sides):
-                x[k, s] /= pivot
-        else:
-            for s in range(sides):
-                x[k, s] = 0.0
-    for i in range(size):
-        for s in range(sides):
-            x[i, s] *= scale[i]
-    return x
-
-
-@compiled("F <- F2 F B f f")
-def step_towards(
-    matrix: FloatArray, gradient: FloatArray, active: BoolArray, damping: float, typical: float
-) -> FloatArray:
-    """Return the (size,) Newton step of the active prices, zero for the others; arguments as of ``solve_scaled``."""
-    at = np.nonzero(active)[0]
-    part, right = np.empty((len(at), len(at))), np.empty((len(at), 1))
-    for i in range(len(at)):
-        right[i, 0] = gradient[at[i]]
-        for j in range(len(at)):
-            part[i, j] = matrix[at[i], at[j]]
-    found = solve_scaled(part, right, damping, typical)
-    step = np.zeros(len(gradient))
-    for i in range(len(at)):
-        step[at[i]] = found[i, 0]
-    return step
+    rates, size = len(rows) // 2, len(prices)
+    own = charge(by_name, sizes, names, roots, linear, prices)
+    trade, worth, rate, use = answers[0], answers[1], rows[:rates], rows[rates:]
+    charged, stretch = prices[size - 1 - rates : size - 1], 1.0 + prices[size - 1] / risk_aversion
+    answer(charged, stretch, own, table, places, branches, at, trade, inside, worth, rate, use)
+    proximal = looseness = 0.0
+    if mode != GIVEN:
+        share[:] = 1.0
+        proximal, looseness = share_names(
+            mode, worth, first_branch, several, centre, epsilon, opened, share, ends[0], ends[1]
+        )
+    net, used = np.zeros(len(first_branch) - 1), np.zeros(rates)
+    cost, variance = mix(places, branches, share, trade, worth, use, net, used)
+    sums = total(by_asset, sizes, names, roots, linear, net)
+    value, residual = judge(
+        prices, risk_aversion, te_max, at_rest, least, most, sums, used, proximal + cost, variance, gradient, active
+    )
+    return value, looseness, residual

@@ -15,7 +15,8 @@ from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.structured_dual import CoupledDual
-from prometheus.optimizer.structured_kernels import charge, solve_scaled, step_towards, total
+from prometheus.optimizer.structured_kernels import charge, total
+from prometheus.optimizer.structured_steps import solve_scaled, step_towards
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
@@ -65,7 +66,8 @@ def test_no_trade_on_a_branch_costs_less_than_its_answer(seed, lot_method):
     dual = _dual(seed, lot_method)
     whole, joint, prices = dual.lagrangian, dual.joint, _prices(dual, seed)
     response = dual.respond(prices)
-    own, stretch = joint.own(prices), prices[-1] / whole.risk_aversion
+    own = joint.by_asset @ prices[: joint.cash]
+    stretch = prices[-1] / whole.risk_aversion
     pieces = whole.pieces
     for b, (name, first) in enumerate(zip(dual.owner, np.unique(pieces.branch, return_index=True)[1], strict=True)):
         on_it = np.flatnonzero(pieces.branch == pieces.branch[first])
@@ -136,8 +138,31 @@ def test_a_name_rests_between_its_two_best_branches_and_costs_what_the_centre_sa
     assert response.looseness == 0.0
 
 
+@pytest.mark.parametrize("lot_method", METHODS)
+def test_the_certificates_least_costs_are_those_of_every_piece_alone(lot_method):
+    """Least values of names, sides and branches are those of plain formulas, on all branches and on one of each."""
+    dual = _dual(5, lot_method, ())
+    point = dual.joint.dual_point(_prices(dual, 5), dual.lagrangian.risk_aversion)
+    last = np.append(dual.first_branch[1:], len(dual.owner)) - 1 - dual.first_branch
+    for whole in (dual.lagrangian, dual.lagrangian.on_branches(last)):
+        pieces, found = whole.pieces, whole.minima(point)
+        curvature, slope, offset = whole._priced(point)
+        q, d = curvature[pieces.asset], whole.cost.active[pieces.asset]
+        trade = np.clip(-d - slope / (2 * q), pieces.left, pieces.right)
+        value = q * (d + trade) ** 2 + slope * trade + offset
+        at_zero = whole._at_zero(curvature)
+        for name in range(dual.names):
+            own = np.flatnonzero(pieces.asset == name)
+            assert found.value[name] == pytest.approx(value[own].min(), abs=1e-15)
+            assert found.trade[name] == pytest.approx(trade[own[np.argmin(value[own])]], abs=1e-12)
+            for least, allowed in ((found.no_purchase, pieces.right <= 0), (found.no_loss, ~pieces.loses)):
+                assert least[name] == pytest.approx(min([at_zero[name], *value[own][allowed[own]]]), abs=1e-15)
+        each = [value[pieces.branch == branch].min() for branch in np.unique(pieces.branch)]
+        assert found.branch_value == pytest.approx(each, abs=1e-15)
+
+
 def test_systems_are_solved_as_a_library_solves_them():
-    """Solutions of scaled systems, of parts of them, and sums over names agree with plain linear algebra."""
+    """Solutions of scaled systems, and of parts of them agree with plain linear algebra."""
     random = np.random.default_rng(1)
     half = random.normal(size=(40, 60)) * 10.0 ** random.uniform(-3, 3, 40)[:, None]
     matrix, right = half @ half.T, random.normal(size=(40, 5))
@@ -146,9 +171,21 @@ def test_systems_are_solved_as_a_library_solves_them():
     step = step_towards(matrix, right[:, 0].copy(), active, 0.0, 1.0)
     assert step[~active].tolist() == [0.0] * int((~active).sum())
     assert (matrix @ step)[active] == pytest.approx(right[active, 0], abs=1e-8)
-    weights = np.where(random.random(60) < 0.5, random.normal(size=60), 0.0)
-    assert charge(half, right[:, 0].copy()) == pytest.approx(half.T @ right[:, 0])
-    assert total(np.ascontiguousarray(half.T), weights) == pytest.approx(half @ weights)
+
+
+def test_exposures_and_their_prices_are_products_links_included():
+    """Charges and sums are those of one matrix with the links' roots between the exposures and the linear rows."""
+    random = np.random.default_rng(2)
+    exposures, rows, roots = random.normal(size=(3, 9)), random.normal(size=(2, 9)), random.normal(size=(2, 2, 2))
+    names = np.array([1, 4, 2, 8])
+    linked = np.zeros((4, 9))
+    linked[:2, [1, 4]], linked[2:, [2, 8]] = roots[0].T, roots[1].T
+    prices, weights = random.normal(size=9), np.where(random.random(9) < 0.5, random.normal(size=9), 0.0)
+    by_name, sizes = np.concatenate([exposures, rows]), np.array([2, 2])
+    every = np.concatenate([exposures, linked, rows])
+    assert charge(by_name, sizes, names, roots.ravel(), 2, prices) == pytest.approx(every.T @ prices)
+    by_asset = np.ascontiguousarray(by_name.T)
+    assert total(by_asset, sizes, names, roots.ravel(), 2, weights) == pytest.approx(every @ weights)
 
 
 def test_a_price_to_which_nothing_answers_steps_as_if_one_name_did():
@@ -159,10 +196,10 @@ def test_a_price_to_which_nothing_answers_steps_as_if_one_name_did():
 
 
 _WHERE = """
-from prometheus.optimizer import structured_kernels as kernels
+from prometheus.optimizer.structured_steps import solve_scaled
 import numpy as np
-print(kernels.charge(np.ones((2, 3)), np.array([1.0, 2.0])).tolist())
-print(kernels.charge.stats.cache_path)
+print(solve_scaled(np.eye(2), np.ones((2, 1)), 0.0, 1.0).tolist())
+print(solve_scaled.stats.cache_path)
 """
 
 
@@ -180,4 +217,4 @@ def test_a_package_that_cannot_be_written_is_compiled_all_the_same(tmp_path):
         [sys.executable, "-c", _WHERE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[3.0, 3.0, 3.0]", "None"]
+    assert done.stdout.splitlines() == ["[[1.0], [1.0]]", "None"]
