@@ -37,6 +37,8 @@ class TaxReport:
         taxable_gains: Canadian years.
         disallowed_loss: Loss of the period that is taken back, positive.
         provisional: Lines that a later purchase can still change.
+        provisional_loss: What those lines count as a loss as things stand, positive; it is in all totals.
+        provisional_until: Last day on which any of them can change; None where none can.
     """
 
     regime: TaxRegime
@@ -48,6 +50,8 @@ class TaxReport:
     taxable_gains: tuple[TaxableGain, ...]
     disallowed_loss: Decimal
     provisional: int
+    provisional_loss: Decimal
+    provisional_until: date | None
 
 
 def tax_report(
@@ -73,6 +77,7 @@ def tax_report(
         ConfigurationError: No limit or rate is recorded for a year of the period.
     """
     of_period = tuple(line for line in lines if first <= line.sold_on <= last)
+    provisional = [line for line in of_period if line.provisional_until is not None]
     years = range(first.year, last.year + 1)
     us = regime is TaxRegime.US
     return TaxReport(
@@ -86,7 +91,9 @@ def tax_report(
         else (),
         taxable_gains=() if us else tuple(_taxable(year, of_period) for year in years),
         disallowed_loss=sum((line.disallowed_loss for line in of_period), Decimal(0)),
-        provisional=sum(line.provisional_until is not None for line in of_period),
+        provisional=len(provisional),
+        provisional_loss=-sum((line.recognized_gain for line in provisional), Decimal(0)),
+        provisional_until=max((line.provisional_until for line in provisional if line.provisional_until), default=None),
     )
 
 

@@ -83,6 +83,8 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
                 "years": [asdict(year) for year in report.years] + [asdict(gains) for gains in report.taxable_gains],
                 "disallowed_loss": report.disallowed_loss,
                 "provisional_lines": report.provisional,
+                "provisional_loss": report.provisional_loss,
+                "provisional_until": report.provisional_until,
             }
         )
         return
@@ -102,7 +104,11 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
             f"{gains.year}: line 13199 {_money(gains.proceeds)}, line 13200 {_money(gains.gain)}, taxable at "
             f"{plain_text(gains.inclusion_rate)}: {_money(gains.taxable_gain)}"
         )
-    click.echo(f"disallowed {_money(report.disallowed_loss)}; {report.provisional} lines provisional")
+    open_lines = f"{report.provisional} lines provisional"
+    if report.provisional_until is not None:
+        # A year that is netted above may still change after its end: say how much of it, and how long.
+        open_lines += f" (losses of {_money(report.provisional_loss)}, the last until {report.provisional_until})"
+    click.echo(f"disallowed {_money(report.disallowed_loss)}; {open_lines}")
     click.echo(NOT_ADVICE)
 
 

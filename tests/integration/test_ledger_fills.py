@@ -215,6 +215,59 @@ def test_a_report_as_schedule_3(fleet, book, database_url, monkeypatch):
     assert "line 13199 1000.00, line 13200 195.00" in run_ledger(database_url, monkeypatch, *period).output
 
 
+def reports(database_url, monkeypatch, account):
+    """Return the report of 2018 as rows of CSV, as JSON and as text."""
+    period = ("tax-report", account, "--from", "2018-01-01", "--to", "2018-12-31")
+    rows = list(csv.DictReader(io.StringIO(run_ledger(database_url, monkeypatch, *period, "--format", "csv").output)))
+    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
+    return rows, found, run_ledger(database_url, monkeypatch, *period).output
+
+
+def test_a_loss_of_december_is_provisional_into_january(book, database_url, monkeypatch):
+    """Every layout of the old year shows until when its loss can change, what a purchase takes, and then the end."""
+    book(sale("e1", date(2018, 12, 20), 40, "15", ("L1", "40")))  # a loss of 40 x (20 - 15) = 200
+    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
+    assert [(r["code"], r["gain"], r["provisional_until"]) for r in rows] == [("", "-200.00", "2019-01-19")]
+    assert found["lines"][0]["provisional_until"] == found["provisional_until"] == "2019-01-19"
+    assert (found["provisional_lines"], found["provisional_loss"]) == (1, "200.00")
+    assert "provisional_until" in table
+    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
+
+    book(purchase("b1", date(2019, 1, 10), 10, "16"))  # a quarter of the shares: 50 of the loss go to 2019's lot
+    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
+    assert [(r["code"], r["adjustment"], r["gain"], r["provisional_until"]) for r in rows] == [
+        ("W", "50.00", "-150.00", "2019-01-19")
+    ]
+    assert found["years"][0]["total"] == "-150.00"
+    assert "disallowed 50.00; 1 lines provisional (losses of 150.00, the last until 2019-01-19)" in table
+
+    book(purchase("b2", date(2019, 1, 20), 30, "16"))  # day 31: too late to change anything
+    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
+    assert [(r["gain"], r["provisional_until"]) for r in rows] == [("-150.00", "")]
+    assert (found["provisional_loss"], found["provisional_until"]) == ("0.00", None)
+    assert "disallowed 50.00; 0 lines provisional\n" in table
+
+
+def test_a_canadian_loss_of_december_is_provisional_until_day_30(book, database_url, monkeypatch):
+    """Schedule 3 of the old year shows day 30 for a loss, denied or not, because what is held then decides."""
+    december = date(2018, 12, 20)
+    book(Fill("e1", "AAA", Side.SELL, december, Decimal(40), Decimal(15)), account="ACC-2", as_of=december)
+    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
+    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("0.00", "-200.00", "2019-01-19")]
+    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
+
+    book(Fill("b1", "AAA", Side.BUY, date(2019, 1, 10), Decimal(40), Decimal(16)), account="ACC-2")
+    rows, found, table = reports(database_url, monkeypatch, "ACC-2")
+    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("200.00", "0.00", "2019-01-19")]
+    assert found["provisional_until"] == "2019-01-19"
+    assert "disallowed 200.00; 1 lines provisional (losses of 0.00, the last until 2019-01-19)" in table
+
+    book(Fill("b2", "BBB", Side.BUY, date(2019, 1, 21), Decimal(1), Decimal(16)), account="ACC-2")
+    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
+    assert [(r["denied_loss"], r["provisional_until"]) for r in rows] == [("200.00", "")]
+    assert "0 lines provisional\n" in table
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
