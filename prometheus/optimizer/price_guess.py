@@ -3,7 +3,7 @@
 The dual of  min g ||y||^2 + sum of the pieces' costs  over the cash range has K + 1 unknowns: the exposures z and the
 cash price eta. At given prices every piece is used by a closed form. Tangents are given a little curvature, so that the
 response has no jumps. Nothing rests on the guess but time: see screening.py. Limits besides cash, and links of specific
-returns, are not part of it.
+returns, are not part of it: where they bind the guess is off, and what it left out may have to be restored.
 """
 
 from dataclasses import dataclass

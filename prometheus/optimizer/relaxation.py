@@ -82,16 +82,15 @@ class Relaxation:
         Args:
             pieces: Convex pieces of every name.
             priced: The problem they belong to.
-            near: Prices that are known to be near the optimal ones; None to guess them, which is done where nothing
-                but factors and cash joins the names.
+            near: Prices that are known to be near the optimal ones; None to guess them, which is not done where there
+                is a tracking-error limit or specific returns are linked: the guess knows neither.
 
         Raises:
             SolverFailedError: The back-end failed.
             CertificateRejectedError: Its answer breaks the program's own rows.
         """
-        if near is None and (priced.rows.any or priced.risk.links):
-            return self.solve(pieces, priced)
-        if not len(pieces.asset):
+        blind = near is None and (np.isfinite(priced.rows.te_max) or bool(priced.risk.links))
+        if blind or not len(pieces.asset):
             return self.solve(pieces, priced)
         kept = KeptPieces.near(pieces, priced, guessed_prices(pieces, priced) if near is None else near)
         for _ in range(_MAX_SCREENED):

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -109,14 +107,26 @@ def test_known_prices_serve_with_limits_too(kinds):
     assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
 
 
-def test_without_known_prices_limits_and_links_get_the_whole_program():
-    """The guess knows neither limits nor links, so that the program of such a problem has every piece."""
-    plain = random_problem(3, names=40, lots_a_name=4)
-    for problem in (replace(plain, turnover_max=0.1), linked(plain, 3)):
+def test_where_the_guess_would_be_far_off_the_program_has_every_piece():
+    """Without known prices a tracking-error limit and linked specific returns get the whole program."""
+    plain = random_problem(3, names=40, lots_a_name=4, fractional=True)
+    for problem in (binding(plain, ("tracking error",), 0.1), linked(plain, 3)):
         whole, pieces = _stage_one(problem)
-        assert Relaxation(backend_named("CLARABEL"), 1e-9).solve_screened(pieces, whole, None).pieces == len(
-            pieces.asset
-        )
+        answer = Relaxation(backend_named("CLARABEL"), 1e-9).solve_screened(pieces, whole, None)
+        assert answer.pieces == len(pieces.asset)
+
+
+@pytest.mark.parametrize("kinds", [("turnover",), ("sectors", "factors")])
+@pytest.mark.parametrize("tightness", [0.1, 0.4])
+def test_rows_that_bind_do_not_spoil_what_the_guess_leaves_out(kinds, tightness):
+    """From a guess that knows no rows the optimum under binding rows is found on fewer pieces than there are."""
+    problem = binding(random_problem(2, names=120, fractional=True, min_trade=0.0), kinds, tightness, 2)
+    whole, pieces = _stage_one(problem)
+    relaxation = Relaxation(backend_named("CLARABEL"), 1e-11)
+    full, found = relaxation.solve(pieces, whole), relaxation.solve_screened(pieces, whole, None)
+    assert full.dual.rows(whole.cost.rows).any()
+    assert found.pieces < full.pieces
+    assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
 
 
 @pytest.mark.parametrize("kinds", [(), ("tracking error",), ("turnover", "sectors"), ("tracking error", "gain")])
