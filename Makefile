@@ -77,6 +77,16 @@ prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a re
 	$(BIN)/python bench/optimizer_proof.py
 	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
 
+.PHONY: prove-ledger
+# One property at a time, or some: make prove-ledger PROPERTIES="accounting and households".
+PROPERTIES ?= accounting
+prove-ledger: $(READY) ## Each property of the ledger over 5,000 random journals
+	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=ledger -k "$(PROPERTIES)" --timeout=7200
+
+.PHONY: bench-ledger
+bench-ledger: $(READY) ## Rebuild and check a journal of a million transactions over a thousand accounts
+	$(BIN)/python -m bench.ledger_rebuild
+
 bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
 
