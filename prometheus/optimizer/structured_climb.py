@@ -13,6 +13,7 @@ import numpy as np
 
 from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.structured_dual import Centre, CoupledDual, Response
+from prometheus.optimizer.structured_steps import moved
 
 #: Strength of the proximal terms relative to the name's own curvature: the first, the factor of each centre, the last.
 _FIRST_STRENGTH = 10.0
@@ -149,19 +150,7 @@ class _Climb:
 
     def _moved(self, state: Response, step: FloatArray, length: float) -> FloatArray:
         """Return the prices after a step, those of one-sided limits kept from changing their sign."""
-        k = self.dual.joint.factors
-        prices = state.prices + length * step
-        prices[-1] = max(prices[-1], 0.0)
-        if len(prices) == k + 2:
-            # cash is the only row
-            before = float(state.prices[k]) or float(state.gradient[k])
-            if not self.dual.is_exact and float(prices[k]) * before < 0:
-                prices[k] = 0.0
-            return prices
-        old, new = state.prices[k:-1], prices[k:-1]
-        sign = np.where(old != 0, old, state.gradient[k:-1])
-        prices[k:-1] = np.where(self.dual.exact | (new * sign >= 0), new, 0.0)
-        return prices
+        return moved(state.prices, step, length, state.gradient, self.dual.exact)
 
 
 def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:

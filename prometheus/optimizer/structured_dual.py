@@ -133,7 +133,6 @@ class CoupledDual:
         variance = lagrangian.risk.specific_variance[self.owner] if joint.has_te else np.zeros(len(self.owner))
         self._branches = np.stack([cost.active[self.owner], cost.curvature[self.owner], variance])
         self.exact = joint.least == joint.most
-        self.is_exact = bool(self.exact.all())
         # names with several branches: their branches one after the other
         count = np.bincount(self.owner, minlength=self.names)
         self.several = (count > 1).nonzero()[0]

@@ -174,3 +174,28 @@ def step_towards(
     for i in range(len(at)):
         step[at[i]] = found[i, 0]
     return step
+
+
+@compiled("F <- F F f F B")
+def moved(prices: FloatArray, step: FloatArray, length: float, gradient: FloatArray, exact: BoolArray) -> FloatArray:
+    """Return the (size,) prices after a step, those of one-sided limits kept from changing their sign.
+
+    Args:
+        prices: (size,) prices before it; exposures, rows, lambda.
+        step: (size,) direction.
+        length: How far.
+        gradient: (size,) gives the sign of prices that are zero.
+        exact: (rows,) True for rows whose price may have either sign.
+    """
+    size, rows = len(prices), len(exact)
+    after = np.empty(size)
+    for i in range(size):
+        after[i] = prices[i] + length * step[i]
+    for r in range(rows):
+        i = size - 1 - rows + r
+        sign = prices[i] if prices[i] != 0 else gradient[i]
+        if not exact[r] and after[i] * sign < 0:
+            after[i] = 0.0
+    if after[size - 1] < 0:
+        after[size - 1] = 0.0
+    return after

@@ -16,7 +16,7 @@ from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.structured_dual import CoupledDual
 from prometheus.optimizer.structured_kernels import charge, total
-from prometheus.optimizer.structured_steps import solve_scaled, step_towards
+from prometheus.optimizer.structured_steps import moved, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
@@ -193,6 +193,15 @@ def test_a_price_to_which_nothing_answers_steps_as_if_one_name_did():
     assert solve_scaled(np.zeros((1, 1)), np.ones((1, 1)), 0.0, 0.25)[0, 0] == pytest.approx(4.0)
     flat = solve_scaled(np.ones((2, 2)), np.ones((2, 1)), 0.0, 1.0)
     assert flat[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_a_step_keeps_the_signs_of_one_sided_prices():
+    """Prices of one-sided limits stop at zero, start to the side of what is missing, and lambda is never negative."""
+    prices = np.array([1.0, 0.5, 0.5, -0.5, 0.0, 0.0, 0.2])
+    gradient = np.array([0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0])
+    exact = np.array([True, False, False, False, False])
+    step = np.array([-4.0, -2.0, -2.0, -2.0, 2.0, -2.0, -2.0])
+    assert moved(prices, step, 0.5, gradient, exact).tolist() == [-1.0, -0.5, 0.0, -1.5, 1.0, 0.0, 0.0]
 
 
 _WHERE = """
