@@ -41,13 +41,14 @@ WITH members AS (
     WHERE l.txn_type = ANY(%(sales)s) AND l.realized_gain < 0 AND p.txn_type = ANY(%(purchases)s)
       AND p.trade_date BETWEEN l.trade_date - %(window)s AND l.trade_date + %(window)s
       AND p.lot_id IS DISTINCT FROM l.lot_id
-), whole AS (
-    SELECT DISTINCT owner FROM taxed WHERE txn_type = %(symbol)s
+    UNION
+    SELECT m.owner, s.group_id FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
+    WHERE m.owner IN (SELECT owner FROM taxed WHERE txn_type = %(symbol)s)
 )
 SELECT m.owner, x.account_id, x.txn_type, x.trade_date, s.ticker, x.lot_id, x.quantity, x.amount, x.basis,
        x.realized_gain, x.term, x.details
 FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
-WHERE (m.owner, s.group_id) IN (SELECT owner, group_id FROM concerned) OR m.owner IN (SELECT owner FROM whole)
+     JOIN concerned c ON c.owner = m.owner AND c.group_id = s.group_id
 ORDER BY m.owner, x.txn_id
 """
 
