@@ -171,10 +171,12 @@ class Derivation:
             self._splits.add((row.ticker, row.trade_date))
             ratio = Fraction(int(row.details["new_shares"]), int(row.details["old_shares"]))
             for trades in (group.losses, group.purchases):
-                trades[:] = [
+                changed = (
                     trade_after_split(t, ratio) if t.ticker == row.ticker and t.trade_date < row.trade_date else t
                     for t in trades
-                ]
+                )
+                # A reverse split may leave less than a step of a trade: nothing is left of it to match.
+                trades[:] = [trade for trade in changed if trade.quantity > 0]
         elif row.txn_type is TransactionType.SYMBOL_CHANGE:
             self._rename(row.details["former_ticker"], row.ticker, group)
 

@@ -33,6 +33,8 @@ WITH members AS (
     SELECT m.owner, s.group_id, x.txn_type, x.trade_date, x.lot_id, x.amount, x.basis, x.realized_gain
     FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
     WHERE x.realized_gain < 0 OR x.txn_type = ANY(%(looked_at)s)
+), whole AS MATERIALIZED (
+    SELECT DISTINCT owner FROM taxed WHERE txn_type = %(symbol)s
 ), concerned AS (
     SELECT owner, group_id FROM taxed
     WHERE txn_type = ANY(%(derived)s) OR (txn_type = ANY(%(sales)s) AND realized_gain <> amount + basis)
@@ -42,8 +44,9 @@ WITH members AS (
       AND p.trade_date BETWEEN l.trade_date - %(window)s AND l.trade_date + %(window)s
       AND p.lot_id IS DISTINCT FROM l.lot_id
     UNION
-    SELECT m.owner, s.group_id FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
-    WHERE m.owner IN (SELECT owner FROM taxed WHERE txn_type = %(symbol)s)
+    SELECT w.owner, s.group_id
+    FROM whole w JOIN members m USING (owner) JOIN transactions x USING (account_id)
+         JOIN securities s USING (security_id)
 )
 SELECT m.owner, x.account_id, x.txn_type, x.trade_date, s.ticker, x.lot_id, x.quantity, x.amount, x.basis,
        x.realized_gain, x.term, x.details
