@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from dataclasses import replace
+from decimal import Decimal
 
 from hypothesis import event, given
 from hypothesis import strategies as st
@@ -13,7 +14,7 @@ from prometheus.accounting.rebooking import MarketHistory
 from prometheus.accounting.replay import replay
 from prometheus.accounting.restatement import fills_of, restate
 from prometheus.domain.accounts import TaxRegime
-from prometheus.domain.books import Books
+from prometheus.domain.books import Books, TransactionType
 from prometheus.foundation.errors import AccountingError
 from tests.property.test_accounting_conservation import GROUPS, RATES, START, histories
 
@@ -77,7 +78,9 @@ def test_a_cancelled_fill_leaves_nothing_behind(story, data):
         assert restated.books == without[0]
     brought_back = restate((*journal, *restated.transactions), fills=[gone], regime=regime, **TERMS)
     assert isinstance(brought_back.books, Books)
-    assert brought_back.books.cash == books.cash
+    # Later sales may take other lots now, and each line of a sale is rounded to cents by itself.
+    lines = sum(row.txn_type is TransactionType.SELL for row in (*journal, *brought_back.transactions))
+    assert abs(brought_back.books.cash - books.cash) <= lines * Decimal("0.01")
 
 
 @given(any_history)
