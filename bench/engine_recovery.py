@@ -48,7 +48,7 @@ def recovery(bench: Bench, lease: int, seed: int) -> float:
     """Return the seconds from the death of a worker to the claim of its run by another."""
     database = bench.fleet(1, Phase.DATA_READY)
     ours, theirs = _SPAWN.Pipe()
-    worker = _SPAWN.Process(target=hold, args=(database._full_url, lease, theirs))  # noqa: SLF001
+    worker = _SPAWN.Process(target=hold, args=(database._full_url, lease, theirs))  # noqa: SLF001 -- a bench looks inside
     worker.start()
     ours.recv()
     time.sleep(lease / 2 + np.random.default_rng(seed).uniform(0, lease / 4))
@@ -82,7 +82,7 @@ def claims(bench: Bench, claimers: int, runs: int) -> None:
     """Have processes claim every run, one at a time, and print what a claim takes."""
     database = bench.fleet(runs, Phase.DATA_READY)
     with _SPAWN.Pool(claimers) as pool:
-        found = pool.starmap(claim_all, [(database._full_url, n) for n in range(claimers)])  # noqa: SLF001
+        found = pool.starmap(claim_all, [(database._full_url, n) for n in range(claimers)])  # noqa: SLF001 -- a bench looks inside
     database.close()
     latencies = 1000 * np.concatenate([np.array(one) for one in found])
     assert len(latencies) == runs, "each run is claimed once"

@@ -317,7 +317,7 @@ def judge(
     residual = 0.0
     for i in range(size):
         # NaN stays
-        if active[i] and not abs(gradient[i]) <= residual and residual == residual:  # noqa: PLR0124
+        if active[i] and not abs(gradient[i]) <= residual and residual == residual:  # noqa: PLR0124 -- NaN stays NaN
             residual = abs(gradient[i])
     return value, residual
 

@@ -132,7 +132,7 @@ def spin_offs_at_value(
             priced = later[~np.isnan(later)]
             if priced.size:
                 value = action.value * Decimal(repr(float(priced[0])))
-                action = CorporateAction(action.ticker, action.ex_date, ActionType.SPINOFF_VALUE, value)  # noqa: PLW2901
+                action = CorporateAction(action.ticker, action.ex_date, ActionType.SPINOFF_VALUE, value)  # noqa: PLW2901 -- the same event, told in money
         found.append(action)
     return tuple(found)
 

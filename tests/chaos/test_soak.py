@@ -170,7 +170,7 @@ def test_a_siege_of_random_faults_breaks_no_promise(open_tmp, chaos_seed):
             time.sleep(siege.draw.uniform(0.05, 0.6))
             siege.strike()
         siege.make_peace()
-        print(f"{len(siege.faults)} faults, {siege.calls} heartbeats: {sorted(set(siege.faults))}")  # noqa: T201
+        print(f"{len(siege.faults)} faults, {siege.calls} heartbeats: {sorted(set(siege.faults))}")  # noqa: T201 -- shown by make chaos
         assert RAISED not in siege.codes, "a heartbeat ended with an error that is not ours"
         fleet = siege.fleet()
         check_safety(fleet)

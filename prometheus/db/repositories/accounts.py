@@ -71,19 +71,24 @@ def journal_since(
         gains: Only rows that realise a gain or loss or take one back.
     """
     return tuple(
-        Transaction(
-            txn_type=TransactionType(row["txn_type"]),
-            trade_date=row["trade_date"],
-            ticker=row["ticker"],
-            lot_id=row["lot_id"],
-            quantity=row["quantity"],
-            amount=row["amount"],
-            basis=row["basis"],
-            realized_gain=row["realized_gain"],
-            term=Term(row["term"]),
-            details=row["details"],
-        )
+        journal_row(row)
         for row in connection.execute(_JOURNAL, {"account": account_id, "since": since, "gains": gains}).mappings()
+    )
+
+
+def journal_row(row: RowMapping) -> Transaction:
+    """Return the transaction that a row of the journal stands for; its columns carry the names of the fields."""
+    return Transaction(
+        txn_type=TransactionType(row["txn_type"]),
+        trade_date=row["trade_date"],
+        ticker=row["ticker"],
+        lot_id=row["lot_id"],
+        quantity=row["quantity"],
+        amount=row["amount"],
+        basis=row["basis"],
+        realized_gain=row["realized_gain"],
+        term=Term(row["term"]),
+        details=row["details"],
     )
 
 

@@ -14,10 +14,10 @@ from sqlalchemy import Connection, text
 from prometheus.accounting.joint_accounts import account_of, joint_lots, joint_row, own_row, seen_from
 from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.replay import Replay
-from prometheus.db.repositories.accounts import accounts_of, append_rows, load_books, save_books
+from prometheus.db.repositories.accounts import accounts_of, append_rows, journal_row, load_books, save_books
 from prometheus.domain.accounts import Account, AccountKind
 from prometheus.domain.books import Books, Transaction, TransactionType
-from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
+from prometheus.domain.lots import RecentTrade, Side, TaxLot
 
 _MEMBERS: Final = """
 SELECT account_id FROM accounts
@@ -91,18 +91,7 @@ def joint_journal(connection: Connection, household: Household, since: date) -> 
     return tuple(
         joint_row(
             names[row["account_id"]],
-            Transaction(
-                txn_type=TransactionType(row["txn_type"]),
-                trade_date=row["trade_date"],
-                ticker=row["ticker"],
-                lot_id=row["lot_id"],
-                quantity=row["quantity"],
-                amount=row["amount"],
-                basis=row["basis"],
-                realized_gain=row["realized_gain"],
-                term=Term(row["term"]),
-                details=row["details"],
-            ),
+            journal_row(row),
         )
         for row in connection.execute(_JOURNALS, {"accounts": list(names), "since": since}).mappings()
     )
