@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from prometheus.accounting.derivation import derive
 from prometheus.accounting.household import book_entries
 from prometheus.accounting.household_ledger import HouseholdSettings
-from prometheus.accounting.journal import effective_rows, opening_transactions
+from prometheus.accounting.journal import effective_rows, opening_transactions, recent_trades
 from prometheus.accounting.lot_report import sale_lines_of
 from prometheus.accounting.rebooking import MarketHistory
 from prometheus.accounting.replay import replay
@@ -35,13 +35,13 @@ shares = st.integers(1, 12).map(Decimal)
 def markets(draw):
     """Draw opening lots and days of at most one split or delisting and a few trades, as instructions."""
     lots = []
-    for number, ticker in enumerate(draw(st.lists(st.sampled_from(TICKERS), max_size=4))):
+    for number, ticker in enumerate(draw(st.lists(st.sampled_from(TICKERS), min_size=1, max_size=4))):
         bought = START - timedelta(days=[3, 20, 31, 400][number])
-        cost = draw(dollars)
+        cost = 10 * draw(dollars)
         lots.append(TaxLot(f"L{number}", ticker, bought, draw(shares), cost, cost, bought))
     days, day = [], START
     for _ in range(draw(st.integers(1, 7))):
-        day += timedelta(days=draw(st.sampled_from([1, 7, 15, 29, 30, 31])))
+        day += timedelta(days=draw(st.sampled_from([1, 1, 7, 15, 29, 30, 31])))
         kind = draw(st.sampled_from([None, None, ActionType.SPLIT, ActionType.SPLIT, ActionType.DELISTING]))
         action = None
         if kind is ActionType.SPLIT:
@@ -103,6 +103,13 @@ def told_to_both(lots, days, regime):
              acquired_on=lot.acquired_on)  # fmt: skip
     for number, (day, action, close, trades) in enumerate(days):
         held = {lot.ticker for lot in replay(daily.rows).lots}
+        # A split counts where its security was traded within the window, too.
+        if action is not None and action.action_type is ActionType.SPLIT:
+            held |= {
+                trade.ticker
+                for trade in recent_trades(daily.rows, day)
+                if day - trade.trade_date <= timedelta(30) and (trade.side is Side.BUY or trade.realized_gain < 0)
+            }
         booked, terms = daily.book(day, action, close)
         assume(not any(row.txn_type == "CASH_IN_LIEU" and not row.amount for row in booked))
         if action is not None and action.ticker in held:
