@@ -205,8 +205,9 @@ def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
         "from prometheus.optimizer.active_risk import factor_risk\n"
         "from prometheus.optimizer.linked_risk import FreeNames\n"
         "digest = hashlib.sha256()\n"
-        "for names, blocks in ((260, 1), (150, 5)):\n"
-        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks))\n"
+        "cases = ((260, 1, 'CLARABEL'), (150, 5, 'CLARABEL'), (260, 1, 'STRUCTURED'), (150, 5, 'STRUCTURED'))\n"
+        "for names, blocks, solver in cases:\n"
+        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks), backend=solver)\n"
         "    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):\n"
         "        digest.update(part.tobytes())\n"
         "    digest.update(repr(result.certificate).encode())\n"
@@ -261,7 +262,7 @@ def test_stage_two_falls_back_to_the_solver_beside_links(monkeypatch):
     """Where Newton's method gives up, the back-end's own stage 2 is as good."""
     problem = linked(random_problem(5, names=40), 2)
     expected = rebalance(problem).certificate.objective
-    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_coupled_sides", lambda *_: None)
+    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_fixed_sides", lambda *_: None)
     found = rebalance(problem).certificate
     assert found.objective == pytest.approx(expected, abs=2e-6)
     assert found.lower_bound <= expected + 1e-9
