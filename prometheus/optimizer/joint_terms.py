@@ -5,12 +5,15 @@ rows, of cash, of the other rows (coupling.py), and lambda of the tracking-error
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.linked_risk import Link
-from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+
+_Values = TypeVar("_Values", FloatArray, BoolArray)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -92,6 +95,10 @@ class JointTerms:
     def cash(self) -> int:
         """Return where the price of cash stands."""
         return self.factors + self.linear
+
+    def besides_links(self, values: _Values) -> _Values:
+        """Return the rows of (size, ...) values but for those of the linked exposures."""
+        return np.concatenate([values[: self.dense], values[self.factors :]])
 
     def prices(self, dual: DualPoint, risk_aversion: float, rows: int) -> FloatArray:
         """Return the (size,) prices of a dual point, without those on sides that have no limit."""

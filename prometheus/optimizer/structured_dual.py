@@ -16,7 +16,6 @@ import numpy as np
 
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.linked_risk import FreeNames
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.structured_kernels import (
     ACTIVE,
@@ -35,7 +34,7 @@ from prometheus.optimizer.structured_kernels import (
     VARIANCE,
     evaluate,
 )
-from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step
+from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step, moves_together
 from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
@@ -223,27 +222,33 @@ class CoupledDual:
     def _linked_step(self, response: Response, damping: float, opened: BoolArray | None) -> FloatArray:
         """Return the step with the links' prices eliminated block by block (structured_links.py)."""
         joint, prices, gradient = self.joint, response.prices, response.gradient
-        dense, linked, width = joint.dense, len(joint.names), joint.size - len(joint.names)
-        softness, columns, matrix = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
-        answers_of_names(
-            prices, self._g, joint.by_asset, self._places, self._branches,
-            response.inside, response.share, response.trade, response.rate, response.use,
-            self._bounds, self.several, response.left, response.right, response.epsilon,
-            _NOWHERE if opened is None else opened, softness, columns, matrix,
-        )  # fmt: skip
-        missing = gradient[dense : joint.factors]
-        right = np.concatenate([gradient[:dense], gradient[joint.factors :]])
-        active = np.concatenate([response.active[:dense], response.active[joint.factors :]])
+        dense, linked = joint.dense, len(joint.names)
+        softness, columns, matrix = self._answers_of_names(response, opened)
+        missing, right = gradient[dense : joint.factors], joint.besides_links(gradient)
         lower, pull = np.empty(len(joint.roots)), np.zeros(linked)
-        solved, free = np.empty((linked, width + 1)), np.empty(linked, dtype=np.int64)
+        solved, free = np.empty((linked, len(right) + 1)), np.empty(linked, dtype=np.int64)
         eliminate(
             prices, self._g, joint.te_max, dense, joint.sizes, joint.names, joint.remainders, joint.columns,
             missing, softness, columns, matrix, right, lower, pull, solved, free,
         )  # fmt: skip
-        rest = step_towards(matrix, right, active, damping, self.typical_softness)
+        rest = step_towards(matrix, right, joint.besides_links(response.active), damping, self.typical_softness)
         return linked_step(
             prices, self._g, dense, joint.sizes, joint.names, joint.roots, missing, lower, solved, free, rest
         )
+
+    def _answers_of_names(
+        self, response: Response, opened: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return (N,) softness of each name, (N, C) what its answer adds to C conditions, (C, C) what else answers."""
+        width = self.joint.size - len(self.joint.names)
+        softness, columns, own = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
+        answers_of_names(
+            response.prices, self._g, self.joint.by_asset, self._places, self._branches,
+            response.inside, response.share, response.trade, response.rate, response.use,
+            self._bounds, self.several, response.left, response.right, response.epsilon,
+            _NOWHERE if opened is None else opened, softness, columns, own,
+        )  # fmt: skip
+        return softness, columns, own
 
     def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
@@ -274,17 +279,22 @@ class CoupledDual:
         priced: BoolArray,
     ) -> FloatArray:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
-        joint = self.joint
-        dense, g = joint.dense, self._g + float(response.prices[-1])
-        branch = (response.inside & (response.share > 0)).nonzero()[0]
-        names = self.owner[branch]
-        rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
-        keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
-        own = np.zeros((int(keep.sum()), int(keep.sum())))
-        own[np.arange(dense), np.arange(dense)] = 0.5 / g
-        moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
-        free = FreeNames(names, self._branches[CURVATURE, branch] * (g / self._g), g, joint.links)
-        return free.disturbances(rows[keep].T, own, moved[keep], jumps, asset)
+        joint, g = self.joint, self._g + float(response.prices[-1])
+        softness, columns, matrix = self._answers_of_names(response)
+        matrix[np.arange(joint.dense), np.arange(joint.dense)] += 0.5 / g
+        keep = joint.besides_links(priced)
+        keep[-1] = False
+        at = keep.nonzero()[0]
+        matrix, rest = matrix[at[:, None], at], joint.besides_links(disturbed)[at]
+        moved, products = np.zeros((self.names, jumps.shape[1])), np.zeros((jumps.shape[1], jumps.shape[1]))
+        np.add.at(moved, asset, jumps)
+        moves_together(
+            g, joint.sizes, joint.names, joint.remainders, softness, np.ascontiguousarray(columns[:, at]),
+            moved, matrix, rest, products,
+        )  # fmt: skip
+        answered = solve_scaled(matrix, rest, _REGULARISATION, self.typical_softness)
+        products += np.einsum("ki,kj->ij", rest, answered)
+        return products
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
         """Return (size, branches) what the answers of branches add to every condition."""

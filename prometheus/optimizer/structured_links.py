@@ -130,6 +130,48 @@ def answers_of_names(
                     own[cash + r, cash + c] += weights[m] * rows[m, r] * rows[m, c]
 
 
+@compiled("i <- I i i F I")
+def _answering(names: IntArray, begin: int, size: int, softness: FloatArray, place: IntArray) -> int:
+    """Fill (size,) positions of the names of a link that answer; return how many there are."""
+    members = 0
+    for i in range(size):
+        if softness[names[begin + i]] > 0.0:
+            place[members] = i
+            members += 1
+    return members
+
+
+@compiled("void <- F i i i F2 i")
+def _factorise(lower: FloatArray, entry: int, size: int, members: int, solved: FloatArray, first: int) -> None:
+    """Factorise one link's M in its place and apply the factor's inverse to the rows of right-hand sides.
+
+    Args:
+        lower: M row after row from ``entry`` on, its lower triangle; replaced by the factor with its diagonal inverted.
+        entry: Where it begins.
+        size: Length of its rows.
+        members: How many rows it has.
+        solved: Right-hand sides, a row for each name; replaced.
+        first: Row of the first name.
+    """
+    width = solved.shape[1]
+    multiples = np.empty(members)
+    # columns of the factor from left to right, the rows below and the right-hand sides with them
+    for a in range(members):
+        pivot = 1.0 / np.sqrt(lower[entry + a * size + a])
+        lower[entry + a * size + a] = pivot
+        for c in range(width):
+            solved[first + a, c] *= pivot
+        for b in range(a + 1, members):
+            multiples[b] = lower[entry + b * size + a] * pivot
+            lower[entry + b * size + a] = multiples[b]
+        for b in range(a + 1, members):
+            factor, below = multiples[b], entry + b * size
+            for d in range(a + 1, b + 1):
+                lower[below + d] -= factor * multiples[d]
+            for c in range(width):
+                solved[first + b, c] -= factor * solved[first + a, c]
+
+
 @compiled("void <- F f f i I I F F F F F2 F2 F F F F2 I")
 def eliminate(
     prices: FloatArray,
@@ -196,16 +238,11 @@ def eliminate(
             for i in range(j, size):
                 pull[begin + i] += columns_of_roots[at + i] * lacking
         place = np.empty(size, dtype=np.int64)
-        members = 0
-        for i in range(size):
-            if softness[names[begin + i]] > 0.0:
-                place[members] = i
-                members += 1
-        base = entry
+        members = _answering(names, begin, size, softness, place)
         for a in range(members):
             i = place[a]
             n = names[begin + i]
-            row, source = base + a * size, entry + i * size
+            row, source = entry + a * size, entry + i * size
             for b in range(a):
                 lower[row + b] = remainders[source + place[b]]
             lower[row + a] = remainders[source + i] + 1.0 / (twice * softness[n])
@@ -215,24 +252,7 @@ def eliminate(
             if te_max < np.inf:
                 solved[count + a, width - 1] += 2.0 * slope[i] / twice
             solved[count + a, width] = pull[begin + i]
-        # columns of the factor from left to right, the rows below and the right-hand sides with them
-        pivots = np.empty(members)
-        for a in range(members):
-            row = base + a * size
-            pivot = 1.0 / np.sqrt(lower[row + a])
-            lower[row + a] = pivot
-            for c in range(width + 1):
-                solved[count + a, c] *= pivot
-            for b in range(a + 1, members):
-                pivots[b] = lower[base + b * size + a] * pivot
-                lower[base + b * size + a] = pivots[b]
-            for b in range(a + 1, members):
-                factor = pivots[b]
-                below = base + b * size
-                for d in range(a + 1, b + 1):
-                    lower[below + d] -= factor * pivots[d]
-                for c in range(width + 1):
-                    solved[count + b, c] -= factor * solved[count + a, c]
+        _factorise(lower, entry, size, members, solved, count)
         for a in range(count, count + members):
             for c in range(width):
                 part = solved[a, c] / twice
@@ -318,3 +338,83 @@ def linked_step(
                 step[factors + begin + j] -= roots[row + j] * answered[a]
         begin, entry, count = begin + size, entry + size * size, count + members
     return step
+
+
+@compiled("void <- f I I F F F2 F2 F2 F2 F2")
+def moves_together(
+    risk_aversion: float,
+    sizes: IntArray,
+    names: IntArray,
+    remainders: FloatArray,
+    softness: FloatArray,
+    columns: FloatArray,
+    jumps: FloatArray,
+    matrix: FloatArray,
+    rest: FloatArray,
+    products: FloatArray,
+) -> None:
+    """Say what moves cost through the links, and what they leave to the other conditions, once names have answered.
+
+    Args:
+        risk_aversion: g, a tracking error's price included.
+        sizes: (links,) how many names each link joins.
+        names: (L,) these names, link after link.
+        remainders: (sum of the sizes squared,) R of each link, row after row.
+        softness: (N,) as of ``answers_of_names``.
+        columns: (N, C)
+        jumps: (N, M) what each move adds to the trade of each name.
+        matrix: (C, C) the conditions' own part of their Hessian; added to.
+        rest: (C, M) what each move adds to the conditions; changed to what the names' answers leave of it.
+        products: (M, M) zeros; filled with what every two moves cost together through the links.
+    """
+    width, moves = columns.shape[1], jumps.shape[1]
+    twice = 2.0 * risk_aversion
+    alone = softness.copy()
+    begin = entry = 0
+    for size in sizes:
+        charged = np.zeros((moves, size))
+        for j in range(size):
+            for m in range(moves):
+                jump = twice * jumps[names[begin + j], m]
+                if jump != 0.0:
+                    for i in range(size):
+                        charged[m, i] += jump * remainders[entry + j * size + i]
+        for i in range(size):
+            alone[names[begin + i]] = 0.0
+            for m in range(moves):
+                jump = jumps[names[begin + i], m]
+                if jump != 0.0:
+                    for other in range(moves):
+                        products[m, other] += jump * charged[other, i]
+        place = np.empty(size, dtype=np.int64)
+        members = _answering(names, begin, size, softness, place)
+        lower, solved = np.empty(members * members), np.empty((members, width + moves))
+        for a in range(members):
+            i = place[a]
+            n = names[begin + i]
+            for b in range(a):
+                lower[a * members + b] = twice * remainders[entry + i * size + place[b]]
+            lower[a * members + a] = twice * remainders[entry + i * size + i] + 1.0 / softness[n]
+            for c in range(width):
+                solved[a, c] = columns[n, c]
+            for m in range(moves):
+                solved[a, width + m] = charged[m, i]
+        _factorise(lower, 0, members, members, solved, 0)
+        for a in range(members):
+            for c in range(width):
+                part = solved[a, c]
+                for d in range(width):
+                    matrix[c, d] += part * solved[a, d]
+                for m in range(moves):
+                    rest[c, m] -= part * solved[a, width + m]
+            for m in range(moves):
+                part = solved[a, width + m]
+                for other in range(moves):
+                    products[m, other] -= part * solved[a, width + other]
+        begin, entry = begin + size, entry + size * size
+    for n in range(len(alone)):
+        if alone[n] > 0.0:
+            for c in range(width):
+                part = alone[n] * columns[n, c]
+                for d in range(width):
+                    matrix[c, d] += part * columns[n, d]
