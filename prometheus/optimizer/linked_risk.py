@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from prometheus.optimizer.problem import FloatArray, IntArray, SpecificBlock
-from prometheus.optimizer.semidefinite import solve_semidefinite
 
 #: Systems up to this size a library solves on one thread (seen to change with the number of threads from 120 on).
 _ONE_THREAD = 48
@@ -68,39 +67,6 @@ class FreeNames:
             matrix[np.arange(len(at)), np.arange(len(at))] += 2 * self.curvature[at]
             found[at] = _solved(matrix, prices[at])
         return found
-
-    def disturbances(
-        self, columns: FloatArray, own: FloatArray, moved: FloatArray, jumps: FloatArray, asset: IntArray
-    ) -> FloatArray:
-        """Return (M, M) r_i' H^-1 r_j: what moves cost once everything that is free has answered to them.
-
-        Args:
-            columns: (A, m) what a unit of each free name adds to each priced condition besides the links.
-            own: (m, m) the conditions' own part of the dual's Hessian H.
-            moved: (m, M) what each move adds to those conditions.
-            jumps: (E, M) what each move adds to the trade of each changed name.
-            asset: (E,) the changed names; one may stand there more than once.
-        """
-        pull = np.zeros((len(self.names), jumps.shape[1]))
-        direct = np.zeros((jumps.shape[1], jumps.shape[1]))
-        for link in self.links:
-            of_block = link.place[asset]
-            inside = of_block >= 0
-            if not inside.any():
-                continue
-            total = np.zeros((len(link.names), jumps.shape[1]))
-            np.add.at(total, of_block[inside], jumps[inside])
-            charged = np.einsum("ij,jm->im", 2 * self.risk_aversion * link.remainder, total)
-            direct += np.einsum("im,in->mn", total, charged)
-            at, place = self._members(link)
-            pull[at] = charged[place]
-        answered = self.answer(np.concatenate([columns, pull], axis=1))
-        by_condition, by_move = answered[:, : columns.shape[1]], answered[:, columns.shape[1] :]
-        matrix = np.einsum("ik,il->kl", columns, by_condition) + own
-        rest = moved - np.einsum("ik,im->km", columns, by_move)
-        products: FloatArray = direct - np.einsum("im,in->mn", pull, by_move)
-        products += np.einsum("km,kn->mn", rest, solve_semidefinite(matrix, rest))
-        return products
 
     def _members(self, link: Link) -> tuple[IntArray, IntArray]:
         """Return which of the free names stand in a block, and where in it."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.linked_risk import FreeNames
+from prometheus.optimizer.linked_products import linked_products
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.structured_kernels import (
     ACTIVE,
@@ -216,20 +216,22 @@ class CoupledDual:
         matrix = self.hessian(response, opened)
         return step_towards(matrix, response.gradient, response.active, damping, self.typical_softness)
 
-    def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
+    def products(
+        self, response: Response, disturbed: FloatArray, changes: tuple[IntArray, IntArray, FloatArray]
+    ) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
             response: Answers at the present prices, with the shares that answer to them.
-            disturbed: (size, M) r, what each change adds to the conditions.
-            jumps: (E, M) what each change adds to the trade of each changed name.
-            asset: (E,) the changed names.
+            disturbed: (size, M) r, what each move adds to the conditions.
+            changes: The E changes of trades: (E,) the move to which each belongs, (E,) the changed names, (E,) by how
+                much each trade changes.
         """
         priced = response.prices != 0
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
         if self.joint.links:
-            return self._linked_products(response, disturbed, jumps, asset, priced)
+            return self._linked_products(response, disturbed, changes, priced)
         at = priced.nonzero()[0]
         matrix, part = self.hessian(response)[at[:, None], at], np.ascontiguousarray(disturbed[at])
         answered = solve_scaled(matrix, part, _REGULARISATION, self.typical_softness)
@@ -240,8 +242,7 @@ class CoupledDual:
         self,
         response: Response,
         disturbed: FloatArray,
-        jumps: FloatArray,
-        asset: IntArray,
+        changes: tuple[IntArray, IntArray, FloatArray],
         priced: BoolArray,
     ) -> FloatArray:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
@@ -254,8 +255,10 @@ class CoupledDual:
         own = np.zeros((int(keep.sum()), int(keep.sum())))
         own[np.arange(dense), np.arange(dense)] = 0.5 / g
         moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
-        free = FreeNames(names, self._branches[CURVATURE, branch] * (g / self._g), g, joint.links)
-        return free.disturbances(rows[keep].T, own, moved[keep], jumps, asset)
+        packed = self.lagrangian.risk.packed
+        assert packed is not None
+        free = (names, self._branches[CURVATURE, branch] * (g / self._g), rows[keep].T)
+        return linked_products(packed, g, free, own, moved[keep], changes)
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
         """Return (size, branches) what the answers of branches add to every condition."""
