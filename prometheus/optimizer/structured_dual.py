@@ -31,9 +31,11 @@ from prometheus.optimizer.structured_kernels import (
     RATE,
     RIGHT,
     SLOPE,
+    SPREAD,
     VARIANCE,
     evaluate,
 )
+from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step
 from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
@@ -166,13 +168,13 @@ class CoupledDual:
             mode, share, ends = BEST, np.empty(count), np.empty_like(ends)
         kept, epsilon, opened = _NONE, _NONE, _NOWHERE
         if centre is not None and len(self.several):
-            mode, kept, epsilon = CENTRED, centre.share, centre.epsilon
+            mode, kept, epsilon = SPREAD if joint.links else CENTRED, centre.share, centre.epsilon
             opened = _NOWHERE if centre.open is None else centre.open
         answers, rows, inside = np.empty((2, count)), np.empty((2 * rates, count)), np.empty(count, dtype=np.bool_)
         gradient, active = np.empty(joint.size), np.empty(joint.size, dtype=np.bool_)
         value, looseness, residual = evaluate(
             prices, self._g, joint.te_max,
-            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.linear,
+            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.columns, joint.linear,
             joint.at_rest, joint.least, joint.most,
             self._table, self._places, self._branches, self._bounds, self.several,
             mode, kept, epsilon, opened,
@@ -213,8 +215,35 @@ class CoupledDual:
 
     def newton_step(self, response: Response, damping: float, opened: BoolArray | None = None) -> FloatArray:
         """Return the (size,) step of the active prices, the scaled Hessian damped."""
+        if self.joint.links:
+            return self._linked_step(response, damping, opened)
         matrix = self.hessian(response, opened)
         return step_towards(matrix, response.gradient, response.active, damping, self.typical_softness)
+
+    def _linked_step(self, response: Response, damping: float, opened: BoolArray | None) -> FloatArray:
+        """Return the step with the links' prices eliminated block by block (structured_links.py)."""
+        joint, prices, gradient = self.joint, response.prices, response.gradient
+        dense, linked, width = joint.dense, len(joint.names), joint.size - len(joint.names)
+        softness, columns, matrix = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
+        answers_of_names(
+            prices, self._g, joint.by_asset, self._places, self._branches,
+            response.inside, response.share, response.trade, response.rate, response.use,
+            self._bounds, self.several, response.left, response.right, response.epsilon,
+            _NOWHERE if opened is None else opened, softness, columns, matrix,
+        )  # fmt: skip
+        missing = gradient[dense : joint.factors]
+        right = np.concatenate([gradient[:dense], gradient[joint.factors :]])
+        active = np.concatenate([response.active[:dense], response.active[joint.factors :]])
+        lower, pull = np.empty(len(joint.roots)), np.zeros(linked)
+        solved, free = np.empty((linked, width + 1)), np.empty(linked, dtype=np.int64)
+        eliminate(
+            prices, self._g, joint.te_max, dense, joint.sizes, joint.names, joint.remainders, joint.columns,
+            missing, softness, columns, matrix, right, lower, pull, solved, free,
+        )  # fmt: skip
+        rest = step_towards(matrix, right, active, damping, self.typical_softness)
+        return linked_step(
+            prices, self._g, dense, joint.sizes, joint.names, joint.roots, missing, lower, solved, free, rest
+        )
 
     def products(
         self, response: Response, disturbed: FloatArray, changes: tuple[IntArray, IntArray, FloatArray]
@@ -247,7 +276,7 @@ class CoupledDual:
     ) -> FloatArray:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
         joint = self.joint
-        dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
+        dense, g = joint.dense, self._g + float(response.prices[-1])
         branch = (response.inside & (response.share > 0)).nonzero()[0]
         names = self.owner[branch]
         rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
@@ -265,7 +294,7 @@ class CoupledDual:
         u, owner = response.trade[branches], self.owner[branches]
         joint = self.joint
         added = np.zeros((joint.size, len(branches)))
-        dense = len(joint.by_name) - joint.linear
+        dense = joint.dense
         each = joint.by_name[:, owner] * u
         # what links add is left to the products
         added[:dense], added[joint.factors : joint.cash] = each[:dense], each[dense:]
