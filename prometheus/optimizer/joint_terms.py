@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.linked_exposures import NO_LINKS
 from prometheus.optimizer.linked_risk import Link
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 
@@ -56,6 +57,7 @@ class JointTerms:
     def of(cls, lagrangian: Lagrangian) -> "JointTerms":
         """Collect the terms of a problem."""
         rows, cash, links = lagrangian.rows, lagrangian.cash, lagrangian.risk.links
+        packed = lagrangian.risk.packed or NO_LINKS
         linear = rows.linear
         at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
         by_name = np.ascontiguousarray(np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]))
@@ -63,11 +65,11 @@ class JointTerms:
             by_name=by_name,
             by_asset=np.ascontiguousarray(by_name.T),
             links=links,
-            sizes=np.array([len(link.names) for link in links], dtype=np.int64),
-            names=np.concatenate([np.zeros(0, dtype=np.int64), *(link.names for link in links)]),
-            roots=np.concatenate([np.zeros(0), *(link.root.ravel() for link in links)]),
-            columns=np.concatenate([np.zeros(0), *(link.root.T.ravel() for link in links)]),
-            remainders=np.concatenate([np.zeros(0), *(link.remainder.ravel() for link in links)]),
+            sizes=packed.sizes,
+            names=packed.names,
+            roots=packed.roots,
+            columns=packed.columns,
+            remainders=packed.remainders,
             factors=len(at_rest),
             linear=linear,
             at_rest=at_rest,

@@ -1,9 +1,8 @@
 """Specific risk that is linked within blocks of names: the remainder of each block.
 
 The specific covariance of a block is S = R + diag(D) with R positive semidefinite (specific_split.py). D becomes the
-curvature of each name's own cost. R = C C' joins the names like further factors, C'(d + u) being their exposures. Names
-that answer to prices answer through the inverse of diag(2 q) + 2 g R over themselves, block by block
-(structured_links.py). Source: docs/specs/optimizer.md.
+curvature of each name's own cost. R = C C' joins the names like further factors, C'(d + u) being their exposures.
+Source: docs/specs/optimizer.md.
 """
 
 from dataclasses import dataclass

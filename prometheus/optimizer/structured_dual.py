@@ -16,6 +16,7 @@ import numpy as np
 
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
+from prometheus.optimizer.linked_products import linked_products
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.structured_kernels import (
     ACTIVE,
@@ -34,7 +35,7 @@ from prometheus.optimizer.structured_kernels import (
     VARIANCE,
     evaluate,
 )
-from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step, moves_together
+from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step
 from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
@@ -250,20 +251,22 @@ class CoupledDual:
         )  # fmt: skip
         return softness, columns, own
 
-    def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
+    def products(
+        self, response: Response, disturbed: FloatArray, changes: tuple[IntArray, IntArray, FloatArray]
+    ) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
             response: Answers at the present prices, with the shares that answer to them.
-            disturbed: (size, M) r, what each change adds to the conditions.
-            jumps: (E, M) what each change adds to the trade of each changed name.
-            asset: (E,) the changed names.
+            disturbed: (size, M) r, what each move adds to the conditions.
+            changes: The E changes of trades: (E,) the move to which each belongs, (E,) the changed names, (E,) by how
+                much each trade changes.
         """
         priced = response.prices != 0
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
         if self.joint.links:
-            return self._linked_products(response, disturbed, jumps, asset, priced)
+            return self._linked_products(response, disturbed, changes, priced)
         at = priced.nonzero()[0]
         matrix, part = self.hessian(response)[at[:, None], at], np.ascontiguousarray(disturbed[at])
         answered = solve_scaled(matrix, part, _REGULARISATION, self.typical_softness)
@@ -274,27 +277,23 @@ class CoupledDual:
         self,
         response: Response,
         disturbed: FloatArray,
-        jumps: FloatArray,
-        asset: IntArray,
+        changes: tuple[IntArray, IntArray, FloatArray],
         priced: BoolArray,
     ) -> FloatArray:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
-        joint, g = self.joint, self._g + float(response.prices[-1])
-        softness, columns, matrix = self._answers_of_names(response)
-        matrix[np.arange(joint.dense), np.arange(joint.dense)] += 0.5 / g
-        keep = joint.besides_links(priced)
-        keep[-1] = False
-        at = keep.nonzero()[0]
-        matrix, rest = matrix[at[:, None], at], joint.besides_links(disturbed)[at]
-        moved, products = np.zeros((self.names, jumps.shape[1])), np.zeros((jumps.shape[1], jumps.shape[1]))
-        np.add.at(moved, asset, jumps)
-        moves_together(
-            g, joint.sizes, joint.names, joint.remainders, softness, np.ascontiguousarray(columns[:, at]),
-            moved, matrix, rest, products,
-        )  # fmt: skip
-        answered = solve_scaled(matrix, rest, _REGULARISATION, self.typical_softness)
-        products += np.einsum("ki,kj->ij", rest, answered)
-        return products
+        joint = self.joint
+        dense, g = joint.dense, self._g + float(response.prices[-1])
+        branch = (response.inside & (response.share > 0)).nonzero()[0]
+        names = self.owner[branch]
+        rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
+        keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
+        own = np.zeros((int(keep.sum()), int(keep.sum())))
+        own[np.arange(dense), np.arange(dense)] = 0.5 / g
+        moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
+        packed = self.lagrangian.risk.packed
+        assert packed is not None
+        free = (names, self._branches[CURVATURE, branch] * (g / self._g), rows[keep].T)
+        return linked_products(packed, g, free, own, moved[keep], changes)
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
         """Return (size, branches) what the answers of branches add to every condition."""

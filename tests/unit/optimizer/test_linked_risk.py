@@ -188,6 +188,7 @@ def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
         "from tests.unit.optimizer.problems import random_problem\n"
         "from tests.unit.optimizer.linked_blocks import linked\n"
         "from prometheus.optimizer import rebalance\n"
+        "from prometheus.optimizer.active_risk import factor_risk\n"
         "digest = hashlib.sha256()\n"
         "cases = ((260, 1, 'CLARABEL'), (150, 5, 'CLARABEL'), (260, 1, 'STRUCTURED'), (150, 5, 'STRUCTURED'))\n"
         "for names, blocks, solver in cases:\n"
@@ -195,6 +196,7 @@ def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
         "    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):\n"
         "        digest.update(part.tobytes())\n"
         "    digest.update(repr(result.certificate).encode())\n"
+        "digest.update(factor_risk(linked(random_problem(1, names=300), 1)).links[0].root.tobytes())\n"
         "print(digest.hexdigest())\n"
     )
     digests = set()

@@ -84,16 +84,15 @@ def test_what_moves_cost_together_is_what_it_would_be_with_as_many_factors(limit
     ours, theirs = (one.respond(_prices(dual, 2), share=one.shares(one.first_branch)) for one in (dual, plain))
     other = dual.several[:8]
     before, after = dual.first_branch[other], dual.first_branch[other] + 1
-    jumps = np.zeros((8, 8))
-    jumps[np.arange(8), np.arange(8)] = ours.trade[after] - ours.trade[before]
+    jump = ours.trade[after] - ours.trade[before]
     # the first move takes the last name along
-    jumps[7, 0] = jumps[7, 7]
+    changes = (np.append(np.arange(8), 0), np.append(other, other[7]), np.append(jump, jump[7]))
     found = []
     for one, response in ((dual, ours), (plain, theirs)):
         disturbed = one.jumps(response, before, after)
         disturbed[:, 0] += disturbed[:, 7]
-        found.append(one.products(response, disturbed, jumps, other))
-    assert np.abs(jumps).max() > 0
+        found.append(one.products(response, disturbed, changes))
+    assert np.abs(jump).max() > 0
     assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-9 * np.abs(found[1]).max())
 
 
