@@ -173,9 +173,14 @@ def _advance(
             on_outcome=lambda *_: count(1),
             must_stop=lambda: stop.received is not None,
         )
+    if summary.delivered or summary.undelivered:
+        told = f"{summary.delivered} messages delivered"
+        said.append(told + (f", {summary.undelivered} not" if summary.undelivered else ""))
     if summary.frozen is not None:
         said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
-        return False
+        for problem in summary.problems:
+            click.echo(problem, err=True)
+        return summary.needs_a_person
     advanced = sum(summary.outcomes.values())
     said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))
     said[-1] += _counts({outcome.value: count for outcome, count in summary.outcomes.items()}) if advanced else ""
