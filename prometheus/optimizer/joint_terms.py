@@ -24,6 +24,8 @@ class JointTerms:
         sizes: (links,) how many names each link joins.
         names: (L,) these names, link after link.
         roots: (sum of the sizes squared,) the links' square roots, row after row.
+        columns: (sum of the sizes squared,) the same, column after column.
+        remainders: (sum of the sizes squared,) the links' remainders, row after row.
         factors: K + L.
         linear: How many rows are linear.
         at_rest: (K + L,) exposures of the active weights before trading.
@@ -38,6 +40,8 @@ class JointTerms:
     sizes: IntArray
     names: IntArray
     roots: FloatArray
+    columns: FloatArray
+    remainders: FloatArray
     factors: int
     linear: int
     at_rest: FloatArray
@@ -59,6 +63,8 @@ class JointTerms:
             sizes=np.array([len(link.names) for link in links], dtype=np.int64),
             names=np.concatenate([np.zeros(0, dtype=np.int64), *(link.names for link in links)]),
             roots=np.concatenate([np.zeros(0), *(link.root.ravel() for link in links)]),
+            columns=np.concatenate([np.zeros(0), *(link.root.T.ravel() for link in links)]),
+            remainders=np.concatenate([np.zeros(0), *(link.remainder.ravel() for link in links)]),
             factors=len(at_rest),
             linear=linear,
             at_rest=at_rest,
@@ -76,6 +82,11 @@ class JointTerms:
     def size(self) -> int:
         """Return the number of prices."""
         return self.factors + len(self.most) + 1
+
+    @property
+    def dense(self) -> int:
+        """Return K, the number of exposures besides those of links."""
+        return len(self.by_name) - self.linear
 
     @property
     def cash(self) -> int:

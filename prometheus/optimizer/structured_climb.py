@@ -97,6 +97,9 @@ class _Climb:
 
     def _line_search(self, state: Response, centre: Centre | None, step: FloatArray) -> Response | None:
         length, low, high, rise_low, rise_high = 1.0, 0.0, np.inf, 1.0, 0.0
+        # an end of the bracket that stays for a second time counts half: names that links make alike bend the line so
+        # sharply that the secant alone creeps
+        stays = 0.5 if self.dual.joint.links else 1.0
         slope = state.gradient * state.active
         kept: Response | None = None
         for _ in range(_MAX_SEARCH):
@@ -115,8 +118,10 @@ class _Climb:
                     return kept
             left = rise / promised if promised > 0 else -1.0
             if left > 0:
+                rise_high *= stays if low > 0 else 1.0
                 low, rise_low = length, left
             else:
+                rise_low *= stays if np.isfinite(high) else 1.0
                 high, rise_high = length, left
             if np.isinf(high):
                 length *= 2

@@ -16,7 +16,7 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
 from prometheus.optimizer.branching import search
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
-from prometheus.optimizer.linked_risk import FreeNames, block_of
+from prometheus.optimizer.linked_risk import block_of
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import SpecificBlock
 from prometheus.optimizer.trade_range import trade_range
@@ -57,19 +57,6 @@ def test_split_adds_up_to_the_dense_covariance_and_leaves_no_negative_variance(b
     assert part.mean() > 0.5
     for link in risk.links:
         assert np.linalg.eigvalsh(link.remainder)[0] > -1e-15
-
-
-def test_free_names_answer_by_the_inverse_of_their_own_specific_covariance():
-    """Parts of a large block, several blocks and names outside of any answer as the dense inverse does."""
-    random = np.random.default_rng(0)
-    for blocks in (1, 3):
-        problem = linked(random_problem(1, names=180), blocks)
-        risk, names = factor_risk(problem), np.sort(random.choice(180, 150, replace=False))
-        free = FreeNames(names, 7.0 * risk.specific_variance[names], 7.0, risk.links)
-        specific = dense_covariance(problem) - risk.loadings @ risk.loadings.T
-        prices = random.normal(size=(150, 3))
-        expected = np.linalg.solve(14.0 * specific[np.ix_(names, names)], prices)
-        assert free.answer(prices) == pytest.approx(expected, rel=1e-9)
 
 
 def test_tracking_error_and_terms_are_those_of_the_dense_covariance():
@@ -200,19 +187,16 @@ def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
         "import hashlib, sys; sys.path.insert(0, '.')\n"
         "from tests.unit.optimizer.problems import random_problem\n"
         "from tests.unit.optimizer.linked_blocks import linked\n"
-        "import numpy as np\n"
         "from prometheus.optimizer import rebalance\n"
         "from prometheus.optimizer.active_risk import factor_risk\n"
-        "from prometheus.optimizer.linked_risk import FreeNames\n"
         "digest = hashlib.sha256()\n"
-        "for names, blocks in ((260, 1), (150, 5)):\n"
-        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks))\n"
+        "cases = ((260, 1, 'CLARABEL'), (150, 5, 'CLARABEL'), (260, 1, 'STRUCTURED'), (150, 5, 'STRUCTURED'))\n"
+        "for names, blocks, solver in cases:\n"
+        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks), backend=solver)\n"
         "    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):\n"
         "        digest.update(part.tobytes())\n"
         "    digest.update(repr(result.certificate).encode())\n"
-        "risk = factor_risk(linked(random_problem(1, names=300), 1))\n"
-        "free = FreeNames(np.arange(300), np.full(300, 0.1), 10.0, risk.links)\n"
-        "digest.update(free.answer(np.ones((300, 20))).tobytes())\n"
+        "digest.update(factor_risk(linked(random_problem(1, names=300), 1)).links[0].root.tobytes())\n"
         "print(digest.hexdigest())\n"
     )
     digests = set()
@@ -261,7 +245,7 @@ def test_stage_two_falls_back_to_the_solver_beside_links(monkeypatch):
     """Where Newton's method gives up, the back-end's own stage 2 is as good."""
     problem = linked(random_problem(5, names=40), 2)
     expected = rebalance(problem).certificate.objective
-    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_coupled_sides", lambda *_: None)
+    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_fixed_sides", lambda *_: None)
     found = rebalance(problem).certificate
     assert found.objective == pytest.approx(expected, abs=2e-6)
     assert found.lower_bound <= expected + 1e-9

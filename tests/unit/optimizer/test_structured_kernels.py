@@ -177,13 +177,15 @@ def test_exposures_and_their_prices_are_products_links_included():
     """Charges and sums are those of one matrix with the links' roots between the exposures and the linear rows."""
     random = np.random.default_rng(2)
     exposures, rows, roots = random.normal(size=(3, 9)), random.normal(size=(2, 9)), random.normal(size=(2, 2, 2))
+    roots[:, 0, 1] = 0.0
     names = np.array([1, 4, 2, 8])
     linked = np.zeros((4, 9))
     linked[:2, [1, 4]], linked[2:, [2, 8]] = roots[0].T, roots[1].T
     prices, weights = random.normal(size=9), np.where(random.random(9) < 0.5, random.normal(size=9), 0.0)
     by_name, sizes = np.concatenate([exposures, rows]), np.array([2, 2])
     every = np.concatenate([exposures, linked, rows])
-    assert charge(by_name, sizes, names, roots.ravel(), 2, prices) == pytest.approx(every.T @ prices)
+    columns = np.concatenate([root.T.ravel() for root in roots])
+    assert charge(by_name, sizes, names, columns, 2, prices) == pytest.approx(every.T @ prices)
     by_asset = np.ascontiguousarray(by_name.T)
     assert total(by_asset, sizes, names, roots.ravel(), 2, weights) == pytest.approx(every @ weights)
 
