@@ -173,11 +173,11 @@ def _advance(
             on_outcome=lambda *_: count(1),
             must_stop=lambda: stop.received is not None,
         )
-    if summary.delivered or summary.undelivered:
-        told = f"{summary.delivered} messages delivered"
-        said.append(told + (f", {summary.undelivered} not" if summary.undelivered else ""))
+    told = f"delivered {summary.delivered} messages" + (f", {summary.undelivered} not" if summary.undelivered else "")
+    told_anything = summary.delivered + summary.undelivered > 0
     if summary.frozen is not None:
         said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
+        said += [told] if told_anything else []
         for problem in summary.problems:
             click.echo(problem, err=True)
         return summary.needs_a_person
@@ -190,6 +190,7 @@ def _advance(
         said.append("told to end: what is left waits for the next heartbeat")
     if summary.reaped:
         said.append(f"{summary.reaped} recovered from lost workers")
+    said += [told] if told_anything else []
     for problem in summary.problems:
         click.echo(problem, err=True)
     return summary.needs_a_person
