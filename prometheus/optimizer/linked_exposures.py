@@ -71,6 +71,11 @@ class PackedLinks:
         return _covariances(self.sizes, self.remainders, self.place[asset])
 
 
+_NOBODY, _NOTHING = np.zeros(0, dtype=np.int64), np.zeros(0)
+#: What stands for the links where there are none.
+NO_LINKS = PackedLinks(_NOBODY, _NOBODY, _NOBODY, _NOTHING, _NOTHING, _NOTHING)
+
+
 @compiled("F <- I I F F")
 def _exposures(
     sizes: IntArray, names: IntArray, roots: FloatArray, weights: FloatArray

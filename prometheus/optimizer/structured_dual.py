@@ -223,27 +223,33 @@ class CoupledDual:
     def _linked_step(self, response: Response, damping: float, opened: BoolArray | None) -> FloatArray:
         """Return the step with the links' prices eliminated block by block (structured_links.py)."""
         joint, prices, gradient = self.joint, response.prices, response.gradient
-        dense, linked, width = joint.dense, len(joint.names), joint.size - len(joint.names)
-        softness, columns, matrix = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
-        answers_of_names(
-            prices, self._g, joint.by_asset, self._places, self._branches,
-            response.inside, response.share, response.trade, response.rate, response.use,
-            self._bounds, self.several, response.left, response.right, response.epsilon,
-            _NOWHERE if opened is None else opened, softness, columns, matrix,
-        )  # fmt: skip
-        missing = gradient[dense : joint.factors]
-        right = np.concatenate([gradient[:dense], gradient[joint.factors :]])
-        active = np.concatenate([response.active[:dense], response.active[joint.factors :]])
+        dense, linked = joint.dense, len(joint.names)
+        softness, columns, matrix = self._answers_of_names(response, opened)
+        missing, right = gradient[dense : joint.factors], joint.besides_links(gradient)
         lower, pull = np.empty(len(joint.roots)), np.zeros(linked)
-        solved, free = np.empty((linked, width + 1)), np.empty(linked, dtype=np.int64)
+        solved, free = np.empty((linked, len(right) + 1)), np.empty(linked, dtype=np.int64)
         eliminate(
             prices, self._g, joint.te_max, dense, joint.sizes, joint.names, joint.remainders, joint.columns,
             missing, softness, columns, matrix, right, lower, pull, solved, free,
         )  # fmt: skip
-        rest = step_towards(matrix, right, active, damping, self.typical_softness)
+        rest = step_towards(matrix, right, joint.besides_links(response.active), damping, self.typical_softness)
         return linked_step(
             prices, self._g, dense, joint.sizes, joint.names, joint.roots, missing, lower, solved, free, rest
         )
+
+    def _answers_of_names(
+        self, response: Response, opened: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return (N,) softness of each name, (N, C) what its answer adds to C conditions, (C, C) what else answers."""
+        width = self.joint.size - len(self.joint.names)
+        softness, columns, own = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
+        answers_of_names(
+            response.prices, self._g, self.joint.by_asset, self._places, self._branches,
+            response.inside, response.share, response.trade, response.rate, response.use,
+            self._bounds, self.several, response.left, response.right, response.epsilon,
+            _NOWHERE if opened is None else opened, softness, columns, own,
+        )  # fmt: skip
+        return softness, columns, own
 
     def products(
         self, response: Response, disturbed: FloatArray, changes: tuple[IntArray, IntArray, FloatArray]

@@ -130,6 +130,48 @@ def answers_of_names(
                     own[cash + r, cash + c] += weights[m] * rows[m, r] * rows[m, c]
 
 
+@compiled("i <- I i i F I")
+def _answering(names: IntArray, begin: int, size: int, softness: FloatArray, place: IntArray) -> int:
+    """Fill (size,) positions of the names of a link that answer; return how many there are."""
+    members = 0
+    for i in range(size):
+        if softness[names[begin + i]] > 0.0:
+            place[members] = i
+            members += 1
+    return members
+
+
+@compiled("void <- F i i i F2 i")
+def _factorise(lower: FloatArray, entry: int, size: int, members: int, solved: FloatArray, first: int) -> None:
+    """Factorise one link's M in its place and apply the factor's inverse to the rows of right-hand sides.
+
+    Args:
+        lower: M row after row from ``entry`` on, its lower triangle; replaced by the factor with its diagonal inverted.
+        entry: Where it begins.
+        size: Length of its rows.
+        members: How many rows it has.
+        solved: Right-hand sides, a row for each name; replaced.
+        first: Row of the first name.
+    """
+    width = solved.shape[1]
+    multiples = np.empty(members)
+    # columns of the factor from left to right, the rows below and the right-hand sides with them
+    for a in range(members):
+        pivot = 1.0 / np.sqrt(lower[entry + a * size + a])
+        lower[entry + a * size + a] = pivot
+        for c in range(width):
+            solved[first + a, c] *= pivot
+        for b in range(a + 1, members):
+            multiples[b] = lower[entry + b * size + a] * pivot
+            lower[entry + b * size + a] = multiples[b]
+        for b in range(a + 1, members):
+            factor, below = multiples[b], entry + b * size
+            for d in range(a + 1, b + 1):
+                lower[below + d] -= factor * multiples[d]
+            for c in range(width):
+                solved[first + b, c] -= factor * solved[first + a, c]
+
+
 @compiled("void <- F f f i I I F F F F F2 F2 F F F F2 I")
 def eliminate(
     prices: FloatArray,
@@ -196,16 +238,11 @@ def eliminate(
             for i in range(j, size):
                 pull[begin + i] += columns_of_roots[at + i] * lacking
         place = np.empty(size, dtype=np.int64)
-        members = 0
-        for i in range(size):
-            if softness[names[begin + i]] > 0.0:
-                place[members] = i
-                members += 1
-        base = entry
+        members = _answering(names, begin, size, softness, place)
         for a in range(members):
             i = place[a]
             n = names[begin + i]
-            row, source = base + a * size, entry + i * size
+            row, source = entry + a * size, entry + i * size
             for b in range(a):
                 lower[row + b] = remainders[source + place[b]]
             lower[row + a] = remainders[source + i] + 1.0 / (twice * softness[n])
@@ -215,24 +252,7 @@ def eliminate(
             if te_max < np.inf:
                 solved[count + a, width - 1] += 2.0 * slope[i] / twice
             solved[count + a, width] = pull[begin + i]
-        # columns of the factor from left to right, the rows below and the right-hand sides with them
-        pivots = np.empty(members)
-        for a in range(members):
-            row = base + a * size
-            pivot = 1.0 / np.sqrt(lower[row + a])
-            lower[row + a] = pivot
-            for c in range(width + 1):
-                solved[count + a, c] *= pivot
-            for b in range(a + 1, members):
-                pivots[b] = lower[base + b * size + a] * pivot
-                lower[base + b * size + a] = pivots[b]
-            for b in range(a + 1, members):
-                factor = pivots[b]
-                below = base + b * size
-                for d in range(a + 1, b + 1):
-                    lower[below + d] -= factor * pivots[d]
-                for c in range(width + 1):
-                    solved[count + b, c] -= factor * solved[count + a, c]
+        _factorise(lower, entry, size, members, solved, count)
         for a in range(count, count + members):
             for c in range(width):
                 part = solved[a, c] / twice

@@ -75,6 +75,27 @@ def test_links_answer_and_step_as_as_many_factors_would(limits, blocks):
         prices = prices + 0.1 * step
 
 
+@pytest.mark.parametrize("blocks", [1, 3])
+@pytest.mark.parametrize("limits", [(), ("factors",)], ids=["cash", "factors"])
+def test_what_moves_cost_together_is_what_it_would_be_with_as_many_factors(limits, blocks):
+    """Moves of one and of two names disturb each other through links, factors and cash as the whole system says."""
+    whole = _whole(2, blocks, limits)
+    dual, plain = (CoupledDual(one, JointTerms.of(one)) for one in (whole, _with_plain_exposures(whole)))
+    ours, theirs = (one.respond(_prices(dual, 2), share=one.shares(one.first_branch)) for one in (dual, plain))
+    other = dual.several[:8]
+    before, after = dual.first_branch[other], dual.first_branch[other] + 1
+    jump = ours.trade[after] - ours.trade[before]
+    # the first move takes the last name along
+    changes = (np.append(np.arange(8), 0), np.append(other, other[7]), np.append(jump, jump[7]))
+    found = []
+    for one, response in ((dual, ours), (plain, theirs)):
+        disturbed = one.jumps(response, before, after)
+        disturbed[:, 0] += disturbed[:, 7]
+        found.append(one.products(response, disturbed, changes))
+    assert np.abs(jump).max() > 0
+    assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-9 * np.abs(found[1]).max())
+
+
 @pytest.mark.parametrize(
     ("lot_method", "limits"),
     [("HIFO", ()), ("FIFO", ()), ("FIFO", ("tracking error",)), ("HIFO", ("turnover",)), ("HIFO", KINDS[:1])],
