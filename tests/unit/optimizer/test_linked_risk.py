@@ -1,9 +1,4 @@
-import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,8 +20,6 @@ from tests.unit.optimizer.brute_force import best_objective
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import dense_covariance, linked
 from tests.unit.optimizer.problems import changed, random_problem
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _lagrangian(problem):
@@ -179,35 +172,6 @@ def test_explanations_balance_with_links():
     for one in result.explanations:
         assert one.active_risk == pytest.approx(1e4 * slope[problem.tickers.index(one.ticker)], abs=1e-9)
     assert sum(abs(one.bound) < 1e-4 for one in result.explanations) > 5
-
-
-def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
-    """Two processes with one and with four linear-algebra threads return the same bits, blocks large and small."""
-    program = (
-        "import hashlib, sys; sys.path.insert(0, '.')\n"
-        "from tests.unit.optimizer.problems import random_problem\n"
-        "from tests.unit.optimizer.linked_blocks import linked\n"
-        "from prometheus.optimizer import rebalance\n"
-        "from prometheus.optimizer.active_risk import factor_risk\n"
-        "digest = hashlib.sha256()\n"
-        "cases = ((260, 1, 'CLARABEL'), (150, 5, 'CLARABEL'), (260, 1, 'STRUCTURED'), (150, 5, 'STRUCTURED'))\n"
-        "for names, blocks, solver in cases:\n"
-        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks), backend=solver)\n"
-        "    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):\n"
-        "        digest.update(part.tobytes())\n"
-        "    digest.update(repr(result.certificate).encode())\n"
-        "digest.update(factor_risk(linked(random_problem(1, names=300), 1)).links[0].root.tobytes())\n"
-        "print(digest.hexdigest())\n"
-    )
-    digests = set()
-    for threads in ("1", "4"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
-    assert len(digests.pop()) == hashlib.sha256().digest_size * 2
 
 
 def _broken(names, covariance):
