@@ -228,11 +228,8 @@ def line(row):
 
 def summary(rows):
     """Print medians of each model."""
-    print(
-        "| specific risk | solver | CPU seconds, mean / median / most | own share | gap bps, median / most | rounded | ",
-        end="",
-    )
-    print("TE before | TE after | TE after, dense model | objective, dense model |")
+    print("| specific risk | solver | CPU seconds, mean / median / most | own share | gap bps, median / most ", end="")
+    print("| rounded | TE before | TE after | TE after, dense model | objective, dense model |")
     print("|---|---|---|---|---|---|---|---|---|---|")
     for specific, solver in dict.fromkeys((row["specific"], row["solver"]) for row in rows):
         mine = [row for row in rows if (row["specific"], row["solver"]) == (specific, solver)]
