@@ -12,4 +12,5 @@ def health_limits(settings: Settings) -> HealthLimits:
         failure_rate=settings.health_failure_rate,
         silent_minutes=settings.health_silent_minutes,
         risk_model_hours=settings.risk_model_max_age_hours,
+        undelivered_minutes=settings.health_undelivered_minutes,
     )
