@@ -192,14 +192,6 @@ GUARDS = (
         f"{_OUTBOX}test_message_of_a_transaction_that_fails_is_not_there",
     ),
     Guard(
-        "a phase's alerts are of its fenced commit",
-        "prometheus/pipeline/tasks.py",
-        "        for code, message in alerts.items():\n            _alert(connection, lease, code, message)",
-        "        for code, message in alerts.items():\n            with context.database.transaction() as own:\n"
-        "                _alert(own, lease, code, message)",
-        f"{_OUTBOX}test_phase_whose_commit_fails_tells_nothing",
-    ),
-    Guard(
         "messages are fixed",
         "migrations/versions/0001_the_house.py",
         "AND to_jsonb(NEW) - delivery = to_jsonb(OLD) - delivery THEN",
