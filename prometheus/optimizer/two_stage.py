@@ -51,6 +51,7 @@ class TwoStageAnswer:
         dual: Prices of stage 2 at the trades.
         lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
+        best_dual: The one whose bound is the best.
         relaxed: (N,) trades of stage 1.
         places: Where they rest on the envelope.
         solution: What the back-end said in stage 1.
@@ -61,6 +62,7 @@ class TwoStageAnswer:
     dual: DualPoint
     lower_bound: float
     duals: tuple[DualPoint, ...]
+    best_dual: DualPoint
     relaxed: FloatArray
     places: RestingPlaces
     solution: QuadraticSolution
@@ -150,6 +152,7 @@ class TwoStageSearch:
             dual=stage_one.dual if best is None else best.dual,
             lower_bound=self._bound(duals),
             duals=tuple(duals),
+            best_dual=max(duals, key=self._bound_of),
             relaxed=stage_one.relaxed,
             places=stage_one.places,
             solution=stage_one.solution,
