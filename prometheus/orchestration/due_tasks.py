@@ -54,15 +54,23 @@ class DueContext:
 
 
 @dataclass(frozen=True, slots=True)
+class DueWork:
+    """What a due task did: its ``result``, and alerts (code, message) that are raised together with its report."""
+
+    result: Mapping[str, Any]
+    alerts: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class DueTask:
     """A kind of recurring work.
 
     ``next_due`` gives the first instant after another at which it is due; ``run`` does it and returns what is recorded
-    as its result. What it writes must bear being done twice: a worker may die between its work and its report.
+    with its report. What it writes by itself must bear being done twice: a worker may die between work and report.
     """
 
     next_due: Callable[[datetime], datetime]
-    run: Callable[[DueContext], Mapping[str, Any]]
+    run: Callable[[DueContext], DueWork]
 
 
 def nightly(after: datetime) -> datetime:
@@ -85,22 +93,22 @@ def next_sweep(after: datetime) -> datetime:
     return after + (_SWEEP_ON_SESSIONS if on_session else _SWEEP_OTHERWISE)
 
 
-def refresh_risk(context: DueContext) -> Mapping[str, Any]:
+def refresh_risk(context: DueContext) -> DueWork:
     """Build the risk model of the newest day with prices; on a weekend that of the last session, newly stamped."""
     with context.database.transaction() as connection:
         as_of = newest_price_date(connection, context.now.date())
     if as_of is None:
-        return {"skipped": "there are no prices yet"}
+        return DueWork({"skipped": "there are no prices yet"})
     done = refresh_risk_model(
         context.database,
         as_of=as_of,
         region=_REGION,
         reuse_within_hours=context.config.risk_model_max_age_hours * _FRESH_SHARE,
     )
-    return {"risk_model_id": done.risk_model_id, "as_of": as_of.isoformat(), "reused": done.reused}
+    return DueWork({"risk_model_id": done.risk_model_id, "as_of": as_of.isoformat(), "reused": done.reused})
 
 
-def top_up_calendar(context: DueContext) -> Mapping[str, Any]:
+def top_up_calendar(context: DueContext) -> DueWork:
     """Check that the calendars reach far enough ahead; they are computed, so there is nothing to store.
 
     Raises:
@@ -110,18 +118,17 @@ def top_up_calendar(context: DueContext) -> Mapping[str, Any]:
         raise PrometheusError(
             f"The trading calendars end on {LAST_DAY}; install a newer version.", code="CALENDAR_ENDS"
         )
-    return {"through": LAST_DAY.isoformat()}
+    return DueWork({"through": LAST_DAY.isoformat()})
 
 
-def sweep(context: DueContext) -> Mapping[str, Any]:
-    """Judge the fleet's health and raise an alert for each kind of finding that was not there the last time."""
+def sweep(context: DueContext) -> DueWork:
+    """Judge the fleet's health; there is an alert for each kind of finding that was not there the last time."""
     findings = engine_health(context.database, context.limits)
     known = set(context.previous.get("findings", ()))
-    with context.database.transaction() as connection:
-        for finding in findings:
-            if finding.code not in known:
-                raise_fleet_alert(connection, code=finding.code, message=finding.message)
-    return {"findings": sorted({finding.code for finding in findings})}
+    return DueWork(
+        {"findings": sorted({finding.code for finding in findings})},
+        tuple((finding.code, finding.message) for finding in findings if finding.code not in known),
+    )
 
 
 #: Every recurring task by name. A new one gets its row at the next heartbeat.
@@ -176,7 +183,7 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
     log = _log.bind(task=claim.name, lease_token=claim.token, attempt=claim.attempt)
     try:
         _require_attempts_left(claim)
-        result = task.run(DueContext(database, config, limits, claim.now, claim.previous))
+        done = task.run(DueContext(database, config, limits, claim.now, claim.previous))
     except Exception as error:
         if isinstance(error, DatabaseUnavailableError) and not isinstance(error, CollisionError):
             raise
@@ -195,9 +202,12 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
                 fail_due_task(connection, claim, due=min(claim.now + delay, regular), error=details)
         return f"{claim.name}: {details['code']}: {details['message']}"
     with database.transaction() as connection:
-        if not finish_due_task(connection, claim, due=regular, result=result):
+        if not finish_due_task(connection, claim, due=regular, result=done.result):
             log.warning("due task was taken over")
-    log.info("due task done", **result)
+            return None
+        for code, message in done.alerts:
+            raise_fleet_alert(connection, code=code, message=message)
+    log.info("due task done", **done.result)
     return None
 
 
