@@ -95,7 +95,8 @@ def _leave_descriptors(spare):
     kept = [os.dup(0)]
     while kept[-1] < highest:
         kept.append(os.dup(0))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (kept[-1] + 1 + spare, resource.RLIM_INFINITY))
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (kept[-1] + 1 + spare, most))
 
 
 @pytest.mark.parametrize("stopped", ["the parent", "parent and worker", "the worker"])
