@@ -4,6 +4,7 @@ import os
 import shlex
 from collections.abc import Callable
 
+from prometheus.bootstrap.health import health_limits
 from prometheus.bootstrap.settings import Settings
 from prometheus.db.database import Database
 from prometheus.domain.engine_run import Lease
@@ -16,7 +17,6 @@ from prometheus.orchestration.outbox.http_receiver import HttpReceiver
 from prometheus.orchestration.outbox.receivers import LogReceiver, Receiver
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import HealthLimits
 
 
 def engine_config(settings: Settings) -> EngineConfig:
@@ -29,18 +29,6 @@ def engine_config(settings: Settings) -> EngineConfig:
         phase_deadline_seconds=settings.phase_deadline_seconds,
         max_active_runs=settings.max_active_runs_per_account,
         frozen_by_environment=settings.runner_flag_frozen,
-    )
-
-
-def health_limits(settings: Settings) -> HealthLimits:
-    """Return what monitoring judges by."""
-    return HealthLimits(
-        phase_minutes=settings.health_phase_minutes,
-        waiting_minutes=settings.health_waiting_minutes,
-        failure_rate=settings.health_failure_rate,
-        silent_minutes=settings.health_silent_minutes,
-        risk_model_hours=settings.risk_model_max_age_hours,
-        undelivered_minutes=settings.health_undelivered_minutes,
     )
 
 

@@ -15,8 +15,8 @@ from prometheus.scripts.boundary import Command
 def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
     """Say what is wrong with the fleet: one line for each finding, with its code.
 
-    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, STALE_RISK, DUE_TASK_FAILED,
-    DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
+    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, ACTIONS_NOT_BOOKED, STALE_RISK,
+    DUE_TASK_FAILED, DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
 
     \b
     Example:
@@ -26,7 +26,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     """
     from dataclasses import asdict, replace
 
-    from prometheus.bootstrap.engine import health_limits
+    from prometheus.bootstrap.health import health_limits
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline.health import engine_health
