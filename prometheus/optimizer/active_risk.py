@@ -9,9 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.linked_risk import Link, split_specific
+from prometheus.optimizer.linked_risk import Link
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.semidefinite import semidefinite_root
+from prometheus.optimizer.specific_split import split_specific
 
 
 @dataclass(frozen=True, slots=True, eq=False)

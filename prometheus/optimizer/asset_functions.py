@@ -125,19 +125,27 @@ class Pieces:
         Args:
             chosen: (N,) branch number of each name.
         """
-        keep = self.branch == chosen[self.asset]
-        counts = np.bincount(self.asset[keep], minlength=len(self.first))
+        return self.take(np.flatnonzero(self.branch == chosen[self.asset]))
+
+    def take(self, at: IntArray) -> "Pieces":
+        """Return some of the pieces.
+
+        Args:
+            at: Their indices, ascending; at least one piece of every name.
+        """
+        asset = self.asset[at]
+        counts = np.bincount(asset, minlength=len(self.first))
         return Pieces(
-            asset=self.asset[keep],
-            left=self.left[keep],
-            right=self.right[keep],
-            slope=self.slope[keep],
-            offset=self.offset[keep],
-            loses=self.loses[keep],
-            branch=self.branch[keep],
+            asset=asset,
+            left=self.left[at],
+            right=self.right[at],
+            slope=self.slope[at],
+            offset=self.offset[at],
+            loses=self.loses[at],
+            branch=self.branch[at],
             first=np.cumsum(counts) - counts,
-            row_slope=self.row_slope[:, keep],
-            row_offset=self.row_offset[:, keep],
+            row_slope=self.row_slope[:, at],
+            row_offset=self.row_offset[:, at],
         )
 
     def cut(self, low: FloatArray, high: FloatArray) -> "Pieces":
@@ -147,35 +155,22 @@ class Pieces:
             low: (N,) least trade.
             high: (N,) greatest trade.
         """
-        left, right = self.left, self.right
-        keep = (right > low[self.asset]) & (left < high[self.asset])
-        size = len(self.first)
-        counts = np.bincount(self.asset[keep], minlength=size)
-        empty = (counts == 0).nonzero()[0]
+        keep = (self.right > low[self.asset]) & (self.left < high[self.asset])
+        pieces = self
+        empty = np.flatnonzero(np.bincount(self.asset[keep], minlength=len(self.first)) == 0)
         if len(empty):
             # a name that cannot be traded any more keeps the piece that touches its only trade
-            touches = (right >= low[self.asset]) & (left <= high[self.asset]) & (counts == 0)[self.asset]
-            at = touches.nonzero()[0]
+            touches = (self.right >= low[self.asset]) & (self.left <= high[self.asset])
+            at = np.flatnonzero(touches & np.isin(self.asset, empty))
             at = at[np.searchsorted(self.asset[at], empty)]
             keep[at] = True
-            counts[empty] = 1
-            left, right = left.copy(), right.copy()
+            left, right = self.left.copy(), self.right.copy()
             left[at], right[at] = low[empty], high[empty]
-        starts = np.ones(int(keep.sum()), dtype=bool)
-        branch = self.branch[keep]
-        starts[1:] = branch[1:] != branch[:-1]
-        return Pieces(
-            asset=self.asset[keep],
-            left=left[keep],
-            right=right[keep],
-            slope=self.slope[keep],
-            offset=self.offset[keep],
-            loses=self.loses[keep],
-            branch=np.cumsum(starts) - 1,
-            first=np.cumsum(counts) - counts,
-            row_slope=self.row_slope[:, keep],
-            row_offset=self.row_offset[:, keep],
-        )
+            pieces = replace(self, left=left, right=right)
+        kept = pieces.take(np.flatnonzero(keep))
+        starts = np.ones(len(kept.asset), dtype=bool)
+        starts[1:] = kept.branch[1:] != kept.branch[:-1]
+        return replace(kept, branch=np.cumsum(starts) - 1)
 
 
 def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:

@@ -55,6 +55,29 @@ class ConvexPieces:
     span_right: FloatArray
     row_slope: FloatArray
 
+    def take(self, at: IntArray) -> "ConvexPieces":
+        """Return some of the pieces; the names keep the range of their trade.
+
+        Args:
+            at: Their indices, ascending.
+        """
+        return ConvexPieces(
+            size=self.size,
+            asset=self.asset[at],
+            left=self.left[at],
+            right=self.right[at],
+            slope=self.slope[at],
+            curvature=self.curvature[at],
+            cash=self.cash[at],
+            branch_left=self.branch_left[at],
+            branch_right=self.branch_right[at],
+            low=self.low,
+            high=self.high,
+            span_left=self.span_left[at],
+            span_right=self.span_right[at],
+            row_slope=self.row_slope[:, at],
+        )
+
 
 def arcs(pieces: Pieces, cost: SeparableCost, cost_rate: FloatArray) -> ConvexPieces:
     """Return pieces that are convex as they stand (one branch for each name)."""

@@ -9,7 +9,8 @@ import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.coupling import TRACKING_ERROR
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.lot_order import LotOrder
+from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.result import Explanation
 
 _BPS = 1e4
@@ -41,48 +42,56 @@ def explain(
     away = cost.active + trades
     # half the slope of the active variance
     pull = risk.price(risk.exposures(away)) + risk.specific_variance * away
+    # every part for every name at once; below only what is placed is written down, as plain numbers
+    side = np.where(trades != 0, np.sign(trades), np.sign(rounded))
+    tax, borrow, uses = np.zeros(problem.size), np.zeros(problem.size), cost.row_buy.copy()
+    selling = np.flatnonzero((side < 0) & (rounded != 0))
+    last = _last_lots(order, selling, -trades[selling])
+    short = order.short[last]
+    borrow[selling[short]] = -problem.borrow_rate[selling[short]] if short.any() else 0.0
+    tax[selling[~short]] = -problem.tax_weight * problem.lot_tax[order.lot[last[~short]]]
+    uses[:, selling] = -cost.row_sell[:, last]
     row_prices = dual.rows(cost.rows)
+    priced = np.flatnonzero(row_prices)
+    limits = [(lagrangian.rows.names[r], (_BPS * (row_prices[r] * uses[r])).tolist()) for r in priced]
+    if dual.risk_price > 0:
+        limits.append((TRACKING_ERROR, (_BPS * 2 * dual.risk_price * pull).tolist()))
+    parts = {
+        "active_risk": _BPS * 2 * problem.risk_aversion * pull,
+        "tax": _BPS * tax,
+        "trading_cost": _BPS * side * problem.cost_rate,
+        "tilt": -_BPS * problem.tilt,
+        "borrow": _BPS * borrow,
+        "cash": _BPS * dual.cash_price * (1.0 + side * problem.cost_rate),
+    }
+    listed = {name: values.tolist() for name, values in parts.items()}
+    traded: list[float] = rounded.tolist()
     reasons = _Reasons(problem, lagrangian, dual, rounded, lot_shares_sold)
     explained = []
-    for i in np.flatnonzero(rounded):
-        side = float(np.sign(trades[i]) or np.sign(rounded[i]))
-        tax, borrow, uses = 0.0, 0.0, cost.row_buy[:, i]
-        if side < 0:
-            begin, end = np.searchsorted(order.asset, [i, i + 1])
-            # the lot on which the next unit would be sold or kept
-            last = max(int(np.searchsorted(order.start[begin:end], -trades[i], side="left")) - 1, 0) + int(begin)
-            if order.short[last]:
-                borrow = -float(problem.borrow_rate[i])
-            else:
-                tax = -problem.tax_weight * float(problem.lot_tax[order.lot[last]])
-            uses = -cost.row_sell[:, last]
-        limits = [
-            (name, _BPS * float(price * use))
-            for name, price, use in zip(lagrangian.rows.names, row_prices, uses, strict=True)
-            if price != 0
-        ]
-        if dual.risk_price > 0:
-            limits.append((TRACKING_ERROR, _BPS * 2 * dual.risk_price * float(pull[i])))
-        parts = {
-            "active_risk": _BPS * 2 * problem.risk_aversion * float(pull[i]),
-            "tax": _BPS * tax,
-            "trading_cost": _BPS * side * float(problem.cost_rate[i]),
-            "tilt": -_BPS * float(problem.tilt[i]),
-            "borrow": _BPS * borrow,
-            "cash": _BPS * dual.cash_price * (1.0 + side * float(problem.cost_rate[i])),
-        }
-        total = sum(parts.values()) + sum(price for _, price in limits)
+    for i in np.flatnonzero(rounded).tolist():
+        own = {name: values[i] for name, values in listed.items()}
+        joint = tuple((name, values[i]) for name, values in limits)
+        total = sum(own.values()) + sum(price for _, price in joint)
         explained.append(
             Explanation(
                 ticker=problem.tickers[i],
-                trade=float(rounded[i]),
-                **parts,
-                limits=tuple(limits),
+                trade=traded[i],
+                **own,
+                limits=joint,
                 bound=-total,
-                reason=reasons.of(int(i)),
+                reason=reasons.of(i),
             )
         )
     return tuple(explained)
+
+
+def _last_lots(order: LotOrder, names: IntArray, sold: FloatArray) -> IntArray:
+    """Return the lot of each name on which the next unit would be sold or kept, given what is sold of the name."""
+    amount = np.zeros(len(order.lots))
+    amount[names] = sold
+    touched = np.bincount(order.asset, weights=order.start < amount[order.asset], minlength=len(amount))[names]
+    begins = np.searchsorted(order.asset, names, side="left")
+    return begins + np.maximum(touched.astype(np.int64) - 1, 0)
 
 
 class _Reasons:
@@ -96,41 +105,44 @@ class _Reasons:
         rounded: FloatArray,
         lot_shares_sold: FloatArray,
     ) -> None:
-        self._problem, self._lagrangian, self._dual, self._rounded = problem, lagrangian, dual, rounded
-        self._before = lagrangian.cost.active
-        self._after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(problem.size)
-        risk = lagrangian.risk
-        after = self._before + rounded
+        self._problem, self._lagrangian, self._dual = problem, lagrangian, dual
+        risk, before = lagrangian.risk, lagrangian.cost.active
+        after = before + rounded
         gradient = 2 * (risk.price(risk.exposures(after)) + risk.specific_variance * after)
         norms = risk.shared_variance() + risk.specific_variance
         # what the active risk is more for the trade having been made, all others as they are
-        self._risk_cost = problem.risk_aversion * (gradient * rounded - norms * rounded * rounded)
+        risk_cost = problem.risk_aversion * (gradient * rounded - norms * rounded * rounded)
         held = problem.lot_shares > 0
         part = np.zeros(len(problem.lot_id))
         part[held] = lot_shares_sold[held] / problem.lot_shares[held]
         sold = problem.lot_weight * part
         names = problem.size
-        self._tax = np.bincount(problem.lot_asset, weights=problem.lot_tax * sold, minlength=names)
+        tax = np.bincount(problem.lot_asset, weights=problem.lot_tax * sold, minlength=names)
         gain = problem.lot_gain * sold if len(problem.lot_gain) else np.zeros(len(sold))
-        self._gain = np.bincount(problem.lot_asset, weights=gain, minlength=names)
+        held_after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(names)
+        # plain numbers: they are read and written down one by one
+        self._trade, self._before, self._after = _plain(rounded), _plain(before), _plain(held_after)
+        self._risk_cost, self._tax = _plain(risk_cost), _plain(tax.astype(np.float64))
+        self._gain = _plain(np.bincount(problem.lot_asset, weights=gain, minlength=names).astype(np.float64))
+        self._low, self._high = _plain(lagrangian.limits.low), _plain(lagrangian.limits.high)
 
     def of(self, i: int) -> str:
         """Return the reason of one name's trade."""
-        problem, trade = self._problem, float(self._rounded[i])
-        low, high = self._lagrangian.limits.low[i], self._lagrangian.limits.high[i]
-        if low > 0:
+        problem, trade = self._problem, self._trade[i]
+        if self._low[i] > 0:
             return f"raise to its least weight {problem.lower[i]:.2%}"
-        if high < 0:
+        if self._high[i] < 0:
             return f"lower to its greatest weight {problem.upper[i]:.2%}"
-        risk = _BPS * float(self._risk_cost[i])
+        risk = _BPS * self._risk_cost[i]
         at = f"active risk {'cost' if risk >= 0 else 'gain'} {abs(risk):.2f} bps"
         if self._after[i] < -_TOWARDS:
             paid = _BPS * float(problem.borrow_rate[i] * -self._after[i])
             return f"sell short to {self._after[i]:.3%} of NAV, borrowing costs {paid:.2f} bps a year, {at}"
         if trade < 0 and self._tax[i] < 0:
             loss = f"loss of {-self._gain[i]:.3%} of NAV, " if self._gain[i] < 0 else ""
-            return f"harvest: {loss}tax saved {-_BPS * float(self._tax[i]):.2f} bps of NAV, {at}"
-        before, after = float(self._before[i]), float(self._before[i]) + trade
+            return f"harvest: {loss}tax saved {-_BPS * self._tax[i]:.2f} bps of NAV, {at}"
+        before = self._before[i]
+        after = before + trade
         if abs(after) < abs(before) - _TOWARDS:
             return f"reduce active weight from {before:+.3%} to {after:+.3%}, {at}"
         if risk < 0:
@@ -148,3 +160,8 @@ class _Reasons:
             gains[f"meet the limit on {name}"] = -float(price * use)
         best = max(gains, key=lambda name: gains[name])
         return best if gains[best] > _NO_PRICE / _BPS else "rounding to whole steps"
+
+
+def _plain(values: FloatArray) -> list[float]:
+    plain: list[float] = values.tolist()
+    return plain

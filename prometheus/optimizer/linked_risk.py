@@ -1,28 +1,18 @@
-"""Specific risk that is linked within blocks of names, split into a part for each name alone and a remainder.
+"""Specific risk that is linked within blocks of names: the remainder of each block, and how free names answer to it.
 
-The specific covariance of a block is S = R + diag(D) with R positive semidefinite. D becomes the curvature of each
-name's own cost, on which the envelopes rest: the more of the variance it takes, the tighter they are. R = C C' joins
-the names like further factors, C'(d + u) being their exposures. Names that answer to prices answer through the inverse
-of diag(2 q) + 2 g R over themselves, block by block. Source: docs/specs/optimizer.md.
+The specific covariance of a block is S = R + diag(D) with R positive semidefinite (specific_split.py). D becomes the
+curvature of each name's own cost. R = C C' joins the names like further factors, C'(d + u) being their exposures. Names
+that answer to prices answer through the inverse of diag(2 q) + 2 g R over themselves, block by block. Source:
+docs/specs/optimizer.md.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.foundation.errors import InvalidProblemError
-from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem, SpecificBlock
-from prometheus.optimizer.semidefinite import semidefinite_root, solve_semidefinite
+from prometheus.optimizer.problem import FloatArray, IntArray, SpecificBlock
+from prometheus.optimizer.semidefinite import solve_semidefinite
 
-#: Least eigenvalue of a block's correlations: names that are more alike than that cannot be told apart.
-LEAST_EIGENVALUE = 1e-6
-#: Blocks up to this size get the best split that a few steps find, larger ones a quicker one.
-_POLISHED = 96
-_POLISHING_STEPS = 8
-#: What is split off stays below the largest possible amount by this part, so that R is safely semidefinite.
-_MARGIN = 1e-3
-#: Bits kept of each name's share: the last ones may depend on the number of threads of a linear-algebra library.
-_BITS = 12
 #: Systems up to this size a library solves on one thread (seen to change with the number of threads from 120 on).
 _ONE_THREAD = 48
 
@@ -49,80 +39,6 @@ class Link:
     def exposures(self) -> slice:
         """Return where its exposures stand among those of all blocks."""
         return slice(self.first, self.first + len(self.names))
-
-
-def split_specific(problem: RebalanceProblem) -> tuple[FloatArray, tuple[Link, ...]]:
-    """Split the specific covariance of a problem.
-
-    Returns:
-        (N,) D, the specific variance of names outside of all blocks; and the remainder of each block.
-
-    Raises:
-        InvalidProblemError: A block is not positive definite.
-    """
-    own = problem.specific_variance.copy()
-    links: list[Link] = []
-    first = 0
-    for block in problem.specific_blocks:
-        scale = np.sqrt(problem.specific_variance[block.names])
-        correlation = block.covariance / (scale[:, None] * scale)
-        least = float(np.linalg.eigvalsh(correlation)[0])
-        if not least >= LEAST_EIGENVALUE:
-            raise InvalidProblemError(
-                f"the specific block of {problem.tickers[block.names[0]]} is not positive definite: the least "
-                f"eigenvalue of its correlations is {least:.3g}, it must be at least {LEAST_EIGENVALUE:g}. Give names "
-                "that are the same security a correlation of 0.999."
-            )
-        own[block.names] *= _rounded_down(_separable_share(correlation, least))
-        remainder = block.covariance - np.diag(own[block.names])
-        place = np.full(problem.size, -1, dtype=np.int64)
-        place[block.names] = np.arange(len(block.names))
-        root = semidefinite_root(remainder, "specific remainder")
-        links.append(Link(block.names, root, remainder, first, place))
-        first += len(block.names)
-    return own, tuple(links)
-
-
-def _separable_share(correlation: FloatArray, least: float) -> FloatArray:
-    """Return (n,) how much of each name's variance can be split off: large in sum, C - diag positive semidefinite."""
-    size = len(correlation)
-    uniform = np.full(size, (1 - _MARGIN) * least)
-    # what each name could give if it were alone; names that are alike can give little
-    alone = 1.0 / np.diag(np.linalg.inv(correlation))
-    scale = 1.0 / np.sqrt(alone)
-    common = float(np.linalg.eigvalsh(correlation * scale[:, None] * scale)[0])
-    share = (1 - _MARGIN) * common * alone
-    if share.sum() < uniform.sum():
-        share = uniform
-    return _polished(correlation, share) if size <= _POLISHED else share
-
-
-def _polished(correlation: FloatArray, share: FloatArray) -> FloatArray:
-    """Raise the sum of the shares by Newton steps on  sum + mu log det(C - diag(share))  with falling mu."""
-    mu = 0.2
-    for _ in range(_POLISHING_STEPS):
-        inverse = np.linalg.inv(correlation - np.diag(share))
-        step = np.linalg.solve(mu * inverse * inverse, 1.0 - mu * np.diag(inverse))
-        length = 1.0
-        while not _is_split(correlation, share + length * step):
-            length *= 0.6
-            if length < _MARGIN:
-                return share
-        share = share + length * step
-        mu *= 0.5
-    return share
-
-
-def _is_split(correlation: FloatArray, share: FloatArray) -> bool:
-    if not (share > 0).all():
-        return False
-    return bool(np.linalg.eigvalsh(correlation - np.diag(share))[0] > _MARGIN * LEAST_EIGENVALUE)
-
-
-def _rounded_down(share: FloatArray) -> FloatArray:
-    mantissa, exponent = np.frexp(share)
-    rounded: FloatArray = np.ldexp(np.floor(np.ldexp(mantissa, _BITS)), exponent - _BITS)
-    return rounded
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -75,22 +75,7 @@ class KeptPieces:
         low[shorter] = pieces.left[self.first[shorter]]
         shorter = holds & (self.last < self.end - 1)
         high[shorter] = pieces.right[self.last[shorter]]
-        return ConvexPieces(
-            size=pieces.size,
-            asset=pieces.asset[at],
-            left=pieces.left[at],
-            right=pieces.right[at],
-            slope=pieces.slope[at],
-            curvature=pieces.curvature[at],
-            cash=pieces.cash[at],
-            branch_left=pieces.branch_left[at],
-            branch_right=pieces.branch_right[at],
-            low=low,
-            high=high,
-            span_left=pieces.span_left[at],
-            span_right=pieces.span_right[at],
-            row_slope=pieces.row_slope[:, at],
-        )
+        return replace(pieces.take(at), low=low, high=high)
 
     def can_meet_cash(self, pieces: ConvexPieces, priced: Lagrangian) -> bool:
         """Say whether the ends of the kept pieces lie on both sides of the cash range's limits."""

@@ -44,18 +44,20 @@ def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list
     """Check (N,) trade weights before rounding against bounds, locks, the group rule and the cash range."""
     if not np.isfinite(trades).all():
         return [Violation("finite trades", "", float("inf"))]
-    sold = np.zeros(len(problem.lot_id))
-    lots = _lots_by_name(problem)
+    lots = _Lots(problem)
+    sold = [0.0] * len(problem.lot_id)
     found: list[Violation] = []
-    for i in np.flatnonzero(trades < 0):
+    for i in np.flatnonzero(trades < 0).tolist():
         left = -float(trades[i])
-        for j in _selling_order(problem, lots[i]):
-            taken = min(left, float(problem.lot_weight[j]))
+        for j in lots.selling_order(i):
+            taken = min(left, lots.weight[j])
             sold[j] = taken
             left -= taken
+            if left <= 0:
+                break
         if left > 0:
-            found += _short_violations(problem, int(i), left, lots[i])
-    found += _account_violations(problem, trades, sold)
+            found += _short_violations(problem, i, left, lots.of_name[i])
+    found += _account_violations(problem, trades, np.array(sold))
     return [violation for violation in found if violation.amount > 0]
 
 
@@ -69,46 +71,47 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
     """
     if not (np.isfinite(shares).all() and np.isfinite(lot_shares_sold).all()):
         return [Violation("finite trades", "", float("inf"))]
-    value = problem.prices / problem.nav
-    lots = _lots_by_name(problem)
+    # plain numbers: what is compared below is compared one by one
+    value, asked, lots = (problem.prices / problem.nav).tolist(), shares.tolist(), _Lots(problem)
+    step, lower, upper = problem.share_step.tolist(), problem.lower.tolist(), problem.upper.tolist()
+    sold: list[float] = lot_shares_sold.tolist()
     found: list[Violation] = []
     trades = np.zeros(problem.size)
-    sold_weight = np.zeros(len(problem.lot_id))
-    for j in np.flatnonzero(lot_shares_sold):
-        sold, holds, lot_value = lot_shares_sold[j], problem.lot_shares[j], value[problem.lot_asset[j]]
-        name = problem.lot_id[j]
-        if sold < 0 or sold > holds:
-            found.append(Violation("oversold", name, float(max(-sold, sold - holds) * lot_value)))
-        if problem.lot_locked[j]:
-            found.append(Violation("locked lot sold", name, float(abs(sold) * lot_value)))
-        sold_weight[j] = problem.lot_weight[j] * (sold / holds) if holds > 0 else sold * lot_value
-    for i in np.flatnonzero((shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)):
-        mine = lots[i]
-        total = sum(float(lot_shares_sold[j]) for j in mine)
-        wanted = max(-float(shares[i]), 0.0)
+    sold_weight = [0.0] * len(sold)
+    for j in np.flatnonzero(lot_shares_sold).tolist():
+        holds, lot_value, name = lots.shares[j], value[lots.owner[j]], problem.lot_id[j]
+        if sold[j] < 0 or sold[j] > holds:
+            found.append(Violation("oversold", name, max(-sold[j], sold[j] - holds) * lot_value))
+        if lots.locked[j]:
+            found.append(Violation("locked lot sold", name, abs(sold[j]) * lot_value))
+        sold_weight[j] = lots.weight[j] * (sold[j] / holds) if holds > 0 else sold[j] * lot_value
+    moves = (shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)
+    for i in np.flatnonzero(moves).tolist():
+        mine, ticker, wished = lots.of_name[i], problem.tickers[i], asked[i]
+        total = sum(sold[j] for j in mine)
+        wanted = max(-wished, 0.0)
         if wanted - total > _SHARES and problem.short_max > 0:
-            found += _short_violations(problem, int(i), (wanted - total) * float(value[i]), mine)
-            left = sum(float(problem.lot_shares[j]) - float(lot_shares_sold[j]) for j in mine)
+            found += _short_violations(problem, i, (wanted - total) * value[i], mine)
+            left = sum(lots.shares[j] - sold[j] for j in mine)
             if left > _SHARES:
-                found.append(Violation("short before its lots are sold", problem.tickers[i], left * float(value[i])))
+                found.append(Violation("short before its lots are sold", ticker, left * value[i]))
         elif abs(total - wanted) > _SHARES:
-            found.append(
-                Violation("lots do not add up to the sale", problem.tickers[i], abs(total - wanted) * value[i])
-            )
-        found += _lot_order_violations(problem, mine, lot_shares_sold)
+            found.append(Violation("lots do not add up to the sale", ticker, abs(total - wanted) * value[i]))
+        found += _lot_order_violations(problem, lots, i, sold)
         short = max(wanted - total, 0.0) * value[i] if problem.short_max > 0 else 0.0
-        trades[i] = shares[i] * value[i] if shares[i] > 0 else -sum(float(sold_weight[j]) for j in mine) - short
-        liquidates = all(lot_shares_sold[j] == problem.lot_shares[j] for j in mine)
-        steps = float(shares[i] / problem.share_step[i])
-        off = abs(steps - round(steps)) * float(problem.share_step[i])
-        if off > _SHARES and not (liquidates and shares[i] < 0):
-            found.append(Violation("not a whole step", problem.tickers[i], off * float(value[i])))
-        held = sum(float(problem.lot_weight[j]) for j in mine)
-        forced = held > problem.upper[i] + 1e-12 or held < problem.lower[i] - 1e-12
+        trade = wished * value[i] if wished > 0 else -sum(sold_weight[j] for j in mine) - short
+        trades[i] = trade
+        liquidates = all(sold[j] == lots.shares[j] for j in mine)
+        steps = wished / step[i]
+        off = abs(steps - round(steps)) * step[i]
+        if off > _SHARES and not (liquidates and wished < 0):
+            found.append(Violation("not a whole step", ticker, off * value[i]))
+        held = sum(lots.weight[j] for j in mine)
+        forced = held > upper[i] + 1e-12 or held < lower[i] - 1e-12
         forced = forced or (problem.max_names is not None and liquidates)
-        if abs(trades[i]) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
-            found.append(Violation("below the minimum trade", problem.tickers[i], problem.min_trade - abs(trades[i])))
-    found += _account_violations(problem, trades, sold_weight)
+        if abs(trade) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
+            found.append(Violation("below the minimum trade", ticker, problem.min_trade - abs(trade)))
+    found += _account_violations(problem, trades, np.array(sold_weight))
     return [violation for violation in found if violation.amount > 0]
 
 
@@ -214,25 +217,39 @@ def _short_violations(problem: RebalanceProblem, i: int, weight: float, lots: li
     return []
 
 
-def _lots_by_name(problem: RebalanceProblem) -> list[list[int]]:
-    lots: list[list[int]] = [[] for _ in problem.tickers]
-    for j, i in enumerate(problem.lot_asset.tolist()):
-        lots[i].append(j)
-    return lots
+class _Lots:
+    """The problem's lots as plain numbers.
+
+    Attributes:
+        of_name: The lots of each name.
+        owner: The name of each lot.
+        shares: Shares of each lot.
+        weight: Its market value as a fraction of NAV.
+        locked: True where it must not be sold.
+    """
+
+    def __init__(self, problem: RebalanceProblem) -> None:
+        self.owner: list[int] = problem.lot_asset.tolist()
+        self.shares: list[float] = problem.lot_shares.tolist()
+        self.weight: list[float] = problem.lot_weight.tolist()
+        self.locked: list[bool] = problem.lot_locked.tolist()
+        self._rank: list[int] = problem.lot_rank.tolist()
+        self.of_name: list[list[int]] = [[] for _ in problem.tickers]
+        for j, i in enumerate(self.owner):
+            self.of_name[i].append(j)
+
+    def selling_order(self, i: int) -> list[int]:
+        """Return the lots of a name that may be sold, in the account's order."""
+        return sorted((j for j in self.of_name[i] if not self.locked[j]), key=self._rank.__getitem__)
 
 
-def _selling_order(problem: RebalanceProblem, lots: list[int]) -> list[int]:
-    return sorted((j for j in lots if not problem.lot_locked[j]), key=lambda j: int(problem.lot_rank[j]))
-
-
-def _lot_order_violations(problem: RebalanceProblem, lots: list[int], lot_shares_sold: FloatArray) -> list[Violation]:
+def _lot_order_violations(problem: RebalanceProblem, lots: _Lots, i: int, sold: list[float]) -> list[Violation]:
     """Report a lot that was touched while an earlier one of the lot order was not yet used up."""
     found: list[Violation] = []
     open_shares = 0.0
-    for j in _selling_order(problem, lots):
-        sold = float(lot_shares_sold[j])
-        if sold > 0 and open_shares > 0:
-            amount = min(sold, open_shares) * float(problem.prices[problem.lot_asset[j]]) / problem.nav
+    for j in lots.selling_order(i):
+        if sold[j] > 0 and open_shares > 0:
+            amount = min(sold[j], open_shares) * float(problem.prices[i]) / problem.nav
             found.append(Violation("lot order", problem.lot_id[j], amount))
-        open_shares += float(problem.lot_shares[j]) - sold
+        open_shares += lots.shares[j] - sold[j]
     return found

@@ -9,7 +9,9 @@ from datetime import date, datetime
 import structlog
 
 from prometheus.db.database import Database
-from prometheus.db.leases import Waiting, look_for_work, reap, record_kill_switch
+from prometheus.db.kill_switch import record_kill_switch
+from prometheus.db.leases import Waiting, look_for_work
+from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import record_host

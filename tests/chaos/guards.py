@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = ("prometheus", "migrations", "tests", "deploy", "docs", "examples", "pyproject.toml", "README.md")
 _LEASES = "prometheus/db/leases.py"
+_REAPER = "prometheus/db/reaper.py"
+_SWITCH = "prometheus/db/kill_switch.py"
 _CLAIMS = "tests/integration/test_engine_claims.py::"
 _STATES = "tests/integration/test_engine_states.py::"
 _GUARANTEES = "tests/integration/test_engine_guarantees.py::"
@@ -74,7 +76,7 @@ GUARDS = (
     ),
     Guard(
         "the last attempt ends the run",
-        _LEASES,
+        _REAPER,
         "WHEN unowned AND attempt >= max_attempts THEN",
         "WHEN false THEN",
         f"{_PAUSES}test_a_run_that_kills_its_worker_every_time_stops_and_blocks_nobody",
@@ -102,7 +104,7 @@ GUARDS = (
     ),
     Guard(
         "commits hold the switch's row",
-        _LEASES,
+        _SWITCH,
         "WHERE flag_id = 1 FOR SHARE",
         "WHERE flag_id = 1",
         f"{_STATES}test_freeze_waits_for_a_commit_in_flight",
@@ -137,7 +139,7 @@ GUARDS = (
     ),
     Guard(
         "phases have a deadline",
-        _LEASES,
+        _REAPER,
         "WHEN NOT unowned AND :deadline > 0",
         "WHEN false AND :deadline > 0",
         f"{_CLAIMS}test_reaper_fails_a_worker_that_hangs",

@@ -8,7 +8,8 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from prometheus.db.leases import claim_batch, reap
+from prometheus.db.leases import claim_batch
+from prometheus.db.reaper import reap
 from prometheus.pipeline import state
 from prometheus.scripts import engine
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety

@@ -12,10 +12,10 @@ from prometheus.db.leases import (
     commit_phase,
     finish_cancel,
     heartbeat,
-    reap,
     release_lease,
     schedule_retry,
 )
+from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import record_event
 from prometheus.db.repositories.engine_runs import ensure_runs, mark_data_ready
 from prometheus.domain.phases import LEGAL_EDGES, Phase

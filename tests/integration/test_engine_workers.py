@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from prometheus.db.leases import reap
+from prometheus.db.reaper import reap
 from prometheus.domain.phases import Phase
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks

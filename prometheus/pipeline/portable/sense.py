@@ -15,7 +15,7 @@ from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import Side
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
-from prometheus.optimizer.linked_risk import LEAST_EIGENVALUE
+from prometheus.optimizer.specific_split import LEAST_EIGENVALUE
 from prometheus.pipeline.portable.defects import Defect, Location, defect, json_path
 from prometheus.pipeline.portable.schema import advice
 

@@ -1,0 +1,81 @@
+"""The reaper: ends claimed runs whose worker is gone or hangs, and what was cancelled under a worker that is gone."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Any, Final
+
+from sqlalchemy import Connection, text
+
+from prometheus.db.kill_switch import hold_switch
+from prometheus.db.repositories.engine_events import Event, record_events
+from prometheus.domain.phases import Phase
+
+# The look and the update are one statement: a run that was completed or claimed again in between no longer matches.
+# A dead worker's run with attempts left is not failed here: the next claim takes it over. A live lease past the
+# deadline is a worker that hangs: its heartbeat thread goes on, its phase does not.
+_REAP: Final = text("""
+    WITH seen AS (
+        SELECT run_id, phase, owner_instance, cancel_requested_at IS NOT NULL AS cancelled,
+               owner_instance IS NULL
+               OR (:ttl > 0 AND (lease_expires_at <= engine_now()
+                                 OR lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))) AS unowned,
+               attempt, max_attempts, phase_started_at
+        FROM engine_runs
+        WHERE phase NOT IN ('PERSISTED', 'FAILED') AND (owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL)
+        FOR UPDATE SKIP LOCKED
+    ), stale AS (
+        SELECT run_id, phase, CASE
+            WHEN cancelled AND unowned THEN 'CANCELLED'
+            WHEN :frozen THEN NULL
+            WHEN unowned AND attempt >= max_attempts THEN 'WORKER_LOST'
+            WHEN NOT unowned AND :deadline > 0
+                 AND phase_started_at + make_interval(secs => :deadline) <= engine_now() THEN 'PHASE_DEADLINE'
+            END AS code
+        FROM seen
+    )
+    UPDATE engine_runs AS run
+    SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(), updated_at = engine_now(),
+        owner_instance = NULL, lease_expires_at = NULL, lease_token = run.lease_token + 1,
+        error = jsonb_build_object('code', stale.code, 'previous_phase', stale.phase, 'message', CASE stale.code
+            WHEN 'CANCELLED' THEN 'Cancelled by an operator; its worker did not answer.'
+            WHEN 'WORKER_LOST' THEN format('%s attempts ended without a result, the last one by %s.',
+                                           run.attempt, run.owner_instance)
+            ELSE format('%s has worked on %s for more than %s seconds.', run.owner_instance, stale.phase, :deadline)
+            END)
+    FROM stale WHERE run.run_id = stale.run_id AND stale.code IS NOT NULL
+    RETURNING run.run_id, run.account_id, run.as_of_date, run.lease_token, stale.phase AS from_phase, run.error
+""")
+
+
+def reap(
+    connection: Connection, *, ttl: int, deadline_seconds: float = 0
+) -> tuple[tuple[int, str, date, Mapping[str, Any]], ...]:
+    """Fail claimed runs whose worker is gone or hangs and that may not be tried again; finish cancellations.
+
+    While the fleet is frozen only cancellations are finished.
+
+    Args:
+        connection: An open transaction.
+        ttl: Lease in seconds; 0 or less: no lease counts as expired.
+        deadline_seconds: Longest that one attempt at a phase may take; 0 or less for no limit.
+
+    Returns:
+        (run_id, account_id, as_of_date, error) of each run failed now.
+    """
+    frozen = hold_switch(connection).frozen
+    rows = connection.execute(_REAP, {"ttl": ttl, "deadline": deadline_seconds, "frozen": frozen}).all()
+    record_events(
+        connection,
+        [
+            Event(
+                row.run_id,
+                "REAPED",
+                from_phase=Phase(row.from_phase),
+                to_phase=Phase.FAILED,
+                lease_token=row.lease_token,
+                details=row.error,
+            )
+            for row in rows
+        ],
+    )
+    return tuple((row.run_id, row.account_id, row.as_of_date, row.error) for row in rows)
