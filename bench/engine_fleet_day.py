@@ -240,7 +240,7 @@ class progress_of:  # noqa: N801 -- used like the context managers of the standa
     def __exit__(self, *_):
         self._bar.stop()
 
-    def _advanced(self, lease, outcome):
+    def _advanced(self, *_):
         # No thread draws: a process that forks workers has one, and drawing is no part of the measurement.
         self._ended += 1
         if self._shown and self._ended % 20 == 0:
@@ -307,7 +307,8 @@ def show(copies: int, workers: int, rounds: list[dict[str, float]]) -> None:
     print(
         f"{median['accounts']:6.0f} accounts ({copies} of each), {where}: {median['seconds']:.2f} s, "
         f"{median['accounts'] / median['seconds']:.1f} accounts a second, {median['memory_mib']:.0f} MiB, "
-        f"database {median['size_mib']:.0f} MiB, +{median['grown_kib']:.0f} KiB an account; load {os.getloadavg()[0]:.1f}"
+        f"database {median['size_mib']:.0f} MiB, +{median['grown_kib']:.0f} KiB an account; "
+        f"load {os.getloadavg()[0]:.1f}"
     )
     print(
         f"       CPU: imports {median['imports_ms']:.0f} ms, start and day inputs {median['once_ms']:.0f} ms once; "
