@@ -51,14 +51,14 @@ _NAMES = ("account_id", "household")
 _PARTS = {
     "solver": (tasks, "solve"),
     "claim": (worker, "claim_batch"),
-    "read account": (tasks, "_load_account"),
+    "read account": (tasks, "read_account"),
     "build snapshot": (tasks, "build_snapshot"),
     "build problem": (tasks, "build_problem"),
     "settle by lots": (tasks, "settle"),
     "commit": (advance, "_commit_together"),
 }
 #: What is read once for a day, whoever asks first.
-_SHARED = ("day", "benchmark", "weights", "array")
+_SHARED = ("day", "benchmark", "weights", "array", "actions")
 
 
 def main():

@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, Final
 
 from prometheus.domain.phases import RunStatus
-from prometheus.foundation.canonical import CanonicalText, canonical_json
+from prometheus.foundation.canonical import CanonicalText, canonical_document, to_jsonable
 from prometheus.pipeline.settle import Settlement, TradeLine
 from prometheus.pipeline.snapshot import Snapshot
 
@@ -52,8 +52,8 @@ def run_record(
         "specific_variance_sha256": bytes.fromhex(snapshot.specific_variance_sha256),
         "snapshot": stored_snapshot,
         "params_snapshot": dict(params),
-        "result": CanonicalText(
-            canonical_json(
+        "result": canonical_document(
+            to_jsonable(
                 {
                     **{name: value for name, value in solution.items() if name != "solver"},
                     "version": RESULT_VERSION,
