@@ -92,9 +92,16 @@ def text_of_jsonable(value: Any) -> str:
 
 
 def canonical_document(members: Mapping[str, Any]) -> CanonicalText:
-    """Return the canonical JSON of an object made of JSON types, with the text of each member kept beside it."""
-    texts = {name: text_of_jsonable(members[name]) for name in sorted(members)}
+    """Return the canonical JSON of an object made of JSON types, with the text of each member kept beside it.
+
+    A member may be CanonicalText; it is not parsed.
+    """
+    texts = {name: _text_of(members[name]) for name in sorted(members)}
     return CanonicalText(f"{{{','.join(f'{_name_text(name)}:{text}' for name, text in texts.items())}}}", texts)
+
+
+def _text_of(value: Any) -> str:
+    return value.text if isinstance(value, CanonicalText) else text_of_jsonable(value)
 
 
 def _name_text(name: str) -> str:

@@ -16,7 +16,7 @@ from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.strategy import StrategyParams
-from prometheus.foundation.canonical import CanonicalText, canonical_document, text_of_jsonable, to_jsonable
+from prometheus.foundation.canonical import CanonicalText, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
 from prometheus.pipeline.build_snapshot import build_snapshot
@@ -28,6 +28,7 @@ from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
 from prometheus.pipeline.solve import Solution, solve
+from prometheus.pipeline.stored_result import stored_result
 from prometheus.risk.specific_correlation import unpacked_blocks
 
 #: A model built today from data this old is stale all the same.
@@ -49,6 +50,7 @@ class WorkingDay:
     targets: Mapping[str, float] | None
     status: RunStatus | None = None
     result: Mapping[str, Any] | None = None
+    result_text: CanonicalText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,9 @@ def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
 
     solution = solve_snapshot(day.snapshot, day.params, context.shared, day.targets)
 
-    result = to_jsonable(solution.result)
-    text = CanonicalText(text_of_jsonable(result))
-    context.days[lease.run_id] = replace(day, status=solution.status, result=result)
+    result = stored_result(solution.result)
+    text = canonical_document(result)
+    context.days[lease.run_id] = replace(day, status=solution.status, result=result, result_text=text)
     return PhaseWork(Phase.SOLVED, SolutionEffects(lease, NewSolution(lease.run_id, solution.status.value, text)))
 
 
@@ -149,16 +151,28 @@ def persist_task(context: TaskContext, lease: Lease) -> PhaseWork:
     """Book lots exactly and write the immutable run: SOLVED -> PERSISTED."""
     started = time.perf_counter()
     day = _working_day(context, lease)
-    if day.result is None or day.status is None:
+    if day.result is None:
         with context.database.transaction() as connection:
             staged = staged_solution(connection, lease.run_id)
-        day = replace(day, status=RunStatus(staged.status), result=staged.result)
-    status, result = day.status, day.result
-    assert status is not None and result is not None  # noqa: PT018 -- both were just read
+        day = replace(
+            day,
+            status=RunStatus(staged.status),
+            result=staged.result,
+            result_text=canonical_document(staged.result),
+        )
+    status, result, stored = day.status, day.result, day.result_text
+    assert status is not None and result is not None and stored is not None  # noqa: PT018 -- set together
 
     settlement = settle(day.snapshot, day.params, result["shares"])
     record = run_record(
-        day.snapshot, day.snapshot_text, day.params_json, status, result, settlement, context.config.code_version
+        day.snapshot,
+        day.snapshot_text,
+        day.params_json,
+        status,
+        result,
+        stored.members or {},
+        settlement,
+        context.config.code_version,
     )
     record["timings"] = {
         "solve_seconds": result["solver"]["total_seconds"],
