@@ -84,6 +84,24 @@ END
 $$
 """
 
+# What a message says and whom it concerns stays as it was written; only how far its delivery got may change, and once
+# it was delivered not even that.
+DELIVERY_ONLY = """
+CREATE FUNCTION delivery_only() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    delivery CONSTANT text[] := '{attempt,next_attempt_at,taken_by,delivered_at,given_up_at,last_error,lease_token,'
+                                'owner_instance,lease_expires_at}';
+BEGIN
+    IF OLD.delivered_at IS NULL AND NEW.lease_token >= OLD.lease_token
+       AND to_jsonb(NEW) - delivery = to_jsonb(OLD) - delivery THEN
+        RETURN NEW;
+    END IF;
+    RAISE EXCEPTION 'message % of the outbox is not to be altered', OLD.message_id
+        USING ERRCODE = 'integrity_constraint_violation', CONSTRAINT = 'outbox_delivery_only';
+END
+$$
+"""
+
 APPEND_ONLY = (
     "account_entries",
     "archives",
@@ -91,6 +109,7 @@ APPEND_ONLY = (
     "blobs",
     "data_revisions",
     "engine_run_events",
+    "outbox_events",
     "risk_models",
     "run_trades",
     "runs",
@@ -467,6 +486,53 @@ def upgrade() -> None:
     )
     op.create_index(op.f("ix_engine_run_events_run_id"), "engine_run_events", ["run_id"], unique=False)
     op.create_table(
+        "outbox",
+        sa.Column("message_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("idempotency_key", sa.Text(), nullable=False),
+        sa.Column("payload", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("run_id", sa.BigInteger(), nullable=True),
+        sa.Column("account_id", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.Column("attempt", sa.Integer(), server_default="0", nullable=False),
+        sa.Column(
+            "next_attempt_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False
+        ),
+        sa.Column("taken_by", sa.ARRAY(sa.Text()), server_default="{}", nullable=False),
+        sa.Column("delivered_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("given_up_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("lease_token", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=True),
+        sa.Column("lease_expires_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("kind IN ('ALERT', 'ANCHOR')", name=op.f("ck_outbox_kind")),
+        sa.CheckConstraint("delivered_at IS NULL OR given_up_at IS NULL", name=op.f("ck_outbox_one_end")),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_outbox_account_id")),
+        sa.ForeignKeyConstraint(["run_id"], ["engine_runs.run_id"], name=op.f("fk_outbox_run_id")),
+        sa.PrimaryKeyConstraint("message_id", name=op.f("pk_outbox")),
+        sa.UniqueConstraint("idempotency_key", name=op.f("uq_outbox_idempotency_key")),
+    )
+    op.create_index(
+        "ix_outbox_undelivered",
+        "outbox",
+        ["account_id", "message_id"],
+        unique=False,
+        postgresql_where=sa.text("delivered_at IS NULL"),
+    )
+    op.create_table(
+        "outbox_events",
+        sa.Column("event_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
+        sa.Column("message_id", sa.BigInteger(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
+        sa.Column("owner_instance", sa.Text(), nullable=False),
+        sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
+        sa.CheckConstraint("kind IN ('GIVEN_UP', 'RETRY')", name=op.f("ck_outbox_events_kind")),
+        sa.ForeignKeyConstraint(["message_id"], ["outbox.message_id"], name=op.f("fk_outbox_events_message_id")),
+        sa.PrimaryKeyConstraint("event_id", name=op.f("pk_outbox_events")),
+    )
+    op.create_index(op.f("ix_outbox_events_message_id"), "outbox_events", ["message_id"], unique=False)
+    op.create_table(
         "runs",
         sa.Column("run_id", sa.BigInteger(), nullable=False),
         sa.Column("account_id", sa.Text(), nullable=False),
@@ -574,6 +640,14 @@ def upgrade() -> None:
             f"CREATE TRIGGER {table}_archive_only BEFORE UPDATE OR DELETE ON {table} "
             "FOR EACH ROW EXECUTE FUNCTION archive_only()"
         )
+    op.execute(DELIVERY_ONLY)
+    op.execute(
+        "CREATE TRIGGER outbox_delivery_only BEFORE UPDATE ON outbox FOR EACH ROW EXECUTE FUNCTION delivery_only()"
+    )
+    op.execute(
+        "CREATE TRIGGER outbox_kept BEFORE DELETE OR TRUNCATE ON outbox "
+        "FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+    )
     op.execute("INSERT INTO engine_flags (flag_id) VALUES (1)")
 
 

@@ -6,7 +6,6 @@ from datetime import date
 from enum import StrEnum
 from typing import Any, Final
 
-from prometheus.audit.anchors import anchor_digest, current_heads
 from prometheus.audit.archive import digest_of_runs
 from prometheus.db.blobs import get_array
 from prometheus.db.database import Connection, Database
@@ -15,6 +14,7 @@ from prometheus.db.repositories.audit_trail import Anchor, ChainLink
 from prometheus.db.run_digests import altered_part, run_digests, run_hash
 from prometheus.foundation.errors import DatabaseError, UnknownAccountError
 from prometheus.foundation.ids import run_label
+from prometheus.pipeline.anchors import anchor_digest, current_heads
 
 _ADDRESS: Final = "_sha256"
 

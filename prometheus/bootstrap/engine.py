@@ -1,16 +1,22 @@
 """The engine's configuration from the settings."""
 
 import os
+import shlex
 from collections.abc import Callable
 
+from prometheus.bootstrap.health import health_limits
 from prometheus.bootstrap.settings import Settings
 from prometheus.db.database import Database
 from prometheus.domain.engine_run import Lease
 from prometheus.foundation.ids import owner_instance
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
+from prometheus.orchestration.outbox.command_receiver import CommandReceiver
+from prometheus.orchestration.outbox.delivery import OutboxConfig
+from prometheus.orchestration.outbox.file_receivers import DirectoryReceiver, FileReceiver
+from prometheus.orchestration.outbox.http_receiver import HttpReceiver
+from prometheus.orchestration.outbox.receivers import LogReceiver, Receiver
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import HealthLimits
 
 
 def engine_config(settings: Settings) -> EngineConfig:
@@ -26,14 +32,25 @@ def engine_config(settings: Settings) -> EngineConfig:
     )
 
 
-def health_limits(settings: Settings) -> HealthLimits:
-    """Return what monitoring judges by."""
-    return HealthLimits(
-        phase_minutes=settings.health_phase_minutes,
-        waiting_minutes=settings.health_waiting_minutes,
-        failure_rate=settings.health_failure_rate,
-        silent_minutes=settings.health_silent_minutes,
-        risk_model_hours=settings.risk_model_max_age_hours,
+def outbox_config(settings: Settings) -> OutboxConfig:
+    """Return who takes the messages of the outbox: everybody whom a setting names, else the log."""
+    seconds = settings.alert_timeout_seconds
+    receivers: list[Receiver] = []
+    if settings.alert_file is not None:
+        receivers.append(FileReceiver(settings.alert_file))
+    if settings.alert_directory is not None:
+        receivers.append(DirectoryReceiver(settings.alert_directory))
+    if settings.alert_command is not None:
+        # The database's address may hold a password, which is no business of the command.
+        environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_DATABASE_URL"}
+        receivers.append(CommandReceiver(tuple(shlex.split(settings.alert_command)), environment, seconds))
+    if settings.alert_url is not None:
+        receivers.append(HttpReceiver(settings.alert_url, seconds))
+    return OutboxConfig(
+        receivers=tuple(receivers) or (LogReceiver(),),
+        timeout_seconds=seconds,
+        retry_base_seconds=settings.retry_base_seconds,
+        max_attempts=settings.outbox_max_attempts,
     )
 
 
@@ -61,4 +78,5 @@ def advance_everything(
         on_outcome=on_outcome,
         must_stop=must_stop,
         limits=health_limits(settings),
+        outbox=outbox_config(settings),
     )

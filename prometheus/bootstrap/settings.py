@@ -1,8 +1,10 @@
 """Settings: the only reader of the environment. Each one has a default that works on a fresh machine."""
 
 import os
+import shlex
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -50,6 +52,13 @@ class Settings(BaseSettings):
         health_waiting_minutes: PROMETHEUS_HEALTH_WAITING_MINUTES; age of WAITING_FOR_DATA that is a finding.
         health_failure_rate: PROMETHEUS_HEALTH_FAILURE_RATE; share of a day's runs that may fail.
         health_silent_minutes: PROMETHEUS_HEALTH_SILENT_MINUTES; longest time without any host's heartbeat.
+        health_undelivered_minutes: PROMETHEUS_HEALTH_UNDELIVERED_MINUTES; age of a message that nobody has yet.
+        alert_file: PROMETHEUS_ALERT_FILE; file to which each message is appended as a line of JSON.
+        alert_directory: PROMETHEUS_ALERT_DIRECTORY; directory in which each message becomes a file.
+        alert_command: PROMETHEUS_ALERT_COMMAND; command that gets each message on its standard input.
+        alert_url: PROMETHEUS_ALERT_URL; where each message is sent by POST.
+        alert_timeout_seconds: PROMETHEUS_ALERT_TIMEOUT_SECONDS; longest that a receiver may take for one message.
+        outbox_max_attempts: PROMETHEUS_OUTBOX_MAX_ATTEMPTS; failures after which a message is given up.
     """
 
     # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
@@ -84,11 +93,35 @@ class Settings(BaseSettings):
     health_failure_rate: float = Field(0.05, ge=0, le=1, validation_alias="PROMETHEUS_HEALTH_FAILURE_RATE")
     health_silent_minutes: float = Field(15.0, gt=0, validation_alias="PROMETHEUS_HEALTH_SILENT_MINUTES")
 
-    @field_validator("home", mode="after")
+    health_undelivered_minutes: int = Field(15, ge=1, validation_alias="PROMETHEUS_HEALTH_UNDELIVERED_MINUTES")
+    alert_file: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_FILE")
+    alert_directory: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_DIRECTORY")
+    alert_command: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_COMMAND")
+    alert_url: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_URL")
+    alert_timeout_seconds: float = Field(10.0, gt=0, le=300, validation_alias="PROMETHEUS_ALERT_TIMEOUT_SECONDS")
+    outbox_max_attempts: int = Field(20, ge=1, validation_alias="PROMETHEUS_OUTBOX_MAX_ATTEMPTS")
+
+    @field_validator("alert_command", mode="after")
     @classmethod
-    def _absolute(cls, value: Path) -> Path:
+    def _command(cls, value: str | None) -> str | None:
+        if value is not None and not shlex.split(value):
+            raise ValueError("there is no command in it")
+        return value
+
+    @field_validator("alert_url", mode="after")
+    @classmethod
+    def _web_address(cls, value: str | None) -> str | None:
+        if value is not None:
+            parts = urlsplit(value)
+            if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+                raise ValueError("an address such as https://host/path is needed, without user and password")
+        return value
+
+    @field_validator("home", "alert_file", "alert_directory", mode="after")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
         try:
-            return value.expanduser().absolute()
+            return None if value is None else value.expanduser().absolute()
         except RuntimeError as error:
             raise ValueError("no such user, or no home directory known for it") from error
 

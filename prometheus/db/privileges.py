@@ -26,6 +26,11 @@ _POSSIBLE: Final = text(
 )
 #: Written by their owner alone.
 _OWNERS: Final = frozenset({"alembic_version", "archives"})
+#: Messages stay what they are; only how far their delivery got is the engine's to change.
+_DELIVERY: Final = (
+    "attempt, next_attempt_at, taken_by, delivered_at, given_up_at, last_error, lease_token, owner_instance, "
+    "lease_expires_at"
+)
 #: ANALYZE after a large load; before this version the statistics wait for autovacuum.
 _MAINTAIN_SINCE: Final = 17
 
@@ -50,6 +55,8 @@ def grant_engine_role(connection: Connection) -> bool:
     for table, append_only in connection.execute(_TABLES).all():
         if table in _OWNERS:
             rights = "SELECT"
+        elif table == "outbox":
+            rights = f"SELECT, INSERT, UPDATE ({_DELIVERY}){maintain}"
         elif append_only:
             rights = f"SELECT, INSERT{maintain}"
         else:

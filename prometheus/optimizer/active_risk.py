@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prometheus.optimizer.linked_exposures import PackedLinks
 from prometheus.optimizer.linked_risk import Link
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.semidefinite import semidefinite_root
@@ -23,35 +24,32 @@ class FactorRisk:
         loadings: (N, K) X chol(F); the factor variance of active weights a is ||loadings' a||^2, annualised.
         specific_variance: (N,) D, annualised; less than the names' own where they are linked.
         links: What links the specific returns of blocks of names, L exposures in all; empty for none.
+        packed: The same in flat arrays; None for none.
     """
 
     loadings: FloatArray
     specific_variance: FloatArray
     links: tuple[Link, ...] = ()
+    packed: PackedLinks | None = None
 
     @property
     def size(self) -> int:
         """Return K + L, the number of exposures."""
-        return int(self.loadings.shape[1]) + sum(len(link.names) for link in self.links)
+        linked = 0 if self.packed is None else len(self.packed.names)
+        return int(self.loadings.shape[1]) + linked
 
     def exposures(self, active: FloatArray) -> FloatArray:
         """Return y, (K + L,): the exposures of (N,) active weights in units of annualised volatility."""
         # einsum, not a matrix product: a BLAS may split the sum by its number of threads, and with it the last bits
         y: FloatArray = np.einsum("ik,i->k", self.loadings, active)
-        if self.links:
-            y = np.concatenate([y, *(np.einsum("ik,i->k", link.root, active[link.names]) for link in self.links)])
-        return y
+        return y if self.packed is None else np.concatenate([y, self.packed.exposures(active)])
 
     def price(self, exposures: FloatArray) -> FloatArray:
         """Return (N,) loadings times (K + L,) exposures."""
         factors = self.loadings.shape[1]
-        if not self.links:
-            each: FloatArray = np.einsum("ik,k->i", self.loadings, exposures)
-            return each
-        each = np.einsum("ik,k->i", self.loadings, exposures[:factors])
-        linked = exposures[factors:]
-        for link in self.links:
-            each[link.names] += np.einsum("ik,k->i", link.root, linked[link.exposures])
+        each: FloatArray = np.einsum("ik,k->i", self.loadings, exposures[:factors])
+        if self.packed is not None:
+            each[self.packed.names] += self.packed.charges(exposures[factors:])
         return each
 
     def shared_variance(self) -> FloatArray:
@@ -64,23 +62,21 @@ class FactorRisk:
     def exposures_of(self, asset: int, weight: float) -> FloatArray:
         """Return (K + L,) the exposures of a weight of one name."""
         moved: FloatArray = self.loadings[asset] * weight
-        if self.links:
-            moved = np.concatenate([moved, np.zeros(self.size - len(moved))])
-            for link in self.links:
-                at = int(link.place[asset])
-                if at >= 0:
-                    moved[self.loadings.shape[1] :][link.exposures] = link.root[at] * weight
-        return moved
+        if self.packed is None:
+            return moved
+        whole = np.zeros(self.size)
+        whole[: len(moved)] = moved
+        place = int(self.packed.place[asset])
+        if place >= 0:
+            first, root = self.packed.root_of(place)
+            whole[len(moved) + first : len(moved) + first + len(root)] = root * weight
+        return whole
 
     def shared_covariance(self, asset: IntArray) -> FloatArray:
         """Return (M, M) covariances of M names as far as exposures carry them."""
         part = self.loadings[asset]
         shared: FloatArray = np.einsum("ik,jk->ij", part, part)
-        for link in self.links:
-            at = np.flatnonzero(link.place[asset] >= 0)
-            place = link.place[asset[at]]
-            shared[np.ix_(at, at)] += link.remainder[np.ix_(place, place)]
-        return shared
+        return shared if self.packed is None else shared + self.packed.covariances(asset)
 
     def variance(self, active: FloatArray) -> float:
         """Return the annualised variance of (N,) active weights."""
@@ -99,7 +95,8 @@ def factor_risk(problem: RebalanceProblem) -> FactorRisk:
     loadings = np.einsum("ik,kl->il", problem.loadings, root)
     if not problem.specific_blocks:
         return FactorRisk(loadings, problem.specific_variance)
-    return FactorRisk(loadings, *split_specific(problem))
+    own, links = split_specific(problem)
+    return FactorRisk(loadings, own, links, PackedLinks.of(links))
 
 
 def tracking_error(problem: RebalanceProblem, weights: FloatArray) -> float:

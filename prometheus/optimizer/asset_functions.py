@@ -77,17 +77,17 @@ class SeparableCost:
 
     def row_use_of_name(self, asset: int, trade: float) -> FloatArray:
         """Return (R,) what one name's trade adds to each coupling row."""
-        begin, end = np.searchsorted(self.order.asset, [asset, asset + 1])
-        taken = np.minimum(np.maximum(-trade - self.order.start[begin:end], 0.0), self.order.size[begin:end])
-        used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, begin:end], taken)
+        lots = self.order.of_name(asset)
+        taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
+        used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, lots], taken)
         return used + self.row_buy[:, asset] * max(trade, 0.0)
 
     def of_name(self, asset: int, trade: float) -> float:
         """Return f_i(u) of one name; NaN for NaN."""
-        begin, end = np.searchsorted(self.order.asset, [asset, asset + 1])
-        taken = np.minimum(np.maximum(-trade - self.order.start[begin:end], 0.0), self.order.size[begin:end])
+        lots = self.order.of_name(asset)
+        taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
         moved = self.active[asset] + trade
-        tax = float((self.sell_slope[begin:end] * taken).sum())
+        tax = float((self.sell_slope[lots] * taken).sum())
         return float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
 
 

@@ -46,10 +46,6 @@ class Leaf:
     duals: tuple[DualPoint, ...]
     lower_bound: float
 
-    def best_dual(self) -> DualPoint:
-        """Return the dual point whose own bound on this part is the best."""
-        return max(self.duals, key=lambda dual: self.lagrangian.bound(dual, self.lagrangian.minima(dual)))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BestTrades:
@@ -81,13 +77,16 @@ class BestTrades:
 
     def rounded_lower_bound(self, grid: ShareGrid) -> float:
         """Return the certified bound over trade lists in whole steps of at least the minimum trade."""
-        return min(
-            max(
-                leaf.lower_bound,
-                *(leaf.lagrangian.bound(dual, leaf.lagrangian.rounded_minima(dual, grid)) for dual in leaf.duals),
-            )
-            for leaf in self.leaves
-        )
+        least = float("inf")
+        for leaf in sorted(self.leaves, key=lambda leaf: leaf.lower_bound):
+            bound = leaf.lower_bound
+            for dual in leaf.duals:
+                # a part that is known to be no better than another does not count
+                if bound >= least:
+                    break
+                bound = max(bound, leaf.lagrangian.bound(dual, leaf.lagrangian.rounded_minima(dual, grid)))
+            least = min(least, bound)
+        return least
 
 
 def search(
@@ -120,7 +119,7 @@ def search(
             break
         leaves = [pair for pair in leaves if pair[0] is not leaf]
         # the prices that tell most of the whole tell most of its halves
-        prices = leaf.best_dual()
+        prices = answer.best_dual
         for limits in halves:
             part = leaf.lagrangian.within(limits)
             if not part.can_meet_cash():

@@ -90,8 +90,7 @@ def _last_lots(order: LotOrder, names: IntArray, sold: FloatArray) -> IntArray:
     amount = np.zeros(len(order.lots))
     amount[names] = sold
     touched = np.bincount(order.asset, weights=order.start < amount[order.asset], minlength=len(amount))[names]
-    begins = np.searchsorted(order.asset, names, side="left")
-    return begins + np.maximum(touched.astype(np.int64) - 1, 0)
+    return order.bounds[names] + np.maximum(touched.astype(np.int64) - 1, 0)
 
 
 class _Reasons:

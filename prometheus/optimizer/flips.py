@@ -123,20 +123,21 @@ def moves_around(
     gain = np.concatenate([gain[by], group_gain])
     if not len(group):
         return Moves(decision, gain, gain, np.zeros((0, 0)), move, asset, branch, group)
-    jumps = np.zeros((len(asset), len(group)))
-    jumps[np.arange(len(asset)), move] = after - response.trade[current[asset]]
+    jump = after - response.trade[current[asset]]
     linear = gain
     if relaxed is None:
-        products = priced.products(response, disturbed, jumps, asset)
+        products = priced.products(response, disturbed, (move, asset, jump))
     else:
         # what the decision itself misses at the prices of stage 1 comes first
         missing = np.where(response.active, response.gradient, 0.0)
         moved = (response.trade[current] - relaxed).nonzero()[0]
-        own = np.zeros((len(moved), len(group) + 1))
-        own[:, 0] = response.trade[current[moved]] - relaxed[moved]
-        jumps = np.concatenate([own, np.pad(jumps, ((0, 0), (1, 0)))])
+        changes = (
+            np.concatenate([np.zeros(len(moved), dtype=np.int64), move + 1]),
+            np.concatenate([moved, asset]),
+            np.concatenate([response.trade[current[moved]] - relaxed[moved], jump]),
+        )
         with_own = np.concatenate([missing[:, None], disturbed], axis=1)
-        products = priced.products(response, with_own, jumps, np.concatenate([moved, asset]))
+        products = priced.products(response, with_own, changes)
         linear, products = gain - products[1:, 0], products[1:, 1:]
     return Moves(decision, gain, linear, products, move, asset, branch, group)
 

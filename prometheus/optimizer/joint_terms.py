@@ -5,12 +5,16 @@ rows, of cash, of the other rows (coupling.py), and lambda of the tracking-error
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.linked_exposures import NO_LINKS
 from prometheus.optimizer.linked_risk import Link
-from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+
+_Values = TypeVar("_Values", FloatArray, BoolArray)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,6 +28,8 @@ class JointTerms:
         sizes: (links,) how many names each link joins.
         names: (L,) these names, link after link.
         roots: (sum of the sizes squared,) the links' square roots, row after row.
+        columns: (sum of the sizes squared,) the same, column after column.
+        remainders: (sum of the sizes squared,) the links' remainders, row after row.
         factors: K + L.
         linear: How many rows are linear.
         at_rest: (K + L,) exposures of the active weights before trading.
@@ -38,6 +44,8 @@ class JointTerms:
     sizes: IntArray
     names: IntArray
     roots: FloatArray
+    columns: FloatArray
+    remainders: FloatArray
     factors: int
     linear: int
     at_rest: FloatArray
@@ -49,6 +57,7 @@ class JointTerms:
     def of(cls, lagrangian: Lagrangian) -> "JointTerms":
         """Collect the terms of a problem."""
         rows, cash, links = lagrangian.rows, lagrangian.cash, lagrangian.risk.links
+        packed = lagrangian.risk.packed or NO_LINKS
         linear = rows.linear
         at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
         by_name = np.ascontiguousarray(np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]))
@@ -56,9 +65,11 @@ class JointTerms:
             by_name=by_name,
             by_asset=np.ascontiguousarray(by_name.T),
             links=links,
-            sizes=np.array([len(link.names) for link in links], dtype=np.int64),
-            names=np.concatenate([np.zeros(0, dtype=np.int64), *(link.names for link in links)]),
-            roots=np.concatenate([np.zeros(0), *(link.root.ravel() for link in links)]),
+            sizes=packed.sizes,
+            names=packed.names,
+            roots=packed.roots,
+            columns=packed.columns,
+            remainders=packed.remainders,
             factors=len(at_rest),
             linear=linear,
             at_rest=at_rest,
@@ -78,9 +89,18 @@ class JointTerms:
         return self.factors + len(self.most) + 1
 
     @property
+    def dense(self) -> int:
+        """Return K, the number of exposures besides those of links."""
+        return len(self.by_name) - self.linear
+
+    @property
     def cash(self) -> int:
         """Return where the price of cash stands."""
         return self.factors + self.linear
+
+    def besides_links(self, values: _Values) -> _Values:
+        """Return the rows of (size, ...) values but for those of the linked exposures."""
+        return np.concatenate([values[: self.dense], values[self.factors :]])
 
     def prices(self, dual: DualPoint, risk_aversion: float, rows: int) -> FloatArray:
         """Return the (size,) prices of a dual point, without those on sides that have no limit."""

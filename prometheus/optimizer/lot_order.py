@@ -30,6 +30,7 @@ class LotOrder:
         short: (M,) True for the short part.
         loss_start: (N,) weight that can be sold before the first loss lot is touched; infinite where there is none.
         has_locked: (N,) True where some shares of the name are locked.
+        bounds: (N + 1,) where each name's lots begin in this order, and where the last one's end.
     """
 
     lot: IntArray
@@ -43,6 +44,11 @@ class LotOrder:
     short: BoolArray
     loss_start: FloatArray
     has_locked: BoolArray
+    bounds: IntArray
+
+    def of_name(self, asset: int) -> slice:
+        """Return where a name's lots stand in this order."""
+        return slice(int(self.bounds[asset]), int(self.bounds[asset + 1]))
 
     def of_lots(self, values: FloatArray, short: FloatArray | None = None) -> FloatArray:
         """Return (M,) values of the problem's lots; for short parts (N,) ``short`` of the name, zero without it."""
@@ -108,6 +114,7 @@ def lot_order(problem: RebalanceProblem) -> LotOrder:
         short=short,
         loss_start=loss_start,
         has_locked=np.bincount(problem.lot_asset, weights=locked, minlength=problem.size) > 0,
+        bounds=np.concatenate([[0], np.cumsum(counts)]),
     )
 
 

@@ -221,7 +221,7 @@ class _State:
         self._value = self._cost(self.trades)
         self._target = np.stack([self._grid.below(steps), self._grid.above(steps)])
         self._moved = np.stack([self._grid.weight(row) for row in self._target])
-        self._values = np.stack([self._cost(np.nan_to_num(row)) for row in self._moved])
+        self._values = np.stack([self._cost(np.where(np.isnan(row), 0.0, row)) for row in self._moved])
         self.cash_used = float(self._cash_of(self.trades).sum())
 
     def _cash_of(self, trades: FloatArray) -> FloatArray:
@@ -252,7 +252,7 @@ class _State:
         delta = moved - self.trades
         price = self._risk.price(self._exposures)
         change = (
-            self._cost(np.nan_to_num(moved))
+            self._cost(np.where(np.isnan(moved), 0.0, moved))
             - self._value
             + self._problem.risk_aversion * (2 * price * delta + self._norms * delta * delta)
         )
@@ -304,17 +304,14 @@ class _State:
 
     def move(self, asset: int, steps: float) -> None:
         """Move one name to a number of steps."""
-        i, before = asset, float(self.trades[asset])
+        i, before, after = asset, float(self.trades[asset]), self._grid.weight_of(asset, steps)
         self.steps = self.steps.copy()
-        self.steps[i] = steps
-        after = float(self._grid.weight(self.steps)[i])
-        self.trades[i] = after
+        self.steps[i], self.trades[i] = steps, after
         self._value[i] = self._cost.of_name(i, after)
         self._exposures = self._exposures + self._risk.exposures_of(i, after - before)
         rate = float(self._problem.cost_rate[i])
         self.cash_used += after + rate * abs(after) - before - rate * abs(before)
-        self._target[0, i] = self._grid.below(self.steps)[i]
-        self._target[1, i] = self._grid.above(self.steps)[i]
-        for side in (0, 1):
-            self._moved[side, i] = self._grid.weight(self._target[side])[i]
-            self._values[side, i] = self._cost.of_name(i, float(self._moved[side, i]))
+        for side, target in enumerate(self._grid.neighbours_of(i, steps)):
+            moved = self._grid.weight_of(i, target)
+            self._target[side, i], self._moved[side, i] = target, moved
+            self._values[side, i] = self._cost.of_name(i, moved)

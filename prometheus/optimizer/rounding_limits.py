@@ -11,6 +11,7 @@ import numpy as np
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
+from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.coupling import TRACKING_ERROR, RowLimits
 from prometheus.optimizer.problem import FloatArray, IntArray
 
@@ -118,6 +119,14 @@ class AllLimits:
             risk: Says what two changes do to the variance together.
             risk_aversion: Weight of the variance in the objective.
         """
+        if not self.rows.any:
+            few = _first(effects.change)
+            first, second = _least_pair(
+                effects.change[few], effects.cash[few], effects.asset[few], effects.delta[few],
+                risk.shared_covariance(effects.asset[few]), risk_aversion, at[0], self.cash.least, self.cash.most,
+                _NEGLIGIBLE, -WORTHWHILE,
+            )  # fmt: skip
+            return (int(few[first]), int(few[second])) if first >= 0 else None
         one, two, together, missed = self._pairs(at, effects, risk, effects.change)
         if not len(one):
             return None
@@ -131,9 +140,7 @@ class AllLimits:
     ) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
         """Return pairs of the first candidates: both numbers, what they add to the variance, what is missed then."""
         cash, use, variance = at
-        rank = np.where(np.isfinite(effects.change), rank, np.inf)
-        few = np.argsort(rank, kind="stable")[:_IN_PAIRS]
-        few = few[np.isfinite(rank[few])]
+        few = _first(np.where(np.isfinite(effects.change), rank, np.inf))
         one, two = (index.ravel() for index in np.meshgrid(few, few, indexing="ij"))
         apart = effects.asset[one] < effects.asset[two]
         one, two = one[apart], two[apart]
@@ -152,3 +159,52 @@ class AllLimits:
 
 def _rest(excess: FloatArray) -> FloatArray:
     return np.where(excess > _NEGLIGIBLE, excess, 0.0)
+
+
+def _first(rank: FloatArray) -> IntArray:
+    """Return the candidates that come first, those of infinite rank left out."""
+    few = np.argsort(rank, kind="stable")[:_IN_PAIRS]
+    return few[np.isfinite(rank[few])]
+
+
+@compiled("i i <- F F I F F2 f f f f f f")
+def _least_pair(
+    change: FloatArray,
+    cash: FloatArray,
+    asset: IntArray,
+    delta: FloatArray,
+    covariance: FloatArray,
+    risk_aversion: float,
+    used: float,
+    least: float,
+    most: float,
+    negligible: float,
+    enough: float,
+) -> tuple[int, int]:  # pragma: no cover - machine code, which is not traced; arrays check it
+    """Return the two changes of different names that keep the cash range and together improve most, -1 for none.
+
+    Args:
+        change: (M,) change of the objective.
+        cash: (M,) change of the cash used.
+        asset: (M,) the name that changes.
+        delta: (M,) change of its trade.
+        covariance: (M, M) covariances of the names that exposures carry.
+        risk_aversion: Weight of the variance in the objective.
+        used: Cash used now.
+        least: Least cash used.
+        most: Most cash used.
+        negligible: Amount by which it may be missed.
+        enough: Change of the objective that the pair must fall below.
+    """
+    first = second = -1
+    best = enough
+    for one in range(len(change)):
+        for two in range(len(change)):
+            if asset[one] >= asset[two]:
+                continue
+            together = 2.0 * (covariance[one, two] * delta[one] * delta[two])
+            both = change[one] + change[two] + risk_aversion * together
+            after = used + cash[one] + cash[two]
+            if both < best and not max(after - most, least - after) > negligible:
+                first, second, best = one, two, both
+    return first, second

@@ -1,6 +1,7 @@
 """Which trades can be placed: whole steps of at least the minimum trade, and the exact sell-out of a position."""
 
 from dataclasses import dataclass
+from math import inf, isfinite, nan
 
 import numpy as np
 
@@ -51,6 +52,29 @@ class ShareGrid:
         following = np.where((following > 0) & (following < self.smallest), self.smallest, following)
         following = np.where((following == 0) & ~self.may_rest, self.smallest, following)
         return np.where(following <= self.last, following, np.nan)
+
+    def neighbours_of(self, asset: int, steps: float) -> tuple[float, float]:
+        """Return what ``below`` and ``above`` give for one name at a number of steps."""
+        i, smallest = asset, float(self.smallest[asset])
+        first, finite, may_rest = float(self.first[i]), isfinite(steps), bool(self.may_rest[i])
+        down, up = steps - 1, steps + 1 if finite else first
+        if 0 < down < smallest:
+            down = 0.0
+        elif -smallest < down < 0:
+            down = -smallest
+        if -smallest < up < 0:
+            up = 0.0
+        elif 0 < up < smallest:
+            up = smallest
+        if not may_rest:
+            down, up = -smallest if down == 0 else down, smallest if up == 0 else up
+        if not (finite and down >= first):
+            down = -inf if finite and self.sell_out[i] else nan
+        return down, up if up <= self.last[i] else nan
+
+    def weight_of(self, asset: int, steps: float) -> float:
+        """Return what ``weight`` gives for one name."""
+        return -float(self.all[asset]) if steps == -inf else steps * float(self.step[asset])
 
     def shifted(self, steps: FloatArray, count: FloatArray) -> FloatArray:
         """Return (N,) the tradable number of steps about ``count`` away; NaN where there is none in that direction.

@@ -18,6 +18,7 @@ from prometheus.optimizer.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
+from prometheus.optimizer.row_reach import out_of_reach
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
@@ -62,6 +63,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     grid = share_grid(problem, order, limits)
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
+    _refuse_out_of_reach(problem, lagrangian, solver)
     answer = _search(problem, lagrangian, solver)
     proof, limited = answer, lagrangian
     if problem.max_names is not None:
@@ -118,6 +120,13 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
         ),
         explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
     )
+
+
+def _refuse_out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> None:
+    """Refuse limits that no legal trades meet before looking for any, naming all that conflict where that is known."""
+    unreachable = out_of_reach(problem, lagrangian)
+    if unreachable is not None:
+        raise conflicting_limits(problem, lagrangian, solver) or unreachable
 
 
 def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> BestTrades:

@@ -28,6 +28,9 @@ _ENOUGH = 1e-4
 _SLOPE_LEFT = 0.5
 #: Duality gap (objective per unit of NAV) and residual at which stage 1 is as good as its use can be.
 GAP = 5e-8
+#: The same where specific returns are linked: more names stay between branches, and what is left of each adds up in the
+#: bounds of branching.
+GAP_WITH_LINKS = 1e-9
 RESIDUAL = 1e-9
 #: A residual below this that no longer falls is the floor of double precision.
 STALLED = 2e-11
@@ -97,6 +100,9 @@ class _Climb:
 
     def _line_search(self, state: Response, centre: Centre | None, step: FloatArray) -> Response | None:
         length, low, high, rise_low, rise_high = 1.0, 0.0, np.inf, 1.0, 0.0
+        # an end of the bracket that stays for a second time counts half: names that links make alike bend the line so
+        # sharply that the secant alone creeps
+        stays = 0.5 if self.dual.joint.links else 1.0
         slope = state.gradient * state.active
         kept: Response | None = None
         for _ in range(_MAX_SEARCH):
@@ -115,8 +121,10 @@ class _Climb:
                     return kept
             left = rise / promised if promised > 0 else -1.0
             if left > 0:
+                rise_high *= stays if low > 0 else 1.0
                 low, rise_low = length, left
             else:
+                rise_low *= stays if np.isfinite(high) else 1.0
                 high, rise_high = length, left
             if np.isinf(high):
                 length *= 2
@@ -165,6 +173,7 @@ def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
     if not len(dual.several):
         return ClimbAnswer(run.settle(state, None, RESIDUAL), run.steps)
     best, strength, failed = None, _FIRST_STRENGTH, 0
+    close = GAP_WITH_LINKS if dual.joint.links else GAP
     for _ in range(_MAX_CENTRES):
         centre = dual.centre(state, strength)
         state = run.predicted(state, centre)
@@ -173,7 +182,7 @@ def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
         state = run.settle(state, centre, enough)
         if best is None or max(state.looseness, state.residual) < max(best.looseness, best.residual):
             best = state
-        if state.looseness <= GAP and state.residual <= RESIDUAL:
+        if state.looseness <= close and state.residual <= RESIDUAL:
             break
         failed = failed + 1 if state.residual > enough else 0
         if (

@@ -16,7 +16,7 @@ import numpy as np
 
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.linked_risk import FreeNames
+from prometheus.optimizer.linked_products import linked_products
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.structured_kernels import (
     ACTIVE,
@@ -31,9 +31,11 @@ from prometheus.optimizer.structured_kernels import (
     RATE,
     RIGHT,
     SLOPE,
+    SPREAD,
     VARIANCE,
     evaluate,
 )
+from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step
 from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
@@ -166,13 +168,13 @@ class CoupledDual:
             mode, share, ends = BEST, np.empty(count), np.empty_like(ends)
         kept, epsilon, opened = _NONE, _NONE, _NOWHERE
         if centre is not None and len(self.several):
-            mode, kept, epsilon = CENTRED, centre.share, centre.epsilon
+            mode, kept, epsilon = SPREAD if joint.links else CENTRED, centre.share, centre.epsilon
             opened = _NOWHERE if centre.open is None else centre.open
         answers, rows, inside = np.empty((2, count)), np.empty((2 * rates, count)), np.empty(count, dtype=np.bool_)
         gradient, active = np.empty(joint.size), np.empty(joint.size, dtype=np.bool_)
         value, looseness, residual = evaluate(
             prices, self._g, joint.te_max,
-            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.linear,
+            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.columns, joint.linear,
             joint.at_rest, joint.least, joint.most,
             self._table, self._places, self._branches, self._bounds, self.several,
             mode, kept, epsilon, opened,
@@ -213,23 +215,58 @@ class CoupledDual:
 
     def newton_step(self, response: Response, damping: float, opened: BoolArray | None = None) -> FloatArray:
         """Return the (size,) step of the active prices, the scaled Hessian damped."""
+        if self.joint.links:
+            return self._linked_step(response, damping, opened)
         matrix = self.hessian(response, opened)
         return step_towards(matrix, response.gradient, response.active, damping, self.typical_softness)
 
-    def products(self, response: Response, disturbed: FloatArray, jumps: FloatArray, asset: IntArray) -> FloatArray:
+    def _linked_step(self, response: Response, damping: float, opened: BoolArray | None) -> FloatArray:
+        """Return the step with the links' prices eliminated block by block (structured_links.py)."""
+        joint, prices, gradient = self.joint, response.prices, response.gradient
+        dense, linked = joint.dense, len(joint.names)
+        softness, columns, matrix = self._answers_of_names(response, opened)
+        missing, right = gradient[dense : joint.factors], joint.besides_links(gradient)
+        lower, pull = np.empty(len(joint.roots)), np.zeros(linked)
+        solved, free = np.empty((linked, len(right) + 1)), np.empty(linked, dtype=np.int64)
+        eliminate(
+            prices, self._g, joint.te_max, dense, joint.sizes, joint.names, joint.remainders, joint.columns,
+            missing, softness, columns, matrix, right, lower, pull, solved, free,
+        )  # fmt: skip
+        rest = step_towards(matrix, right, joint.besides_links(response.active), damping, self.typical_softness)
+        return linked_step(
+            prices, self._g, dense, joint.sizes, joint.names, joint.roots, missing, lower, solved, free, rest
+        )
+
+    def _answers_of_names(
+        self, response: Response, opened: BoolArray | None = None
+    ) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return (N,) softness of each name, (N, C) what its answer adds to C conditions, (C, C) what else answers."""
+        width = self.joint.size - len(self.joint.names)
+        softness, columns, own = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
+        answers_of_names(
+            response.prices, self._g, self.joint.by_asset, self._places, self._branches,
+            response.inside, response.share, response.trade, response.rate, response.use,
+            self._bounds, self.several, response.left, response.right, response.epsilon,
+            _NOWHERE if opened is None else opened, softness, columns, own,
+        )  # fmt: skip
+        return softness, columns, own
+
+    def products(
+        self, response: Response, disturbed: FloatArray, changes: tuple[IntArray, IntArray, FloatArray]
+    ) -> FloatArray:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
             response: Answers at the present prices, with the shares that answer to them.
-            disturbed: (size, M) r, what each change adds to the conditions.
-            jumps: (E, M) what each change adds to the trade of each changed name.
-            asset: (E,) the changed names.
+            disturbed: (size, M) r, what each move adds to the conditions.
+            changes: The E changes of trades: (E,) the move to which each belongs, (E,) the changed names, (E,) by how
+                much each trade changes.
         """
         priced = response.prices != 0
         priced[: self.joint.factors] = True
         priced[self.joint.factors : -1] |= self.exact
         if self.joint.links:
-            return self._linked_products(response, disturbed, jumps, asset, priced)
+            return self._linked_products(response, disturbed, changes, priced)
         at = priced.nonzero()[0]
         matrix, part = self.hessian(response)[at[:, None], at], np.ascontiguousarray(disturbed[at])
         answered = solve_scaled(matrix, part, _REGULARISATION, self.typical_softness)
@@ -240,13 +277,12 @@ class CoupledDual:
         self,
         response: Response,
         disturbed: FloatArray,
-        jumps: FloatArray,
-        asset: IntArray,
+        changes: tuple[IntArray, IntArray, FloatArray],
         priced: BoolArray,
     ) -> FloatArray:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
         joint = self.joint
-        dense, g = len(joint.by_name) - joint.linear, self._g + float(response.prices[-1])
+        dense, g = joint.dense, self._g + float(response.prices[-1])
         branch = (response.inside & (response.share > 0)).nonzero()[0]
         names = self.owner[branch]
         rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
@@ -254,15 +290,17 @@ class CoupledDual:
         own = np.zeros((int(keep.sum()), int(keep.sum())))
         own[np.arange(dense), np.arange(dense)] = 0.5 / g
         moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
-        free = FreeNames(names, self._branches[CURVATURE, branch] * (g / self._g), g, joint.links)
-        return free.disturbances(rows[keep].T, own, moved[keep], jumps, asset)
+        packed = self.lagrangian.risk.packed
+        assert packed is not None
+        free = (names, self._branches[CURVATURE, branch] * (g / self._g), rows[keep].T)
+        return linked_products(packed, g, free, own, moved[keep], changes)
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
         """Return (size, branches) what the answers of branches add to every condition."""
         u, owner = response.trade[branches], self.owner[branches]
         joint = self.joint
         added = np.zeros((joint.size, len(branches)))
-        dense = len(joint.by_name) - joint.linear
+        dense = joint.dense
         each = joint.by_name[:, owner] * u
         # what links add is left to the products
         added[:dense], added[joint.factors : joint.cash] = each[:dense], each[dense:]

@@ -16,13 +16,14 @@ FIRST, LAST, OWNER = range(3)
 #: Rows of the branches' floats: active weight before trading, curvature, specific variance under a tracking-error limit
 #: (zero without one).
 ACTIVE, CURVATURE, VARIANCE = range(3)
-#: How branches share a name: as given, the best one takes all, or between the two best around a centre.
-GIVEN, BEST, CENTRED = range(3)
+#: How branches share a name: as given, the best one takes all, between the two best around a centre, or among all of
+#: them around a centre.
+GIVEN, BEST, CENTRED, SPREAD = range(4)
 
 
 @compiled("F <- F2 I I F i F")
 def charge(
-    by_name: FloatArray, sizes: IntArray, names: IntArray, roots: FloatArray, linear: int, prices: FloatArray
+    by_name: FloatArray, sizes: IntArray, names: IntArray, columns: FloatArray, linear: int, prices: FloatArray
 ) -> FloatArray:
     """Return (N,) what the prices of exposures and linear rows charge for a unit of each name.
 
@@ -30,7 +31,7 @@ def charge(
         by_name: (K + linear, N) exposures above linear rows.
         sizes: (links,) how many names each link joins.
         names: (L,) these names, link after link.
-        roots: (sum of the sizes squared,) the links' square roots, row after row.
+        columns: (sum of the sizes squared,) the links' lower triangular square roots, column after column.
         linear: How many rows are linear.
         prices: (K + L + linear or more,) of exposures, linked exposures and linear rows.
     """
@@ -42,10 +43,14 @@ def charge(
             charged[n] += price * by_name[k, n]
     begin = entry = 0
     for size in sizes:
-        for i in range(begin, begin + size):
-            for j in range(begin, begin + size):
-                charged[names[i]] += roots[entry] * prices[dense + j]
-                entry += 1
+        of_link = np.zeros(size)
+        for j in range(size):
+            price = prices[dense + begin + j]
+            for i in range(j, size):
+                of_link[i] += columns[entry + i] * price
+            entry += size
+        for i in range(size):
+            charged[names[begin + i]] += of_link[i]
         begin += size
     return charged
 
@@ -56,7 +61,7 @@ def total(
 ) -> FloatArray:
     """Return (K + L + linear,) exposures, linked exposures and linear rows' use of (N,) weights.
 
-    ``by_asset`` is (N, K + linear), the other arguments as of ``charge``.
+    ``by_asset`` is (N, K + linear), ``roots`` has the links' square roots row after row, the rest is as of ``charge``.
     """
     dense, linked = by_asset.shape[1] - linear, len(names)
     added = np.zeros(by_asset.shape[1])
@@ -71,10 +76,12 @@ def total(
     every[:dense], every[dense + linked :] = added[:dense], added[dense:]
     begin = entry = 0
     for size in sizes:
-        for i in range(begin, begin + size):
-            for j in range(begin, begin + size):
-                every[dense + j] += roots[entry] * weights[names[i]]
-                entry += 1
+        for i in range(size):
+            weight = weights[names[begin + i]]
+            if weight != 0.0:
+                for j in range(i + 1):
+                    every[dense + begin + j] += roots[entry + j] * weight
+            entry += size
         begin += size
     return every
 
@@ -163,6 +170,51 @@ def answer(
         worth[b] = cost
 
 
+@compiled("f f <- F F f i i i F")
+def spread_name(
+    worth: FloatArray, centre: FloatArray, epsilon: float, opened: int, begin: int, end: int, share: FloatArray
+) -> tuple[float, float]:
+    """Share one name among all of its branches; return its proximal term and its looseness.
+
+    The proximal term is epsilon / 4 times the squared distance of the shares from the centre, which for two branches is
+    that of ``share_names``. Whatever branches meet, the dual stays continuous with its slope.
+
+    Args:
+        worth: (B,) least priced costs.
+        centre: (B,) shares at the centre.
+        epsilon: Strength.
+        opened: 1 where the shares of the branches in use at the centre may leave the range from 0 to 1, else 0.
+        begin: First branch of the name.
+        end: Behind its last one.
+        share: (B,) filled for the name.
+    """
+    least = worth[begin]
+    for b in range(begin + 1, end):
+        least = min(least, worth[b])
+    # zero marks what is not in use
+    for b in range(begin, end):
+        share[b] = 0.0 if opened == 1 and centre[b] == 0.0 else 1.0
+    while True:
+        total, used = 0.0, 0
+        for b in range(begin, end):
+            if share[b] != 0.0:
+                total += centre[b] - 2.0 * (worth[b] - least) / epsilon
+                used += 1
+        excess, dropped = (total - 1.0) / used, 0
+        for b in range(begin, end):
+            if share[b] != 0.0 and opened == 0 and centre[b] - 2.0 * (worth[b] - least) / epsilon < excess:
+                share[b], dropped = 0.0, dropped + 1
+        if dropped == 0:
+            break
+    proximal = looseness = 0.0
+    for b in range(begin, end):
+        if share[b] != 0.0:
+            share[b] = 1.0 if used == 1 else centre[b] - 2.0 * (worth[b] - least) / epsilon - excess
+            looseness += share[b] * (worth[b] - least)
+        proximal += 0.25 * epsilon * (share[b] - centre[b]) * (share[b] - centre[b])
+    return proximal, looseness
+
+
 @compiled("f f <- i F I I F F B F I I")
 def share_names(
     mode: int,
@@ -179,7 +231,7 @@ def share_names(
     """Share the names that have several branches among the two that cost least; return proximal terms and looseness.
 
     Args:
-        mode: BEST or CENTRED.
+        mode: BEST, CENTRED, or SPREAD, which shares names of three and more branches among all of them.
         worth: (B,) least priced costs.
         first_branch: (N + 1,) first branch of each name, and how many branches there are.
         several: (M,) the names.
@@ -199,6 +251,23 @@ def share_names(
                 best, second = b, best
             elif second < 0 or worth[b] < worth[second]:
                 second = b
+        if mode == SPREAD and end - begin > 2:
+            is_open = 1 if len(opened) and opened[m] else 0
+            moved, loose = spread_name(worth, centre, epsilon[m], is_open, begin, end, share)
+            proximal, looseness = proximal + moved, looseness + loose
+            # the two that have most of it, if it is shared
+            most = begin
+            for b in range(begin + 1, end):
+                if share[b] > share[most]:
+                    most = b
+            next_most = -1
+            for b in range(begin, end):
+                if b != most and share[b] != 0.0 and (next_most < 0 or share[b] > share[next_most]):
+                    next_most = b
+            if next_most < 0:
+                next_most = second if most == best else best
+            left[m], right[m] = min(most, next_most), max(most, next_most)
+            continue
         near, far = min(best, second), max(best, second)
         left[m], right[m] = near, far
         for b in range(begin, end):
@@ -322,7 +391,7 @@ def judge(
     return value, residual
 
 
-@compiled("f f f <- F f f F2 F2 I I F i F F F F2 I2 F2 I I i F F B I F F2 F2 B I2 F B")
+@compiled("f f f <- F f f F2 F2 I I F F i F F F F2 I2 F2 I I i F F B I F F2 F2 B I2 F B")
 def evaluate(
     prices: FloatArray,
     risk_aversion: float,
@@ -332,6 +401,7 @@ def evaluate(
     sizes: IntArray,
     names: IntArray,
     roots: FloatArray,
+    columns: FloatArray,
     linear: int,
     at_rest: FloatArray,
     least: FloatArray,
@@ -365,6 +435,7 @@ def evaluate(
         sizes: (links,)
         names: (L,)
         roots: (entries,)
+        columns: (entries,)
         linear: How many rows are linear.
         at_rest: As ``judge`` takes it, and the next ones.
         least: (R + 1,)
@@ -388,7 +459,7 @@ def evaluate(
         active: (size,)
     """
     rates, size = len(rows) // 2, len(prices)
-    own = charge(by_name, sizes, names, roots, linear, prices)
+    own = charge(by_name, sizes, names, columns, linear, prices)
     trade, worth, rate, use = answers[0], answers[1], rows[:rates], rows[rates:]
     charged, stretch = prices[size - 1 - rates : size - 1], 1.0 + prices[size - 1] / risk_aversion
     answer(charged, stretch, own, table, places, branches, at, trade, inside, worth, rate, use)

@@ -14,7 +14,6 @@ import numpy as np
 from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima, branch_of
-from prometheus.optimizer.coupled_sides import solve_coupled_sides
 from prometheus.optimizer.decisions import Decision, RestingPlaces, resting_places
 from prometheus.optimizer.envelope import arcs, convex_envelope
 from prometheus.optimizer.fixed_sides import FixedSidesAnswer, solve_fixed_sides
@@ -52,6 +51,7 @@ class TwoStageAnswer:
         dual: Prices of stage 2 at the trades.
         lower_bound: Certified bound on the same objective over the whole range.
         duals: Dual points worth trying for another bound.
+        best_dual: The one whose bound is the best.
         relaxed: (N,) trades of stage 1.
         places: Where they rest on the envelope.
         solution: What the back-end said in stage 1.
@@ -62,6 +62,7 @@ class TwoStageAnswer:
     dual: DualPoint
     lower_bound: float
     duals: tuple[DualPoint, ...]
+    best_dual: DualPoint
     relaxed: FloatArray
     places: RestingPlaces
     solution: QuadraticSolution
@@ -151,6 +152,7 @@ class TwoStageSearch:
             dual=stage_one.dual if best is None else best.dual,
             lower_bound=self._bound(duals),
             duals=tuple(duals),
+            best_dual=max(duals, key=self._bound_of),
             relaxed=stage_one.relaxed,
             places=stage_one.places,
             solution=stage_one.solution,
@@ -162,13 +164,11 @@ class TwoStageSearch:
         """Solve the envelope: on the dual of the problem itself, or as a program at known prices of what bends it."""
         whole, fallback = self._whole, ""
         if self._backend.name == STRUCTURED.name:
-            fallback = "linked specific returns are not among STRUCTURED's exposures"
-            if not self._joint.links:
-                nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
-                answer = STRUCTURED.stage_one(whole, self._joint, nothing if self._start is None else self._start)
-                fallback = answer.solution.fallback
-                if not fallback:
-                    return _StageOne(answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True)
+            nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
+            answer = STRUCTURED.stage_one(whole, self._joint, nothing if self._start is None else self._start)
+            fallback = answer.solution.fallback
+            if not fallback:
+                return _StageOne(answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True)
         priced = whole if centre is None else whole.repriced(centre)
         envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
         if self._backend.name in _BY_THEMSELVES:
@@ -250,9 +250,6 @@ class TwoStageSearch:
         return self._restricted(decision).on_branches(decision.branch)
 
     def _newton(self, decision: Decision, start: DualPoint) -> FixedSidesAnswer | None:
-        if self._joint.links:
-            convex = self._convex(decision)
-            return solve_coupled_sides(convex, start) if convex.can_meet_cash() else None
         priced = self._priced(decision)
         return solve_fixed_sides(self._restricted(decision), start, priced, priced.first_branch + decision.branch)
 

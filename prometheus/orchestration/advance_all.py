@@ -19,6 +19,7 @@ from prometheus.domain.engine_run import Lease
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration.due_tasks import run_due_tasks
 from prometheus.orchestration.lease_keeper import LeaseKeeper
+from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.orchestration.worker import WorkScope, WorkShare, work
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline.advance import Outcome
@@ -38,13 +39,16 @@ class AdvanceSummary:
 
     ``outcomes`` counts runs by how their advance ended, ``problems`` has a sentence for each run that a person should
     look at, ``given_back`` counts runs claimed and not begun, ``stopped`` is True where the process was told to end,
-    ``frozen`` is the reason where the kill switch is on.
+    ``frozen`` is the reason where the kill switch is on; ``delivered`` and ``undelivered`` count messages of the outbox
+    that were handed over, and that a receiver did not take.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
     reaped: int = 0
     given_back: int = 0
+    delivered: int = 0
+    undelivered: int = 0
     stopped: bool = False
     frozen: str | None = None
     seconds: float = 0.0
@@ -67,8 +71,12 @@ def advance_all(
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
     must_stop: Callable[[], bool] = lambda: False,
     limits: HealthLimits | None = None,
+    outbox: OutboxConfig | None = None,
 ) -> AdvanceSummary:
     """Advance every eligible run; many processes may do so at once, on many hosts.
+
+    Alerts leave before the runs are worked on and after, also while the fleet is frozen: they concern people, not
+    trades. A receiver that hangs holds up the runs by one time limit at most, and never fails them.
 
     Args:
         database: The database.
@@ -84,7 +92,9 @@ def advance_all(
         on_outcome: Told about each run as it ends; for progress display.
         must_stop: Asked again and again; once true, claimed runs are given back uncharged and the call returns.
         limits: What the monitoring sweep judges by; None for the defaults.
+        outbox: Who takes the messages of the outbox; None for the log alone.
     """
+    outbox = outbox or OutboxConfig()
     started = time.monotonic()
     summary = AdvanceSummary()
     recover(database, config, summary)
@@ -95,6 +105,8 @@ def advance_all(
         summary.problems.extend(
             run_due_tasks(database, config, now=now, limits=limits or HealthLimits(), must_stop=must_stop)
         )
+    _deliver(database, config, outbox, summary, must_stop, seconds=outbox.timeout_seconds)
+    if summary.frozen is None:
         waiting, horizon = _look(database, config, as_of, account_ids)
     if waiting and not must_stop():
         context = TaskContext(database, config, SharedInputs(database))
@@ -127,6 +139,7 @@ def advance_all(
         else:
             with LeaseKeeper(open_database, config.lease_ttl) as keeper:
                 work(context, scope, _OwnDesk(keeper, scope, note, must_stop))
+        _deliver(database, config, outbox, summary, must_stop)
     summary.stopped = must_stop()
     summary.seconds = time.monotonic() - started
     return summary
@@ -150,6 +163,26 @@ def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -
                 code=error["code"],
                 message=error["message"],
             )
+
+
+def _deliver(
+    database: Database,
+    config: EngineConfig,
+    outbox: OutboxConfig,
+    summary: AdvanceSummary,
+    must_stop: Callable[[], bool],
+    *,
+    seconds: float | None = None,
+) -> None:
+    try:
+        done = deliver_due(database, outbox, config.owner, must_stop=must_stop, seconds=seconds)
+    except Exception:  # noqa: BLE001 -- said below
+        # Whatever is wrong out there, runs go on; a database that is gone they will find out for themselves.
+        _log.exception("deliveries were broken off")
+        return
+    summary.delivered += done.delivered
+    summary.undelivered += done.failed
+    summary.problems.extend(done.given_up)
 
 
 def _begin(database: Database, config: EngineConfig) -> tuple[str | None, datetime]:

@@ -1,7 +1,7 @@
 """Recurring work of the fleet: when each task is due by the trading calendar, and what it does."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
@@ -21,8 +21,9 @@ from prometheus.db.repositories.engine_events import raise_fleet_alert
 from prometheus.db.repositories.market_data import newest_price_date
 from prometheus.foundation.errors import DatabaseUnavailableError, PrometheusError
 from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
+from prometheus.pipeline.anchors import newest_day, take_anchor
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import HealthLimits, engine_health
+from prometheus.pipeline.health import Finding, HealthLimits, engine_health
 from prometheus.pipeline.risk_refresh import refresh_risk_model
 
 _log = structlog.get_logger(__name__)
@@ -54,15 +55,23 @@ class DueContext:
 
 
 @dataclass(frozen=True, slots=True)
+class Done:
+    """What a task came to: its result, and alerts that are raised in the transaction that records it."""
+
+    result: Mapping[str, Any]
+    alerts: tuple[Finding, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
 class DueTask:
     """A kind of recurring work.
 
-    ``next_due`` gives the first instant after another at which it is due; ``run`` does it and returns what is recorded
-    as its result. What it writes must bear being done twice: a worker may die between its work and its report.
+    ``next_due`` gives the first instant after another at which it is due; ``run`` does it. What it writes by itself
+    must bear being done twice: a worker may die between its work and its report.
     """
 
     next_due: Callable[[datetime], datetime]
-    run: Callable[[DueContext], Mapping[str, Any]]
+    run: Callable[[DueContext], Done]
 
 
 def nightly(after: datetime) -> datetime:
@@ -85,22 +94,22 @@ def next_sweep(after: datetime) -> datetime:
     return after + (_SWEEP_ON_SESSIONS if on_session else _SWEEP_OTHERWISE)
 
 
-def refresh_risk(context: DueContext) -> Mapping[str, Any]:
+def refresh_risk(context: DueContext) -> Done:
     """Build the risk model of the newest day with prices; on a weekend that of the last session, newly stamped."""
     with context.database.transaction() as connection:
         as_of = newest_price_date(connection, context.now.date())
     if as_of is None:
-        return {"skipped": "there are no prices yet"}
+        return Done({"skipped": "there are no prices yet"})
     done = refresh_risk_model(
         context.database,
         as_of=as_of,
         region=_REGION,
         reuse_within_hours=context.config.risk_model_max_age_hours * _FRESH_SHARE,
     )
-    return {"risk_model_id": done.risk_model_id, "as_of": as_of.isoformat(), "reused": done.reused}
+    return Done({"risk_model_id": done.risk_model_id, "as_of": as_of.isoformat(), "reused": done.reused})
 
 
-def top_up_calendar(context: DueContext) -> Mapping[str, Any]:
+def top_up_calendar(context: DueContext) -> Done:
     """Check that the calendars reach far enough ahead; they are computed, so there is nothing to store.
 
     Raises:
@@ -110,22 +119,29 @@ def top_up_calendar(context: DueContext) -> Mapping[str, Any]:
         raise PrometheusError(
             f"The trading calendars end on {LAST_DAY}; install a newer version.", code="CALENDAR_ENDS"
         )
-    return {"through": LAST_DAY.isoformat()}
+    return Done({"through": LAST_DAY.isoformat()})
 
 
-def sweep(context: DueContext) -> Mapping[str, Any]:
+def sweep(context: DueContext) -> Done:
     """Judge the fleet's health and raise an alert for each kind of finding that was not there the last time."""
     findings = engine_health(context.database, context.limits)
     known = set(context.previous.get("findings", ()))
-    with context.database.transaction() as connection:
-        for finding in findings:
-            if finding.code not in known:
-                raise_fleet_alert(connection, code=finding.code, message=finding.message)
-    return {"findings": sorted({finding.code for finding in findings})}
+    fresh = tuple(finding for finding in findings if finding.code not in known)
+    return Done({"findings": sorted({finding.code for finding in findings})}, fresh)
+
+
+def anchor_chains(context: DueContext) -> Done:
+    """Take the audit anchor through the newest day with a run, and have it leave the database; once for each state."""
+    as_of = newest_day(context.database)
+    if as_of is None:
+        return Done({"skipped": "there are no runs yet"})
+    taken = take_anchor(context.database, as_of)
+    return Done({"as_of": as_of.isoformat(), "digest": taken.digest, "accounts": taken.accounts, "added": taken.added})
 
 
 #: Every recurring task by name. A new one gets its row at the next heartbeat.
 DUE_TASKS: Final[Mapping[str, DueTask]] = {
+    "audit-anchor": DueTask(nightly, anchor_chains),
     "calendar-top-up": DueTask(nightly, top_up_calendar),
     "monitoring-sweep": DueTask(next_sweep, sweep),
     "risk-refresh": DueTask(nightly, refresh_risk),
@@ -176,7 +192,7 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
     log = _log.bind(task=claim.name, lease_token=claim.token, attempt=claim.attempt)
     try:
         _require_attempts_left(claim)
-        result = task.run(DueContext(database, config, limits, claim.now, claim.previous))
+        done = task.run(DueContext(database, config, limits, claim.now, claim.previous))
     except DatabaseUnavailableError:
         raise
     except Exception as error:
@@ -195,9 +211,12 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
                 fail_due_task(connection, claim, due=min(claim.now + delay, regular), error=details)
         return f"{claim.name}: {details['code']}: {details['message']}"
     with database.transaction() as connection:
-        if not finish_due_task(connection, claim, due=regular, result=result):
+        if not finish_due_task(connection, claim, due=regular, result=done.result):
             log.warning("due task was taken over")
-    log.info("due task done", **result)
+            return None
+        for alert in done.alerts:
+            raise_fleet_alert(connection, code=alert.code, message=alert.message)
+    log.info("due task done", **done.result)
     return None
 
 

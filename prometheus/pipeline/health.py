@@ -23,6 +23,7 @@ class HealthLimits:
         rate_hours: Window in which runs are counted.
         silent_minutes: Since any host began a heartbeat.
         risk_model_hours: Age of the newest risk model.
+        undelivered_minutes: Age of a message that no receiver has taken yet.
     """
 
     phase_minutes: int = 120
@@ -31,6 +32,7 @@ class HealthLimits:
     rate_hours: int = 24
     silent_minutes: float = 15.0
     risk_model_hours: float = 36.0
+    undelivered_minutes: int = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ..
             phase_minutes=limits.phase_minutes,
             waiting_minutes=limits.waiting_minutes,
             rate_hours=limits.rate_hours,
+            undelivered_minutes=limits.undelivered_minutes,
         )
         tasks = list_due_tasks(connection)
     return judge(facts, tasks, limits)
@@ -102,6 +105,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         )
     if facts.has_accounts:
         found.extend(_stale_risk(facts, limits))
+    found.extend(_undelivered(facts, limits))
     for task in tasks:
         late = (facts.now - task.next_due_at).total_seconds() / 60
         if task.error is not None:
@@ -110,6 +114,30 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         elif late > _LATE_MINUTES:
             found.append(Finding("DUE_TASK_LATE", f"{task.name} has been due for {late:.0f} minutes."))
+    return tuple(found)
+
+
+def _undelivered(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]:
+    outbox, found = facts.outbox, []
+    why = "" if outbox.error is None else f" The oldest says: {outbox.error}"
+    if outbox.given_up:
+        found.append(
+            Finding(
+                "UNDELIVERED_ALERTS",
+                f"{outbox.given_up} message(s) were given up and reached nobody. Mend the receiver, then 'prometheus "
+                f"engine outbox --retry'.{why}",
+                outbox.given_up,
+            )
+        )
+    if outbox.late:
+        found.append(
+            Finding(
+                "OUTBOX_STUCK",
+                f"{outbox.late} message(s) have waited for more than {limits.undelivered_minutes} minutes, the oldest "
+                f"for {outbox.oldest_minutes:.0f}.{why}",
+                outbox.late,
+            )
+        )
     return tuple(found)
 
 

@@ -32,9 +32,9 @@ def anchor(as_of: datetime) -> None:
     Example:
       prometheus audit anchor --as-of 2018-06-29
     """
-    from prometheus.audit.anchors import take_anchor
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.pipeline.anchors import take_anchor
 
     with open_database(load_settings()) as database:
         taken = take_anchor(database, as_of.date())

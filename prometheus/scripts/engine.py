@@ -1,13 +1,17 @@
-"""``prometheus engine``: the fleet's kill switch, the pause of an account, and recurring work."""
+"""``prometheus engine``: the fleet's kill switch, the pause of an account, recurring work and the outbox."""
 
 import click
 
 from prometheus.scripts.boundary import Group
+from prometheus.scripts.outbox import command as outbox
 
 
 @click.group("engine", cls=Group)
 def command() -> None:
-    """Freeze the fleet on every host at once, pause accounts, show recurring work."""
+    """Freeze the fleet on every host at once, pause accounts, show recurring work and what was told outside."""
+
+
+command.add_command(outbox)
 
 
 @command.command()

@@ -26,7 +26,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     """
     from dataclasses import asdict, replace
 
-    from prometheus.bootstrap.engine import health_limits
+    from prometheus.bootstrap.health import health_limits
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline.health import engine_health

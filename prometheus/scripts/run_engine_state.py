@@ -173,9 +173,14 @@ def _advance(
             on_outcome=lambda *_: count(1),
             must_stop=lambda: stop.received is not None,
         )
+    told = f"delivered {summary.delivered} messages" + (f", {summary.undelivered} not" if summary.undelivered else "")
+    told_anything = summary.delivered + summary.undelivered > 0
     if summary.frozen is not None:
         said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
-        return False
+        said += [told] if told_anything else []
+        for problem in summary.problems:
+            click.echo(problem, err=True)
+        return summary.needs_a_person
     advanced = sum(summary.outcomes.values())
     said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))
     said[-1] += _counts({outcome.value: count for outcome, count in summary.outcomes.items()}) if advanced else ""
@@ -185,6 +190,7 @@ def _advance(
         said.append("told to end: what is left waits for the next heartbeat")
     if summary.reaped:
         said.append(f"{summary.reaped} recovered from lost workers")
+    said += [told] if told_anything else []
     for problem in summary.problems:
         click.echo(problem, err=True)
     return summary.needs_a_person

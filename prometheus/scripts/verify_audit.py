@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import click
@@ -18,23 +19,39 @@ if TYPE_CHECKING:
 @click.command("verify-audit", cls=Command)
 @click.option("--account", "account_id", help="Only this account's chain.")
 @click.option("--anchor", "published", multiple=True, metavar="DATE=DIGEST", help="A digest kept elsewhere.")
+@click.option(
+    "--anchors",
+    "delivered",
+    type=click.Path(exists=True, path_type=Path),
+    help="File or directory to which the outbox delivered the daily anchors.",
+)
 @click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(account_id: str | None, published: tuple[str, ...], output: Literal["text", "json"]) -> None:
+def command(
+    account_id: str | None, published: tuple[str, ...], delivered: Path | None, output: Literal["text", "json"]
+) -> None:
     """Check that no run, trade, matrix, archive or anchor was altered, removed or put in another place.
 
     Of each account's chain the first broken record is named. Give the digests that 'prometheus audit anchor' printed
-    and that were kept outside the database: they are what somebody with every right inside it cannot change.
+    and that were kept outside the database: they are what somebody with every right inside it cannot change. With
+    --anchors all those that the outbox delivered (PROMETHEUS_ALERT_FILE, PROMETHEUS_ALERT_DIRECTORY) are compared.
 
-    Exit codes: 0 nothing was altered, 1 something was, 2 no such account.
+    Exit codes: 0 nothing was altered, 1 something was, 2 no such account, or no anchor in the file.
 
     \b
-    Example:
+    Examples:
       prometheus verify-audit --anchor 2018-06-29=6f3c...
+      prometheus verify-audit --anchors /mnt/worm/prometheus.jsonl
     """
+    from prometheus.audit.delivered_anchors import read_delivered_anchors
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
 
     anchors = tuple(_anchor(text) for text in published)
+    if delivered is not None:
+        found = read_delivered_anchors(delivered)
+        anchors += found.anchors
+        for where in found.unreadable:
+            click.echo(f"{where} is no message and was passed over.", err=True)
     with open_database(load_settings()) as database:
         report = _verify(database, account_id, anchors)
     if output == "json":

@@ -85,7 +85,7 @@ def load_fleet(url, folder):
     assert all(report.loaded for report in reports), [report.findings for report in reports]
 
 
-def call(url, *arguments: object, command=main, **environment: str):
+def call(url, *arguments: object, command=main, **environment: str | None):
     """Run a command inside this process on a database; the result has exit_code, stdout and stderr."""
     return CliRunner().invoke(
         command,

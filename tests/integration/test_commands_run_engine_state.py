@@ -78,7 +78,8 @@ def test_whole_day_in_one_call_is_one_line(url):
     done = state(url, *US_DAY, "--ensure", "--data-ready", "--advance-all")
     assert done.exit_code == 0
     assert re.fullmatch(
-        r"run_engine_state: 3 created, 3 marked ready, 3 in scope; advanced 3 runs in [\d.]+ s: 3 persisted\n",
+        r"run_engine_state: 3 created, 3 marked ready, 3 in scope; advanced 3 runs in [\d.]+ s: 3 persisted; "
+        r"delivered \d messages\n",
         done.stdout.lower(),
     )
     assert phases(url) == dict.fromkeys(("ACC-1", "ACC-2", "ACC-4"), ("PERSISTED", ""))

@@ -57,6 +57,7 @@ def test_recurring_work_is_shown(fleet, command):
     shown = command("engine", "tasks").stdout
     assert [line.split()[0] for line in shown.splitlines()] == [
         "task",
+        "audit-anchor",
         "calendar-top-up",
         "monitoring-sweep",
         "risk-refresh",

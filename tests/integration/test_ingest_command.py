@@ -12,6 +12,7 @@ import psycopg
 import pytest
 
 from prometheus.db.database import driver_connection
+from tests.integration.commands_fleet import call
 
 SECURITIES = "ticker,name,sector\nAAA,A,Energy\nBBB,B,Energy\n"
 PRICES = "date,ticker,close\n2024-06-26,AAA,10\n2024-06-27,AAA,10.1\n"
@@ -27,7 +28,7 @@ def folder(tmp_path):
 
 
 def start(database_url, *arguments: object):
-    """Start the command on a database."""
+    """Start the command on a database, as a process of its own."""
     environment = {**os.environ, "PROMETHEUS_DATABASE_URL": database_url}
     # a test runner's own width must not decide how tables are cut
     environment.pop("COLUMNS", None)
@@ -41,16 +42,16 @@ def start(database_url, *arguments: object):
 
 
 def run(database_url, *arguments: object):
-    """Run the command and return its exit code, output and errors."""
-    process = start(database_url, *arguments)
-    output, errors = process.communicate(timeout=120)
-    return process.returncode, output, errors
+    """Run the command inside this process and return its exit code, output and errors."""
+    done = call(database_url, "ingest", *arguments, COLUMNS=None)
+    return done.exit_code, done.stdout, done.stderr
 
 
 def test_directory_loads_and_says_what_it_did(database_url, folder):
     """A directory loads with exit code 0, a summary of every file and one line about files left alone."""
-    code, output, errors = run(database_url, folder)
-    assert code == 0, errors
+    process = start(database_url, folder)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
     assert [line.split()[:7] for line in output.splitlines()[1:3]] == [
         ["securities.csv", "LOADED", "2", "2", "0", "0", "0"],
         ["prices.csv", "LOADED", "2", "2", "0", "0", "0"],

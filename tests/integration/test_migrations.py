@@ -26,7 +26,7 @@ from prometheus.scripts.main import main
 #: Everything that is history: what stands there is never changed nor removed.
 APPEND_ONLY = (
     "account_entries", "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
-    "risk_models", "run_trades", "runs",
+    "outbox_events", "risk_models", "run_trades", "runs",
     "strategies", "transactions",
 )  # fmt: skip
 

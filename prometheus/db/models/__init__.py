@@ -17,6 +17,7 @@ from prometheus.db.models.engine import (
     StagedSolutionRow,
     StrategyRow,
 )
+from prometheus.db.models.outbox import OutboxEventRow, OutboxRow
 from prometheus.db.models.reference import (
     BenchmarkConstituentRow,
     BorrowRateRow,
@@ -46,6 +47,8 @@ __all__ = [
     "EngineRunEventRow",
     "EngineRunRow",
     "IngestFileRow",
+    "OutboxEventRow",
+    "OutboxRow",
     "PriceRow",
     "RiskModelRow",
     "RunRow",

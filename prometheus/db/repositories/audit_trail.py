@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Row, insert, select, text
+from sqlalchemy import Connection, Row, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AccountRow, ArchiveRow, AuditAnchorRow, BlobRow, RunRow, RunTradeRow
@@ -107,6 +107,12 @@ def heads_through(connection: Connection, as_of: date) -> dict[str, tuple[int, b
     """Return number and hash of each account's last run through a day."""
     rows = connection.execute(_HEADS, {"as_of": as_of})
     return {row.account_id: (row.run_seq, bytes(row.run_hash)) for row in rows}
+
+
+def newest_run_day(connection: Connection) -> date | None:
+    """Return the day of the newest run, or None where there is no run."""
+    day: date | None = connection.execute(select(func.max(RunRow.as_of_date))).scalar_one()
+    return day
 
 
 def hash_of_run(connection: Connection, account_id: str, run_seq: int) -> bytes | None:

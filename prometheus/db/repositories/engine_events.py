@@ -3,13 +3,36 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, delete, insert, select
-from sqlalchemy.dialects.postgresql import insert as upsert
+from sqlalchemy import Connection, delete, insert, select, text
 
 from prometheus.db.models import AlertRow, EngineRunEventRow
 from prometheus.domain.phases import Phase
+from prometheus.foundation.canonical import canonical_json
+
+# The alert and the message that tells of it are one statement: neither is there without the other. Once for each run
+# and code: a phase that is held at every heartbeat alerts a single time. The key is that of the row and of what it
+# says, so that a database brought back from a backup does not give an old key to a new alert.
+_RAISE: Final = text("""
+    WITH raised AS (
+        INSERT INTO alerts (run_id, account_id, as_of_date, code, message, details)
+        VALUES (:run_id, :account_id, :as_of, :code, :message, CAST(:details AS jsonb))
+        ON CONFLICT (run_id, code) DO NOTHING
+        RETURNING *
+    ), told AS (
+        SELECT alert_id, run_id, account_id, jsonb_build_object(
+            'alert_id', alert_id, 'run_id', run_id, 'account', account_id, 'as_of', as_of_date, 'code', code,
+            'message', message, 'details', details,
+            'raised_at', to_char(recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')) AS payload
+        FROM raised
+    )
+    INSERT INTO outbox (kind, idempotency_key, payload, run_id, account_id)
+    SELECT 'ALERT',
+           format('alert-%s-%s', alert_id, left(encode(sha256(convert_to(payload::text, 'UTF8')), 'hex'), 32)),
+           payload, run_id, account_id
+    FROM told RETURNING message_id
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,26 +108,24 @@ def raise_alert(
     details: Mapping[str, Any] | None = None,
 ) -> bool:
     """Record an alert unless this run already has one of this code; return True where it is new."""
-    # Once for each run and code: a phase that is held at every heartbeat alerts a single time.
-    statement = (
-        upsert(AlertRow)
-        .values(
-            run_id=run_id,
-            account_id=account_id,
-            as_of_date=as_of,
-            code=code,
-            message=message,
-            details=dict(details or {}),
-        )
-        .on_conflict_do_nothing(index_elements=["run_id", "code"])
-        .returning(AlertRow.alert_id)
+    found = connection.execute(
+        _RAISE,
+        {
+            "run_id": run_id,
+            "account_id": account_id,
+            "as_of": as_of,
+            "code": code,
+            "message": message,
+            "details": canonical_json(details or {}),
+        },
     )
-    return connection.execute(statement).one_or_none() is not None
+    return found.one_or_none() is not None
 
 
 def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> None:
     """Record an alert that concerns no single run; the caller knows whether it is new."""
-    connection.execute(insert(AlertRow).values(code=code, message=message, details={}))
+    none = {"run_id": None, "account_id": None, "as_of": None}
+    connection.execute(_RAISE, {**none, "code": code, "message": message, "details": "{}"})
 
 
 def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bool:

@@ -34,6 +34,16 @@ _EXPIRED: Final = text("""
     ORDER BY lease_expires_at, run_id LIMIT :limit
 """)
 
+_OUTBOX: Final = text("""
+    SELECT count(*) FILTER (WHERE given_up_at IS NOT NULL) AS given_up,
+           count(*) FILTER (WHERE given_up_at IS NULL
+                            AND created_at < engine_now() - make_interval(mins => :minutes)) AS late,
+           coalesce(extract(epoch FROM engine_now() - min(created_at) FILTER (WHERE given_up_at IS NULL)) / 60, 0)
+               AS oldest_minutes,
+           (array_agg(last_error ORDER BY message_id) FILTER (WHERE last_error IS NOT NULL))[1] AS error
+    FROM outbox WHERE delivered_at IS NULL
+""")
+
 _FLEET: Final = text("""
     SELECT engine_now() AS now, flags.frozen, flags.reason, flags.changed_at,
            (SELECT extract(epoch FROM engine_now() - max(last_seen_at)) / 60 FROM engine_hosts) AS silent_minutes,
@@ -63,6 +73,19 @@ class ExpiredLease:
 
 
 @dataclass(frozen=True, slots=True)
+class OutboxFacts:
+    """Messages that reached nobody: given up, and waiting for longer than the limit.
+
+    ``oldest_minutes`` is the age of the oldest that is still tried; ``error`` what the oldest with a failure says.
+    """
+
+    given_up: int
+    late: int
+    oldest_minutes: float
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetFacts:
     """The state of the fleet as monitoring judges it.
 
@@ -76,6 +99,7 @@ class FleetFacts:
         failed: Those of them that failed, cancelled and superseded ones not counted.
         stuck: Runs past the age limit of their phase, oldest first, at most ``limit``.
         expired: Claimed runs without a live lease, oldest first, at most ``limit``.
+        outbox: Messages that nobody outside has.
     """
 
     now: datetime
@@ -87,6 +111,7 @@ class FleetFacts:
     failed: int
     stuck: tuple[StuckRun, ...]
     expired: tuple[ExpiredLease, ...]
+    outbox: OutboxFacts
 
 
 def record_host(connection: Connection, owner: str) -> None:
@@ -95,7 +120,13 @@ def record_host(connection: Connection, owner: str) -> None:
 
 
 def fleet_facts(
-    connection: Connection, *, phase_minutes: int, waiting_minutes: int, rate_hours: int, limit: int = 100
+    connection: Connection,
+    *,
+    phase_minutes: int,
+    waiting_minutes: int,
+    rate_hours: int,
+    undelivered_minutes: int,
+    limit: int = 100,
 ) -> FleetFacts:
     """Return what is known about the fleet now."""
     fleet = connection.execute(_FLEET).one()
@@ -104,6 +135,7 @@ def fleet_facts(
         _STUCK, {"phase_minutes": phase_minutes, "waiting_minutes": waiting_minutes, "limit": limit}
     )
     expired = connection.execute(_EXPIRED, {"limit": limit})
+    outbox = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
     return FleetFacts(
         now=fleet.now,
         frozen=(fleet.reason or "no reason given") if fleet.frozen else None,
@@ -114,4 +146,5 @@ def fleet_facts(
         failed=ended.failed,
         stuck=tuple(StuckRun(row.account_id, row.as_of_date, row.phase, float(row.minutes)) for row in stuck),
         expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
+        outbox=OutboxFacts(outbox.given_up, outbox.late, float(outbox.oldest_minutes), outbox.error),
     )

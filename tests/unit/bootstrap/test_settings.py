@@ -54,6 +54,13 @@ def test_every_setting_has_a_default_that_works():
         ("PROMETHEUS_HEALTH_WAITING_MINUTES", "600", "health_waiting_minutes", 600),
         ("PROMETHEUS_HEALTH_FAILURE_RATE", "0.5", "health_failure_rate", 0.5),
         ("PROMETHEUS_HEALTH_SILENT_MINUTES", "30", "health_silent_minutes", 30.0),
+        ("PROMETHEUS_HEALTH_UNDELIVERED_MINUTES", "5", "health_undelivered_minutes", 5),
+        ("PROMETHEUS_ALERT_FILE", "/srv/told.jsonl", "alert_file", Path("/srv/told.jsonl")),
+        ("PROMETHEUS_ALERT_DIRECTORY", "/srv/told", "alert_directory", Path("/srv/told")),
+        ("PROMETHEUS_ALERT_COMMAND", "page --to 'the desk'", "alert_command", "page --to 'the desk'"),
+        ("PROMETHEUS_ALERT_URL", "https://host/x?token=1", "alert_url", "https://host/x?token=1"),
+        ("PROMETHEUS_ALERT_TIMEOUT_SECONDS", "2.5", "alert_timeout_seconds", 2.5),
+        ("PROMETHEUS_OUTBOX_MAX_ATTEMPTS", "3", "outbox_max_attempts", 3),
     ],
 )
 def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expected):
@@ -71,7 +78,7 @@ def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expe
 def test_all_variables_are_documented_and_tested():
     """The class's own documentation names every variable it reads."""
     assert all(name in (Settings.__doc__ or "") for name in NAMES)
-    assert len(NAMES) == 21
+    assert len(NAMES) == 28
 
 
 @pytest.mark.parametrize("name", ["HOME", "home", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"])
@@ -133,6 +140,9 @@ def test_a_home_may_be_written_with_a_tilde_or_relative(monkeypatch, tmp_path):
         ("PROMETHEUS_RETRY_BASE_SECONDS", "inf"),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "0"),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "inf"),
+        ("PROMETHEUS_ALERT_COMMAND", "page 'the desk"),
+        ("PROMETHEUS_ALERT_COMMAND", " "),
+        ("PROMETHEUS_ALERT_TIMEOUT_SECONDS", "0"),
     ],
 )
 def test_a_value_that_cannot_be_used_is_named(monkeypatch, name, value):
@@ -145,6 +155,15 @@ def test_a_value_that_cannot_be_used_is_named(monkeypatch, name, value):
     assert result.output.startswith(f"error: {name}={value!r}: ")
     assert result.output.endswith(" [CONFIGURATION]\n")
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.parametrize("value", ["ftp://h/x", "https:///x", "https://me:secret@h/x", "/x"])
+def test_an_address_that_cannot_be_used_is_not_repeated(monkeypatch, value):
+    """The receiver's URL may hold a secret: a bad one is refused by its variable's name alone."""
+    monkeypatch.setenv("PROMETHEUS_ALERT_URL", value)
+    with pytest.raises(ConfigurationError, match=r"^PROMETHEUS_ALERT_URL: ") as caught:
+        load_settings()
+    assert value not in caught.value.message
 
 
 def test_a_bad_value_is_one_sentence_of_the_real_command():

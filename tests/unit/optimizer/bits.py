@@ -1,56 +1,101 @@
-"""The bits of one answer with limits on, wherever and beside whatever it is computed."""
+"""The bits of answers, wherever and beside whatever they are computed."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
 from prometheus.optimizer import rebalance
-from tests.unit.optimizer.limits import binding
+from prometheus.optimizer.active_risk import factor_risk
+from prometheus.optimizer.asset_functions import separable_cost
+from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.certificate import Lagrangian
+from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.two_stage import TwoStageSearch
+from tests.unit.optimizer.limits import KINDS, binding
+from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
 
 _REPOSITORY = Path(__file__).parents[3]
 _BUSY_THREADS = 2
 _LIMITS = ("tracking error", "sectors", "turnover")
+_PRINT = """
+import json
+from tests.unit.optimizer.bits import busy_threads, digests
+with busy_threads():
+    print(json.dumps(digests()))
+"""
 
 
-def bits_of(backend: str) -> str:
-    """Return the digest of every number of an answer but its times."""
-    problem = random_problem(24, names=50, factors=6, lot_method="FIFO", fractional=True)
-    digest = hashlib.sha256()
-    for one in (problem, binding(problem, _LIMITS, 0.2, 24)):
-        result = rebalance(one, backend=backend)
-        for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):
-            digest.update(part.tobytes())
-        digest.update(repr((result.certificate, result.terms, result.explanations)).encode())
-    return digest.hexdigest()
-
-
-def bits_in_processes(backend: str) -> set[str]:
-    """Return the digests of two other processes, one of them with four linear-algebra threads."""
-    program = f"from tests.unit.optimizer.bits import bits_of; print(bits_of({backend!r}))"
-    found = set()
-    for threads in ("1", "4"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=_REPOSITORY,
-            env={**environment, "PYTHONPATH": str(_REPOSITORY)},
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        found.add(done.stdout.strip())
+def digests() -> dict[str, str]:
+    """Return the digest of every number but the times of each kind of answer, by the kind's name."""
+    plain = random_problem(24, names=50, factors=6, lot_method="FIFO", fractional=True)
+    crowded = binding(random_problem(3, names=40, lot_method="FIFO"), KINDS, 0.02, 3)
+    dense = linked(random_problem(24, names=260, fractional=True), 1)
+    blocks = linked(random_problem(24, names=150, fractional=True), 5)
+    found = {}
+    for backend in ("CLARABEL", "STRUCTURED"):
+        found[f"{backend}, no limits"] = _of_answer(plain, backend)
+        found[f"{backend}, some limits"] = _of_answer(binding(plain, _LIMITS, 0.2, 24), backend)
+        found[f"{backend}, every limit"] = _of_answer(crowded, backend)
+        found[f"{backend}, one block of links"] = _of_answer(dense, backend)
+        found[f"{backend}, five blocks of links"] = _of_answer(blocks, backend)
+    found["many factors"] = _of_search(random_problem(24, names=300, factors=60, lots_a_name=6))
+    (links,) = factor_risk(linked(random_problem(1, names=300), 1)).links
+    found["dense root"] = hashlib.sha256(links.root.tobytes()).hexdigest()
     return found
 
 
-def while_threads_are_busy(call: Callable[[], str]) -> str:
-    """Return what a function returns while other threads multiply matrices and solve the same problems."""
+def _of_answer(problem: RebalanceProblem, backend: str = "STRUCTURED") -> str:
+    result = rebalance(problem, backend=backend)
+    digest = hashlib.sha256()
+    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):
+        digest.update(part.tobytes())
+    digest.update(repr((result.certificate, result.terms, result.explanations)).encode())
+    return digest.hexdigest()
+
+
+def _of_search(problem: RebalanceProblem) -> str:
+    order = lot_order(problem)
+    whole = Lagrangian.of_problem(
+        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
+    )
+    answer = TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run()
+    assert not answer.solution.fallback
+    return hashlib.sha256(answer.trades.tobytes() + repr(answer.lower_bound).encode()).hexdigest()
+
+
+def digests_in_a_process(threads: int) -> dict[str, str]:
+    """Return the digests of another process with so many linear-algebra threads and busy threads of its own."""
+    done = subprocess.run(
+        [sys.executable, "-c", _PRINT],
+        cwd=_REPOSITORY,
+        env={
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": str(threads),
+            "RAYON_NUM_THREADS": str(threads),
+            "PYTHONPATH": str(_REPOSITORY),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+@contextmanager
+def busy_threads() -> Iterator[None]:
+    """Let other threads multiply matrices and solve problems meanwhile."""
     done = threading.Event()
 
     def work(seed: int) -> None:
@@ -63,7 +108,7 @@ def while_threads_are_busy(call: Callable[[], str]) -> str:
     for thread in threads:
         thread.start()
     try:
-        return call()
+        yield
     finally:
         done.set()
         for thread in threads:

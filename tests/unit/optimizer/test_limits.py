@@ -6,7 +6,7 @@ from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
-from prometheus.optimizer.coupled_sides import solve_coupled_sides
+from prometheus.optimizer.fixed_sides import solve_fixed_sides
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import reject, violations_of_weights
@@ -116,7 +116,7 @@ def test_newton_on_the_dual_proves_itself():
     problem = binding(random_problem(43, names=60, loss_share=0.0, group_share=0.0), KINDS[:4], 0.1, 3)
     lagrangian = _lagrangian(problem)
     assert len(lagrangian.pieces.first) == lagrangian.pieces.branch[-1] + 1
-    answer = solve_coupled_sides(lagrangian, DualPoint(np.zeros(6), 0.0))
+    answer = solve_fixed_sides(lagrangian, DualPoint(np.zeros(6), 0.0))
     assert answer is not None
     bound = lagrangian.bound(answer.dual, lagrangian.minima(answer.dual))
     assert bound == pytest.approx(lagrangian.objective(answer.trades), abs=1e-9)

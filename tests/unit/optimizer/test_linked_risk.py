@@ -1,9 +1,4 @@
-import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +11,7 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
 from prometheus.optimizer.branching import search
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
-from prometheus.optimizer.linked_risk import FreeNames, block_of
+from prometheus.optimizer.linked_risk import block_of
 from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import SpecificBlock
 from prometheus.optimizer.trade_range import trade_range
@@ -25,8 +20,6 @@ from tests.unit.optimizer.brute_force import best_objective
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import dense_covariance, linked
 from tests.unit.optimizer.problems import changed, random_problem
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def _lagrangian(problem):
@@ -57,19 +50,6 @@ def test_split_adds_up_to_the_dense_covariance_and_leaves_no_negative_variance(b
     assert part.mean() > 0.5
     for link in risk.links:
         assert np.linalg.eigvalsh(link.remainder)[0] > -1e-15
-
-
-def test_free_names_answer_by_the_inverse_of_their_own_specific_covariance():
-    """Parts of a large block, several blocks and names outside of any answer as the dense inverse does."""
-    random = np.random.default_rng(0)
-    for blocks in (1, 3):
-        problem = linked(random_problem(1, names=180), blocks)
-        risk, names = factor_risk(problem), np.sort(random.choice(180, 150, replace=False))
-        free = FreeNames(names, 7.0 * risk.specific_variance[names], 7.0, risk.links)
-        specific = dense_covariance(problem) - risk.loadings @ risk.loadings.T
-        prices = random.normal(size=(150, 3))
-        expected = np.linalg.solve(14.0 * specific[np.ix_(names, names)], prices)
-        assert free.answer(prices) == pytest.approx(expected, rel=1e-9)
 
 
 def test_tracking_error_and_terms_are_those_of_the_dense_covariance():
@@ -194,38 +174,6 @@ def test_explanations_balance_with_links():
     assert sum(abs(one.bound) < 1e-4 for one in result.explanations) > 5
 
 
-def test_equal_problems_get_equal_bits_whatever_the_number_of_threads():
-    """Two processes with one and with four linear-algebra threads return the same bits, blocks large and small."""
-    program = (
-        "import hashlib, sys; sys.path.insert(0, '.')\n"
-        "from tests.unit.optimizer.problems import random_problem\n"
-        "from tests.unit.optimizer.linked_blocks import linked\n"
-        "import numpy as np\n"
-        "from prometheus.optimizer import rebalance\n"
-        "from prometheus.optimizer.active_risk import factor_risk\n"
-        "from prometheus.optimizer.linked_risk import FreeNames\n"
-        "digest = hashlib.sha256()\n"
-        "for names, blocks in ((260, 1), (150, 5)):\n"
-        "    result = rebalance(linked(random_problem(24, names=names, fractional=True), blocks))\n"
-        "    for part in (result.trades, result.shares, result.lot_shares_sold, result.rounded_weights):\n"
-        "        digest.update(part.tobytes())\n"
-        "    digest.update(repr(result.certificate).encode())\n"
-        "risk = factor_risk(linked(random_problem(1, names=300), 1))\n"
-        "free = FreeNames(np.arange(300), np.full(300, 0.1), 10.0, risk.links)\n"
-        "digest.update(free.answer(np.ones((300, 20))).tobytes())\n"
-        "print(digest.hexdigest())\n"
-    )
-    digests = set()
-    for threads in ("1", "4"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads, "RAYON_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", program], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
-    assert len(digests.pop()) == hashlib.sha256().digest_size * 2
-
-
 def _broken(names, covariance):
     return (SpecificBlock(np.array(names), np.array(covariance, dtype=float)),)
 
@@ -261,7 +209,7 @@ def test_stage_two_falls_back_to_the_solver_beside_links(monkeypatch):
     """Where Newton's method gives up, the back-end's own stage 2 is as good."""
     problem = linked(random_problem(5, names=40), 2)
     expected = rebalance(problem).certificate.objective
-    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_coupled_sides", lambda *_: None)
+    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_fixed_sides", lambda *_: None)
     found = rebalance(problem).certificate
     assert found.objective == pytest.approx(expected, abs=2e-6)
     assert found.lower_bound <= expected + 1e-9

@@ -3,7 +3,11 @@ import pytest
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
+from prometheus.optimizer.active_risk import FactorRisk
+from prometheus.optimizer.assembly import CashRange
+from prometheus.optimizer.coupling import RowLimits
 from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.rounding_limits import AllLimits, Effects
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.legality import broken_rules
@@ -54,6 +58,19 @@ def test_a_position_with_locked_lots_cannot_be_sold_out():
     grid = _grid(problem)
     assert not grid.sell_out[0]
     assert grid.first.tolist() == [-10.0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_neighbours_of_one_name_are_those_of_all_names(seed):
+    """Name by name, from any number of steps and from the sell-out, neighbours and weights are those of the arrays."""
+    problem = random_problem(seed, names=60, min_trade=400.0, fractional=bool(seed % 2))
+    grid, random = _grid(problem), np.random.default_rng(seed)
+    from_zero = np.where(random.random(60) < 0.5, 0.0, grid.smallest * random.choice([-1.0, 1.0], 60))
+    for steps in (from_zero, from_zero + random.integers(-3, 4, 60), grid.first, grid.last, np.full(60, -np.inf)):
+        below, above, weight = grid.below(steps), grid.above(steps), grid.weight(steps)
+        for i, at in enumerate(steps.tolist()):
+            np.testing.assert_array_equal(grid.neighbours_of(i, at), (below[i], above[i]))
+            assert grid.weight_of(i, at) == weight[i]
 
 
 def test_shifting_stops_at_the_range_and_in_the_gap():
@@ -162,3 +179,26 @@ def test_pairs_of_steps_improve_where_a_limit_stops_single_ones(monkeypatch):
     better = [single - pair.certificate.rounded_objective for single, pair in zip(alone, paired, strict=True)]
     assert min(better) >= -1e-12
     assert max(better) > 1e-7
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_best_pair_is_the_best_of_all_pairs(seed):
+    """Under the cash range alone the compiled search picks the pair that trying every pair picks, or none."""
+    random = np.random.default_rng(seed)
+    risk = FactorRisk(random.normal(0, 0.1, (20, 3)), np.full(20, 0.04))
+    asset = np.tile(np.arange(20), 2)
+    delta = random.normal(0, 1e-3, 40)
+    change = np.where(random.random(40) < 0.2, np.inf, random.normal(2e-5 * (seed == 5), 1e-6, 40))
+    effects = Effects(change, delta, np.zeros((0, 40)), np.zeros(40), asset, delta)
+    limits = AllLimits(CashRange(-2e-4, 2e-4), RowLimits())
+    used, best, chosen = 1e-4, -1e-9, None
+    for one in range(40):
+        for two in range(40):
+            after = used + delta[one] + delta[two]
+            if asset[one] < asset[two] and -2e-4 <= after <= 2e-4:
+                covariance = risk.loadings[asset[one]] @ risk.loadings[asset[two]] * delta[one] * delta[two]
+                both = change[one] + change[two] + 10.0 * 2 * covariance
+                best, chosen = (both, (one, two)) if both < best else (best, chosen)
+    found = limits.improving_pair((used, np.zeros(0), 0.0), effects, risk, 10.0)
+    assert found == chosen
+    assert (found is None) == (seed == 5)

@@ -1,4 +1,3 @@
-import hashlib
 from dataclasses import fields, replace
 
 import clarabel
@@ -10,7 +9,6 @@ from prometheus.foundation.errors import CertificateRejectedError, InvalidProble
 from prometheus.optimizer import rebalance, solve, tracking_error
 from prometheus.optimizer.backends import clarabel as clarabel_backend
 from prometheus.optimizer.backends.base import QuadraticSolution, backend_named
-from tests.unit.optimizer.bits import bits_in_processes, bits_of, while_threads_are_busy
 from tests.unit.optimizer.problems import changed, random_problem
 from tests.unit.optimizer.small import small_problem
 
@@ -85,15 +83,6 @@ def test_a_reward_on_a_name_raises_its_weight():
     tilt[favourite] = 0.05
     before, after = rebalance(plain), rebalance(changed(plain, tilt=tilt))
     assert after.target_weights[favourite] > before.target_weights[favourite] + 1e-3
-
-
-@pytest.mark.parametrize("backend", ["CLARABEL", "STRUCTURED"])
-def test_equal_problems_get_equal_bits_wherever_they_are_solved(backend):
-    """With and without limits: again here, beside busy threads, and in processes with one and four threads."""
-    digests = {bits_of(backend), bits_of(backend), while_threads_are_busy(lambda: bits_of(backend))}
-    digests |= bits_in_processes(backend)
-    assert len(digests) == 1
-    assert len(digests.pop()) == hashlib.sha256().digest_size * 2
 
 
 def test_an_account_of_cash_buys_the_benchmark():

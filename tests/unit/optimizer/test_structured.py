@@ -1,11 +1,6 @@
-"""STRUCTURED against CLARABEL, its fallback and its bits."""
+"""STRUCTURED against CLARABEL, and its fallback."""
 
-import hashlib
-import os
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -30,8 +25,6 @@ from tests.unit.optimizer.limits import KINDS as LIMITS
 from tests.unit.optimizer.limits import binding
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.test_backends import _program
-
-REPOSITORY = Path(__file__).parents[3]
 
 KINDS = {
     "plain": {},
@@ -185,55 +178,6 @@ def test_contradictory_rows_are_never_called_tight():
     joint = JointTerms.of(whole)
     start = joint.prices(DualPoint(np.zeros(6), 0.0), whole.risk_aversion, whole.cost.rows)
     assert climb(CoupledDual(whole, joint), start).response.residual > TIGHT_RESIDUAL
-
-
-_DIGEST = """
-import hashlib, sys, threading; sys.path.insert(0, '.')
-import numpy as np
-from prometheus.optimizer import rebalance
-from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.two_stage import TwoStageSearch
-from tests.unit.optimizer.limits import KINDS, binding
-from tests.unit.optimizer.problems import random_problem
-from tests.unit.optimizer.test_structured import _lagrangian
-busy = np.ones((300, 300)); stop = threading.Event()
-def work():
-    while not stop.is_set(): busy @ busy
-threads = [threading.Thread(target=work) for _ in range(2)]
-for thread in threads: thread.start()
-limited = binding(random_problem(3, names=40, lot_method='FIFO'), KINDS, 0.02, 3)
-many = _lagrangian(random_problem(24, names=300, factors=60, lots_a_name=6))
-digest = hashlib.sha256()
-try:
-    for solver in ('STRUCTURED', 'CLARABEL'):
-        seen = set()
-        for _ in range(20):
-            result = rebalance(limited, backend=solver)
-            parts = (result.trades, result.shares, result.lot_shares_sold)
-            seen.add(b''.join(part.tobytes() for part in parts) + repr(result.certificate).encode())
-        assert len(seen) == 1
-        digest.update(seen.pop())
-    answer = TwoStageSearch(many, backend_named('STRUCTURED'), 1e-9).run()
-    assert not answer.solution.fallback
-    digest.update(answer.trades.tobytes() + repr(answer.lower_bound).encode())
-finally:
-    stop.set()
-    for thread in threads: thread.join()
-print(digest.hexdigest())
-"""
-
-
-def test_equal_problems_get_equal_bits_in_other_processes_and_with_other_threads():
-    """Twenty runs with either back-end, and processes with one and four library threads, return the same bits."""
-    digests = set()
-    for threads in ("1", "4"):
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": threads}
-        done = subprocess.run(
-            [sys.executable, "-c", _DIGEST], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=True
-        )
-        digests.add(done.stdout.strip())
-    assert len(digests) == 1
-    assert len(digests.pop()) == hashlib.sha256().digest_size * 2
 
 
 def test_cut_pieces_are_those_of_the_narrower_range():

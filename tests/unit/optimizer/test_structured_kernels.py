@@ -1,7 +1,6 @@
 """The compiled loops against plain formulas, grids and differences."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -177,13 +176,15 @@ def test_exposures_and_their_prices_are_products_links_included():
     """Charges and sums are those of one matrix with the links' roots between the exposures and the linear rows."""
     random = np.random.default_rng(2)
     exposures, rows, roots = random.normal(size=(3, 9)), random.normal(size=(2, 9)), random.normal(size=(2, 2, 2))
+    roots[:, 0, 1] = 0.0
     names = np.array([1, 4, 2, 8])
     linked = np.zeros((4, 9))
     linked[:2, [1, 4]], linked[2:, [2, 8]] = roots[0].T, roots[1].T
     prices, weights = random.normal(size=9), np.where(random.random(9) < 0.5, random.normal(size=9), 0.0)
     by_name, sizes = np.concatenate([exposures, rows]), np.array([2, 2])
     every = np.concatenate([exposures, linked, rows])
-    assert charge(by_name, sizes, names, roots.ravel(), 2, prices) == pytest.approx(every.T @ prices)
+    columns = np.concatenate([root.T.ravel() for root in roots])
+    assert charge(by_name, sizes, names, columns, 2, prices) == pytest.approx(every.T @ prices)
     by_asset = np.ascontiguousarray(by_name.T)
     assert total(by_asset, sizes, names, roots.ravel(), 2, weights) == pytest.approx(every @ weights)
 
@@ -204,26 +205,29 @@ def test_a_step_keeps_the_signs_of_one_sided_prices():
     assert moved(prices, step, 0.5, gradient, exact).tolist() == [-1.0, -0.5, 0.0, -1.5, 1.0, 0.0, 0.0]
 
 
-_WHERE = """
-from prometheus.optimizer.structured_steps import solve_scaled
-import numpy as np
-print(solve_scaled(np.eye(2), np.ones((2, 1)), 0.0, 1.0).tolist())
-print(solve_scaled.stats.cache_path)
+_LOOP = """
+from prometheus.optimizer.compiled import compiled
+
+@compiled("f <- F")
+def total(values):
+    found = 0.0
+    for value in values:
+        found += value
+    return found
 """
 
 
-@pytest.mark.slow
-def test_a_package_that_cannot_be_written_is_compiled_all_the_same(tmp_path):
-    """Without any place for the cache the kernels compile for the one process, and compute the same."""
-    package = tmp_path / "prometheus"
-    shutil.copytree(REPOSITORY / "prometheus", package, ignore=shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc"))
-    home = tmp_path / "home"
-    home.write_text("a file, in which no directory can be made")
-    (package / "optimizer" / "__pycache__").write_text("nor here")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+def test_a_loop_whose_cache_has_no_place_is_compiled_all_the_same(tmp_path):
+    """Where neither the module's directory nor the user's cache can be written, a process compiles for itself."""
+    module, home = tmp_path / "loops" / "loop.py", tmp_path / "home"
+    module.parent.mkdir()
+    module.write_text(_LOOP)
+    (module.parent / "__pycache__").write_text("a file, in which no directory can be made")
+    home.write_text("nor here")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(module.parent), str(REPOSITORY)])}
     environment |= {"HOME": str(home), "XDG_CACHE_HOME": str(home), "IPYTHONDIR": str(home)}
+    program = "import loop, numpy; print(loop.total(numpy.ones(3)), loop.total.stats.cache_path)"
     done = subprocess.run(
-        [sys.executable, "-c", _WHERE], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines() == ["[[1.0], [1.0]]", "None"]
+    assert (done.stdout, done.returncode) == ("3.0 None\n", 0), done.stderr

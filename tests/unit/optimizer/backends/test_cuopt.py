@@ -38,12 +38,18 @@ def recorded(monkeypatch):
     monkeypatch.setattr(cuopt, "_has_device", lambda: True)
 
 
-@pytest.fixture
-def backend(recorded):
-    """Return a back-end with a worker of its own, ended after the test."""
+@pytest.fixture(scope="module")
+def shared_backend():
+    """A back-end whose process serves one test after the other."""
     solver = CuoptBackend(time_limit=20.0)
     yield solver
     solver.close()
+
+
+@pytest.fixture
+def backend(recorded, shared_backend):
+    """Return the back-end that is shared; its process is started by the first test that solves."""
+    return shared_backend
 
 
 @pytest.fixture

@@ -6,7 +6,9 @@ from datetime import date
 from typing import Any
 
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories.audit_trail import add_anchor, heads_through
+from prometheus.db.repositories.audit_trail import add_anchor, heads_through, newest_run_day
+from prometheus.db.repositories.outbox import add_message
+from prometheus.domain.outbox import MessageKind
 from prometheus.foundation.canonical import sha256_of
 from prometheus.foundation.errors import RequestError
 
@@ -24,7 +26,9 @@ class AnchorTaken:
 
 
 def take_anchor(database: Database, as_of: date) -> AnchorTaken:
-    """Store the digest of all chains' heads through a day and return it; the same heads are stored once.
+    """Store the digest of all chains' heads through a day and return it; the same heads are stored and sent once.
+
+    The message that carries it out of the database is written in the same transaction.
 
     Raises:
         RequestError: No run stands on or before the day (NO_RUNS).
@@ -35,7 +39,15 @@ def take_anchor(database: Database, as_of: date) -> AnchorTaken:
             raise RequestError(f"There is no run on or before {as_of}: nothing to anchor.", code="NO_RUNS")
         digest = anchor_digest(as_of, heads)
         added = add_anchor(connection, as_of=as_of, digest=bytes.fromhex(digest), heads=heads)
+        payload = {"as_of": as_of, "digest": digest, "accounts": len(heads)}
+        add_message(connection, MessageKind.ANCHOR, f"anchor-{as_of}-{digest}", payload)
     return AnchorTaken(as_of, digest, len(heads), added)
+
+
+def newest_day(database: Database) -> date | None:
+    """Return the newest day of which a run stands, or None where there is none."""
+    with database.transaction() as connection:
+        return newest_run_day(connection)
 
 
 def current_heads(connection: Connection, as_of: date) -> dict[str, list[Any]]:

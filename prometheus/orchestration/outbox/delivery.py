@@ -1,0 +1,215 @@
+"""One round of deliveries: claim what is due, hand it over outside of any transaction, write down who has it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from prometheus.db.database import Database
+from prometheus.db.repositories.outbox import claim_messages, mark_delivered, mark_failed, put_off
+from prometheus.domain.outbox import ClaimedMessage
+from prometheus.orchestration.outbox.courier import Courier
+from prometheus.orchestration.outbox.receivers import DeliveryError, LogReceiver, Receiver, letter_of
+
+_log = structlog.get_logger(__name__)
+#: Refusals in a row after which a receiver is left in peace until the next round.
+_PATIENCE: Final = 3
+#: What a lease outlives the longest round by.
+_SPARE_SECONDS: Final = 60.0
+_LONGEST_ERROR: Final = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxConfig:
+    """Who takes messages, and how patiently they are asked.
+
+    Attributes:
+        receivers: Each of them must take a message; with several, one that has it already is not asked again.
+        timeout_seconds: Longest that a receiver may take for one message.
+        round_seconds: Begin with no further message once a round has lasted this long.
+        retry_base_seconds: First delay after a failure; doubled with every attempt.
+        longest_retry_seconds: Longest delay.
+        max_attempts: Failures after which a message is given up.
+        batch: Most messages claimed at a time.
+    """
+
+    receivers: tuple[Receiver, ...] = (LogReceiver(),)
+    timeout_seconds: float = 10.0
+    round_seconds: float = 30.0
+    retry_base_seconds: float = 30.0
+    longest_retry_seconds: float = 3600.0
+    max_attempts: int = 20
+    batch: int = 50
+
+    @property
+    def lease_seconds(self) -> float:
+        """Return how long a claimed message is its deliverer's: longer than any round can last."""
+        return self.round_seconds + (self.timeout_seconds + 1) * len(self.receivers) + _SPARE_SECONDS
+
+
+@dataclass(slots=True)
+class Round:
+    """What a round came to: messages delivered and failed, and a sentence for each that was given up."""
+
+    delivered: int = 0
+    failed: int = 0
+    given_up: list[str] = field(default_factory=list)
+
+
+def deliver_due(
+    database: Database,
+    config: OutboxConfig,
+    owner: str,
+    *,
+    must_stop: Callable[[], bool] = lambda: False,
+    seconds: float | None = None,
+) -> Round:
+    """Deliver what is due, in the order in which it was written; what fails is tried again in a later round.
+
+    Nothing of it is done inside a transaction. A message counts as delivered only after every receiver answered; who
+    dies in between leaves it to be delivered again, under the same idempotency key.
+
+    Args:
+        database: The database.
+        config: Receivers and limits.
+        owner: Name of this process, unique to its start.
+        must_stop: True once the process was told to end.
+        seconds: Limit in place of ``config.round_seconds`` where it is smaller.
+
+    Raises:
+        DatabaseUnavailableError: The database is gone.
+    """
+    limit = config.round_seconds if seconds is None else min(seconds, config.round_seconds)
+    deliverer = _Deliverer(database, config, owner, must_stop, time.monotonic() + limit)
+    try:
+        deliverer.work()
+    finally:
+        for door in deliverer.doors:
+            door.courier.close()
+    return deliverer.done
+
+
+@dataclass(slots=True)
+class _Door:
+    """A receiver in this round; it is shut once it let a time limit pass or refused several times in a row."""
+
+    courier: Courier
+    refusals: int = 0
+    shut: bool = False
+
+    @property
+    def name(self) -> str:
+        return self.courier.receiver.name
+
+    def note(self, error: DeliveryError) -> str:
+        self.refusals += 1
+        self.shut = error.code == "TIMEOUT" or self.refusals >= _PATIENCE
+        return f"{self.name}: {error.message}"
+
+
+class _Deliverer:
+    """One round."""
+
+    def __init__(
+        self, database: Database, config: OutboxConfig, owner: str, must_stop: Callable[[], bool], deadline: float
+    ) -> None:
+        self.done = Round()
+        self.doors = [_Door(Courier(receiver, config.timeout_seconds, must_stop)) for receiver in config.receivers]
+        self._database, self._config, self._owner = database, config, owner
+        self._must_stop, self._deadline = must_stop, deadline
+
+    def work(self) -> None:
+        tried: list[int] = []
+        while not self._over(self._deadline):
+            claimed = time.monotonic()
+            with self._database.transaction() as connection:
+                messages = claim_messages(
+                    connection,
+                    owner=self._owner,
+                    lease_seconds=self._config.lease_seconds,
+                    batch=self._config.batch,
+                    skip=tried,
+                )
+            if not messages:
+                return
+            tried += [message.message_id for message in messages]
+            # A process that stood still for longer than its lease delivers nothing that may be another's by now.
+            until = min(self._deadline, claimed + self._config.lease_seconds)
+            behind: set[str | None] = set()
+            for message in messages:
+                if self._over(until) or message.account_id in behind:
+                    self._give_back(message, message.taken_by, seconds=0.0)
+                elif not self._deliver(message) and message.account_id is not None:
+                    behind.add(message.account_id)
+
+    def _over(self, deadline: float) -> bool:
+        return self._must_stop() or time.monotonic() >= deadline or all(door.shut for door in self.doors)
+
+    def _deliver(self, message: ClaimedMessage) -> bool:
+        """Hand a message to everybody who lacks it; return whether all have it now."""
+        if message.attempt > self._config.max_attempts:
+            # Each of them took its deliverer along: nobody was left to report it.
+            self._fail(message, message.taken_by, f"{self._config.max_attempts} attempts ended without an answer.")
+            return False
+        letter = letter_of(message)
+        taken, refusals, left_out, stopped = set(message.taken_by), [], False, False
+        for door in self.doors:
+            if door.name in taken:
+                continue
+            if door.shut or stopped:
+                left_out = True
+                continue
+            try:
+                door.courier.take(letter)
+            except DeliveryError as error:
+                if error.code == "STOPPED":
+                    left_out = stopped = True
+                else:
+                    refusals.append(door.note(error))
+            else:
+                door.refusals = 0
+                taken.add(door.name)
+        if refusals:
+            self._fail(message, frozenset(taken), " ".join(refusals))
+        elif left_out:
+            self._give_back(message, frozenset(taken), seconds=0.0 if stopped else self._config.retry_base_seconds)
+        else:
+            self._mark(message, frozenset(taken))
+        return not refusals and not left_out
+
+    def _mark(self, message: ClaimedMessage, taken: frozenset[str]) -> None:
+        with self._database.transaction() as connection:
+            ours = mark_delivered(connection, message, taken)
+        if ours:
+            self.done.delivered += 1
+        else:
+            _log.warning("message was taken over", message_id=message.message_id, lease_token=message.token)
+
+    def _fail(self, message: ClaimedMessage, taken: frozenset[str], error: str) -> None:
+        with self._database.transaction() as connection:
+            given_up = mark_failed(
+                connection,
+                message,
+                taken,
+                error=error[:_LONGEST_ERROR],
+                base_seconds=self._config.retry_base_seconds,
+                longest_seconds=self._config.longest_retry_seconds,
+                max_attempts=self._config.max_attempts,
+            )
+        self.done.failed += 1
+        _log.warning(
+            "message not delivered",
+            message_id=message.message_id,
+            idempotency_key=message.idempotency_key,
+            attempt=message.attempt,
+            given_up=given_up,
+            reason=error,
+        )
+        if given_up:
+            self.done.given_up.append(f"{message.idempotency_key} was given up: {error}")
+
+    def _give_back(self, message: ClaimedMessage, taken: frozenset[str], *, seconds: float) -> None:
+        with self._database.transaction() as connection:
+            put_off(connection, message, taken, seconds=seconds)
