@@ -10,12 +10,19 @@ from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import account_days, households, market_data
 from prometheus.db.repositories.account_days import AccountRows
 from prometheus.db.repositories.accounts import accounts_of
+from prometheus.db.repositories.action_changes import (
+    action_words,
+    actions_position,
+    unbooked_actions,
+    unseen_actions,
+)
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease
+from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
-from prometheus.foundation.errors import ConfigurationError, EngineError
+from prometheus.foundation.errors import AccountingError, ConfigurationError, EngineError, PhaseHeldError
 from prometheus.pipeline.build_snapshot import AccountInputs
 from prometheus.pipeline.day_inputs import ActionSpan, DayInputs, SharedInputs
 
@@ -47,6 +54,8 @@ class _Found:
     members: tuple[str, ...]
     position: int
     household: households.HouseholdDay | None
+    seen: int
+    unseen: tuple[CorporateAction, ...]
 
 
 class AccountReader:
@@ -87,34 +96,64 @@ def _read(database: Database, leases: Iterable[Lease]) -> dict[int, _Found]:
         market_data.read_one_state(connection)
         accounts = accounts_of(connection, account_ids=list(by_account))
         strategies = {name: latest_strategy(connection, name) for name in {one.strategy_id for one in accounts}}
+        seen = actions_position(connection)
+        unseen = unseen_actions(connection, list(by_account))
         rows = account_days.read_accounts(
             connection, list(by_account), as_of=as_of, since=since, gains_since=date(as_of.year, 1, 1)
         )
         return {
-            by_account[account.account_id].run_id: _with_household(
-                connection, account, strategies[account.strategy_id], rows[account.account_id], since
+            by_account[account.account_id].run_id: _Found(
+                account,
+                strategies[account.strategy_id],
+                rows[account.account_id],
+                *_household(connection, account, rows[account.account_id], since),
+                seen,
+                unseen.get(account.account_id, ()),
             )
             for account in accounts
         }
 
 
-def _with_household(
-    connection: Connection, account: Account, strategy: StrategyRecord | None, rows: AccountRows, since: date
-) -> _Found:
-    """Add what other accounts of the household did; an account by itself needs no further query."""
+def _household(
+    connection: Connection, account: Account, rows: AccountRows, since: date
+) -> tuple[tuple[str, ...], int, households.HouseholdDay | None]:
+    """Return members, position and day of an account's household; one by itself needs no further query."""
     own = account.account_id
     if account.household is None:
-        return _Found(account, strategy, rows, (own,), rows.position, None)
+        return (own,), rows.position, None
     household = households.household_of_account(connection, account)
     members = tuple(member.account_id for member in household.accounts.values())
-    return _Found(
-        account,
-        strategy,
-        rows,
+    return (
         members,
         households.household_position(connection, own, members),
         households.household_day(connection, household, own, since),
     )
+
+
+def _unbooked(database: Database, found: _Found, day: DayInputs) -> str | None:
+    """Return in words what the books lack of actions that came or changed after they had passed them.
+
+    Raises:
+        PhaseHeldError: Shares would be others (ACTIONS_NOT_BOOKED): nothing may be traded upon them.
+    """
+    if not found.unseen:
+        return None
+    account_id = found.account.account_id
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    try:
+        with database.transaction() as connection:
+            market_data.read_one_state(connection)
+            lacking = unbooked_actions(connection, account_id, groups, found.unseen)
+    except AccountingError as error:
+        raise PhaseHeldError(
+            f"{account_id}: {action_words(found.unseen[0])} came or changed after the books had passed the day, and "
+            f"they cannot be booked again: {error.message}",
+            code="ACTIONS_NOT_BOOKED",
+            details={"account_id": account_id},
+        ) from error
+    if lacking is not None and lacking.shares:
+        raise PhaseHeldError(f"{account_id}: {lacking}.", code="ACTIONS_NOT_BOOKED", details={"account_id": account_id})
+    return None if lacking is None else f"{lacking}."
 
 
 def _account_day(database: Database, shared: SharedInputs, found: _Found, day: DayInputs) -> AccountDay:
@@ -131,8 +170,11 @@ def _account_day(database: Database, shared: SharedInputs, found: _Found, day: D
             f"The books of {account.account_id} are those of {account.books_as_of}; {as_of} can no longer be traded.",
             code="SUPERSEDED",
         )
+    unbooked = _unbooked(database, found, day)
     # Opening lots are handed over as of the account's first day: nothing before it is applied to them.
-    span = ActionSpan() if account.books_as_of is None else shared.actions(after=account.books_as_of, through=as_of)
+    span = ActionSpan()
+    if account.books_as_of is not None:
+        span = shared.actions(after=account.books_as_of, through=as_of, seen=found.seen)
     # Spin-offs and new symbols bring securities that were not held when the books were written.
     held = {lot.ticker for lot in rows.lots}
     held |= {action.other_ticker for action in actions_concerning(held, span.actions) if action.other_ticker}
@@ -150,6 +192,8 @@ def _account_day(database: Database, shared: SharedInputs, found: _Found, day: D
         unfilled_run=None if rows.previous is None else rows.previous.unfilled,
         members=found.members,
         household=found.household,
+        actions_seen=found.seen if unbooked is None else None,
+        unbooked_actions=unbooked,
     )
     unpriced = sorted(held - day.prices.keys())
     if unpriced:

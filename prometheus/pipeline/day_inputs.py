@@ -71,7 +71,7 @@ class SharedInputs:
         self._benchmarks: dict[tuple[str, date], BenchmarkDay | None] = {}
         self._arrays: dict[bytes, NDArray[Any]] = {}
         self._weights: dict[tuple[str, date], BenchmarkWeights] = {}
-        self._actions: dict[tuple[date, date], ActionSpan] = {}
+        self._actions: dict[tuple[date, date, int], ActionSpan] = {}
 
     def forget_if_changed(self) -> None:
         """Drop days and benchmarks if a file was loaded or a risk model stored since the last look."""
@@ -133,9 +133,13 @@ class SharedInputs:
             self._weights[key] = BenchmarkWeights(array, blob_address(array))
         return self._weights[key]
 
-    def actions(self, *, after: date, through: date) -> ActionSpan:
-        """Return the corporate actions with ex-date in (after, through]; nearly all accounts ask for the same days."""
-        key = (after, through)
+    def actions(self, *, after: date, through: date, seen: int) -> ActionSpan:
+        """Return the corporate actions with ex-date in (after, through]; nearly all accounts ask for the same days.
+
+        What is returned was read after ``seen``, the number of the latest change of an action, so that no account notes
+        down to have looked at a change that it was not given.
+        """
+        key = (after, through, seen)
         if key not in self._actions:
             with self._database.transaction() as connection:
                 found = market_data.corporate_actions(connection, after=after, through=through)

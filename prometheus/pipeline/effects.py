@@ -53,6 +53,7 @@ class SnapshotEffects:
         before: Books as they were read.
         after: Books after the corporate actions.
         transactions: Journal rows of those actions.
+        actions_seen: See ``AccountInputs``.
         weights: The benchmark's weights.
         shared: Knows whether they are stored already.
         alerts: Code and message of what a person should see.
@@ -65,6 +66,7 @@ class SnapshotEffects:
     before: Books
     after: Books
     transactions: tuple[Transaction, ...]
+    actions_seen: int | None
     weights: BenchmarkWeights
     shared: SharedInputs
     alerts: Mapping[str, str]
@@ -84,7 +86,8 @@ class SnapshotEffects:
         for effect in effects:
             write_lots(connection, effect.lease.account_id, effect.before, effect.after)
         account_days.save_days(
-            connection, [(one.lease.account_id, one.after.cash, one.lease.as_of_date) for one in effects]
+            connection,
+            [(one.lease.account_id, one.after.cash, one.lease.as_of_date, one.actions_seen) for one in effects],
         )
         stage_snapshots(connection, [effect.staged for effect in effects])
         for effect in effects:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories import runs as run_rows
+from prometheus.db.repositories.action_changes import book_morning
 from prometheus.db.repositories.fills import close_windows
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.runs import new_run
@@ -19,7 +20,7 @@ from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import CanonicalText, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
-from prometheus.pipeline.build_snapshot import build_snapshot
+from prometheus.pipeline.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
 from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.effects import Effects, RunEffects, SnapshotEffects, SolutionEffects
 from prometheus.pipeline.engine_config import EngineConfig
@@ -100,6 +101,11 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     if account.inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
         account = read_account(context, lease, day)
     inputs = account.inputs
+    if morning_meets_purchases(inputs, day):
+        actions = held_actions(inputs)
+        _book_morning(context, lease, day)
+        account = read_account(context, lease, day)
+        inputs = replace(account.inputs, booked_actions=actions)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(
@@ -124,6 +130,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             before=inputs.books,
             after=built.books,
             transactions=built.transactions,
+            actions_seen=inputs.actions_seen,
             weights=weights,
             shared=context.shared,
             alerts={
@@ -248,6 +255,13 @@ def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
     groups = {ticker: security.group for ticker, security in day.securities.items()}
     with context.database.transaction() as connection:
         return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+
+
+def _book_morning(context: TaskContext, lease: Lease, day: DayInputs) -> int:
+    """Book the morning's actions with what purchases already made take back of their losses, over the household."""
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    with context.database.transaction() as connection:
+        return book_morning(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:

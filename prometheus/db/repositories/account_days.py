@@ -65,8 +65,9 @@ _EARLIER: Final = """
 _SAVE: Final = """
     UPDATE accounts
     SET cash = changed.cash, books_as_of = greatest(accounts.books_as_of, changed.day),
-        books_opened_on = coalesce(accounts.books_opened_on, changed.day)
-    FROM unnest(%s::text[], %s::numeric[], %s::date[]) AS changed(account_id, cash, day)
+        books_opened_on = coalesce(accounts.books_opened_on, changed.day),
+        actions_seen = greatest(accounts.actions_seen, changed.actions_seen)
+    FROM unnest(%s::text[], %s::numeric[], %s::date[], %s::bigint[]) AS changed(account_id, cash, day, actions_seen)
     WHERE accounts.account_id = changed.account_id
 """
 
@@ -175,7 +176,10 @@ def earlier_active_days(connection: Connection, days: Mapping[str, date]) -> dic
     return dict(found.fetchall())
 
 
-def save_days(connection: Connection, rows: Sequence[tuple[str, Decimal, date]]) -> None:
-    """Write cash of accounts, and that their books are through a day: account, cash, day."""
+def save_days(connection: Connection, rows: Sequence[tuple[str, Decimal, date, int | None]]) -> None:
+    """Write of accounts their cash, the day that their books are through, and the last change of an action they saw.
+
+    ``None`` for the last leaves that mark alone.
+    """
     columns = [list(column) for column in zip(*rows, strict=True)]
     driver_connection(connection).execute(_SAVE, columns)
