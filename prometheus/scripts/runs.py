@@ -161,9 +161,11 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
 def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
     from prometheus.audit.recorded_run import read_result
     from prometheus.foundation.ids import run_label
+    from prometheus.pipeline.code_version import told_apart
     from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
 
+    same = told_apart(record["code_version"]) is None
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
     snapshot = record["snapshot"]
     currency = snapshot["base_currency"]
@@ -201,6 +203,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
             f"{len(snapshot['buy_locks'])} names not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
         ),
         ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
+        ("decided by", f"code {record['code_version']}{'' if same else ' (other code than this)'}"),
     ]
     if certificate is not None:
         facts.append(
