@@ -35,6 +35,11 @@ _EFFECTS = {
         WHERE account_id = :account ORDER BY trade_date, txn_type, security_id, 4
     """,
     "lots": "SELECT lot_id, security_id, quantity, adjusted_basis FROM tax_lots WHERE account_id = :account ORDER BY 1",
+    "alerts": "SELECT as_of_date, code, message FROM alerts WHERE account_id = :account ORDER BY 1, 2",
+    "messages": """
+        SELECT kind, payload ->> 'as_of' AS as_of, payload ->> 'code' AS code, delivered_at IS NOT NULL AS delivered
+        FROM outbox WHERE account_id = :account ORDER BY 2, 3
+    """,
     "cash": "SELECT cash, books_as_of FROM accounts WHERE account_id = :account",
 }
 
@@ -96,6 +101,8 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
     check_all_persisted(fleet)
     expected = _effects(fleet, "CONTROL")
     assert len(expected["run"]) == 2
+    assert len(expected["messages"]) == len(expected["alerts"]) > 0
+    assert all(message[-1] for message in expected["messages"])
     assert {row[0] for row in expected["journal"]} == {"SPLIT", "DIVIDEND"}
     for account in victims:
         assert _effects(fleet, account) == expected, f"{account} ended in another way than an undisturbed account"
