@@ -32,7 +32,7 @@ class EngineConfig:
     phase_deadline_seconds: float = 3600.0
     frozen_by_environment: bool = False
     batch: int = 64
-    commit_within_seconds: float = 0.25
+    commit_within_seconds: float = 1.0
     code_version: str = field(default_factory=code_version)
 
     def as_recorded(self) -> dict[str, Any]:
