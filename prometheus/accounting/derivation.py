@@ -19,6 +19,7 @@ from prometheus.accounting.disallowance_rows import disallowance_transactions
 from prometheus.accounting.joint_accounts import account_of, own_name
 from prometheus.accounting.journal import effective_rows, purchase_trade, sale_trade, trade_after_split
 from prometheus.accounting.loss_disallowance import match_losses
+from prometheus.accounting.morning_losses import MORNING_DISPOSITIONS
 from prometheus.accounting.replay import Replay
 from prometheus.accounting.superficial_losses import deny_superficial_losses
 from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS, group_of_ticker, in_wash_window
@@ -35,6 +36,15 @@ DERIVED_TYPES: Final = frozenset(
         TransactionType.LOT_SPLIT,
     }
 )
+#: Rows of a morning's corporate actions.
+MORNING_TYPES: Final = MORNING_DISPOSITIONS | {
+    TransactionType.SPLIT,
+    TransactionType.SPINOFF,
+    TransactionType.STOCK_DISTRIBUTION,
+    TransactionType.SYMBOL_CHANGE,
+    TransactionType.DIVIDEND,
+    TransactionType.SPECIAL_DIVIDEND,
+}
 #: Rows between which those of one match may stand.
 _NEUTRAL: Final = frozenset({TransactionType.POOL, TransactionType.LOSS_FINAL})
 _REACH: Final = timedelta(days=2 * WASH_WINDOW_DAYS + 1)
@@ -123,8 +133,7 @@ class Derivation:
         """Compare a row with what is expected, before it is posted."""
         if row.txn_type in _NEUTRAL or group.broken:
             return
-        of_this_day = bool(group.unmatched) and group.unmatched[0].trade_date == row.trade_date
-        if not (row.txn_type is TransactionType.SELL and of_this_day):
+        if not _same_batch(row, group.unmatched):
             self._match_sales(group)
         if row.txn_type in DERIVED_TYPES:
             derived = group.expected.popleft() if group.expected else None
@@ -164,9 +173,7 @@ class Derivation:
             self._bought(purchase_trade(row), group, opening=row.txn_type is TransactionType.OPENING)
         elif row.txn_type in DISPOSITION_TYPES:
             if row.realized_gain < 0 and account_of(row.lot_id) not in self._sheltered:
-                # The loss of a security's end or fraction is matched with later purchases alone.
-                sale = sale_trade(row)
-                (group.unmatched if row.txn_type is TransactionType.SELL else group.losses).append(sale)
+                group.unmatched.append(sale_trade(row))
         elif row.txn_type is TransactionType.SPLIT and (row.ticker, row.trade_date) not in self._splits:
             self._splits.add((row.ticker, row.trade_date))
             ratio = Fraction(int(row.details["new_shares"]), int(row.details["old_shares"]))
@@ -182,6 +189,7 @@ class Derivation:
 
     def _rename(self, former: str, ticker: str, group: _Group) -> None:
         old = self._groups[group_of_ticker(former, self._group_of)]
+        self._match_sales(old)
         for name in ("losses", "purchases"):
             moved = [replace(trade, ticker=ticker) for trade in getattr(old, name) if trade.ticker == former]
             setattr(old, name, [trade for trade in getattr(old, name) if trade.ticker != former])
@@ -275,6 +283,17 @@ def derive(
         AccountingError: A row that cannot be posted; the message says which.
     """
     return Derivation(regime, group_of, sheltered).walk(journal)
+
+
+def _same_batch(row: Transaction, unmatched: list[RecentTrade]) -> bool:
+    """Return whether a row may still add to the losses that wait to be matched together.
+
+    Those of a morning wait for its other actions, those of sales for the day's other sales.
+    """
+    if not unmatched or unmatched[0].trade_date != row.trade_date:
+        return False
+    morning = unmatched[0].execution_id is None
+    return row.txn_type in MORNING_TYPES if morning else row.txn_type is TransactionType.SELL
 
 
 def _same(derived: Transaction, stored: Transaction) -> bool:

@@ -86,9 +86,7 @@ class FillLedger:
         cash_before = dict(self.cash)
         self._purchases = list(known_purchases(self._purchases, self.lots.values(), day))
         if self._terms.regime is TaxRegime.CA:
-            groups = {self._group(fill.ticker) for fill in fills}
-            held = {lot.ticker for lot in self.lots.values()}
-            self._pool({ticker for ticker in held if self._group(ticker) in groups}, day)
+            self._pool_groups({fill.ticker for fill in fills}, day)
         sales = [fill for fill in fills if fill.side is Side.SELL]
         opened_today = {self._opens(fill) for fill in fills if fill.side is Side.BUY} - self.lots.keys()
         late = [fill for fill in sales if opened_today & self._sold_lots(fill)]
@@ -105,6 +103,20 @@ class FillLedger:
                     details={"trade_date": day.isoformat(), "cash": plain_text(cash)},
                 )
 
+    def match_morning(self, day: date, losses: Sequence[RecentTrade]) -> None:
+        """Match losses of the morning's corporate actions with purchases already made, before the day's trades.
+
+        Args:
+            day: The morning.
+            losses: Of cash in lieu and delistings, which the lots have behind them.
+        """
+        if not losses:
+            return
+        self._purchases = list(known_purchases(self._purchases, self.lots.values(), day))
+        if self._terms.regime is TaxRegime.CA:
+            self._pool_groups({loss.ticker for loss in losses}, day)
+        self._match_sold(losses, day)
+
     def _group(self, ticker: str) -> str:
         return group_of_ticker(ticker, self._terms.group_of)
 
@@ -119,6 +131,11 @@ class FillLedger:
 
     def _post(self, account: str, row: Transaction) -> None:
         self.transactions.append(replace(row, account=account) if account else row)
+
+    def _pool_groups(self, traded: AbstractSet[str], day: date) -> None:
+        groups = {self._group(ticker) for ticker in traded}
+        held = {lot.ticker for lot in self.lots.values()}
+        self._pool({ticker for ticker in held if self._group(ticker) in groups}, day)
 
     def _pool(self, tickers: AbstractSet[str], day: date) -> None:
         pools, rows = pool_by_account((lot for lot in self.lots.values() if lot.ticker in tickers), day)
@@ -137,8 +154,11 @@ class FillLedger:
         losses: list[RecentTrade] = []
         for fill in fills:
             losses.extend(self._book_sale(fill))
-        if not losses:
-            return
+        if losses:
+            self._match_sold(losses, day)
+
+    def _match_sold(self, losses: Sequence[RecentTrade], day: date) -> None:
+        """Match losses just realised with the purchases already made."""
         result = self._match(losses, self._purchases)
         if self._terms.regime is TaxRegime.US:
             self._purchases = list(result.purchases)

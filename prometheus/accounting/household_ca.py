@@ -104,9 +104,9 @@ class CAHousehold(PoolLedger):
         denial = further_denial(loss, acquired=count, own=own, sheltered=sheltered)
         if denial is None:
             return loss
-        self._post_denied(loss, denial.shares, denial.carried, carrier, day, permanent=False)
-        further = loss.washed_quantity if denial.carried else denial.shares  # shares are named once
-        self._post_denied(loss, further, denial.for_good, None, day, permanent=True)
+        carried = denial.further - denial.further_for_good
+        self._post_denied(loss, carried, denial.carried, carrier, day, permanent=False)
+        self._post_denied(loss, denial.further_for_good, denial.for_good, None, day, permanent=True)
         return replace(
             loss,
             washed_quantity=denial.shares,
@@ -150,7 +150,7 @@ class CAHousehold(PoolLedger):
             "loss_lot_id": loss.lot_id,
             "loss_ticker": loss.ticker,
             "loss_date": loss.trade_date.isoformat(),
-            "shares": plain_text(shares - loss.washed_quantity),
+            "shares": plain_text(shares),
             "replacement_account": OWNER,
             "replacement_lot_id": "" if carrier is None else carrier.lot_id,
         }

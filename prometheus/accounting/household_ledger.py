@@ -13,6 +13,7 @@ from typing import Final
 from prometheus.accounting.entry_checks import MOST_SHARES
 from prometheus.accounting.security_events import LotEvent
 from prometheus.accounting.share_counts import split_ratio
+from prometheus.accounting.symbol_changes import SymbolChanges
 from prometheus.accounting.tie_rules import DEFAULT_TIES, SameDayTrades, TieRules
 from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Transaction, TransactionType
@@ -57,13 +58,13 @@ class RefusedError(Exception):
         self.code, self.message, self.remedy = code, message, remedy
 
 
-#: Order of a day's entries: what comes in, then what happens to the shares held before the day, then trades.
+#: Order of a day's entries: what happens to the shares held before the day, then what comes in, then trades.
 DAY_ORDER: Final = {
-    EntryAction.OPEN: 0,
-    EntryAction.TRANSFER_IN: 1,
-    EntryAction.RENAME: 2,
-    EntryAction.SPLIT: 3,
-    EntryAction.SPINOFF: 4,
+    EntryAction.RENAME: 0,
+    EntryAction.SPLIT: 1,
+    EntryAction.SPINOFF: 2,
+    EntryAction.OPEN: 3,
+    EntryAction.TRANSFER_IN: 4,
     EntryAction.TRANSFER_OUT: 5,
     EntryAction.SELL: 6,
     EntryAction.BUY: 6,
@@ -71,6 +72,7 @@ DAY_ORDER: Final = {
     EntryAction.DIVIDEND: 7,
     EntryAction.DELIST: 8,
 }
+_ENTERS: Final = frozenset({EntryAction.OPEN, EntryAction.TRANSFER_IN})
 _TRADES: Final = frozenset({EntryAction.SELL, EntryAction.BUY, EntryAction.REINVEST})
 
 
@@ -121,6 +123,7 @@ class HouseholdLedger(ABC):
         self.journals: dict[str, list[Transaction]] = defaultdict(list)
         self._names: dict[int, str] = {}
         self._happened: set[tuple[EntryAction, str, date]] = set()
+        self._entering: set[tuple[str, str]] = set()
         self._booked_as: Mapping[EntryAction, Callable[[Entry], None]] = {
             EntryAction.OPEN: self.bring_in,
             EntryAction.TRANSFER_IN: self.bring_in,
@@ -139,27 +142,53 @@ class HouseholdLedger(ABC):
         """Book entries that passed the checks of ``entry_checks``, whatever their order."""
         entries = tuple(entries)
         self.await_lots(entry for entry in entries if entry.acquired_on is not None and entry.ticker)
+        symbols = SymbolChanges()
         for day, grouped in groupby(sorted(entries, key=canonical_order), key=lambda entry: entry.day):
             of_day = list(grouped)
-            self._book_day(_Day(day, of_day))
+            named = symbols.of_the_day(of_day, self.holders)
+            self._book_day(_Day(day, sorted(named, key=canonical_order)))
             if on_entries is not None:
                 on_entries(len(of_day))
 
     def _book_day(self, today: _Day) -> None:
         self._names = today.names
+        self._entering = {(entry.account, entry.ticker) for entry in today.entries if entry.action in _ENTERS}
         self.begin_day(today.day)
-        others = [entry for entry in today.entries if entry.action not in _TRADES]
         trades = [entry for entry in today.entries if entry.action in _TRADES]
-        for entry in others:
-            if DAY_ORDER[entry.action] < DAY_ORDER[EntryAction.SELL]:
-                self._try(entry)
+        morning, before, after = self._parts(today.entries)
+        for entry in morning:
+            self._try(entry)
+        # What the morning lost is matched before the day's trades, as everywhere.
         self.end_events()
+        self.end_sales(today.day)
+        for entry in before:
+            self._try(entry)
         if trades:
             self._book_trades(today.day, trades)
-        for entry in others:
-            if DAY_ORDER[entry.action] > DAY_ORDER[EntryAction.SELL]:
-                self._try(entry)
+        for entry in after:
+            self._try(entry)
         self.end_sales(today.day)
+
+    def _parts(self, entries: Iterable[Entry]) -> tuple[list[Entry], list[Entry], list[Entry]]:
+        """Return the corporate actions of the morning, and what else stands before and after the trades.
+
+        A delisting is one of the morning's, except where its account still trades or moves the shares that day.
+        """
+        entries = tuple(entries)
+        moved = {(e.account, e.ticker) for e in entries if e.action in _TRADES | _ENTERS | {EntryAction.TRANSFER_OUT}}
+        morning: list[Entry] = []
+        before: list[Entry] = []
+        after: list[Entry] = []
+        for entry in entries:
+            if entry.action in _TRADES:
+                continue
+            if entry.action is EntryAction.DELIST:
+                (after if (entry.account, entry.ticker) in moved else morning).append(entry)
+            elif DAY_ORDER[entry.action] < DAY_ORDER[EntryAction.OPEN]:
+                morning.append(entry)
+            else:
+                (before if DAY_ORDER[entry.action] < DAY_ORDER[EntryAction.SELL] else after).append(entry)
+        return morning, before, after
 
     def _book_trades(self, day: date, trades: list[Entry]) -> None:
         """Book sales of what was held in the morning, then purchases, then the rest; or purchases first."""
@@ -235,6 +264,13 @@ class HouseholdLedger(ABC):
 
     def not_held(self, entry: Entry) -> RefusedError:
         """Return the refusal of an event of a security that is not held."""
+        if (entry.account, entry.ticker) in self._entering and entry.action is not EntryAction.DELIST:
+            return RefusedError(
+                "ON_OPENING_DAY",
+                f"The shares of {entry.ticker} that come into {entry.account} on {entry.day} are those after the "
+                f"{entry.action} of that day.",
+                "Remove the row, or let the shares come in the day before, as they were then.",
+            )
         return RefusedError(
             "NOT_HELD",
             f"{entry.account} holds no {entry.ticker} before {entry.day}.",
@@ -247,6 +283,10 @@ class HouseholdLedger(ABC):
 
     def await_lots(self, entries: Iterable[Entry]) -> None:  # noqa: B027 -- Canada looks at what its owner held
         """Take note of the lots with a date of their own that will come in."""
+
+    @abstractmethod
+    def holders(self, ticker: str) -> frozenset[str]:
+        """Return the accounts that hold a security."""
 
     @abstractmethod
     def begin_day(self, day: date) -> None:

@@ -56,6 +56,10 @@ class USHousehold(HouseholdLedger):
                 found[account].append(replace(lot, lot_id=_name_in(account, lot.lot_id)))
         return {account: tuple(lots) for account, lots in found.items()}
 
+    def holders(self, ticker: str) -> frozenset[str]:
+        """Return the accounts that hold a security."""
+        return frozenset(self._account_of[lot_id] for lot_id in self._lots.get(ticker, {}))
+
     def _held(self, account: str, ticker: str) -> list[TaxLot]:
         return [lot for lot in self._lots.get(ticker, {}).values() if self._account_of[lot.lot_id] == account]
 

@@ -45,6 +45,10 @@ class PoolLedger(HouseholdLedger, ABC):
         """Return the pools held, of the owner and of each sheltered account."""
         return {book: tuple(pools.values()) for book, pools in self.pools.items() if pools}
 
+    def holders(self, ticker: str) -> frozenset[str]:
+        """Return the accounts that hold a security."""
+        return frozenset(account for (account, held), shares in self.held.items() if held == ticker and shares)
+
     def positions(self) -> dict[Position, Decimal]:
         """Return the shares held, by account and ticker."""
         return {key: shares for key, shares in self.held.items() if shares}

@@ -2,8 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date
+from dataclasses import dataclass, replace
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -14,17 +14,21 @@ from prometheus.accounting.fill_ledger import LedgerTerms
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.joint_accounts import account_of, joint_lots, joint_row, own_lots, own_name
 from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.morning_losses import match_morning_losses, morning_losses
 from prometheus.accounting.replay import Replay
-from prometheus.accounting.wash_sales import group_of_ticker, purchase_of
+from prometheus.accounting.superficial_losses import HeldAtEnd
+from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS, group_of_ticker, purchase_of
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
-from prometheus.domain.lots import Side, TaxLot
+from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.money import plain_text
 from prometheus.domain.securities import CorporateAction
 from prometheus.foundation.errors import AccountingError
 
 #: What a past day's cash was cannot stop a fill that has happened; the rows' sum decides what cash is now.
 _WORKING_CASH: Final = Decimal(10) ** 15
+#: How far back a trade can matter to the window of a later one.
+_REACH: Final = timedelta(days=2 * WASH_WINDOW_DAYS + 1)
 _FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
 
 
@@ -36,11 +40,14 @@ class MarketHistory:
         actions: Corporate actions that the books have seen, of any security.
         closes: Close of ticker and ex-date, where an action needs it.
         fractional: Whether the account holds fractions of shares.
+        opened_on: Day as of which the opening lots were handed over: its actions and those before are not applied to
+            them. None where it is not known; then an action of the first day rebooked counts where it was booked.
     """
 
     actions: tuple[CorporateAction, ...] = ()
     closes: Closes | None = None
     fractional: bool = True
+    opened_on: date | None = None
 
 
 class Rebooking:
@@ -98,12 +105,17 @@ class Rebooking:
         rows: list[Transaction] = []
         for day in sorted({day for _, day in actions} | self._fills.keys()):
             rows.extend(self._finals((*before, *rows), day, counts, as_of))
+            closed = None if counts is None else counts.at_end_of_windows(as_of or day, day)
+            morning: list[Transaction] = []
             for account in self._histories:
-                lots, booked = self._act(account, lots, actions.get((account, day), ()))
-                rows += booked
+                lots, booked = self._act(account, lots, actions.get((account, day), ()), rows)
+                morning += booked
+            rows += morning
+            lots, matched = self._match_morning(day, lots, morning, rows, closed)
+            rows.extend(matched)
             fills = [self._with_lots_of_today(fill, lots) for fill in self._fills.get(day, ())]
             if fills:
-                lots, traded = self._trade(day, lots, fills, rows, None if counts is None else (counts, as_of or day))
+                lots, traded = self._trade(day, lots, fills, rows, closed)
                 rows.extend(traded)
         rows.extend(self._finals((*before, *rows), as_of, counts, as_of))
         return rows
@@ -121,29 +133,61 @@ class Rebooking:
         for account, history in self._histories.items():
             for action in history.actions:
                 start = since.get(self._group(action.ticker))
-                # On the first day itself an action counts where it was booked: opening lots come after it.
+                # On the first day itself an action counts unless the opening lots come after it.
                 if start is not None and (
                     action.ex_date > start
-                    or (action.ex_date == start and (account, action.ticker, start) in self._acted)
+                    or (
+                        action.ex_date == start
+                        and ((account, action.ticker, start) in self._acted or _is_after_opening(history, start))
+                    )
                 ):
                     actions[account, action.ex_date].append(action)
         return actions
 
     def _act(
-        self, account: str, lots: tuple[TaxLot, ...], actions: Sequence[CorporateAction]
+        self,
+        account: str,
+        lots: tuple[TaxLot, ...],
+        actions: Sequence[CorporateAction],
+        rows: Sequence[Transaction],
     ) -> tuple[tuple[TaxLot, ...], list[Transaction]]:
         if not actions:
             return lots, []
         history = self._histories[account]
+        first = actions[0].ex_date - _REACH
+        traded = {row.ticker for row in (*self._kept, *rows) if row.account == account and row.trade_date >= first}
         books, booked = apply_corporate_actions(
             Books(own_lots(lot for lot in lots if account_of(lot.lot_id) == account), _WORKING_CASH),
             actions,
             closes=history.closes or {},
             regime=self._terms.regime,
             fractional=history.fractional,
+            traded=traded,
         )
         others = tuple(lot for lot in lots if account_of(lot.lot_id) != account)
         return (*others, *joint_lots(account, books.lots)), [joint_row(account, row) for row in booked]
+
+    def _match_morning(
+        self,
+        day: date,
+        lots: tuple[TaxLot, ...],
+        morning: Sequence[Transaction],
+        rows: Sequence[Transaction],
+        closed: HeldAtEnd | None,
+    ) -> tuple[tuple[TaxLot, ...], tuple[Transaction, ...]]:
+        losses = morning_losses(morning, self._terms.sheltered)
+        if not losses:
+            return lots, ()
+        terms = replace(self._terms, held_at_end=closed)
+        trades = self._recent(rows, day)
+        return match_morning_losses(losses, trades, lots=lots, accounts=self._histories, day=day, terms=terms)
+
+    def _recent(self, rows: Sequence[Transaction], day: date) -> list[RecentTrade]:
+        return [
+            trade
+            for trade in recent_trades((*self._kept, *rows), day)
+            if trade.side is Side.BUY or account_of(trade.lot_id) not in self._terms.sheltered
+        ]
 
     def _trade(
         self,
@@ -151,24 +195,19 @@ class Rebooking:
         lots: tuple[TaxLot, ...],
         fills: Sequence[Fill],
         rows: Sequence[Transaction],
-        closed: tuple[ShareHistory, date] | None,
+        closed: HeldAtEnd | None,
     ) -> tuple[tuple[TaxLot, ...], tuple[Transaction, ...]]:
         terms = self._terms
-        trades = [
-            trade
-            for trade in recent_trades((*self._kept, *rows), day)
-            if trade.side is Side.BUY or account_of(trade.lot_id) not in terms.sheltered
-        ]
         books, booked = apply_fills(
             Books(lots, _WORKING_CASH),
             fills,
             rates=terms.rates,
             regime=terms.regime,
-            recent_trades=trades,
+            recent_trades=self._recent(rows, day),
             group_of=terms.group_of,
             sheltered=terms.sheltered,
             cash_of=dict.fromkeys(self._histories, _WORKING_CASH),
-            held_at_end=None if closed is None else closed[0].at_end_of_windows(closed[1], day),
+            held_at_end=closed,
         )
         return books.lots, booked
 
@@ -206,3 +245,7 @@ class Rebooking:
 
     def _opened_today(self, day: date, lot_id: str) -> bool:
         return any(fill.new_lot_id == lot_id for fill in self._fills.get(day, ()) if fill.side is Side.BUY)
+
+
+def _is_after_opening(history: MarketHistory, day: date) -> bool:
+    return history.opened_on is not None and day > history.opened_on

@@ -11,6 +11,7 @@ from prometheus.accounting.closed_windows import open_losses
 from prometheus.accounting.fill_ledger import LedgerTerms
 from prometheus.accounting.joint_accounts import account_of
 from prometheus.accounting.journal import effective_rows, reversal_of
+from prometheus.accounting.morning_losses import MORNING_DISPOSITIONS
 from prometheus.accounting.rebooking import MarketHistory, Rebooking
 from prometheus.accounting.replay import Replay
 from prometheus.accounting.wash_sales import group_of_ticker, in_wash_window
@@ -94,7 +95,7 @@ def late_fills(journal: Iterable[Transaction], fills: Iterable[Fill], group_of: 
     for row in effective_rows(journal):
         if row.ticker and row.txn_type is not TransactionType.OPENING:
             # What another account was paid changes nothing here; its trades and the units of its shares may.
-            whose = _EVERYBODY if row.txn_type in _AFTER_ACTIONS | _CHANGE_UNITS else row.account
+            whose = _EVERYBODY if row.txn_type in _FOR_EVERYBODY else row.account
             key = (whose, group_of_ticker(row.ticker, group_of))
             # A day's actions come before its fills: only after a later day's is a fill late.
             since = row.trade_date if row.txn_type in _AFTER_ACTIONS else row.trade_date - timedelta(days=1)
@@ -113,6 +114,7 @@ def restate(
     *,
     fills: Iterable[Fill] = (),
     cancelled: Collection[str] = (),
+    changed: Iterable[tuple[str, date]] = (),
     history: MarketHistory | Mapping[str, MarketHistory],
     rates: TaxRates,
     regime: TaxRegime,
@@ -136,6 +138,7 @@ def restate(
         journal: All rows of the account, or of a household under joint names, in the order in which they were written.
         fills: Late executions, not booked before.
         cancelled: Executions to take back; they must stand.
+        changed: Ticker and ex-date of corporate actions that came or were corrected after the books had passed them.
         history: Corporate actions and closes of the days; for a household by account.
         rates: The account's marginal rates.
         regime: Whose rules apply.
@@ -161,7 +164,7 @@ def restate(
             )
     terms = LedgerTerms(rates, regime, group_of, frozenset(sheltered))
     since: dict[str, date] = {}
-    concerned = [(fill.ticker, fill.trade_date) for fill in late]
+    concerned = [*changed, *((fill.ticker, fill.trade_date) for fill in late)]
     concerned += [(booked[name][0].ticker, booked[name][0].trade_date) for name in cancelled]
     if regime is TaxRegime.CA and as_of is not None:
         standing = effective_rows(journal)
@@ -344,3 +347,5 @@ _AFTER_ACTIONS: Final = (
     | DISALLOWANCE_TYPES
     | {TransactionType.REINVESTMENT, TransactionType.LOT_SPLIT, TransactionType.CARRIED_LOSS}
 )
+#: Rows of one account that another of its household can meet.
+_FOR_EVERYBODY: Final = _AFTER_ACTIONS | _CHANGE_UNITS | MORNING_DISPOSITIONS

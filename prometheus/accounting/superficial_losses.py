@@ -15,6 +15,7 @@ from prometheus.accounting.wash_sales import (
     purchase_order,
 )
 from prometheus.domain.lots import RecentTrade, TaxLot
+from prometheus.domain.money import SHARE_STEP, nearest_step
 
 
 def superficial_shares(*, sold: Decimal, acquired: Decimal, held: Decimal) -> Decimal:
@@ -32,11 +33,16 @@ def superficial_shares(*, sold: Decimal, acquired: Decimal, held: Decimal) -> De
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """What more of a loss is denied: shares denied in all, and the amounts that a pool carries and that are gone."""
+    """What more of a loss is denied: shares denied in all, and the amounts that a pool carries and that are gone.
+
+    ``further`` counts the shares denied now and not before, ``further_for_good`` those of them that no pool carries.
+    """
 
     shares: Decimal
     carried: Decimal
     for_good: Decimal
+    further: Decimal
+    further_for_good: Decimal
 
 
 def further_denial(loss: RecentTrade, *, acquired: Decimal, own: Decimal, sheltered: Decimal) -> Denial | None:
@@ -60,7 +66,22 @@ def further_denial(loss: RecentTrade, *, acquired: Decimal, own: Decimal, shelte
     carried = washed_part_of_loss(loss, min(denied, own))
     gone = loss.disallowed_loss + more - carried - loss.denied_for_good
     for_good = max(min(more, gone), _ZERO) if sheltered else _ZERO
-    return Denial(denied, more - for_good, for_good)
+    further = denied - loss.washed_quantity
+    further_for_good = further if for_good else _ZERO
+    if 0 < for_good < more:
+        apart = nearest_step(max(denied - own, _ZERO), SHARE_STEP) - _shares_gone(loss)
+        further_for_good = min(max(apart, _ZERO), further)
+    return Denial(denied, more - for_good, for_good, further, further_for_good)
+
+
+def _shares_gone(loss: RecentTrade) -> Decimal:
+    """Return how many of the shares denied so far no pool carries; told by the amounts, which alone are kept."""
+    if not loss.denied_for_good:
+        return _ZERO
+    if loss.denied_for_good == loss.disallowed_loss:
+        return loss.washed_quantity
+    part = nearest_step(loss.quantity * loss.denied_for_good / -loss.realized_gain, SHARE_STEP)
+    return min(part, loss.washed_quantity)
 
 
 #: Shares at the end of a loss's window, of taxable and of sheltered accounts, in the shares of the day on which the
@@ -142,18 +163,19 @@ def _deny(
     denial = further_denial(loss, acquired=count, own=at_end[0], sheltered=at_end[1])
     if denial is None:
         return ()
-    shares = denial.shares - loss.washed_quantity
     matches: list[LossMatch] = []
+    for_good_shares = denial.further
     carrier = _carrier(loss, acquired, owned)
     if denial.carried and carrier is not None:
         after = carry_loss(carrier, denial.carried, carrier.holding_period_start)
         held[after.lot_id] = after
-        matches.append(LossMatch(loss, carrier.lot_id, shares, denial.carried, carrier, after))
-        shares = _ZERO
+        for_good_shares = denial.further_for_good
+        carried_shares = denial.further - for_good_shares
+        matches.append(LossMatch(loss, carrier.lot_id, carried_shares, denial.carried, carrier, after))
     gone = denial.for_good if matches else denial.for_good + denial.carried
     if gone:
         place = TaxLot(_NO_LOT, loss.ticker, loss.trade_date, loss.quantity, _ZERO, _ZERO, loss.trade_date)
-        matches.append(LossMatch(loss, _NO_LOT, shares, gone, place, place, permanent=True))
+        matches.append(LossMatch(loss, _NO_LOT, for_good_shares, gone, place, place, permanent=True))
     return tuple(matches)
 
 

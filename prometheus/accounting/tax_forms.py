@@ -51,6 +51,8 @@ class Schedule3Line:
     """One line of section 3 of Schedule 3 (publicly traded shares).
 
     ``gain`` = ``proceeds`` - ``adjusted_cost_base`` - ``outlays`` + ``denied_loss``; proceeds are before commission.
+    ``denied_loss`` = ``added_to_cost``, which the pool of what is still held carries, + ``denied_for_good``, which is
+    lost because a registered plan holds the shares.
     """
 
     account: str
@@ -62,6 +64,8 @@ class Schedule3Line:
     adjusted_cost_base: Decimal
     outlays: Decimal
     denied_loss: Decimal
+    added_to_cost: Decimal
+    denied_for_good: Decimal
     gain: Decimal
     provisional_until: date | None
 
@@ -110,6 +114,8 @@ def schedule_3(lines: Iterable[TaxLine]) -> tuple[Schedule3Line, ...]:
             adjusted_cost_base=line.basis,
             outlays=line.fee,
             denied_loss=line.disallowed_loss,
+            added_to_cost=line.disallowed_loss - line.disallowed_for_good,
+            denied_for_good=line.disallowed_for_good,
             gain=line.recognized_gain,
             provisional_until=line.provisional_until,
         )

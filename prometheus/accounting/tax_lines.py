@@ -87,6 +87,11 @@ class TaxLine:
         """Return the gain that counts: realised, with what was disallowed of a loss taken back."""
         return self.realized_gain + self.disallowed_loss
 
+    @property
+    def disallowed_for_good(self) -> Decimal:
+        """Return the part of ``disallowed_loss`` that no lot and no pool carries."""
+        return sum((found.amount for found in self.replacements if found.permanent), _ZERO)
+
 
 def tax_lines(journals: Mapping[str, Iterable[Transaction]], *, as_of: date) -> tuple[TaxLine, ...]:
     """Read the dispositions of taxable accounts out of their journals.

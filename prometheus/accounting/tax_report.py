@@ -36,6 +36,7 @@ class TaxReport:
         years: US years netted, as far as the period covers them.
         taxable_gains: Canadian years.
         disallowed_loss: Loss of the period that is taken back, positive.
+        disallowed_for_good: The part of it that nothing carries on.
         provisional: Lines that a later purchase can still change.
         provisional_loss: What those lines count as a loss as things stand, positive; it is in all totals.
         provisional_until: Last day on which any of them can change; None where none can.
@@ -49,6 +50,7 @@ class TaxReport:
     years: tuple[YearNetting, ...]
     taxable_gains: tuple[TaxableGain, ...]
     disallowed_loss: Decimal
+    disallowed_for_good: Decimal
     provisional: int
     provisional_loss: Decimal
     provisional_until: date | None
@@ -91,6 +93,7 @@ def tax_report(
         else (),
         taxable_gains=() if us else tuple(_taxable(year, of_period) for year in years),
         disallowed_loss=sum((line.disallowed_loss for line in of_period), Decimal(0)),
+        disallowed_for_good=sum((line.disallowed_for_good for line in of_period), Decimal(0)),
         provisional=len(provisional),
         provisional_loss=-sum((line.recognized_gain for line in provisional), Decimal(0)),
         provisional_until=max((line.provisional_until for line in provisional if line.provisional_until), default=None),

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Database
-from prometheus.db.repositories import ingest_lots, ingest_reference, market_data
+from prometheus.db.repositories import action_changes, ingest_lots, ingest_reference, market_data
 from prometheus.db.repositories.account_entries import EntryBooking, book_account_entries
 from prometheus.db.repositories.ingest_reference import KnownAccount
 from prometheus.domain.entries import Entry
@@ -51,6 +51,11 @@ class BulkSession:
     def stored_actions(self, first: date, last: date) -> list[tuple[str, date, str, float]]:
         """Return ticker, ex-date, type and value of the corporate actions of a period."""
         return ingest_reference.stored_actions(self.connection, first, last)
+
+    def unseen_actions(self) -> dict[str, str]:
+        """Return by account the first action, in words, that came or changed after its books had passed the day."""
+        found = action_changes.unseen_actions(self.connection)
+        return {account_id: action_changes.action_words(actions[0]) for account_id, actions in found.items()}
 
     def merge(
         self, target: MergeTarget, columns: tuple[str, ...], chunks: Chunks, file: FileIdentity, on_rows: OnRows

@@ -20,14 +20,16 @@ from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionErr
 
 # What may be worked on now. Earlier days of the same account come first and alone: lots carry over. A lease further
 # away than two ttl is dead as well: then the clock stepped back after it was taken. ttl <= 0 turns take-over off, so a
-# claimed row stays with its owner for good. What was given back after the horizon waits for the next heartbeat.
+# claimed row stays with its owner for good. What was given back after the horizon waits for the next heartbeat. A row
+# written in the future was written before the clock stepped back, and its due time means nothing any more.
 _IN_WORK: Final = "(" + ", ".join(f"'{phase.value}'" for phase in TASK_PHASES) + ")"
 _ELIGIBLE: Final = f"""
     FROM engine_runs AS run
     JOIN accounts USING (account_id)
     WHERE run.phase IN {_IN_WORK}
-      AND run.next_attempt_at <= engine_now()
-      AND (run.phase_started_at IS NULL OR CAST(:horizon AS timestamptz) IS NULL OR run.next_attempt_at <= :horizon)
+      AND (run.next_attempt_at <= engine_now() OR run.updated_at > engine_now())
+      AND (run.phase_started_at IS NULL OR CAST(:horizon AS timestamptz) IS NULL OR run.next_attempt_at <= :horizon
+           OR run.updated_at > engine_now())
       AND run.cancel_requested_at IS NULL
       AND run.attempt < run.max_attempts
       AND (run.owner_instance IS NULL

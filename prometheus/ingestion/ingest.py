@@ -133,6 +133,8 @@ class _Load:
             target = staging.merge_target(self._kind, self._delivered)
             chunks = staging.staged_chunks(good, self._kind, self._delivered)
             counts = session.merge(target, columns, chunks, self._identity(good.height), self._copied(good.height))
+            if self._kind is FileKind.ACTIONS and (counts.inserted or counts.revised):
+                self._remark_late_actions(session)
             self._step("merging", 1, 1)
         return self._report(counts, good.height)
 
@@ -180,6 +182,17 @@ class _Load:
             return
         actions = session.stored_actions(days.min(), days.max())  # type: ignore[arg-type]
         adjusted_close.check_total_returns(frame, actions, self._findings)
+
+    def _remark_late_actions(self, session: BulkSession) -> None:
+        late = session.unseen_actions()
+        if late:
+            account_id, action = next(iter(late.items()))
+            self._findings.add(
+                "BOOKS_HAVE_PASSED",
+                f"The books of {len(late)} account(s) have passed the day of actions that are new or corrected, first "
+                f"{account_id}: {action}. 'prometheus ledger rebook --dry-run' says what they change.",
+                fatal=False,
+            )
 
     def _load_lots(self, frame: pl.DataFrame, session: BulkSession) -> FileReport:
         """Lots are compared with the journal by the database; what it objects to are findings as well."""

@@ -62,6 +62,19 @@ class Centre:
     open: BoolArray | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchShares:
+    """Shares of the branches of a problem, from which those of a part of it start.
+
+    Attributes:
+        bounds: (N + 1,) first branch of each name, and how many branches there are.
+        share: (B,)
+    """
+
+    bounds: IntArray
+    share: FloatArray
+
+
 @dataclass(slots=True, eq=False)
 class Response:
     """The answers to one list of prices.
@@ -190,6 +203,18 @@ class CoupledDual:
         jump = np.abs(response.trade[response.right] - response.trade[response.left])
         jump = np.maximum(jump, _LEAST_JUMP)
         return Centre(response.share, 2 * strength * self._branches[CURVATURE, response.left] * jump * jump)
+
+    def branch_shares(self, response: Response) -> BranchShares:
+        """Return the shares of a response in a form that other parts of the same problem can read."""
+        return BranchShares(self._bounds, response.share)
+
+    def shares_like(self, known: BranchShares, response: Response) -> FloatArray:
+        """Return (B,) known shares for names of as many branches as they had, those of the response for the others."""
+        same = (np.diff(known.bounds) == np.diff(self._bounds))[self.owner].nonzero()[0]
+        owner = self.owner[same]
+        share = response.share.copy()
+        share[same] = known.share[known.bounds[owner] + same - self.first_branch[owner]]
+        return share
 
     # ------------------------------------------------------------------ second order
 

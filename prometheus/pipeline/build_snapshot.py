@@ -8,7 +8,10 @@ from typing import Final
 
 from prometheus.accounting.acb import pool_lots
 from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
+from prometheus.accounting.fill_ledger import LedgerTerms
+from prometheus.accounting.joint_accounts import joint_lots, joint_row
 from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.morning_losses import meets_a_purchase, morning_losses
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tax_lines import recognized_in_year
 from prometheus.db.repositories.households import HouseholdDay
@@ -45,6 +48,10 @@ class AccountInputs:
         members: Accounts of its household, itself among them.
         household: What the other accounts of its household did lately; None for an account by itself.
         year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
+        booked_actions: Actions of the day that the books have already, because its losses met purchases.
+        actions_seen: Number of the latest change of a corporate action that the books have looked at; None where they
+            lack one.
+        unbooked_actions: What the books lack of actions that came or changed later, in words; it moves no shares.
     """
 
     account: Account
@@ -60,6 +67,9 @@ class AccountInputs:
     members: tuple[str, ...] = ()
     household: HouseholdDay | None = None
     year_rows: tuple[Transaction, ...] = ()
+    booked_actions: tuple[CorporateAction, ...] = ()
+    actions_seen: int | None = None
+    unbooked_actions: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,17 +97,7 @@ def build_snapshot(
     """
     account, as_of = inputs.account, day.as_of
     _require_bought_by(inputs.books, as_of, account.account_id)
-    held = {lot.ticker for lot in inputs.books.lots}
-    traded = {row.ticker for row in inputs.journal if row.ticker}
-    held_actions = actions_concerning(held, inputs.actions)
-    books, transactions = apply_corporate_actions(
-        inputs.books,
-        actions_concerning(held | traded, inputs.actions),
-        closes=inputs.action_closes,
-        regime=account.tax_regime,
-        fractional=account.fractional_shares,
-        traded=traded,
-    )
+    books, transactions = _after_actions(inputs)
     lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
     flags: list[Flag] = [
         Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
@@ -109,6 +109,8 @@ def build_snapshot(
                 f"No trade of {inputs.unfilled_run} is booked as a fill; lots, cash and locks are those before it.",
             )
         )
+    if inputs.unbooked_actions is not None:
+        flags.append(Flag("ACTIONS_NOT_BOOKED", inputs.unbooked_actions))
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
     if inputs.household is None:
         trades = recent_trades((*inputs.journal, *transactions), as_of)
@@ -152,7 +154,7 @@ def build_snapshot(
         borrow_rates={
             name.ticker: day.borrow_rates[name.ticker] for name in universe if name.ticker in day.borrow_rates
         },
-        corporate_actions=held_actions,
+        corporate_actions=(*inputs.booked_actions, *held_actions(inputs)),
         flags=tuple(flags),
         sheltered=not taxed,
         specific_correlation_sha256=(
@@ -167,6 +169,53 @@ def build_snapshot(
             code="NO_ASSETS",
         )
     return BuiltSnapshot(snapshot, books, transactions)
+
+
+def held_actions(inputs: AccountInputs) -> tuple[CorporateAction, ...]:
+    """Return the actions of the day that concern what the account holds."""
+    return actions_concerning({lot.ticker for lot in inputs.books.lots}, inputs.actions)
+
+
+def morning_meets_purchases(inputs: AccountInputs, day: DayInputs) -> bool:
+    """Return whether the day's actions lose something (cash in lieu, a delisting) that purchases may replace.
+
+    Then the morning is booked with the whole household before the snapshot is built.
+
+    Raises:
+        AccountingError: A corporate action cannot be booked.
+    """
+    if not inputs.actions:
+        return False
+    books, rows = _after_actions(inputs)
+    name, lots, journal = "", books.lots, inputs.journal
+    sheltered = frozenset({""}) if inputs.account.kind is AccountKind.SHELTERED else frozenset()
+    if inputs.household is not None:
+        name, sheltered, journal = inputs.household.name, inputs.household.sheltered, inputs.household.rows
+        lots = (*inputs.household.lots, *joint_lots(name, books.lots))
+    booked = tuple(joint_row(name, row) for row in rows)
+    losses = morning_losses(booked, sheltered)
+    if not losses:
+        return False
+    terms = LedgerTerms(
+        inputs.account.rates,
+        inputs.account.tax_regime,
+        {ticker: security.group for ticker, security in day.securities.items()},
+        sheltered,
+    )
+    return meets_a_purchase(losses, recent_trades((*journal, *booked), day.as_of), lots, day.as_of, terms)
+
+
+def _after_actions(inputs: AccountInputs) -> tuple[Books, tuple[Transaction, ...]]:
+    held = {lot.ticker for lot in inputs.books.lots}
+    traded = {row.ticker for row in inputs.journal if row.ticker}
+    return apply_corporate_actions(
+        inputs.books,
+        actions_concerning(held | traded, inputs.actions),
+        closes=inputs.action_closes,
+        regime=inputs.account.tax_regime,
+        fractional=inputs.account.fractional_shares,
+        traded=traded,
+    )
 
 
 def _require_bought_by(books: Books, as_of: date, account_id: str) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus.db.database import Database
+from prometheus.db.repositories.action_changes import action_words
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
 from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
 
@@ -101,6 +102,17 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
                 f"{facts.failed} of {facts.ended} runs that ended in the last {limits.rate_hours} hours failed (the "
                 f"limit is {limits.failure_rate:.0%}).",
                 facts.failed,
+            )
+        )
+    if facts.unseen_actions:
+        account_id, actions = next(iter(facts.unseen_actions.items()))
+        found.append(
+            Finding(
+                "ACTIONS_NOT_BOOKED",
+                f"Corporate actions came or changed after the books of {len(facts.unseen_actions)} account(s) had "
+                f"passed their day, first {account_id}: {action_words(actions[0])}. 'prometheus ledger rebook "
+                "--dry-run' says what they change; without --dry-run it books them.",
+                len(facts.unseen_actions),
             )
         )
     if facts.has_accounts:

@@ -11,6 +11,13 @@ from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import accounts as account_rows
 from prometheus.db.repositories import households, market_data
 from prometheus.db.repositories import runs as run_rows
+from prometheus.db.repositories.action_changes import (
+    action_words,
+    actions_position,
+    book_morning,
+    unbooked_actions,
+    unseen_actions,
+)
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import earlier_active_day
 from prometheus.db.repositories.fills import close_windows
@@ -29,8 +36,14 @@ from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.canonical import CanonicalText, canonical_json, text_of_jsonable, to_jsonable
-from prometheus.foundation.errors import ConfigurationError, EngineError, EngineFrozenError, PhaseHeldError
-from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
+from prometheus.foundation.errors import (
+    AccountingError,
+    ConfigurationError,
+    EngineError,
+    EngineFrozenError,
+    PhaseHeldError,
+)
+from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot, held_actions, morning_meets_purchases
 from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
@@ -108,6 +121,11 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
         )
     if inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
         inputs, params, position, targets = _load_account(context, lease, day)
+    if morning_meets_purchases(inputs, day):
+        actions = held_actions(inputs)
+        _book_morning(context, lease, day)
+        inputs, params, position, targets = _load_account(context, lease, day)
+        inputs = replace(inputs, booked_actions=actions)
     benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
     if benchmark is None:
         raise PhaseHeldError(
@@ -139,6 +157,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             after=built.books,
             transactions=built.transactions,
             books_as_of=as_of,
+            actions_seen=inputs.actions_seen,
         )
         stage_snapshot(connection, lease.run_id, snapshot=text, params=params_json, risk_model_id=model.risk_model_id)
         for code, message in alerts.items():
@@ -259,6 +278,37 @@ def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
         return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
 
 
+def _book_morning(context: TaskContext, lease: Lease, day: DayInputs) -> int:
+    """Book the morning's actions with what purchases already made take back of their losses, over the household."""
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    with context.database.transaction() as connection:
+        return book_morning(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+
+
+def _unbooked_actions(connection: Connection, account_id: str, day: DayInputs) -> str | None:
+    """Return in words what the books lack of actions that came or changed after they had passed them.
+
+    Raises:
+        PhaseHeldError: Shares would be others (ACTIONS_NOT_BOOKED): nothing may be traded upon them.
+    """
+    unseen = unseen_actions(connection, [account_id]).get(account_id, ())
+    if not unseen:
+        return None
+    groups = {ticker: security.group for ticker, security in day.securities.items()}
+    try:
+        found = unbooked_actions(connection, account_id, groups, unseen)
+    except AccountingError as error:
+        raise PhaseHeldError(
+            f"{account_id}: {action_words(unseen[0])} came or changed after the books had passed the day, and they "
+            f"cannot be booked again: {error.message}",
+            code="ACTIONS_NOT_BOOKED",
+            details={"account_id": account_id},
+        ) from error
+    if found is not None and found.shares:
+        raise PhaseHeldError(f"{account_id}: {found}.", code="ACTIONS_NOT_BOOKED", details={"account_id": account_id})
+    return None if found is None else f"{found}."
+
+
 def _load_account(
     context: TaskContext, lease: Lease, day: DayInputs
 ) -> tuple[AccountInputs, StrategyParams, int, Mapping[str, float] | None]:
@@ -280,6 +330,8 @@ def _load_account(
                 "traded.",
                 code="SUPERSEDED",
             )
+        seen = actions_position(connection)
+        unbooked = _unbooked_actions(connection, account.account_id, day)
         household = households.household_of_account(connection, account)
         members = tuple(member.account_id for member in household.accounts.values())
         position = households.household_position(connection, account.account_id, members)
@@ -308,6 +360,8 @@ def _load_account(
             unfilled_run=run_rows.unfilled_run_before(connection, account.account_id, as_of),
             members=members,
             household=households.household_day(connection, household, account.account_id, as_of - _JOURNAL_AGE),
+            actions_seen=seen if unbooked is None else None,
+            unbooked_actions=unbooked,
         )
         # No earlier day of the account is in work any more, so this is what the solve will find, too.
         targets = run_rows.previous_targets(connection, account.account_id, as_of)

@@ -15,8 +15,8 @@ from prometheus.scripts.boundary import Command
 def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
     """Say what is wrong with the fleet: one line for each finding, with its code.
 
-    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, STALE_RISK, DUE_TASK_FAILED,
-    DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
+    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, ACTIONS_NOT_BOOKED, STALE_RISK,
+    DUE_TASK_FAILED, DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
 
     \b
     Example:

@@ -33,8 +33,9 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     """Replay the journal from its first row and hold lots and cash against it.
 
     With --check the wash sales (US) and superficial losses (CA) of the journal are derived anew as well, over whole
-    households, from the purchases, sales and corporate actions alone. Without it the tables are written anew where they
-    differ; rows of the journal are never altered.
+    households, from the purchases, sales and corporate actions alone, and accounts are named whose books lack an action
+    that came or was corrected after they had passed its day. Without it the tables are written anew where they differ;
+    rows of the journal are never altered.
 
     \b
     Exit codes: 0 the tables equal the journal replayed (or do now); 1 with --check: they differ, the first difference
@@ -48,6 +49,7 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories import journal
     from prometheus.db.repositories.accounts import accounts_of
+    from prometheus.db.repositories.action_changes import UnbookedActions
 
     chosen = list(accounts) or None
     with open_database(load_settings()) as database:
@@ -64,15 +66,75 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
         click.echo("Lots and cash equal the journal replayed.")
         if check:
             click.echo("Wash sales and superficial losses are those that the journal's other rows give.")
+            click.echo("No corporate action came or changed later than it was booked.")
         return
     first = wrong[0]
     found = sum(len(proof.differences) for proof in wrong)
     click.echo(f"{found} differences in {len(wrong)} accounts; the first: account {first.account_id}, ", nl=False)
     click.echo(f"{first.differences[0]}.")
     if check:
-        click.echo("'prometheus ledger rebuild' writes the tables anew from the journal.", err=True)
+        remedy = "'prometheus ledger rebuild' writes the tables anew from the journal."
+        if any(isinstance(one, UnbookedActions) for proof in wrong for one in proof.differences):
+            remedy += " 'prometheus ledger rebook --dry-run' lists what corporate actions would change."
+        click.echo(remedy, err=True)
         sys.exit(1)
     click.echo("The tables were written anew from the journal.")
+
+
+@command.command()
+@click.option("--account", "accounts", multiple=True, help="Only this account and its household; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Say what would change, write nothing; exit code 1 where anything would.")
+def rebook(accounts: tuple[str, ...], *, dry_run: bool) -> None:
+    """Book corporate actions that came or were corrected after the books had passed their ex-date.
+
+    The rows concerned are taken back by reversal and booked again with the actions as they are now, over the whole
+    household; nothing in the journal is altered. Each household is booked or left alone as a whole.
+
+    \b
+    Exit codes: 0 the books have every action (or do now); 1 with --dry-run: something would change; 1 a household
+    cannot be booked again, and the reason is named; the others are.
+
+    \b
+    Examples:
+      prometheus ledger rebook --dry-run
+      prometheus ledger rebook --account ACC-001
+    """
+    from prometheus.bootstrap.settings import load_settings
+    from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
+    from prometheus.db.repositories.action_changes import rebook_actions, unseen_actions
+    from prometheus.db.repositories.market_data import securities
+    from prometheus.foundation.errors import AccountingError
+    from prometheus.scripts.progress import counting
+
+    chosen = list(accounts) or None
+    booked = refused = 0
+    with open_database(load_settings()) as database:
+        with database.transaction() as connection:
+            known = {account.account_id: account for account in accounts_of(connection, account_ids=chosen)}
+            groups = {ticker: security.group for ticker, security in securities(connection).items()}
+            concerned = sorted(unseen_actions(connection, chosen))
+        # Accounts of one household are booked together, under the first of their names.
+        households = {known[name].household or f"account {name}": name for name in reversed(concerned)}
+        with counting("booking households", len(households)) as done:
+            for name in sorted(households.values()):
+                try:
+                    with database.transaction() as connection:
+                        found = rebook_actions(connection, name, groups, write=not dry_run)
+                except AccountingError as error:
+                    refused += 1
+                    click.echo(f"{name}: left as it is; {error.message}", err=True)
+                else:
+                    booked += len(found)
+                    for difference in found:
+                        click.echo(f"{difference.account_id}: {difference.effect}; {difference.rows} journal rows.")
+                done(1)
+    if not concerned or not (booked or refused):
+        click.echo("The books have every corporate action.")
+        return
+    click.echo(f"{booked} accounts {'would be' if dry_run else 'were'} booked again, {refused} households refused.")
+    if refused or dry_run:
+        sys.exit(1)
 
 
 @command.command("wash-sales")

@@ -23,7 +23,7 @@ from prometheus.scripts.tables import print_table
 
 _NUMBERS: Final = frozenset(
     {"quantity", "basis", "adjusted_basis", "proceeds", "gain", "disallowed_loss", "recognized_gain", "adjustment"}
-    | {"number", "adjusted_cost_base", "outlays", "denied_loss"}
+    | {"number", "adjusted_cost_base", "outlays", "denied_loss", "added_to_cost", "denied_for_good"}
 )
 _LOT_COLUMNS: Final = (
     "account", "ticker", "lot_id", "acquired_on", "holding_period_start", "quantity", "basis", "adjusted_basis",
@@ -40,9 +40,7 @@ def show_lots(books: HouseholdBooks, lines: Sequence[LotLine], findings: Sequenc
     totals: dict[str, Any] = {
         "realized_gain": sum((sale.realized_gain for sale in sales), Decimal(0)),
         "disallowed_loss": sum((sale.disallowed_loss for sale in sales), Decimal(0)),
-        "disallowed_for_good": sum(
-            (found.amount for sale in sales for found in sale.replacements if found.permanent), Decimal(0)
-        ),
+        "disallowed_for_good": sum((sale.disallowed_for_good for sale in sales), Decimal(0)),
         "recognized_gain": sum((sale.recognized_gain for sale in sales), Decimal(0)),
         "provisional_sales": sum(sale.provisional_until is not None for sale in sales),
     }
@@ -82,6 +80,7 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
                 "lines": rows,
                 "years": [asdict(year) for year in report.years] + [asdict(gains) for gains in report.taxable_gains],
                 "disallowed_loss": report.disallowed_loss,
+                "disallowed_for_good": report.disallowed_for_good,
                 "provisional_lines": report.provisional,
                 "provisional_loss": report.provisional_loss,
                 "provisional_until": report.provisional_until,
@@ -108,7 +107,8 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
     if report.provisional_until is not None:
         # A year that is netted above may still change after its end: say how much of it, and how long.
         open_lines += f" (losses of {_money(report.provisional_loss)}, the last until {report.provisional_until})"
-    click.echo(f"disallowed {_money(report.disallowed_loss)}; {open_lines}")
+    gone = f" (for good {_money(report.disallowed_for_good)})" if report.disallowed_for_good else ""
+    click.echo(f"disallowed {_money(report.disallowed_loss)}{gone}; {open_lines}")
     click.echo(NOT_ADVICE)
 
 

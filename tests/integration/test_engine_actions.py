@@ -4,7 +4,10 @@ from decimal import Decimal
 
 import pytest
 
+from prometheus.db.repositories.fills import book_fills
 from prometheus.db.repositories.journal import prove_tables
+from prometheus.domain.books import Fill
+from prometheus.domain.lots import Side
 from prometheus.orchestration.advance_all import Outcome
 from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 
@@ -83,4 +86,30 @@ def test_a_delisting_leaves_cash_and_a_gain(opened):
     assert fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'") == cash + 500 * 40
     (row,) = fleet.sql("SELECT realized_gain FROM transactions WHERE txn_type = 'DELISTING'")
     assert row.realized_gain == 500 * 40 - 30_000
+    assert differences(fleet) == {}
+
+
+@pytest.mark.parametrize("household", [False, True], ids=["alone", "household"])
+def test_a_delisting_s_loss_meets_purchases_already_made(fleet, household):
+    """What was bought of the group before the delisting takes its loss over, in the account of the purchase."""
+    fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
+    buyer = "ACC-2" if household else "ACC-1"
+    if household:
+        fleet.sql("UPDATE accounts SET household = 'SMITH' WHERE account_id IN ('ACC-1', 'ACC-2')")
+    fleet.sql("UPDATE accounts SET books_as_of = :day, books_opened_on = '2024-06-03'", day=MONDAY)
+    bought = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
+    with fleet.database.transaction() as connection:
+        book_fills(connection, buyer, [bought], as_of=MONDAY, group_of={"BBB": "TWINS", "CCC": "TWINS"})
+    act(fleet, "BBB", TUESDAY, "delisting", 10)
+    fleet.ready(TUESDAY, "ACC-1")
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+    # 500 shares cost 30,000 and bring 5,000: of the loss of 25,000 a fifth goes into the hundred shares bought
+    assert lots(fleet, buyer)["N1"] == ("CCC", 100, 5000 + 5000)
+    (row,) = fleet.sql("SELECT account_id, realized_gain FROM transactions WHERE txn_type = 'WASH_SALE'")
+    assert (row.account_id, row.realized_gain) == ("ACC-1", 5000)
+    assert differences(fleet) == {}
+    (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
+    assert [action[2] for action in run.snapshot["corporate_actions"]] == ["delisting"]
+    fleet.ready(WEDNESDAY, "ACC-1")
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert differences(fleet) == {}

@@ -25,6 +25,11 @@ TROUBLE = {
         "'; UPDATE engine_hosts SET last_seen_at = engine_now(); "
         "UPDATE engine_runs SET phase_entered_at = engine_now(); UPDATE due_tasks SET next_due_at = engine_now()"
     ),
+    "ACTIONS_NOT_BOOKED": (
+        "UPDATE accounts SET books_as_of = '2024-06-25', books_opened_on = '2024-06-03'; "
+        "INSERT INTO corporate_actions SELECT security_id, '2024-06-24', 'split', 2 FROM securities "
+        "WHERE ticker = 'AAA'"
+    ),
     "DUE_TASK_FAILED": (
         'UPDATE due_tasks SET error = \'{"code": "RISK_MODEL", "message": "too little data"}\' '
         "WHERE name = 'risk-refresh'"

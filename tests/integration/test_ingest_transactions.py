@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.db.repositories.accounts import journal_since, load_books, save_books
+from prometheus.db.repositories.action_changes import actions_position
 from prometheus.db.repositories.journal import prove_tables
 from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.domain.accounts import TaxRegime
@@ -52,7 +53,9 @@ def fleet(database, tmp_path):
         with database.transaction() as connection:
             for account in ("US-1", "CA-1"):
                 books = load_books(connection, account)
-                save_books(connection, account, before=books, after=books, transactions=(), books_as_of=day)
+                # The actions between are looked at, and left alone.
+                seen = {"books_as_of": day, "actions_seen": actions_position(connection)}
+                save_books(connection, account, before=books, after=books, transactions=(), **seen)
     return database
 
 

@@ -10,9 +10,11 @@ from hypothesis import strategies as st
 from prometheus.accounting.basis import split_lot
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.accounting.derivation import derive
+from prometheus.accounting.fill_ledger import LedgerTerms
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.journal import opening_transactions, recent_trades
 from prometheus.accounting.lot_selection import order_lots, select_lots
+from prometheus.accounting.morning_losses import match_morning_losses, morning_losses
 from prometheus.accounting.replay import replay
 from prometheus.accounting.wash_sales import in_wash_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
@@ -66,6 +68,16 @@ def histories(draw, regime, *, splits=False):
                 fractional=draw(st.booleans()),
             )
             journal += rows
+            terms = LedgerTerms(RATES, regime, GROUPS)
+            lots_after, matched = match_morning_losses(
+                morning_losses(rows),
+                recent_trades(journal, day),
+                lots=books.lots,
+                accounts=[""],
+                day=day,
+                terms=terms,
+            )
+            books, journal = Books(lots_after, books.cash), (*journal, *matched)
         fills = []
         for ticker in draw(st.lists(st.sampled_from(TICKERS), min_size=1, max_size=3)):
             number = f"{step}-{len(fills)}"

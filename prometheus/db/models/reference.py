@@ -2,7 +2,7 @@
 
 from datetime import date
 
-from sqlalchemy import CheckConstraint, ForeignKey, Identity, Index, Integer, LargeBinary
+from sqlalchemy import BigInteger, CheckConstraint, ForeignKey, Identity, Index, Integer, LargeBinary
 from sqlalchemy.orm import Mapped, mapped_column
 
 from prometheus.db.models.base import Base, BigKey, Fraction, Json, Price, Recorded
@@ -57,6 +57,8 @@ class CorporateActionRow(Base):
     value: Mapped[Price]
     other_ticker: Mapped[str] = mapped_column(primary_key=True, server_default="")
     basis_fraction: Mapped[Fraction | None]
+    #: The next number with every insert and every correction (a trigger); accounts remember how far they have looked.
+    change_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), index=True)
 
 
 class BenchmarkConstituentRow(Base):

@@ -101,10 +101,12 @@ def save_books(
     transactions: Iterable[Transaction],
     books_as_of: date | None,
     external_ids: Sequence[str | None] | None = None,
+    actions_seen: int | None = None,
 ) -> None:
     """Write what changed between two states of an account's books, and append the journal rows that explain it.
 
-    ``books_as_of`` moves the day of the books forward; None leaves it alone.
+    ``books_as_of`` moves the day of the books forward, ``actions_seen`` the mark of the corporate actions that they
+    have looked at; None leaves it alone.
     """
     journal = tuple(transactions)
     names = external_ids or [None] * len(journal)
@@ -120,6 +122,7 @@ def save_books(
             cash=after.cash,
             books_as_of=func.greatest(AccountRow.books_as_of, books_as_of),
             books_opened_on=func.coalesce(AccountRow.books_opened_on, books_as_of),
+            actions_seen=func.greatest(AccountRow.actions_seen, actions_seen),
         )
     )
 
@@ -242,4 +245,5 @@ def _account(row: RowMapping) -> Account:
         paused=values["paused"],
         household=values["household"],
         account_type=AccountType(values["account_type"]),
+        books_opened_on=values["books_opened_on"],
     )

@@ -1,10 +1,14 @@
 """What monitoring reads: numbers about the whole fleet, each by the database's clock."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import Final
 
 from sqlalchemy import Connection, text
+
+from prometheus.db.repositories.action_changes import unseen_actions
+from prometheus.domain.securities import CorporateAction
 
 _SEEN: Final = text("""
     INSERT INTO engine_hosts (host, owner_instance) VALUES (:host, :owner)
@@ -100,6 +104,8 @@ class FleetFacts:
         stuck: Runs past the age limit of their phase, oldest first, at most ``limit``.
         expired: Claimed runs without a live lease, oldest first, at most ``limit``.
         outbox: Messages that nobody outside has.
+        unseen_actions: By account the corporate actions that came or changed after its books had passed their day and
+            that nobody has booked or looked at since.
     """
 
     now: datetime
@@ -112,6 +118,7 @@ class FleetFacts:
     stuck: tuple[StuckRun, ...]
     expired: tuple[ExpiredLease, ...]
     outbox: OutboxFacts
+    unseen_actions: Mapping[str, tuple[CorporateAction, ...]] = field(default_factory=dict)
 
 
 def record_host(connection: Connection, owner: str) -> None:
@@ -147,4 +154,5 @@ def fleet_facts(
         stuck=tuple(StuckRun(row.account_id, row.as_of_date, row.phase, float(row.minutes)) for row in stuck),
         expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
         outbox=OutboxFacts(outbox.given_up, outbox.late, float(outbox.oldest_minutes), outbox.error),
+        unseen_actions=unseen_actions(connection),
     )

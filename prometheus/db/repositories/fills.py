@@ -1,6 +1,5 @@
 """Executions booked into an account: once each, late ones in their place, cancelled ones taken back."""
 
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
@@ -9,25 +8,23 @@ from sqlalchemy import Connection
 
 from prometheus.accounting.closed_windows import bought_around, final_rows, open_losses
 from prometheus.accounting.fills import apply_fills
-from prometheus.accounting.joint_accounts import joint_books, joint_fill, joint_name, own_row
+from prometheus.accounting.joint_accounts import joint_books, joint_fill, joint_name
 from prometheus.accounting.journal import effective_rows
-from prometheus.accounting.rebooking import MarketHistory
-from prometheus.accounting.restatement import check_repeated, executions_of, late_fills, restate
+from prometheus.accounting.restatement import check_repeated, executions_of, late_fills
 from prometheus.db.repositories.households import (
     Household,
     household_books,
     household_of,
     household_trades,
     joint_journal,
-    write_rows,
 )
-from prometheus.db.repositories.market_data import closes_on, corporate_actions
+from prometheus.db.repositories.market_data import corporate_actions
+from prometheus.db.repositories.restated_books import restated_rows, write_booked_rows
 from prometheus.domain.accounts import Account, TaxRegime
-from prometheus.domain.books import Fill, Transaction, TransactionType
+from prometheus.domain.books import Fill, Transaction
 
 #: Both sides of the wash-sale window, twice: what a fill can still meet.
 _JOURNAL_AGE: Final = timedelta(days=61)
-_FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
 
 
 def book_fills(
@@ -76,7 +73,16 @@ def book_fills(
     if withdrawn or settled is None or late:
         everything = joint_journal(connection, household, date.min)
         withdrawn = [found for found in withdrawn if executions_of(everything).get(found, True)]
-        rows = _restated(connection, household, everything, new, withdrawn, first, as_of, group_of)
+        rows = restated_rows(
+            connection,
+            household,
+            everything,
+            first=first,
+            as_of=as_of,
+            group_of=group_of,
+            fills=new,
+            cancelled=withdrawn,
+        )
     else:
         account, sheltered = household.account(account_id), household.sheltered
         _, traded = apply_fills(
@@ -90,7 +96,7 @@ def book_fills(
             cash_of={found: books.cash for found, books in before.items()},
         )
         rows = (*settled, *traded)
-    _write(connection, household, rows, account_id, as_of)
+    write_booked_rows(connection, household, rows, account_id, as_of)
     return len(new) + len(withdrawn)
 
 
@@ -116,8 +122,8 @@ def close_windows(connection: Connection, account_id: str, *, as_of: date, group
     rows = _settled_windows(household, journal, as_of, group_of)
     if rows is None:
         everything = joint_journal(connection, household, date.min)
-        rows = _restated(connection, household, everything, (), (), as_of, as_of, group_of)
-    _write(connection, household, rows, account_id, None)
+        rows = restated_rows(connection, household, everything, first=as_of, as_of=as_of, group_of=group_of)
+    write_booked_rows(connection, household, rows, account_id, None)
     return len(rows)
 
 
@@ -143,73 +149,6 @@ def _settled_windows(
     return final_rows(effective_rows(journal), before=as_of, sheltered=household.sheltered)
 
 
-def _restated(
-    connection: Connection,
-    household: Household,
-    everything: Sequence[Transaction],
-    new: Sequence[Fill],
-    withdrawn: Collection[str],
-    first: date,
-    as_of: date,
-    group_of: Mapping[str, str],
-) -> tuple[Transaction, ...]:
-    account = next(iter(household.accounts.values()))
-    return restate(
-        everything,
-        fills=new,
-        cancelled=withdrawn,
-        history={
-            name: _history(connection, found, [row for row in everything if row.account == name], first)
-            for name, found in household.accounts.items()
-        },
-        rates=account.rates,
-        regime=account.tax_regime,
-        group_of=group_of,
-        sheltered=household.sheltered,
-        as_of=as_of,
-    ).transactions
-
-
-def _write(
-    connection: Connection,
-    household: Household,
-    rows: Sequence[Transaction],
-    account_id: str,
-    as_of: date | None,
-) -> None:
-    own = {name: [i for i, row in enumerate(rows) if row.account == name] for name in household.accounts}
-    names = {
-        i: external
-        for positions in own.values()
-        for i, external in zip(positions, external_ids([own_row(rows[i]) for i in positions]), strict=True)
-        if external is not None
-    }
-    write_rows(
-        connection,
-        household,
-        household_books(connection, household),
-        rows,
-        account_id=account_id,
-        as_of=as_of,
-        external_ids=names,
-    )
-
-
-def external_ids(rows: Sequence[Transaction]) -> list[str | None]:
-    """Return a name for each row of an execution, which the journal has once: execution, line, and which booking."""
-    lines: Counter[str] = Counter()
-    names: list[str | None] = []
-    for row in rows:
-        execution = row.details.get("execution_id") if row.txn_type in _FILL_TYPES else None
-        if execution is None:
-            names.append(None)
-            continue
-        lines[execution] += 1
-        booking = int(row.details.get("booking", 1))
-        names.append(f"fill:{execution}#{lines[execution]}" + (f"@{booking}" if booking > 1 else ""))
-    return names
-
-
 def _missed_actions(connection: Connection, account: Account, fills: Sequence[Fill]) -> bool:
     """Return whether a fill comes after an action of its security that the account's books have passed.
 
@@ -222,14 +161,3 @@ def _missed_actions(connection: Connection, account: Account, fills: Sequence[Fi
     return any(
         fill.ticker == action.ticker and fill.trade_date < action.ex_date for fill in fills for action in actions
     )
-
-
-def _history(connection: Connection, account: Account, journal: Sequence[Transaction], first: date) -> MarketHistory:
-    """Return the corporate actions that an account's books have seen since the earliest day concerned."""
-    if account.books_as_of is None:
-        return MarketHistory(fractional=account.fractional_shares)
-    days = [row.trade_date for row in journal if row.txn_type is not TransactionType.OPENING]
-    after = min(first, *days, account.books_as_of) - timedelta(days=1)
-    actions = corporate_actions(connection, after=after, through=account.books_as_of)
-    closes = closes_on(connection, [(action.ticker, action.ex_date) for action in actions])
-    return MarketHistory(actions, closes, account.fractional_shares)

@@ -15,6 +15,7 @@ from prometheus.accounting.derivation import DerivationDifference
 from prometheus.accounting.reconciliation import BooksDifference, differences
 from prometheus.accounting.replay import Replay
 from prometheus.db.database import driver_connection
+from prometheus.db.repositories.action_changes import ActionsRefused, UnbookedActions, all_unbooked_actions
 from prometheus.db.repositories.derivations import derived_differences
 from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot
@@ -66,13 +67,14 @@ class AccountProof:
         rows: Journal rows replayed.
         lots: Lots they leave.
         differences: Where the tables say otherwise than the journal, then where the journal's rows of losses taken
-            back are not those that its primary rows give; empty where all agree.
+            back are not those that its primary rows give, then corporate actions that came or changed after the books
+            had passed them and are not in them; empty where all agree.
     """
 
     account_id: str
     rows: int
     lots: int
-    differences: tuple[BooksDifference | DerivationDifference, ...]
+    differences: tuple[BooksDifference | DerivationDifference | UnbookedActions | ActionsRefused, ...]
 
 
 def replayed_books(
@@ -156,8 +158,9 @@ def prove_tables(connection: Connection, account_ids: Sequence[str] | None = Non
     ]
     # After the replay: a journal that cannot even be posted is said there, with its row.
     derived = derived_differences(connection, account_ids)
+    unbooked = all_unbooked_actions(connection, account_ids)
     for proof in proofs:
-        found = derived.get(proof.account_id, ())
+        found = (*derived.get(proof.account_id, ()), *unbooked.get(proof.account_id, ()))
         yield replace(proof, differences=(*proof.differences, *found)) if found else proof
 
 

@@ -80,7 +80,7 @@ def test_an_event_of_a_security_never_held_is_still_refused():
     assert [(finding.row, finding.code) for finding in books.findings] == [
         (3, "NOT_HELD"),
         (4, "NOT_HELD"),
-        (6, "NOT_HELD"),
+        (6, "ON_OPENING_DAY"),
     ]
 
 

@@ -124,7 +124,7 @@ def test_a_tight_answer_is_reported_as_its_own():
 def test_an_answer_that_is_not_tight_is_not_used_and_the_facts_say_so(monkeypatch):
     """A poor dual point goes to CLARABEL, whose answer is the same as if it had been asked."""
 
-    def lazy(dual, prices):
+    def lazy(dual, prices, _known=None):
         honest = climb(dual, prices)
         return replace(honest, response=replace(honest.response, looseness=1e-6))
 
@@ -138,7 +138,7 @@ def test_an_answer_that_is_not_tight_is_not_used_and_the_facts_say_so(monkeypatc
 def test_a_residual_is_reason_enough_for_the_fallback(monkeypatch):
     """An answer that misses a condition is not used, however small its gap."""
 
-    def lazy(dual, prices):
+    def lazy(dual, prices, _known=None):
         honest = climb(dual, prices)
         return replace(honest, response=replace(honest.response, residual=1e-6))
 
@@ -149,7 +149,7 @@ def test_a_residual_is_reason_enough_for_the_fallback(monkeypatch):
 def test_answers_that_are_not_finite_are_refused(monkeypatch):
     """A forged answer that calls itself tight meets the same check of form as every other solver's."""
 
-    def forged(dual, prices):
+    def forged(dual, prices, _known=None):
         honest = climb(dual, prices)
         trade = honest.response.trade.copy()
         trade[3] = np.nan
