@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import structlog
@@ -21,7 +21,7 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration.due_tasks import run_due_tasks
 from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
-from prometheus.orchestration.worker import WorkScope, work
+from prometheus.orchestration.worker import WorkScope, WorkShare, work
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
@@ -128,15 +128,16 @@ def advance_all(
         if workers > 0:
             backend_named(_USUAL_SOLVER)
             _share(context, waiting[0])
+            runs = sum(day.runs for day in waiting)
             pool = WorkerPool(
                 context,
-                scope,
+                replace(scope, share=WorkShare(runs, workers)),
                 open_database,
                 on_outcome=note,
                 on_beat=lambda: _tend(database, config, summary),
                 must_stop=must_stop,
             )
-            pool.run(min(workers, sum(day.runs for day in waiting)))
+            pool.run(min(workers, runs))
         else:
             with LeaseKeeper(open_database, config.lease_ttl) as keeper:
                 work(context, scope, _OwnDesk(keeper, scope, note, must_stop))

@@ -31,6 +31,7 @@ from prometheus.foundation.errors import (
 )
 from prometheus.orchestration.lease_keeper import beat_pause
 from prometheus.orchestration.worker import WorkScope, work
+from prometheus.pipeline.account_inputs import AccountReader
 from prometheus.pipeline.advance import Outcome, report_failure
 from prometheus.pipeline.tasks import TaskContext
 
@@ -367,7 +368,7 @@ def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> N
     context.shared.use(database)
     error: PrometheusError | None = None
     try:
-        work(replace(context, database=database, days={}), scope, _ParentDesk(pipe, scope))
+        work(replace(context, database=database, days={}, accounts=AccountReader()), scope, _ParentDesk(pipe, scope))
     except PrometheusError as failure:
         error = type(failure)(failure.message, code=failure.code)
     except Exception as failure:  # noqa: BLE001 -- the parent is told, and ends with it

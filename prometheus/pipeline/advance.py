@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from prometheus.db.database import Connection, Database, limit_lock_waits
+from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import (
     commit_phase,
     commit_phases,
@@ -20,7 +20,6 @@ from prometheus.db.leases import (
     schedule_retry,
     why_refused,
 )
-from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase
@@ -34,6 +33,7 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
+from prometheus.pipeline.effects import alert, record_together
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
@@ -97,6 +97,7 @@ def advance_batch(context: TaskContext, leases: Sequence[Lease], watch: Watch) -
         DatabaseUnavailableError: The database is gone; the leases run out and another heartbeat continues.
     """
     standing, begun = list(leases), False
+    context.accounts.expect(lease for lease in leases if lease.phase is Phase.DATA_READY)
     try:
         while standing:
             standing, begun = _one_phase(context, standing, watch, begun=begun), True
@@ -183,10 +184,10 @@ def _commit_together(context: TaskContext, ready: Sequence[tuple[Lease, PhaseWor
     steps = [(lease, work.to_phase) for lease, work in ready]
     with context.database.transaction() as connection:
         moved = commit_phases(connection, steps, ttl=context.config.lease_ttl)
-        # Accounts are locked in the order in which operators' commands lock them.
-        for lease, work in sorted(ready, key=lambda step: (step[0].account_id, step[0].as_of_date)):
-            if lease.run_id in moved:
-                work.record(connection)
+        record_together(
+            connection,
+            [work.effects for lease, work in ready if lease.run_id in moved and work.effects is not None],
+        )
     return set(moved)
 
 
@@ -240,7 +241,7 @@ def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> tuple[Ou
     with context.database.transaction() as connection:
         details = {"code": error.code, "message": error.message}
         if release_lease(connection, lease, kind="HOLD", details=details) and not passing:
-            _alert(connection, lease, error.code, error.message)
+            alert(connection, lease, error.code, error.message)
     return Outcome.DEFERRED if passing else Outcome.HELD, error.message
 
 
@@ -293,7 +294,7 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
                 kept = schedule_retry(connection, lease, error=details, base_seconds=config.retry_base_seconds)
                 return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
             commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=details)
-            _alert(connection, lease, "RUN_FAILED", details["message"])
+            alert(connection, lease, "RUN_FAILED", details["message"])
     except StaleLeaseError as lost:
         return Outcome.LOST, lost.message
     except RunCancelledError as cancelled:
@@ -329,14 +330,3 @@ def _storable(value: Any) -> Any:
         text = canonical_json(repr(value))
     # jsonb knows no zero character, UTF-8 no half of a surrogate pair.
     return json.loads(text.replace("\\u0000", "\\ufffd").encode(errors="replace"))
-
-
-def _alert(connection: Connection, lease: Lease, code: str, message: str) -> None:
-    raise_alert(
-        connection,
-        run_id=lease.run_id,
-        account_id=lease.account_id,
-        as_of=lease.as_of_date,
-        code=code,
-        message=message,
-    )
