@@ -114,7 +114,7 @@ def phases_without_work() -> Iterator[None]:
         Phase.SOLVED: Phase.PERSISTED,
     }
     for phase, reached in following.items():
-        work = PhaseWork(reached, lambda _: None)
+        work = PhaseWork(reached)
         tasks.TASKS[phase] = lambda _, __, work=work: work
     try:
         yield

@@ -208,17 +208,18 @@ class FillLedger:
             else:
                 del self.lots[lot_id]
         self.cash[account] = self.cash.get(account, Decimal(0)) + booking.proceeds
+        price, provisional_until = plain_text(fill.price), (fill.trade_date + _WINDOW).isoformat()
         for line in booking.lines:
             lot = before[line.lot_id]
             details = {
                 "execution_id": fill.execution_id,
-                "price": plain_text(fill.price),
+                "price": price,
                 "fee": plain_text(line.fee),
                 "sold_acquired_on": lot.acquired_on.isoformat(),
                 "sold_holding_period_start": lot.holding_period_start.isoformat(),
             }
             if taxed and line.realized_gain < 0:
-                details["provisional_until"] = (fill.trade_date + _WINDOW).isoformat()
+                details["provisional_until"] = provisional_until
             row = lot_change(
                 TransactionType.SELL,
                 fill.trade_date,

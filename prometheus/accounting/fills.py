@@ -69,45 +69,49 @@ def apply_fills(
 def _check(fills: Sequence[Fill], regime: TaxRegime) -> None:
     seen: set[str] = set()
     for fill in fills:
-        name = own_name(fill.execution_id)
-        where = f"fill {name} ({fill.side} {fill.ticker})"
         if fill.execution_id in seen:
             raise AccountingError(
-                f"{where} comes twice in one call; an execution is booked once.",
-                details={"execution_id": name},
+                f"{_where(fill)} comes twice in one call; an execution is booked once.",
+                details={"execution_id": own_name(fill.execution_id)},
             )
         seen.add(fill.execution_id)
         if fill.quantity <= 0 or fill.price <= 0 or fill.fee < 0:
             raise AccountingError(
-                f"{where} has quantity {fill.quantity}, price {fill.price}, fee {fill.fee}; quantity and price must be "
-                "positive, the fee not negative."
+                f"{_where(fill)} has quantity {fill.quantity}, price {fill.price}, fee {fill.fee}; quantity and price "
+                "must be positive, the fee not negative."
             )
-        if fill.fee != to_cents(fill.fee):
-            raise AccountingError(f"{where} has a fee of {fill.fee}; money is booked in cents.")
+        if fill.fee and fill.fee != to_cents(fill.fee):
+            raise AccountingError(f"{_where(fill)} has a fee of {fill.fee}; money is booked in cents.")
         if fill.side is Side.BUY:
-            _check_purchase(fill, regime, where)
+            _check_purchase(fill, regime)
         else:
-            _check_sale(fill, regime, where)
+            _check_sale(fill, regime)
 
 
-def _check_purchase(fill: Fill, regime: TaxRegime, where: str) -> None:
+def _where(fill: Fill) -> str:
+    return f"fill {own_name(fill.execution_id)} ({fill.side} {fill.ticker})"
+
+
+def _check_purchase(fill: Fill, regime: TaxRegime) -> None:
     if fill.lot_picks:
-        raise AccountingError(f"{where} picks lots; only a sale does.")
+        raise AccountingError(f"{_where(fill)} picks lots; only a sale does.")
     if regime is TaxRegime.CA:
         return
     if fill.new_lot_id is None:
-        raise AccountingError(f"{where} does not say what the new lot is called; give new_lot_id.")
+        raise AccountingError(f"{_where(fill)} does not say what the new lot is called; give new_lot_id.")
     if is_part(fill.new_lot_id):
         raise AccountingError(
-            f"{where}: '{own_name(fill.new_lot_id)}' contains a sign that marks lots split by the ledger."
+            f"{_where(fill)}: '{own_name(fill.new_lot_id)}' contains a sign that marks lots split by the ledger."
         )
 
 
-def _check_sale(fill: Fill, regime: TaxRegime, where: str) -> None:
+def _check_sale(fill: Fill, regime: TaxRegime) -> None:
     if regime is TaxRegime.CA and not fill.lot_picks:
         return
     picked = sum((pick.quantity for pick in fill.lot_picks), Decimal(0))
     if picked != fill.quantity:
-        raise AccountingError(f"{where} sells {fill.quantity} shares, its lot picks add up to {picked}.")
+        raise AccountingError(f"{_where(fill)} sells {fill.quantity} shares, its lot picks add up to {picked}.")
     if regime is TaxRegime.CA and {own_name(pick.lot_id) for pick in fill.lot_picks} != {pool_id(fill.ticker)}:
-        raise AccountingError(f"{where} must pick the pool {pool_id(fill.ticker)} or no lot; Canada pools its lots.")
+        raise AccountingError(
+            f"{_where(fill)} must pick the pool {pool_id(fill.ticker)} or no lot; Canada pools its lots."
+        )

@@ -68,9 +68,14 @@ def lot_change(
     named = after if after is not None else before
     if named is None or (before is not None and before.lot_id != named.lot_id):
         raise AccountingError(f"a {txn_type} row on {trade_date} must describe exactly one lot.")
-    quantity, basis, cost = (
-        _part(after, name) - _part(before, name) for name in ("quantity", "adjusted_basis", "cost_basis")
-    )
+    if before is None:
+        quantity, basis, cost = named.quantity, named.adjusted_basis, named.cost_basis
+    elif after is None:
+        quantity, basis, cost = -before.quantity, -before.adjusted_basis, -before.cost_basis
+    else:
+        quantity = after.quantity - before.quantity
+        basis = after.adjusted_basis - before.adjusted_basis
+        cost = after.cost_basis - before.cost_basis
     kept = dict(details or {})
     if cost != basis:
         kept["cost_basis"] = plain_text(cost)
@@ -92,10 +97,6 @@ def lot_change(
         term=term,
         details=kept,
     )
-
-
-def _part(lot: TaxLot | None, name: str) -> Decimal:
-    return _ZERO if lot is None else Decimal(getattr(lot, name))
 
 
 def opening_transactions(books: Books, on: date) -> tuple[Transaction, ...]:

@@ -39,7 +39,6 @@ def _earliest_first(lot: TaxLot, terms: _SaleTerms) -> tuple[Any, ...]:  # noqa:
 
 
 _TIES: Final[dict[EqualLots, Callable[[TaxLot], Decimal]]] = {
-    EqualLots.LOT_ID: lambda lot: Decimal(0),  # noqa: ARG005 - one signature for the table
     EqualLots.SMALLEST_FIRST: lambda lot: lot.quantity,
     EqualLots.LARGEST_FIRST: lambda lot: -lot.quantity,
 }
@@ -84,15 +83,18 @@ def order_lots(
     found = tuple(lots)
     if len(found) <= 1:
         return found
-    tickers = sorted({lot.ticker for lot in found})
+    tickers = {lot.ticker for lot in found}
     if len(tickers) > 1:
-        raise AccountingError(f"lots of {', '.join(tickers)} cannot be ordered together; give one security's lots.")
+        names = ", ".join(sorted(tickers))
+        raise AccountingError(f"lots of {names} cannot be ordered together; give one security's lots.")
     if method is LotMethod.ACB and len(found) > 1:
         raise AccountingError(
-            f"{tickers[0]} has {len(found)} lots, but under ACB a security is one pool; apply pool_lots first."
+            f"{found[0].ticker} has {len(found)} lots, but under ACB a security is one pool; apply pool_lots first."
         )
     key = LOT_ORDERS[method]
     terms = _SaleTerms(price, as_of, rates, regime)
+    if equal_lots is EqualLots.LOT_ID:
+        return tuple(sorted(found, key=lambda lot: key(lot, terms)))
     tie = _TIES[equal_lots]
     return tuple(sorted(found, key=lambda lot: (*key(lot, terms)[:-1], tie(lot), lot.lot_id)))
 

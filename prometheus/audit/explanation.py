@@ -90,6 +90,7 @@ class RunExplanation:
     failures: tuple[str, ...]
     gap_bps: float | None
     solver: str
+    code: str
     risk_model: str
     risk_before: RiskView
     risk_after: RiskView
@@ -150,6 +151,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         failures=tuple(f"{failure['code']}: {failure['message']}" for failure in result["failures"]),
         gap_bps=run.record["gap_bps"],
         solver=f"{run.record['solver']} {run.record['solver_status']}",
+        code=run.record["code_version"],
         risk_model=f"model {snapshot.risk_model_id} of {snapshot.risk_model_as_of}",
         risk_before=risk_view(problem, before),
         risk_after=risk_view(problem, after),

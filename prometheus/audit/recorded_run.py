@@ -8,9 +8,11 @@ from typing import Any, Final
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run, targets_of
 from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
 from prometheus.foundation.ids import run_label
-from prometheus.pipeline.snapshot import Snapshot
+from prometheus.pipeline.snapshot import Snapshot, opened
+from prometheus.pipeline.stored_result import RESULT_VERSION, explanation_rows
 
 _KEYS: Final = frozenset({"run_id", "trade_no"})
 
@@ -85,7 +87,28 @@ def _version_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
     return {"explanations": None, **stored}
 
 
-_RESULT_READERS: Final[Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {1: _version_1}
+def _version_2(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+    explanations = stored.get("explanations")
+    return {**stored, "explanations": None if explanations is None else explanation_rows(explanations)}
+
+
+_RESULT_READERS: Final[Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {
+    1: _version_1,
+    RESULT_VERSION: _version_2,
+}
+
+
+def readable_run(record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return a run as JSON types for people and other programs: lists for packed columns, hexadecimal for bytes.
+
+    Args:
+        record: Every column of ``runs``.
+        trades: Every column of ``run_trades``, in order.
+    """
+    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
+    documents = {"snapshot": opened(record["snapshot"]), "result": dict(read_result(record["result"]))}
+    readable: dict[str, Any] = to_jsonable({**plain, **documents, "trades": list(trades)})
+    return readable
 
 
 def load_recorded_run(database: Database, account_id: str, run_seq: int) -> RecordedRun:

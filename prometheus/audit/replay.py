@@ -8,6 +8,7 @@ from typing import Any, Final
 from prometheus.audit.recorded_run import RecordedRun, RunKey
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.errors import PrometheusError
+from prometheus.pipeline.code_version import told_apart
 from prometheus.pipeline.day_inputs import ArraySource
 from prometheus.pipeline.run_record import library_versions, trade_row
 from prometheus.pipeline.settle import Settlement, settle
@@ -42,6 +43,7 @@ class Replayed:
         gap_bps: Certified gap of the replay; None where it has no answer.
         seconds: Time of the replay.
         differences: What differs, in words.
+        code: Which code decided, as the record says.
     """
 
     key: RunKey
@@ -56,6 +58,12 @@ class Replayed:
     gap_bps: float | None
     seconds: float
     differences: tuple[str, ...]
+    code: str = ""
+
+    @property
+    def same_code(self) -> bool:
+        """Return whether the code that decided is the one that replayed."""
+        return told_apart(self.code) is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +120,7 @@ def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = No
             gap_bps=None,
             seconds=time.perf_counter() - began,
             differences=(f"{error.code}: {error.message}",),
+            code=run.record["code_version"],
         )
     return _compared(run, decision, wanted, exact=exact, seconds=time.perf_counter() - began)
 
@@ -154,6 +163,7 @@ def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool,
         gap_bps=None if now["certificate"] is None else now["certificate"]["gap_bps"],
         seconds=seconds,
         differences=tuple(differences),
+        code=run.record["code_version"],
     )
 
 
@@ -174,9 +184,10 @@ def _only_in(lines: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, A
 
 
 def _other_versions(run: RecordedRun) -> list[str]:
-    """Say which libraries differ from those of the record: what a reader of a mismatch asks first."""
+    """Say whether code and libraries differ from those of the record: what a reader of a mismatch asks first."""
     before, here = run.record["library_versions"], library_versions()
-    return [
+    code = told_apart(run.record["code_version"])
+    return ([] if code is None else [code]) + [
         f"{name} is {here.get(name, 'absent')} here, the record was made with {version}"
         for name, version in sorted(before.items())
         if here.get(name) != version

@@ -1,5 +1,6 @@
 """Replays of whole periods, in this process or in several, run by run as they finish."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -20,18 +21,24 @@ _CHUNK: Final = 8
 
 @dataclass(slots=True)
 class ReplaySummary:
-    """What a replay of many runs came to; ``mismatches`` keeps those that do not agree."""
+    """What a replay of many runs came to; ``mismatches`` keeps those that do not agree.
+
+    ``other_code`` counts runs by the code that decided them where it is not the code that replayed.
+    """
 
     replayed: int = 0
     agreed: int = 0
     largest_weight_difference: float = 0.0
     seconds: float = 0.0
     mismatches: list[Replayed] = field(default_factory=list)
+    other_code: Counter[str] = field(default_factory=Counter)
 
     def add(self, outcome: Replayed) -> None:
         """Count one run."""
         self.replayed += 1
         self.seconds += outcome.seconds
+        if outcome.code and not outcome.same_code:
+            self.other_code[outcome.code] += 1
         if outcome.agrees:
             self.agreed += 1
             self.largest_weight_difference = max(self.largest_weight_difference, outcome.weight_difference)

@@ -1,5 +1,6 @@
 """Proof that nobody altered the record: chains walked, matrices recomputed, archives and anchors held beside them."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -49,13 +50,17 @@ class AuditFinding:
 
 @dataclass(slots=True)
 class AuditReport:
-    """What was looked at, and every finding: of each chain the first, of matrices, archives and anchors all."""
+    """What was looked at, and every finding: of each chain the first, of matrices, archives and anchors all.
+
+    ``codes`` counts runs by the code that decided them.
+    """
 
     accounts: int = 0
     runs: int = 0
     archived: int = 0
     blobs: int = 0
     anchors: int = 0
+    codes: Counter[str] = field(default_factory=Counter)
     findings: list[AuditFinding] = field(default_factory=list)
 
 
@@ -119,6 +124,7 @@ def _walk(
         record = link.record
         report.runs += 1
         report.archived += record["archive_id"] is not None
+        report.codes[record["code_version"]] += 1
         for address in _addresses(record):
             users.setdefault(address, (account, record["run_seq"]))
         if first is None:

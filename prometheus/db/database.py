@@ -5,7 +5,7 @@ import select
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import partial
 from typing import Any, Final
@@ -17,9 +17,10 @@ from sqlalchemy import Connection, create_engine, event
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
+from prometheus.db.patience import PatientConnection, patience_for, unlimited
 from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
-from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
+from prometheus.foundation.errors import CollisionError, ConfigurationError, DatabaseError, DatabaseUnavailableError
 
 #: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. What the URL
 #: says itself comes first.
@@ -57,6 +58,8 @@ _POOL_SECONDS: Final = 30.0
 #: A pooled connection that lay idle for longer is asked whether it still lives.
 _IDLE_SECONDS: Final = 1.0
 _LAST_USE: Final = "prometheus_last_use"
+#: A heartbeat is one small statement: longer than this it waits for a server that is in trouble.
+_SIBLING_SECONDS: Final = 30.0
 #: Passwords may stand among the options, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
@@ -66,6 +69,7 @@ __all__ = [
     "Timeouts",
     "driver_connection",
     "jsonb_text",
+    "lift_limits",
     "limit_lock_waits",
     "translated_errors",
 ]
@@ -120,6 +124,10 @@ class Database:
             connect_args={name: value for name, value in defaults.items() if value and name not in full.query},
             json_serializer=jsonb_text,
         )
+        event.listen(self._engine, "do_connect", _connect)
+        # A URL with options of its own says itself how long the server may take; we do not know it.
+        self._patience = None if "options" in full.query else patience_for(self._timeouts.statement)
+        event.listen(self._engine, "connect", self._be_patient)
         if role is not None:
             event.listen(self._engine, "connect", self._take_role)
         event.listen(self._engine, "checkin", _note_use)
@@ -169,11 +177,17 @@ class Database:
         return self._like(pool_size=2)
 
     def sibling(self) -> "Database":
-        """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn."""
-        return self._like(pool_size=1)
+        """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn.
 
-    def _like(self, *, pool_size: int) -> "Database":
-        return Database(self._full_url, pool_size=pool_size, timeouts=self._timeouts, role=self._role)
+        Its statements may take half a minute at most, whatever the limit of others.
+        """
+        limits = self._timeouts
+        if not 0 < limits.statement <= _SIBLING_SECONDS:
+            limits = replace(limits, statement=_SIBLING_SECONDS)
+        return self._like(pool_size=1, timeouts=limits)
+
+    def _like(self, *, pool_size: int, timeouts: Timeouts | None = None) -> "Database":
+        return Database(self._full_url, pool_size=pool_size, timeouts=timeouts or self._timeouts, role=self._role)
 
     def forget_connections(self) -> None:
         """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
@@ -187,6 +201,9 @@ class Database:
     def _full_url(self) -> str:
         return self._engine.url.render_as_string(hide_password=False)
 
+    def _be_patient(self, connection: PatientConnection, record: object) -> None:  # noqa: ARG002 -- SQLAlchemy's
+        connection.patience = self._patience
+
     def _take_role(self, connection: "psycopg.Connection[Any]", record: object) -> None:  # noqa: ARG002 -- SQLAlchemy's
         with connection.cursor() as cursor:
             cursor.execute(take_role_sql(), [self._role])
@@ -196,6 +213,10 @@ class Database:
     def url(self) -> str:
         """Return the URL with the password hidden."""
         return self._engine.url.difference_update_query(_SECRET_OPTIONS).render_as_string(hide_password=True)
+
+
+def _connect(dialect: object, record: object, arguments: Any, options: Any) -> PatientConnection:  # noqa: ARG001 -- SQLAlchemy's
+    return PatientConnection.connect(*arguments, **options)
 
 
 def _note_use(raw: Any, record: Any) -> None:  # noqa: ARG001 -- the signature of a listener
@@ -212,6 +233,15 @@ def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
 def limit_lock_waits(connection: Connection, seconds: float) -> None:
     """Let no later statement of this transaction wait longer than this for a lock."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
+
+
+@contextmanager
+def lift_limits(connection: Connection) -> Iterator[None]:
+    """Let the statements of this transaction take as long as they need, inside the block; for migrations."""
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    with unlimited(driver_connection(connection)):
+        yield
 
 
 def jsonb_text(value: Any) -> str:
@@ -260,9 +290,7 @@ def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError |
         if isinstance(error, kind):
             return DatabaseError(f"{sentence}: {_first_line(error)}", code=code)
     if isinstance(error, _COLLISIONS):
-        return DatabaseUnavailableError(
-            f"Another transaction was in the way: {_first_line(error)}. Try again.", code="COLLISION"
-        )
+        return CollisionError(f"Another transaction was in the way: {_first_line(error)}. Try again.")
     if broken:
         return DatabaseUnavailableError(f"The database connection broke: {_first_line(error)}")
     if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):

@@ -9,7 +9,7 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from prometheus.db.database import Database
+from prometheus.db.database import Database, lift_limits
 from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 
@@ -99,11 +99,9 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
     from alembic import command  # noqa: PLC0415 -- costs a fifth of a second that only this function needs
     from alembic.config import Config  # noqa: PLC0415 - needed by those who migrate only
 
-    with database.transaction() as connection:
+    # Others may migrate first and take their time, and so may this one.
+    with database.transaction() as connection, lift_limits(connection):
         _refuse_old_server(connection)
-        # Others may migrate first and take their time, and so may this one.
-        connection.execute(text("SET LOCAL lock_timeout = 0"))
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = _current_revision(connection)
         if before != HEAD_REVISION:

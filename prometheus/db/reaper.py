@@ -48,7 +48,7 @@ _REAP: Final = text("""
 
 
 def reap(
-    connection: Connection, *, ttl: int, deadline_seconds: float = 0
+    connection: Connection, *, ttl: int, deadline_seconds: float = 0, frozen: bool = False
 ) -> tuple[tuple[int, str, date, Mapping[str, Any]], ...]:
     """Fail claimed runs whose worker is gone or hangs and that may not be tried again; finish cancellations.
 
@@ -58,11 +58,12 @@ def reap(
         connection: An open transaction.
         ttl: Lease in seconds; 0 or less: no lease counts as expired.
         deadline_seconds: Longest that one attempt at a phase may take; 0 or less for no limit.
+        frozen: Whether this process is frozen, whatever the database's switch says.
 
     Returns:
         (run_id, account_id, as_of_date, error) of each run failed now.
     """
-    frozen = hold_switch(connection).frozen
+    frozen = hold_switch(connection).frozen or frozen
     rows = connection.execute(_REAP, {"ttl": ttl, "deadline": deadline_seconds, "frozen": frozen}).all()
     record_events(
         connection,

@@ -12,35 +12,35 @@ from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
+from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line
 from prometheus.domain.money import plain_text
 from prometheus.foundation.canonical import CanonicalText, canonical_json, sha256_of, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import DatabaseError
 
-#: Written with every run from now on; a digest is checked by the rules of the format it names.
-DIGEST_FORMAT: Final = 1
+#: Written with every run from now on; a digest is checked by the rules of the format it names. Format 1 took a trade's
+#: digest over its canonical JSON, format 2 takes it over its line (``trade_lines``).
+DIGEST_FORMAT: Final = 2
 DOCUMENTS: Final = ("snapshot", "params_snapshot", "result")
+_COLUMNS: Final = (
+    "account_id", "as_of_date", "code_version", "flags", "gap_bps", "iterations", "library_versions",
+    "loadings_sha256", "lower_bound", "objective", "risk_model_id", "rounded_gap_bps", "solver", "solver_status",
+    "solver_tolerance", "specific_variance_sha256", "status", "strategy_id", "strategy_version", "timings",
+)  # fmt: skip
 #: Columns of ``runs`` that are hashed, by format. A column added later joins in a format of its own.
-HASHED_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {
-    1: (
-        "account_id", "as_of_date", "code_version", "flags", "gap_bps", "iterations", "library_versions",
-        "loadings_sha256", "lower_bound", "objective", "risk_model_id", "rounded_gap_bps", "solver", "solver_status",
-        "solver_tolerance", "specific_variance_sha256", "status", "strategy_id", "strategy_version", "timings",
-    ),
-}  # fmt: skip
+HASHED_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {1: _COLUMNS, 2: _COLUMNS}
 #: Columns of ``run_trades`` that are hashed, by format.
-HASHED_TRADE_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {
-    1: (
-        "acquired_on", "amount", "basis", "cost", "disallowed_loss", "lot_id", "price", "quantity", "realized_gain",
-        "side", "tax", "term", "ticker",
-    ),
-}  # fmt: skip
+HASHED_TRADE_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {1: TRADE_COLUMNS, 2: TRADE_COLUMNS}
 _MARK_BYTES: Final = 3
 
 Digests = Mapping[str, Any]
 
 
 def run_digests(
-    record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], *, digest_format: int = DIGEST_FORMAT
+    record: Mapping[str, Any],
+    trades: Sequence[Mapping[str, Any]],
+    *,
+    digest_format: int = DIGEST_FORMAT,
+    lines: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Return the digests of every part of a run: format, and for each part its SHA-256 and the marks of its fields.
 
@@ -48,6 +48,7 @@ def run_digests(
         record: Columns of ``runs``; others than the hashed ones and the documents are ignored.
         trades: Columns of ``run_trades`` in order.
         digest_format: Rules to go by.
+        lines: The lines of the trades where they were written already.
 
     Raises:
         DatabaseError: A format this code has no rules for (DIGEST_FORMAT).
@@ -58,12 +59,15 @@ def run_digests(
             code="DIGEST_FORMAT",
         )
     columns = {name: _plain(record.get(name)) for name in HASHED_COLUMNS[digest_format]}
-    names = HASHED_TRADE_COLUMNS[digest_format]
+    if digest_format == 1:
+        traded = [_trade_json({name: trade.get(name) for name in TRADE_COLUMNS}) for trade in trades]
+    else:
+        traded = [trade_line(trade) for trade in trades] if lines is None else list(lines)
     return {
         "format": digest_format,
         "columns": _of_mapping(columns),
         **{name: _of_mapping(record[name]) for name in DOCUMENTS if record.get(name) is not None},
-        "trades": _of_fields(_trade_digest({name: trade.get(name) for name in names}) for trade in trades),
+        "trades": _of_fields(map(_digest, traded)),
     }
 
 
@@ -129,6 +133,8 @@ def _first_field(
 
 def _of_mapping(value: Mapping[str, Any] | CanonicalText) -> dict[str, str]:
     # A document that the engine has written out already is cut at its top level; below, it stays as it is.
+    if isinstance(value, CanonicalText) and value.members is not None:
+        return _of_fields(_digest(f"{canonical_json(name)}:{text}") for name, text in value.members.items())
     fields = to_jsonable(value)
     return _of_fields(_digest(f"{canonical_json(name)}:{text_of_jsonable(fields[name])}") for name in sorted(fields))
 
@@ -146,10 +152,10 @@ def _marks(text: str) -> list[bytes]:
     return [raw[at : at + _MARK_BYTES] for at in range(0, len(raw), _MARK_BYTES)]
 
 
-def _trade_digest(trade: Mapping[str, Any]) -> bytes:
+def _trade_json(trade: Mapping[str, Any]) -> str:
     # A column pads decimals with zeros and knows no negative zero; the hash must not notice.
     plain = {name: plain_text(value) if isinstance(value, Decimal) else value for name, value in trade.items()}
-    return _digest(canonical_json(plain))
+    return canonical_json(plain)
 
 
 def _digest(text: str) -> bytes:

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from itertools import pairwise
+from operator import attrgetter
+from typing import Any, Final
 
 from prometheus.domain.lots import Side, TaxLot, Term
 
@@ -132,6 +134,9 @@ class Fill:
     reinvested: bool = False
 
 
+_BOOKED_ORDER: Final = attrgetter("ticker", "acquired_on", "lot_id")
+
+
 @dataclass(frozen=True, slots=True)
 class Books:
     """What an account holds: lots in the order ticker, acquired_on, lot_id, and cash in the base currency.
@@ -144,12 +149,12 @@ class Books:
     cash: Decimal = Decimal(0)
 
     def __post_init__(self) -> None:
-        ordered = tuple(sorted(self.lots, key=lambda lot: (lot.ticker, lot.acquired_on, lot.lot_id)))
-        seen: set[str] = set()
-        for lot in ordered:
-            if lot.lot_id in seen:
-                raise ValueError(f"two lots are called {lot.lot_id}; a lot identifier is unique within the account")
-            seen.add(lot.lot_id)
+        ordered = tuple(sorted(self.lots, key=_BOOKED_ORDER))
+        seen = {lot.lot_id for lot in ordered}
+        if len(seen) < len(ordered):
+            names = sorted(lot.lot_id for lot in ordered)
+            twice = next(name for name, other in pairwise(names) if name == other)
+            raise ValueError(f"two lots are called {twice}; a lot identifier is unique within the account")
         object.__setattr__(self, "lots", ordered)
 
     def lots_of(self, ticker: str) -> tuple[TaxLot, ...]:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -18,10 +18,12 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 class CanonicalText:
     """Canonical JSON that was written already; stands for its value wherever a value is stored or hashed.
 
-    A snapshot of 400 names is written once and not once for each table and hash that holds it.
+    A snapshot of 400 names is written once and not once for each table and hash that holds it. ``members`` has the
+    text of each member of an object where whoever wrote it kept them apart; None where nobody did.
     """
 
     text: str
+    members: Mapping[str, str] | None = field(default=None, compare=False, repr=False)
 
 
 def to_jsonable(value: Any) -> Any:
@@ -87,6 +89,23 @@ def canonical_json(value: Any) -> str:
 def text_of_jsonable(value: Any) -> str:
     """Return the canonical JSON of what ``to_jsonable`` returned, without looking at every value again."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def canonical_document(members: Mapping[str, Any]) -> CanonicalText:
+    """Return the canonical JSON of an object made of JSON types, with the text of each member kept beside it.
+
+    A member may be CanonicalText; it is not parsed.
+    """
+    texts = {name: _text_of(members[name]) for name in sorted(members)}
+    return CanonicalText(f"{{{','.join(f'{_name_text(name)}:{text}' for name, text in texts.items())}}}", texts)
+
+
+def _text_of(value: Any) -> str:
+    return value.text if isinstance(value, CanonicalText) else text_of_jsonable(value)
+
+
+def _name_text(name: str) -> str:
+    return json.dumps(name, ensure_ascii=False)
 
 
 def canonical_object(members: Mapping[str, Any]) -> str:

@@ -7,7 +7,9 @@ PrometheusError
 +-- RequestError             a person asked for something that cannot be done; exit code 2
 |   +-- UnknownAccountError, NotASessionError, NoDataError, ConfigurationError, ActiveRunCapError, FileRefusedError
 +-- DatabaseError            exit code 1
-|   +-- DatabaseUnavailableError (retryable), SchemaError
+|   +-- SchemaError
+|   +-- DatabaseUnavailableError (retryable)
+|       +-- CollisionError (retryable)
 +-- EngineError
 |   +-- StaleLeaseError, IllegalTransitionError, RunCancelledError, EngineFrozenError, PhaseHeldError (retryable)
 +-- RiskModelError
@@ -95,6 +97,12 @@ class DatabaseUnavailableError(DatabaseError):
 
     default_code = "DATABASE_UNAVAILABLE"
     retryable = True
+
+
+class CollisionError(DatabaseUnavailableError):
+    """Another transaction was in the way (a lock, a deadlock); nothing of this one was written."""
+
+    default_code = "COLLISION"
 
 
 class SchemaError(DatabaseError):

@@ -1,8 +1,9 @@
 """Structured logging to standard error: one line an event, for people or for machines."""
 
+import contextlib
 import logging
 import sys
-from typing import Literal
+from typing import Literal, TextIO, cast
 
 import structlog
 
@@ -33,6 +34,43 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
     structlog.configure(
         processors=[*processors, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level)),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", StandardError())),
         cache_logger_on_first_use=False,
     )
+
+
+class StandardError:
+    """Standard error for logs and progress: a reader that went away, or a terminal that was hung up, is no failure.
+
+    Both are written in the middle of everything; an error of theirs must not decide what becomes of a run.
+
+    Args:
+        stream: What to write to; None for whatever ``sys.stderr`` is at the time.
+    """
+
+    encoding = "utf-8"
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._stream = stream
+
+    @property
+    def _now(self) -> TextIO | None:
+        # Looked up each time: it may be replaced, and is None where the process was started without one.
+        return self._stream or sys.stderr
+
+    def write(self, text: str) -> int:
+        """Write what can be written; return the length of the text."""
+        if self._now is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._now.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Send what was written."""
+        if self._now is not None:
+            with contextlib.suppress(OSError, ValueError):
+                self._now.flush()
+
+    def isatty(self) -> bool:
+        """Return True where a person is looking at a terminal."""
+        return self._now is not None and self._now.isatty()

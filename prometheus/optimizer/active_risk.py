@@ -38,6 +38,12 @@ class FactorRisk:
         linked = 0 if self.packed is None else len(self.packed.names)
         return int(self.loadings.shape[1]) + linked
 
+    @property
+    def exposures_a_name(self) -> int:
+        """Return how many exposures a typical name has: K, and those of its own block where names are linked."""
+        sizes = np.zeros(0, dtype=np.int64) if self.packed is None else self.packed.sizes
+        return int(self.loadings.shape[1]) + int((sizes * sizes).sum()) // len(self.loadings)
+
     def exposures(self, active: FloatArray) -> FloatArray:
         """Return y, (K + L,): the exposures of (N,) active weights in units of annualised volatility."""
         # einsum, not a matrix product: a BLAS may split the sum by its number of threads, and with it the last bits

@@ -24,8 +24,9 @@ _GOOD_ENOUGH = 1e-6
 _ACCEPTABLE = 5e-6
 _FEW_NODES = 8
 _MAX_NODES = 24
-#: Large problems get fewer: nodes times pieces times prices (exposures, cash, limits) stay below this, so that
-#: branching costs a small multiple of the first search. A count, never a clock: equal problems get equal answers.
+#: Large problems get fewer: nodes times pieces times prices that a name answers to (exposures, cash, limits; of links
+#: those of its own block) stay below this, so that branching costs a small multiple of the first search. A count, never
+#: a clock: equal problems get equal answers.
 _MAX_WORK = 7e6
 _LEAST_NODES = 6
 #: Trades smaller than this do not break the group rule; what is left of a solver's tolerance.
@@ -126,7 +127,7 @@ def search(
                 continue
             nodes += 1
             try:
-                found = TwoStageSearch(part, backend, tolerance, prices).run(best.objective)
+                found = TwoStageSearch(part, backend, tolerance, prices, answer.shares).run(best.objective)
             except SolverFailedError:
                 if not part.rows.any:
                     raise
@@ -149,8 +150,8 @@ def search(
 
 
 def _most_nodes(lagrangian: Lagrangian) -> int:
-    size = len(lagrangian.pieces.asset) * (lagrangian.risk.size + 1 + lagrangian.cost.rows)
-    return max(min(_MAX_NODES, int(_MAX_WORK / size)), _LEAST_NODES)
+    prices = lagrangian.risk.exposures_a_name + 1 + lagrangian.cost.rows
+    return max(min(_MAX_NODES, int(_MAX_WORK / (len(lagrangian.pieces.asset) * prices))), _LEAST_NODES)
 
 
 def _settled(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:

@@ -22,8 +22,8 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.decisions import RestingPlaces
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray, read_only
-from prometheus.optimizer.structured_climb import climb
-from prometheus.optimizer.structured_dual import CoupledDual, Response
+from prometheus.optimizer.structured_climb import ClimbAnswer, climb
+from prometheus.optimizer.structured_dual import BranchShares, CoupledDual, Response
 
 #: Largest duality gap of stage 1 that is accepted (objective per unit of NAV: 0.001 bps).
 TIGHT_GAP: Final = 1e-7
@@ -43,6 +43,7 @@ class StructuredAnswer:
         relaxed: (N,) trades, on the convex envelope.
         dual: Their prices.
         places: Where they rest.
+        shares: Shares of the names' branches.
         solution: x: (N,) the trades; z: (size,) the prices of exposures, rows and tracking error; ``fallback`` is set
             where the answer is not tight and must not be used.
     """
@@ -50,6 +51,7 @@ class StructuredAnswer:
     relaxed: FloatArray
     dual: DualPoint
     places: RestingPlaces
+    shares: BranchShares
     solution: QuadraticSolution
 
 
@@ -67,25 +69,31 @@ class StructuredBackend:
         answer = backend_named("CLARABEL").solve(program, tolerance)
         return replace(answer, fallback="not a program of pieces")
 
-    def stage_one(self, lagrangian: Lagrangian, joint: JointTerms, start: DualPoint) -> StructuredAnswer:
+    def stage_one(
+        self, lagrangian: Lagrangian, joint: JointTerms, start: DualPoint, known: BranchShares | None = None
+    ) -> StructuredAnswer:
         """Solve stage 1 of a problem.
 
         Args:
             lagrangian: The problem with every branch of each name.
             joint: ``JointTerms.of`` it.
             start: A guess of its prices.
+            known: Shares that go with them, of a problem that this is a part of.
 
         Raises:
             CertificateRejectedError: The answer is empty or not finite.
         """
         began = time.perf_counter()
         dual = CoupledDual(lagrangian, joint)
-        answer = climb(dual, joint.prices(start, lagrangian.risk_aversion, lagrangian.cost.rows))
+        prices = joint.prices(start, lagrangian.risk_aversion, lagrangian.cost.rows)
+        answer = climb(dual, prices, known)
+        if known is not None and not _is_tight(answer):
+            answer = climb(dual, prices)
         response = answer.response
         residual = response.residual
         mixed = np.bincount(dual.owner, weights=response.share * response.trade, minlength=dual.names)
         relaxed = mixed.astype(np.float64)
-        tight = answer.gap <= TIGHT_GAP and residual <= TIGHT_RESIDUAL
+        tight = _is_tight(answer)
         why = f"STRUCTURED left a gap of {_BPS * answer.gap:.3g} bps and a residual of {residual:.3g}"
         solution = QuadraticSolution(
             x=read_only(relaxed),
@@ -102,8 +110,13 @@ class StructuredBackend:
             relaxed,
             joint.dual_point(response.prices, lagrangian.risk_aversion),
             _resting_places(dual, response, relaxed),
+            dual.branch_shares(response),
             solution,
         )
+
+
+def _is_tight(answer: ClimbAnswer) -> bool:
+    return answer.gap <= TIGHT_GAP and answer.response.residual <= TIGHT_RESIDUAL
 
 
 def _resting_places(dual: CoupledDual, response: Response, relaxed: FloatArray) -> RestingPlaces:

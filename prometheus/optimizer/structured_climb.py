@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from prometheus.optimizer.problem import FloatArray, IntArray
-from prometheus.optimizer.structured_dual import Centre, CoupledDual, Response
+from prometheus.optimizer.structured_dual import BranchShares, Centre, CoupledDual, Response
 from prometheus.optimizer.structured_steps import moved
 
 #: Strength of the proximal terms relative to the name's own curvature: the first, the factor of each centre, the last.
 _FIRST_STRENGTH = 10.0
+#: The first where shares are known to begin with.
+_KNOWN_STRENGTH = 0.1
 _SHRINK = 0.1
 _LAST_STRENGTH = 1e-5
 _MAX_CENTRES = 25
@@ -161,18 +163,21 @@ class _Climb:
         return moved(state.prices, step, length, state.gradient, self.dual.exact)
 
 
-def climb(dual: CoupledDual, prices: FloatArray) -> ClimbAnswer:
+def climb(dual: CoupledDual, prices: FloatArray, known: BranchShares | None = None) -> ClimbAnswer:
     """Maximise the dual from given prices; the caller judges the answer by its gap and residual.
 
     Args:
         dual: The dual, of all branches or of one for each name.
         prices: (size,) a guess.
+        known: Shares that go with them, of a problem that this is a part of: the first centre.
     """
     run = _Climb(dual)
     state = dual.respond(prices)
     if not len(dual.several):
         return ClimbAnswer(run.settle(state, None, RESIDUAL), run.steps)
     best, strength, failed = None, _FIRST_STRENGTH, 0
+    if known is not None:
+        state.share, strength = dual.shares_like(known, state), _KNOWN_STRENGTH
     close = GAP_WITH_LINKS if dual.joint.links else GAP
     for _ in range(_MAX_CENTRES):
         centre = dual.centre(state, strength)

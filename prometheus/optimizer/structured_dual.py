@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prometheus.optimizer.branch_table import branch_table
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.linked_products import linked_products
@@ -27,10 +28,8 @@ from prometheus.optimizer.structured_kernels import (
     GIVEN,
     LAST,
     LEFT,
-    OFFSET,
-    RATE,
+    OWNER,
     RIGHT,
-    SLOPE,
     SPREAD,
     VARIANCE,
     evaluate,
@@ -60,6 +59,19 @@ class Centre:
     share: FloatArray
     epsilon: FloatArray
     open: BoolArray | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BranchShares:
+    """Shares of the branches of a problem, from which those of a part of it start.
+
+    Attributes:
+        bounds: (N + 1,) first branch of each name, and how many branches there are.
+        share: (B,)
+    """
+
+    bounds: IntArray
+    share: FloatArray
 
 
 @dataclass(slots=True, eq=False)
@@ -116,29 +128,16 @@ class CoupledDual:
         pieces, cost = lagrangian.pieces, lagrangian.cost
         self.joint, self.lagrangian = joint, lagrangian
         self._g = lagrangian.risk_aversion
-        starts = np.ones(len(pieces.branch), dtype=bool)
-        np.not_equal(pieces.branch[1:], pieces.branch[:-1], out=starts[1:])
-        first = starts.nonzero()[0]
-        self.owner = pieces.asset[first]
-        self.names = len(pieces.first)
-        self._places = np.stack([first, np.append(first[1:], len(starts)) - 1, self.owner])
-        # all that an answer needs of a piece lies together: ends, slope, offset, what a unit adds to cash and to the
-        # other rows, and these rows' offsets
-        side = np.where(pieces.right <= 0, -1.0, 1.0)
-        self._rates = 1 + len(pieces.row_slope) - joint.linear
-        self._table = np.empty((len(starts), RATE + 2 * self._rates - 1))
-        self._table[:, LEFT], self._table[:, RIGHT] = pieces.left, pieces.right
-        self._table[:, SLOPE], self._table[:, OFFSET] = pieces.slope, pieces.offset
-        self._table[:, RATE] = 1.0 + side * lagrangian.cost_rate[pieces.asset]
-        self._table[:, RATE + 1 : RATE + self._rates] = pieces.row_slope[joint.linear :].T
-        self._table[:, RATE + self._rates :] = pieces.row_offset[joint.linear :].T
-        variance = lagrangian.risk.specific_variance[self.owner] if joint.has_te else np.zeros(len(self.owner))
-        self._branches = np.stack([cost.active[self.owner], cost.curvature[self.owner], variance])
+        self._rates, self.names = 1 + len(pieces.row_slope) - joint.linear, len(pieces.first)
+        variance = lagrangian.risk.specific_variance if joint.has_te else np.zeros(self.names)
+        self._table, self._places, self._branches, self._bounds = branch_table(
+            pieces, lagrangian.cost_rate, joint.linear, (cost.active, cost.curvature, variance)
+        )
+        self.owner = self._places[OWNER]
         self.exact = joint.least == joint.most
         # names with several branches: their branches one after the other
-        count = np.bincount(self.owner, minlength=self.names)
+        count = np.diff(self._bounds)
         self.several = (count > 1).nonzero()[0]
-        self._bounds = np.append(0, np.cumsum(count))
         self.first_branch = self._bounds[:-1]
         self._ends = np.stack([self.first_branch[self.several], self.first_branch[self.several] + 1])
         self.is_crowded = bool((count > 2).any())
@@ -190,6 +189,18 @@ class CoupledDual:
         jump = np.abs(response.trade[response.right] - response.trade[response.left])
         jump = np.maximum(jump, _LEAST_JUMP)
         return Centre(response.share, 2 * strength * self._branches[CURVATURE, response.left] * jump * jump)
+
+    def branch_shares(self, response: Response) -> BranchShares:
+        """Return the shares of a response in a form that other parts of the same problem can read."""
+        return BranchShares(self._bounds, response.share)
+
+    def shares_like(self, known: BranchShares, response: Response) -> FloatArray:
+        """Return (B,) known shares for names of as many branches as they had, those of the response for the others."""
+        same = (np.diff(known.bounds) == np.diff(self._bounds))[self.owner].nonzero()[0]
+        owner = self.owner[same]
+        share = response.share.copy()
+        share[same] = known.share[known.bounds[owner] + same - self.first_branch[owner]]
+        return share
 
     # ------------------------------------------------------------------ second order
 

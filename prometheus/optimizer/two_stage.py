@@ -22,7 +22,7 @@ from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray
 from prometheus.optimizer.relaxation import Relaxation
 from prometheus.optimizer.structured import STRUCTURED
-from prometheus.optimizer.structured_dual import CoupledDual, Response
+from prometheus.optimizer.structured_dual import BranchShares, CoupledDual, Response
 
 #: Back-ends that solve stage 2 themselves where the others leave it to Newton's method: the independent reference.
 _BY_THEMSELVES = frozenset({"CVXPY"})
@@ -55,6 +55,7 @@ class TwoStageAnswer:
         relaxed: (N,) trades of stage 1.
         places: Where they rest on the envelope.
         solution: What the back-end said in stage 1.
+        shares: Shares of the names' branches in stage 1, where they are worth keeping for the parts of the range.
     """
 
     trades: FloatArray
@@ -66,6 +67,7 @@ class TwoStageAnswer:
     relaxed: FloatArray
     places: RestingPlaces
     solution: QuadraticSolution
+    shares: BranchShares | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +87,7 @@ class _StageOne:
     solution: QuadraticSolution
     #: The envelope is that of the optimal prices, so that solving it again at these would change nothing.
     is_exact: bool
+    shares: BranchShares | None = None
 
 
 def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
@@ -100,10 +103,16 @@ class TwoStageSearch:
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
         tolerance: The solver's tolerance.
         centre: Prices of a problem around this one, at which stage 1 starts; None to start without any.
+        shares: Shares of that problem's branches.
     """
 
     def __init__(
-        self, lagrangian: Lagrangian, backend: QuadraticBackend, tolerance: float, centre: DualPoint | None = None
+        self,
+        lagrangian: Lagrangian,
+        backend: QuadraticBackend,
+        tolerance: float,
+        centre: DualPoint | None = None,
+        shares: BranchShares | None = None,
     ) -> None:
         self._whole = lagrangian
         self._backend = backend
@@ -113,7 +122,7 @@ class TwoStageSearch:
         self._priced_by_groups: dict[bytes, CoupledDual] = {}
         self._minima_of: dict[DualPoint, NameMinima] = {}
         self._bounds: dict[DualPoint, float] = {}
-        self._start = centre
+        self._start, self._shares = centre, shares
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
 
     def run(self, known: float = float("inf")) -> TwoStageAnswer:
@@ -156,6 +165,7 @@ class TwoStageSearch:
             relaxed=stage_one.relaxed,
             places=stage_one.places,
             solution=stage_one.solution,
+            shares=stage_one.shares,
         )
 
     # ------------------------------------------------------------------ stage 1
@@ -165,10 +175,15 @@ class TwoStageSearch:
         whole, fallback = self._whole, ""
         if self._backend.name == STRUCTURED.name:
             nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
-            answer = STRUCTURED.stage_one(whole, self._joint, nothing if self._start is None else self._start)
+            start = nothing if self._start is None else self._start
+            answer = STRUCTURED.stage_one(whole, self._joint, start, self._shares)
             fallback = answer.solution.fallback
             if not fallback:
-                return _StageOne(answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True)
+                # without links so few names rest between branches that their shares are not worth handing on
+                shares = answer.shares if self._joint.links else None
+                return _StageOne(
+                    answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True, shares=shares
+                )
         priced = whole if centre is None else whole.repriced(centre)
         envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
         if self._backend.name in _BY_THEMSELVES:

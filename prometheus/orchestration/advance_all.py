@@ -3,12 +3,12 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 
 import structlog
 
-from prometheus.db.database import Database
+from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.kill_switch import record_kill_switch
 from prometheus.db.leases import Waiting, look_for_work
 from prometheus.db.reaper import reap
@@ -16,11 +16,12 @@ from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import record_host
 from prometheus.domain.engine_run import Lease
+from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration.due_tasks import run_due_tasks
 from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
-from prometheus.orchestration.worker import WorkScope, work
+from prometheus.orchestration.worker import WorkScope, WorkShare, work
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
@@ -31,6 +32,8 @@ from prometheus.pipeline.tasks import TaskContext
 _log = structlog.get_logger(__name__)
 #: Imported before workers are forked, so that not each of them pays for it.
 _USUAL_SOLVER = "CLARABEL"
+#: How long recovery waits for a row that somebody holds.
+_RECOVERY_WAIT_SECONDS = 2.0
 
 
 @dataclass(slots=True)
@@ -124,17 +127,17 @@ def advance_all(
 
         if workers > 0:
             backend_named(_USUAL_SOLVER)
-            context.shared.forget_if_changed()
-            context.shared.load(waiting[0].as_of, waiting[0].benchmarks)
+            _share(context, waiting[0])
+            runs = sum(day.runs for day in waiting)
             pool = WorkerPool(
                 context,
-                scope,
+                replace(scope, share=WorkShare(runs, workers)),
                 open_database,
                 on_outcome=note,
-                on_beat=lambda: recover(database, config, summary),
+                on_beat=lambda: _tend(database, config, summary),
                 must_stop=must_stop,
             )
-            pool.run(min(workers, sum(day.runs for day in waiting)))
+            pool.run(min(workers, runs))
         else:
             with LeaseKeeper(open_database, config.lease_ttl) as keeper:
                 work(context, scope, _OwnDesk(keeper, scope, note, must_stop))
@@ -144,16 +147,33 @@ def advance_all(
     return summary
 
 
-def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
-    """Fail what may not be tried again, with an alert for each, and end what was cancelled."""
+def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> bool:
+    """Fail what may not be tried again, with an alert for each, and end what was cancelled; True where a run ended.
+
+    Where somebody holds a row that this needs it is left to the next heartbeat: the fleet does not wait for it.
+    """
+    before = summary.reaped
+    try:
+        _recover(database, config, summary)
+    except CollisionError as error:
+        _log.warning("recovery was put off", reason=error.message)
+    return summary.reaped > before
+
+
+def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> None:
+    problems = []
     with database.transaction() as connection:
-        for run_id, account_id, day, error in reap(
-            connection, ttl=config.lease_ttl, deadline_seconds=config.phase_deadline_seconds
-        ):
-            summary.reaped += 1
+        limit_lock_waits(connection, _RECOVERY_WAIT_SECONDS)
+        reaped = reap(
+            connection,
+            ttl=config.lease_ttl,
+            deadline_seconds=config.phase_deadline_seconds,
+            frozen=config.frozen_by_environment,
+        )
+        for run_id, account_id, day, error in reaped:
             if error["code"] == "CANCELLED":
                 continue
-            summary.problems.append(f"{account_id} {day}: {error['code']}: {error['message']}")
+            problems.append(f"{account_id} {day}: {error['code']}: {error['message']}")
             raise_alert(
                 connection,
                 run_id=run_id,
@@ -162,6 +182,28 @@ def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -
                 code=error["code"],
                 message=error["message"],
             )
+    summary.reaped += len(reaped)
+    summary.problems.extend(problems)
+
+
+def _tend(database: Database, config: EngineConfig, summary: AdvanceSummary) -> bool:
+    """Leave a sign of life while workers compute, and recover what is stale; True where a run ended."""
+    with database.transaction() as connection:
+        limit_lock_waits(connection, _RECOVERY_WAIT_SECONDS)
+        record_host(connection, config.owner)
+    return recover(database, config, summary)
+
+
+def _share(context: TaskContext, first: Waiting) -> None:
+    """Read what the first day's accounts share, so that forked workers have it; whoever fails to read it says so."""
+    try:
+        context.shared.forget_if_changed()
+        context.shared.load(first.as_of, first.benchmarks)
+    except DatabaseUnavailableError:
+        raise
+    except Exception:  # noqa: BLE001 -- logged, and met again by each run that needs it
+        # It then stands in that run's own record; other days go on.
+        _log.exception("a day's shared inputs cannot be read", as_of=first.as_of.isoformat())
 
 
 def _deliver(

@@ -19,7 +19,7 @@ from prometheus.db.repositories.due_tasks import (
 )
 from prometheus.db.repositories.engine_events import raise_fleet_alert
 from prometheus.db.repositories.market_data import newest_price_date
-from prometheus.foundation.errors import DatabaseUnavailableError, PrometheusError
+from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError, PrometheusError
 from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
 from prometheus.pipeline.anchors import newest_day, take_anchor
 from prometheus.pipeline.engine_config import EngineConfig
@@ -193,9 +193,9 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
     try:
         _require_attempts_left(claim)
         done = task.run(DueContext(database, config, limits, claim.now, claim.previous))
-    except DatabaseUnavailableError:
-        raise
     except Exception as error:
+        if isinstance(error, DatabaseUnavailableError) and not isinstance(error, CollisionError):
+            raise
         known = error if isinstance(error, PrometheusError) else None
         details = {
             "code": known.code if known else "EXCEPTION",

@@ -1,5 +1,6 @@
 """A worker: claims runs and advances them until nothing is eligible, the time is spent or it is told to end."""
 
+import multiprocessing
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +12,34 @@ from prometheus.domain.engine_run import Lease
 from prometheus.pipeline.advance import Outcome, Watch, advance_batch
 from prometheus.pipeline.tasks import TaskContext
 
-#: A batch that takes about this long is large enough to share its commits and small enough to share out the rest.
-_BATCH_SECONDS: Final = 0.25
+#: A batch that takes about this long shares its statements among enough runs.
+_BATCH_SECONDS: Final = 1.0
 _FIRST_BATCH: Final = 2
+
+
+class WorkShare:
+    """How many runs are left for the workers of one call, so that none takes a large batch while others go without.
+
+    The number is an estimate, shared by all of them without a lock: a worker may be killed at any moment, and runs may
+    come and go. It only bounds the size of a batch.
+
+    Args:
+        runs: Runs that waited when the call began.
+        workers: Workers among which they are shared out.
+    """
+
+    def __init__(self, runs: int, workers: int) -> None:
+        self._left = multiprocessing.RawValue("q", runs)
+        self._parts = 2 * workers
+
+    def portion(self, size: int) -> int:
+        """Return how many runs to claim, at most ``size``: half of a fair share of what is left."""
+        left = self._left.value
+        return size if left <= 0 else min(size, -(-left // self._parts))
+
+    def took(self, runs: int) -> None:
+        """Count runs that were claimed."""
+        self._left.value -= runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +51,14 @@ class WorkScope:
         account_ids: Only these accounts.
         horizon: Database instant at which the call began: what is given back later waits for the next call.
         deadline: Instant of ``time.monotonic`` after which no further run is begun; None for no limit.
+        share: What is left for all workers of the call; None where there is only one.
     """
 
     as_of: date | None = None
     account_ids: tuple[str, ...] | None = None
     horizon: datetime | None = None
     deadline: float | None = None
+    share: WorkShare | None = None
 
     def spent(self) -> bool:
         """Return True once the time budget is used up."""
@@ -60,12 +88,13 @@ def work(context: TaskContext, scope: WorkScope, desk: LeaseDesk) -> None:
     given_back = _GivenBack(desk)
     while not scope.spent() and not desk.must_stop():
         started = time.monotonic()
+        wanted = min(size, context.config.batch)
         with context.database.transaction() as connection:
             leases = claim_batch(
                 connection,
                 owner=context.config.owner,
                 ttl=context.config.lease_ttl,
-                batch=min(size, context.config.batch),
+                batch=wanted if scope.share is None else scope.share.portion(wanted),
                 skip=given_back.run_ids,
                 as_of=scope.as_of,
                 account_ids=scope.account_ids,
@@ -73,6 +102,8 @@ def work(context: TaskContext, scope: WorkScope, desk: LeaseDesk) -> None:
             )
         if not leases:
             return
+        if scope.share is not None:
+            scope.share.took(len(leases))
         desk.hold(leases)
         context.shared.forget_if_changed()
         advance_batch(context, leases, given_back)

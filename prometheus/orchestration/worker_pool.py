@@ -31,6 +31,7 @@ from prometheus.foundation.errors import (
 )
 from prometheus.orchestration.lease_keeper import beat_pause
 from prometheus.orchestration.worker import WorkScope, work
+from prometheus.pipeline.account_inputs import AccountReader
 from prometheus.pipeline.advance import Outcome, report_failure
 from prometheus.pipeline.tasks import TaskContext
 
@@ -69,7 +70,7 @@ class WorkerPool:
         scope: What may be claimed.
         open_database: Opens the heartbeat's own database.
         on_outcome: Hears how each run's advance ended.
-        on_beat: Called with each heartbeat; recovers what is stale.
+        on_beat: Called with each heartbeat; recovers what is stale and returns True where it ended a run.
         must_stop: True once the process was told to end.
     """
 
@@ -80,7 +81,7 @@ class WorkerPool:
         open_database: Callable[[], Database],
         *,
         on_outcome: Callable[[Lease, Outcome, str], None],
-        on_beat: Callable[[], None],
+        on_beat: Callable[[], bool],
         must_stop: Callable[[], bool],
     ) -> None:
         self._context = context
@@ -126,11 +127,26 @@ class WorkerPool:
             raise self._error
 
     def _fork(self) -> None:
-        ours, theirs = _FORK.Pipe()
-        process = _FORK.Process(
-            target=_child, args=(theirs, self._context, self._scope, os.getpid()), name="worker", daemon=True
-        )
-        process.start()
+        """Start a worker; where the machine has no room for another, those that run go on without it.
+
+        Raises:
+            EngineError: There is not one worker, and none can be started (NO_WORKERS).
+        """
+        try:
+            ours, theirs = _FORK.Pipe()
+            process = _FORK.Process(
+                target=_child, args=(theirs, self._context, self._scope, os.getpid()), name="worker", daemon=True
+            )
+            process.start()
+        except OSError as error:
+            if self._workers:
+                _log.warning("worker not started", reason=str(error), workers=len(self._workers))
+                return
+            raise EngineError(
+                f"No worker process can be started: {error.strerror or error}. Raise the limits of this user (files, "
+                "processes, memory), or compute in the process itself with --workers 0.",
+                code="NO_WORKERS",
+            ) from error
         theirs.close()
         self._workers.append(_Worker(process, ours))
 
@@ -145,7 +161,10 @@ class WorkerPool:
                 self._workers.remove(worker)
                 worker.process.join()
                 worker.pipe.close()
-                if not worker.finished:
+                if worker.finished:
+                    # It ended with an error: what it held waits for nobody.
+                    self._release(worker, "Its worker ended.")
+                else:
                     self._died(worker)
 
     def _hear(self, worker: _Worker, message: tuple[Any, ...]) -> None:
@@ -178,17 +197,35 @@ class WorkerPool:
             )
             _log.error("worker died", run_id=lease.run_id, account=lease.account_id, phase=lease.phase.value,
                        lease_token=lease.token, ending=_ending(worker.process.exitcode))  # fmt: skip
-            self._on_outcome(lease, *report_failure(self._context.database, self._config, lease, error))
+            self._on_outcome(lease, *self._reported(lease, error))
         self._replace_worker()
+
+    def _reported(self, lease: Lease, error: EngineError) -> tuple[Outcome, str]:
+        """Charge a run with its worker's end; where the database does not take it now the lease runs out."""
+        try:
+            return report_failure(self._context.database, self._config, lease, error)
+        except DatabaseError as failure:
+            _log.warning("a worker's end was not reported", run_id=lease.run_id, reason=failure.message)
+            return Outcome.LOST, f"{error.message} It could not be written down: {failure.message}"
 
     def _replace_worker(self) -> None:
         if self._told_to_stop is None and self._unexplained < _UNEXPLAINED_DEATHS and not self._scope.spent():
             self._fork()
 
     def _beat(self, database: Database) -> None:
+        # Leases first: recovery may wait for somebody. Where it ended runs, one of them may be ours: look again.
+        self._keep_leases(database)
+        try:
+            ended = self._on_beat()
+        except DatabaseError as error:
+            _log.warning("recovery failed", reason=error.message)
+            return
+        if ended:
+            self._keep_leases(database)
+
+    def _keep_leases(self, database: Database) -> None:
         leases = [lease for worker in self._workers for lease in worker.leases.values()]
         try:
-            self._on_beat()
             with database.transaction() as connection:
                 lost, cancelled = heartbeat(connection, leases, ttl=self._config.lease_ttl)
         except DatabaseError as error:
@@ -224,8 +261,14 @@ class WorkerPool:
         self._bury(worker)
         self._release(worker, "Its worker was ended.", but=lease)
         if lease is not None:
-            with self._context.database.transaction() as connection:
-                cancelled = finish_cancel(connection, lease)
+            try:
+                with self._context.database.transaction() as connection:
+                    limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
+                    cancelled = finish_cancel(connection, lease)
+            except DatabaseError as error:
+                # The reaper ends it once the lease has run out.
+                _log.warning("a cancelled run was not ended yet", run_id=lease.run_id, reason=error.message)
+                cancelled = False
             self._on_outcome(
                 lease, Outcome.CANCELLED if cancelled else Outcome.LOST, "Its worker was ended while it computed."
             )
@@ -317,6 +360,7 @@ def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> N
     # The parent alone hears signals and tells its workers; if it dies they must not go on without heartbeats.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         return
@@ -324,7 +368,7 @@ def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> N
     context.shared.use(database)
     error: PrometheusError | None = None
     try:
-        work(replace(context, database=database, days={}), scope, _ParentDesk(pipe, scope))
+        work(replace(context, database=database, days={}, accounts=AccountReader()), scope, _ParentDesk(pipe, scope))
     except PrometheusError as failure:
         error = type(failure)(failure.message, code=failure.code)
     except Exception as failure:  # noqa: BLE001 -- the parent is told, and ends with it

@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from prometheus.db.database import Connection, Database
+from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import (
     commit_phase,
     commit_phases,
@@ -20,12 +20,12 @@ from prometheus.db.leases import (
     schedule_retry,
     why_refused,
 )
-from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import (
+    CollisionError,
     DatabaseUnavailableError,
     EngineFrozenError,
     PhaseHeldError,
@@ -33,6 +33,7 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
+from prometheus.pipeline.effects import alert, record_together
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
@@ -43,8 +44,8 @@ _PASSING: Final = frozenset({"BOOKS_MOVED", "ORDER"})
 _FINAL: Final = frozenset({"SUPERSEDED"})
 #: An error's own words may hold a whole statement with its parameters; what a person reads ends here.
 _LONGEST_MESSAGE: Final = 2000
-#: Another transaction was in the way: a deadlock, a lock that was not to be had in time.
-_COLLISION: Final = "COLLISION"
+#: How long giving a run back may wait for whoever holds its row.
+_RELEASE_WAIT_SECONDS: Final = 2.0
 
 
 class Outcome(StrEnum):
@@ -96,6 +97,7 @@ def advance_batch(context: TaskContext, leases: Sequence[Lease], watch: Watch) -
         DatabaseUnavailableError: The database is gone; the leases run out and another heartbeat continues.
     """
     standing, begun = list(leases), False
+    context.accounts.expect(lease for lease in leases if lease.phase is Phase.DATA_READY)
     try:
         while standing:
             standing, begun = _one_phase(context, standing, watch, begun=begun), True
@@ -134,9 +136,9 @@ def _compute(context: TaskContext, lease: Lease, watch: Watch) -> PhaseWork | No
         log.debug("phase begins")
         return TASKS[lease.phase](context, lease)
     except DatabaseUnavailableError as error:
-        if error.code != _COLLISION:
+        if not isinstance(error, CollisionError):
             raise
-        watch.ended(lease, *_give_way(context, lease, error))
+        watch.ended(lease, *_ended_by(context, lease, error))
     except Exception as error:  # noqa: BLE001 -- whatever one account does, the fleet goes on
         watch.ended(lease, *_ended_by(context, lease, error))
     return None
@@ -147,10 +149,10 @@ def _commit(context: TaskContext, ready: Sequence[tuple[Lease, PhaseWork]], watc
     try:
         moved = _commit_together(context, ready)
     except DatabaseUnavailableError as error:
-        if error.code == _COLLISION:
+        if isinstance(error, CollisionError):
             if len(ready) > 1:
                 return [lease for step in ready for lease in _commit(context, [step], watch)]
-            watch.ended(ready[0][0], *_give_way(context, ready[0][0], error))
+            watch.ended(ready[0][0], *_ended_by(context, ready[0][0], error))
             return []
         # Perhaps lost during COMMIT, with the outcome unknown: the rows tell.
         moved = {lease.run_id for lease, work in ready if _reread(context, lease) is work.to_phase}
@@ -182,16 +184,26 @@ def _commit_together(context: TaskContext, ready: Sequence[tuple[Lease, PhaseWor
     steps = [(lease, work.to_phase) for lease, work in ready]
     with context.database.transaction() as connection:
         moved = commit_phases(connection, steps, ttl=context.config.lease_ttl)
-        # Accounts are locked in the order in which operators' commands lock them.
-        for lease, work in sorted(ready, key=lambda step: (step[0].account_id, step[0].as_of_date)):
-            if lease.run_id in moved:
-                work.record(connection)
+        record_together(
+            connection,
+            [work.effects for lease, work in ready if lease.run_id in moved and work.effects is not None],
+        )
     return set(moved)
 
 
 def _ended_by(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome, str]:
     """Write down how an error ends an advance; return the outcome and a sentence."""
+    try:
+        return _written_down(context, lease, error)
+    except CollisionError as held:
+        _bound(lease).warning("run waits for its lease to end: its row is held", reason=held.message)
+        return Outcome.DEFERRED, held.message
+
+
+def _written_down(context: TaskContext, lease: Lease, error: Exception) -> tuple[Outcome, str]:
     match error:
+        case CollisionError():
+            return _give_way(context, lease, error)
         case PhaseHeldError():
             return _hold(context, lease, error)
         case EngineFrozenError():
@@ -218,7 +230,7 @@ def _bound(lease: Lease) -> Any:
     )
 
 
-def _give_way(context: TaskContext, lease: Lease, error: DatabaseUnavailableError) -> tuple[Outcome, str]:
+def _give_way(context: TaskContext, lease: Lease, error: CollisionError) -> tuple[Outcome, str]:
     """Give a run back whose transaction another one was in the way of: nobody's fault, and no charge."""
     _release(context, lease, "HOLD", {"code": error.code, "message": error.message})
     return Outcome.DEFERRED, error.message
@@ -229,7 +241,7 @@ def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> tuple[Ou
     with context.database.transaction() as connection:
         details = {"code": error.code, "message": error.message}
         if release_lease(connection, lease, kind="HOLD", details=details) and not passing:
-            _alert(connection, lease, error.code, error.message)
+            alert(connection, lease, error.code, error.message)
     return Outcome.DEFERRED if passing else Outcome.HELD, error.message
 
 
@@ -242,8 +254,13 @@ def _cancel(context: TaskContext, lease: Lease, error: RunCancelledError) -> tup
 def _release(
     context: TaskContext, lease: Lease, kind: str, details: Mapping[str, Any], *, at_once: bool = False
 ) -> None:
-    with context.database.transaction() as connection:
-        release_lease(connection, lease, kind=kind, details=details, at_once=at_once)
+    try:
+        with context.database.transaction() as connection:
+            limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
+            release_lease(connection, lease, kind=kind, details=details, at_once=at_once)
+    except CollisionError as held:
+        # Somebody keeps hold of the run's own row: its lease runs out, and others are not kept waiting for it.
+        _bound(lease).warning("run was not given back and waits for its lease to end", reason=held.message)
 
 
 def _reread(context: TaskContext, lease: Lease) -> Phase:
@@ -277,7 +294,7 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
                 kept = schedule_retry(connection, lease, error=details, base_seconds=config.retry_base_seconds)
                 return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
             commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=details)
-            _alert(connection, lease, "RUN_FAILED", details["message"])
+            alert(connection, lease, "RUN_FAILED", details["message"])
     except StaleLeaseError as lost:
         return Outcome.LOST, lost.message
     except RunCancelledError as cancelled:
@@ -313,14 +330,3 @@ def _storable(value: Any) -> Any:
         text = canonical_json(repr(value))
     # jsonb knows no zero character, UTF-8 no half of a surrogate pair.
     return json.loads(text.replace("\\u0000", "\\ufffd").encode(errors="replace"))
-
-
-def _alert(connection: Connection, lease: Lease, code: str, message: str) -> None:
-    raise_alert(
-        connection,
-        run_id=lease.run_id,
-        account_id=lease.account_id,
-        as_of=lease.as_of_date,
-        code=code,
-        message=message,
-    )

@@ -1,7 +1,7 @@
 """What all accounts of a day share, read once for each process and date."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel, latest_risk_model
-from prometheus.domain.securities import Security
+from prometheus.domain.securities import CorporateAction, Security
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,14 @@ class BenchmarkWeights:
     address: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class ActionSpan:
+    """Corporate actions of some days, and the closes on their ex-dates of the securities they name."""
+
+    actions: tuple[CorporateAction, ...] = ()
+    closes: Mapping[tuple[str, date], Decimal] = field(default_factory=dict)
+
+
 class SharedInputs:
     """Inputs that many accounts read, kept while one call of advance_all lasts.
 
@@ -63,6 +71,7 @@ class SharedInputs:
         self._benchmarks: dict[tuple[str, date], BenchmarkDay | None] = {}
         self._arrays: dict[bytes, NDArray[Any]] = {}
         self._weights: dict[tuple[str, date], BenchmarkWeights] = {}
+        self._actions: dict[tuple[date, date, int], ActionSpan] = {}
 
     def forget_if_changed(self) -> None:
         """Drop days and benchmarks if a file was loaded or a risk model stored since the last look."""
@@ -72,6 +81,7 @@ class SharedInputs:
             self._days.clear()
             self._benchmarks.clear()
             self._weights.clear()
+            self._actions.clear()
             self._position = position
 
     def use(self, database: Database) -> None:
@@ -122,6 +132,20 @@ class SharedInputs:
             array.flags.writeable = False
             self._weights[key] = BenchmarkWeights(array, blob_address(array))
         return self._weights[key]
+
+    def actions(self, *, after: date, through: date, seen: int) -> ActionSpan:
+        """Return the corporate actions with ex-date in (after, through]; nearly all accounts ask for the same days.
+
+        What is returned was read after ``seen``, the number of the latest change of an action, so that no account notes
+        down to have looked at a change that it was not given.
+        """
+        key = (after, through, seen)
+        if key not in self._actions:
+            with self._database.transaction() as connection:
+                found = market_data.corporate_actions(connection, after=after, through=through)
+                wanted = {(ticker, action.ex_date) for action in found for ticker in action.securities}
+                self._actions[key] = ActionSpan(found, market_data.closes_on(connection, sorted(wanted)))
+        return self._actions[key]
 
     def store(self, connection: Connection, weights: BenchmarkWeights) -> None:
         """Store a benchmark's weights unless they were seen in the database before."""

@@ -1,9 +1,9 @@
 """What the engine is told from outside: who it is, how long leases last, when it must hold."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus import __version__
+from prometheus.pipeline.code_version import code_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class EngineConfig:
         frozen_by_environment: The process's own kill switch.
         batch: Most runs claimed at a time; a worker begins with fewer and takes more while they are quickly done.
         commit_within_seconds: Longest that a computed phase waits for others to be committed with.
-        code_version: Recorded with every run.
+        code_version: Which code this process decides by; recorded with every run.
     """
 
     owner: str
@@ -32,8 +32,8 @@ class EngineConfig:
     phase_deadline_seconds: float = 3600.0
     frozen_by_environment: bool = False
     batch: int = 64
-    commit_within_seconds: float = 0.25
-    code_version: str = __version__
+    commit_within_seconds: float = 1.0
+    code_version: str = field(default_factory=code_version)
 
     def as_recorded(self) -> dict[str, Any]:
         """Return the settings that shape a run, as they are recorded with it."""

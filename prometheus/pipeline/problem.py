@@ -3,13 +3,14 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from prometheus.accounting.gains import unrealized_tax_per_share
+from prometheus.accounting.gains import tax_rate_of, term_of
 from prometheus.accounting.lot_selection import order_lots
 from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import CENT, share_step
@@ -141,7 +142,10 @@ def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> Correla
 
     Names that the risk model does not know are in no block.
     """
-    rows = np.array([name.risk_index for name in snapshot.universe], dtype=np.int64)
+    return _block_of(np.array([name.risk_index for name in snapshot.universe], dtype=np.int64), block)
+
+
+def _block_of(rows: NDArray[np.int64], block: CorrelationBlock) -> CorrelationBlock | None:
     names = np.flatnonzero(np.isin(rows, block.names))
     if len(names) < 2:
         return None
@@ -150,8 +154,9 @@ def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> Correla
 
 
 def _specific_blocks(snapshot: Snapshot, matrices: Matrices, specific: FloatArray) -> Iterator[SpecificBlock]:
+    rows = np.array([name.risk_index for name in snapshot.universe], dtype=np.int64)
     for whole in matrices.specific_correlation:
-        block = universe_correlation(snapshot, whole)
+        block = _block_of(rows, whole)
         if block is None:
             continue
         volatility = np.sqrt(specific[block.names])
@@ -219,60 +224,56 @@ def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
         by_ticker[lot.ticker].append(lot)
     locks = {lock.subject for lock in snapshot.loss_sale_locks}
     forbid = params.loss_sale_policy == "forbid"
-    ids: list[str] = []
-    asset: list[int] = []
-    shares: list[float] = []
-    weight: list[float] = []
-    tax: list[float] = []
-    is_loss: list[bool] = []
-    locked: list[bool] = []
-    rank: list[int] = []
-    gain: list[float] = []
+    rates: dict[date, Decimal] = {}
+    rows: list[tuple[Any, ...]] = []
     is_convex = True
     for i, name in enumerate(snapshot.universe):
+        held = by_ticker.get(name.ticker)
+        if held is None:
+            continue
+        price = name.price
         ordered = order_lots(
-            by_ticker.get(name.ticker, ()),
+            held,
             method=snapshot.lot_method,
             rates=snapshot.rates,
             regime=snapshot.tax_regime,
             as_of=snapshot.as_of,
-            price=name.price,
+            price=price,
         )
         last = -np.inf
         for position, lot in enumerate(ordered):
-            per_share = unrealized_tax_per_share(
-                lot, price=name.price, as_of=snapshot.as_of, rates=snapshot.rates, regime=snapshot.tax_regime
-            )
+            start = lot.holding_period_start
+            rate = rates.get(start)
+            if rate is None:
+                term = term_of(start, snapshot.as_of, snapshot.tax_regime)
+                rate = rates[start] = tax_rate_of(term, snapshot.rates)
             washed = lot.lot_id in locks
             # Under "allow" a washed loss may be realised, but it saves no tax now.
-            slope = 0.0 if washed and not forbid else float(per_share / name.price)
+            slope = 0.0 if washed and not forbid else float(rate * (price - lot.adjusted_basis / lot.quantity) / price)
             blocked = washed and forbid
             if not blocked:
                 is_convex = is_convex and slope >= last - _ORDER_TOLERANCE
                 last = slope
-            ids.append(lot.lot_id)
-            asset.append(i)
-            shares.append(float(lot.quantity))
-            weight.append(float(lot.quantity * name.price) / nav)
-            tax.append(slope)
-            is_loss.append(lot.adjusted_basis > lot.quantity * name.price)
-            locked.append(blocked)
-            rank.append(position)
-            value = lot.quantity * name.price
+            value = lot.quantity * price
             # a washed loss is disallowed: selling the lot realises nothing
             realised = 1 - lot.adjusted_basis / value if value else Decimal(0)
-            gain.append(0.0 if washed and realised < 0 else float(realised))
+            gain = 0.0 if washed and realised < 0 else float(realised)
+            is_loss = lot.adjusted_basis > value
+            rows.append(
+                (lot.lot_id, i, float(lot.quantity), float(value) / nav, slope, is_loss, blocked, position, gain)
+            )
+    columns = tuple(zip(*rows, strict=True)) or ((),) * 9
     return _Lots(
-        ids,
-        np.array(asset, dtype=np.int64),
-        np.array(shares, dtype=np.float64),
-        np.array(weight, dtype=np.float64),
-        np.array(tax, dtype=np.float64),
-        np.array(is_loss, dtype=np.bool_),
-        np.array(locked, dtype=np.bool_),
-        np.array(rank, dtype=np.int64),
+        list(columns[0]),
+        np.array(columns[1], dtype=np.int64),
+        np.array(columns[2], dtype=np.float64),
+        np.array(columns[3], dtype=np.float64),
+        np.array(columns[4], dtype=np.float64),
+        np.array(columns[5], dtype=np.bool_),
+        np.array(columns[6], dtype=np.bool_),
+        np.array(columns[7], dtype=np.int64),
         is_convex,
-        np.array(gain, dtype=np.float64),
+        np.array(columns[8], dtype=np.float64),
     )
 
 

@@ -7,11 +7,11 @@ from functools import cache
 from typing import Any, Final
 
 from prometheus.domain.phases import RunStatus
-from prometheus.foundation.canonical import CanonicalText, canonical_json
+from prometheus.foundation.canonical import CanonicalText, canonical_document, to_jsonable
 from prometheus.pipeline.settle import Settlement, TradeLine
 from prometheus.pipeline.snapshot import Snapshot
+from prometheus.pipeline.stored_result import RESULT_VERSION
 
-RESULT_VERSION: Final = 1
 #: What an auditor needs to know to build the same numbers again.
 _LIBRARIES: Final = ("clarabel", "cvxpy", "lz4", "numpy", "scipy")
 
@@ -22,12 +22,14 @@ def run_record(
     params: Mapping[str, Any],
     status: RunStatus,
     solution: Mapping[str, Any],
+    stored_solution: Mapping[str, str],
     settlement: Settlement,
     code_version: str,
 ) -> dict[str, Any]:
     """Return the columns of ``runs`` except keys, number, hashes and timings.
 
-    ``stored_snapshot`` is the stored form that ``snapshot`` was read from.
+    ``stored_snapshot`` is the stored form of ``snapshot``, ``stored_solution`` has the text of each member of
+    ``solution`` as it was staged.
     """
     certificate = solution["certificate"] or {}
     solver = solution["solver"]
@@ -52,24 +54,26 @@ def run_record(
         "specific_variance_sha256": bytes.fromhex(snapshot.specific_variance_sha256),
         "snapshot": stored_snapshot,
         "params_snapshot": dict(params),
-        "result": CanonicalText(
-            canonical_json(
-                {
-                    **{name: value for name, value in solution.items() if name != "solver"},
-                    "version": RESULT_VERSION,
-                    "nav": snapshot.nav(),
-                    "settlement": {
-                        "cash_after": settlement.cash_after,
-                        "realized_gain_short": settlement.realized_gain_short,
-                        "realized_gain_long": settlement.realized_gain_long,
-                        "realized_gain_other": settlement.realized_gain_other,
-                        "disallowed_loss": settlement.disallowed_loss,
-                        "tax": settlement.tax,
-                        "cost": settlement.cost,
-                        "trades": len({(line.ticker, line.side) for line in settlement.lines}),
-                    },
-                }
-            )
+        "result": canonical_document(
+            {
+                **{name: CanonicalText(text) for name, text in stored_solution.items() if name != "solver"},
+                **to_jsonable(
+                    {
+                        "version": RESULT_VERSION,
+                        "nav": snapshot.nav(),
+                        "settlement": {
+                            "cash_after": settlement.cash_after,
+                            "realized_gain_short": settlement.realized_gain_short,
+                            "realized_gain_long": settlement.realized_gain_long,
+                            "realized_gain_other": settlement.realized_gain_other,
+                            "disallowed_loss": settlement.disallowed_loss,
+                            "tax": settlement.tax,
+                            "cost": settlement.cost,
+                            "trades": len({(line.ticker, line.side) for line in settlement.lines}),
+                        },
+                    }
+                ),
+            }
         ),
         "flags": [[flag.code, flag.message] for flag in snapshot.flags],
     }

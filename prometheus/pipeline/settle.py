@@ -110,15 +110,16 @@ def planned_fill(
         picks: Lots of a sale.
     """
     side = Side.SELL if quantity < 0 else Side.BUY
+    day = as_of.isoformat()
     return Fill(
-        execution_id=f"{account_id}:{as_of.isoformat()}:{ticker}:{side}",
+        execution_id=f"{account_id}:{day}:{ticker}:{side}",
         ticker=ticker,
         side=side,
         trade_date=as_of,
         quantity=abs(quantity),
         price=price,
         lot_picks=picks,
-        new_lot_id=f"{account_id}-{as_of:%Y%m%d}-{ticker}" if side is Side.BUY else None,
+        new_lot_id=f"{account_id}-{day.replace('-', '')}-{ticker}" if side is Side.BUY else None,
     )
 
 

@@ -1,25 +1,30 @@
-"""The frozen input bundle of one account's day, and its JSON form (version 2, columns rather than rows)."""
+"""The frozen input bundle of one account's day, and its JSON form (version 3: columns, each of them one text)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.lots import RecentTrade, TaxLot
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
+from prometheus.pipeline.columns import (
+    packed,
+    packed_names,
+    packed_positions,
+    plain,
+    unpacked,
+    unpacked_names,
+    unpacked_positions,
+)
+from prometheus.pipeline.trade_columns import recent_trades, trade_columns
 
-SNAPSHOT_VERSION: Final = 2
-#: Version 1 knew no correlations of specific returns.
-_READABLE: Final = (1, SNAPSHOT_VERSION)
-#: Columns of a recent trade that are left out of the stored form where they are zero.
-_ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
-#: Columns of a recent trade that are True in the stored form where they equal another one.
-_USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_on"}
-_TRADE_COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
+SNAPSHOT_VERSION: Final = 3
+#: Version 1 knew no correlations of specific returns; up to version 2 columns were lists.
+_READABLE: Final = (1, 2, SNAPSHOT_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +124,6 @@ class Snapshot:
 
     def to_json(self) -> dict[str, Any]:
         """Return the stored form: JSON types, decimals as text, lists by column."""
-        index = {name.ticker: i for i, name in enumerate(self.universe)}
         stored: dict[str, Any] = to_jsonable(
             {
                 "version": SNAPSHOT_VERSION,
@@ -146,35 +150,9 @@ class Snapshot:
                     "specific_correlation_sha256": self.specific_correlation_sha256,
                     "factor_covariance": self.factor_covariance,
                 },
-                "universe": {
-                    "ticker": [name.ticker for name in self.universe],
-                    "price": [name.price.normalize() for name in self.universe],
-                    # Only the exceptions are spelled out: nearly every price is the day's own.
-                    "missing_price": {
-                        name.ticker: name.price_date for name in self.universe if name.price_date != self.as_of
-                    },
-                    "sector": [name.sector for name in self.universe],
-                    "sub_industry": [name.sub_industry for name in self.universe],
-                    "group": {name.ticker: name.group for name in self.universe if name.group != name.ticker},
-                    "benchmark_index": [name.benchmark_index for name in self.universe],
-                    "risk_index": [name.risk_index for name in self.universe],
-                },
-                "lots": {
-                    "lot_id": [lot.lot_id for lot in self.lots],
-                    "name": [index[lot.ticker] for lot in self.lots],
-                    "acquired_on": [lot.acquired_on for lot in self.lots],
-                    "quantity": [lot.quantity.normalize() for lot in self.lots],
-                    "cost_basis": [lot.cost_basis for lot in self.lots],
-                    "adjusted_basis": {
-                        lot.lot_id: lot.adjusted_basis for lot in self.lots if lot.adjusted_basis != lot.cost_basis
-                    },
-                    "holding_period_start": {
-                        lot.lot_id: lot.holding_period_start
-                        for lot in self.lots
-                        if lot.holding_period_start != lot.acquired_on
-                    },
-                },
-                "recent_trades": _trade_columns(self.recent_trades),
+                "universe": _universe_columns(self.universe, self.as_of),
+                "lots": _lot_columns(self.lots, self.universe),
+                "recent_trades": trade_columns(self.recent_trades, self.account_id),
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
                 "borrow_rates": self.borrow_rates,
@@ -188,14 +166,15 @@ class Snapshot:
 
     @classmethod
     def from_json(cls, stored: Mapping[str, Any]) -> "Snapshot":
-        """Read the stored form back, the exact inverse of ``to_json``; also that of version 1.
+        """Read the stored form back, the exact inverse of ``to_json``; also those of the versions before.
 
         Raises:
             PrometheusError: A version this code has no reader for (SNAPSHOT_VERSION).
         """
-        if stored.get("version") not in _READABLE:
+        version = stored.get("version")
+        if version not in _READABLE:
             raise PrometheusError(
-                f"Snapshot version {stored.get('version')} is not known here; install a newer version of the engine.",
+                f"Snapshot version {version} is not known here; install a newer version of the engine.",
                 code="SNAPSHOT_VERSION",
             )
         as_of = date.fromisoformat(stored["as_of"])
@@ -223,7 +202,7 @@ class Snapshot:
             factor_covariance=tuple(tuple(float(x) for x in row) for row in model["factor_covariance"]),
             universe=universe,
             lots=_lots(stored["lots"], universe),
-            recent_trades=_recent_trades(stored["recent_trades"]),
+            recent_trades=recent_trades(stored["recent_trades"], stored["account_id"]),
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(stored["loss_sale_locks"]),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
@@ -233,6 +212,29 @@ class Snapshot:
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
         )
+
+
+def opened(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a stored snapshot of any version with its columns as lists and its recent trades as rows, JSON types."""
+    universe, lots = stored["universe"], stored["lots"]
+    trades = recent_trades(stored["recent_trades"], stored["account_id"])
+    return {
+        **stored,
+        "universe": {
+            **universe,
+            **{name: unpacked(universe[name]) for name in ("ticker", "price")},
+            **{name: unpacked_names(universe[name]) for name in ("sector", "sub_industry")},
+            **{name: unpacked_positions(universe[name]) for name in ("benchmark_index", "risk_index")},
+        },
+        "lots": {
+            **lots,
+            **{name: unpacked(lots[name]) for name in ("lot_id", "acquired_on", "quantity", "cost_basis")},
+            "name": unpacked_positions(lots["name"]),
+        },
+        "recent_trades": [
+            {name: value for name, value in to_jsonable(asdict(trade)).items() if value is not None} for trade in trades
+        ],
+    }
 
 
 def _action_row(action: CorporateAction) -> list[Any]:
@@ -256,93 +258,86 @@ def _action(row: Sequence[str | None]) -> CorporateAction:
     )
 
 
+def _universe_columns(universe: Sequence[UniverseName], as_of: date) -> dict[str, Any]:
+    return {
+        "ticker": packed([name.ticker for name in universe]),
+        "price": packed([plain(name.price) for name in universe]),
+        # Only the exceptions are spelled out: nearly every price is the day's own.
+        "missing_price": {name.ticker: name.price_date for name in universe if name.price_date != as_of},
+        "sector": packed_names([name.sector for name in universe]),
+        "sub_industry": packed_names([name.sub_industry for name in universe]),
+        "group": {name.ticker: name.group for name in universe if name.group != name.ticker},
+        "benchmark_index": packed_positions(name.benchmark_index for name in universe),
+        "risk_index": packed_positions(name.risk_index for name in universe),
+    }
+
+
 def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ...]:
     missing, groups = columns["missing_price"], columns["group"]
+    rows = zip(
+        unpacked(columns["ticker"]),
+        unpacked(columns["price"]),
+        unpacked_names(columns["sector"]),
+        unpacked_names(columns["sub_industry"]),
+        unpacked_positions(columns["benchmark_index"]),
+        unpacked_positions(columns["risk_index"]),
+        strict=True,
+    )
     return tuple(
         UniverseName(
             ticker=ticker,
-            price=Decimal(columns["price"][i]),
+            price=Decimal(price),
             price_date=date.fromisoformat(missing[ticker]) if ticker in missing else as_of,
-            sector=columns["sector"][i],
-            sub_industry=columns["sub_industry"][i],
+            sector=sector,
+            sub_industry=sub_industry,
             group=groups.get(ticker, ticker),
-            benchmark_index=columns["benchmark_index"][i],
-            risk_index=columns["risk_index"][i],
+            benchmark_index=benchmark_index,
+            risk_index=risk_index,
         )
-        for i, ticker in enumerate(columns["ticker"])
+        for ticker, price, sector, sub_industry, benchmark_index, risk_index in rows
     )
+
+
+def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName]) -> dict[str, Any]:
+    index = {name.ticker: str(i) for i, name in enumerate(universe)}
+    return {
+        "lot_id": packed([lot.lot_id for lot in lots]),
+        "name": packed([index[lot.ticker] for lot in lots], repeats=True),
+        "acquired_on": packed([lot.acquired_on.isoformat() for lot in lots], repeats=True),
+        "quantity": packed([plain(lot.quantity) for lot in lots]),
+        "cost_basis": packed([format(lot.cost_basis, "f") for lot in lots]),
+        "adjusted_basis": {lot.lot_id: lot.adjusted_basis for lot in lots if lot.adjusted_basis != lot.cost_basis},
+        "holding_period_start": {
+            lot.lot_id: lot.holding_period_start for lot in lots if lot.holding_period_start != lot.acquired_on
+        },
+    }
 
 
 def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple[TaxLot, ...]:
     adjusted, started = columns["adjusted_basis"], columns["holding_period_start"]
+    rows = zip(
+        unpacked(columns["lot_id"]),
+        unpacked_positions(columns["name"]),
+        unpacked(columns["acquired_on"]),
+        unpacked(columns["quantity"]),
+        unpacked(columns["cost_basis"]),
+        strict=True,
+    )
     lots = []
-    for i, lot_id in enumerate(columns["lot_id"]):
-        acquired = date.fromisoformat(columns["acquired_on"][i])
-        cost = Decimal(columns["cost_basis"][i])
+    for lot_id, name, acquired_on, quantity, cost_basis in rows:
+        acquired, cost = date.fromisoformat(acquired_on), Decimal(cost_basis)
         lots.append(
             TaxLot(
                 lot_id=lot_id,
-                ticker=universe[columns["name"][i]].ticker,
+                ticker=universe[name].ticker,
                 acquired_on=acquired,
-                quantity=Decimal(columns["quantity"][i]),
+                quantity=Decimal(quantity),
                 cost_basis=cost,
                 adjusted_basis=Decimal(adjusted[lot_id]) if lot_id in adjusted else cost,
                 holding_period_start=date.fromisoformat(started[lot_id]) if lot_id in started else acquired,
             )
         )
     return tuple(lots)
-
-
-def _trade_columns(trades: Sequence[RecentTrade]) -> dict[str, list[Any]]:
-    """Return trades by column; a column that says nothing is left out, and what follows from another one is True."""
-    columns: dict[str, list[Any]] = {}
-    for name in _TRADE_COLUMNS:
-        # An empty text says as little as None; a zero says something in other columns than these.
-        empty = ("", 0) if name in _ZERO_UNLESS_SAID else ("",)
-        values: list[Any] = [None if value in empty else value for value in (getattr(trade, name) for trade in trades)]
-        if name in _USUALLY:
-            usual = [getattr(trade, _USUALLY[name]) for trade in trades]
-            values = [
-                True if value is not None and value == other else value
-                for value, other in zip(values, usual, strict=True)
-            ]
-        if name in {"ticker", "trade_date", "side", "quantity"} or any(value is not None for value in values):
-            columns[name] = [value.normalize() if name == "quantity" else value for value in values]
-    return columns
-
-
-def _recent_trades(stored: Any) -> tuple[RecentTrade, ...]:
-    if isinstance(stored, list):
-        # Version 1, and the first days of version 2, wrote a row for each trade.
-        return tuple(_recent_trade(row) for row in stored)
-    rows = []
-    for i in range(len(stored["ticker"])):
-        row = {name: values[i] for name, values in stored.items() if values[i] is not None}
-        rows.append({name: row[_USUALLY[name]] if value is True else value for name, value in row.items()})
-    return tuple(_recent_trade(row) for row in rows)
-
-
-def _recent_trade(row: Mapping[str, str]) -> RecentTrade:
-    def day(name: str) -> date | None:
-        return date.fromisoformat(row[name]) if name in row else None
-
-    side = Side(row["side"])
-    return RecentTrade(
-        ticker=row["ticker"],
-        trade_date=date.fromisoformat(row["trade_date"]),
-        side=side,
-        quantity=Decimal(row["quantity"]),
-        realized_gain=Decimal(row.get("realized_gain", 0)),
-        lot_id=row.get("lot_id"),
-        unreplaced=Decimal(row["unreplaced"]) if "unreplaced" in row else None,
-        washed_quantity=Decimal(row.get("washed_quantity", 0)),
-        disallowed_loss=Decimal(row.get("disallowed_loss", 0)),
-        acquired_on=day("acquired_on"),
-        holding_period_start=day("holding_period_start"),
-        execution_id=row.get("execution_id"),
-        account=row.get("account", ""),
-        denied_for_good=Decimal(row.get("denied_for_good", 0)),
-    )
 
 
 def _locks(rows: Sequence[Sequence[str]]) -> tuple[LockRecord, ...]:

@@ -26,6 +26,8 @@ _EXPLAINED: Final = tuple(field.name for field in fields(Explanation))
 #: The second try asks for this much less residual, and always of the direct solver.
 _TIGHTER: Final = 0.01
 _TIGHTEST: Final = 1e-12
+#: Decimals of a stored target weight, fraction of NAV: the ten-thousandth part of what a replay may differ by.
+_WEIGHT_DECIMALS: Final = 12
 _SECOND_SOLVER: Final = "CLARABEL"
 
 
@@ -92,7 +94,9 @@ def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[
     traded = np.flatnonzero(result.shares)
     weights = result.rounded_weights
     return {
-        "target_weights": {problem.tickers[i]: float(weights[i]) for i in np.flatnonzero(weights)},
+        "target_weights": {
+            problem.tickers[i]: round(float(weights[i]), _WEIGHT_DECIMALS) for i in np.flatnonzero(weights)
+        },
         "shares": {problem.tickers[i]: shares_text(float(result.shares[i])) for i in traded},
         "terms": {**asdict(result.terms), "total": result.terms.total},
         "certificate": asdict(result.certificate),

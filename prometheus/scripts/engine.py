@@ -116,9 +116,15 @@ def _pause(account_id: str, *, paused: bool, reason: str) -> None:
 def _set(*, frozen: bool, reason: str | None) -> None:
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.db.repositories.engine_flags import set_switch
+    from prometheus.pipeline.kill_switch import throw_switch
 
-    with open_database(load_settings()) as database, database.transaction() as connection:
-        changed = set_switch(connection, frozen=frozen, reason=reason)
+    with open_database(load_settings()) as database:
+        thrown = throw_switch(database, frozen=frozen, reason=reason)
     word = "frozen" if frozen else "running"
-    click.echo(f"The engine is {'now' if changed else 'already'} {word}.")
+    click.echo(f"The engine is {'now' if thrown.changed else 'already'} {word}.")
+    if thrown.ended:
+        click.echo(
+            f"{len(thrown.ended)} database session(s) hung in the middle of a commit and were ended for it; what they "
+            "had begun was rolled back.",
+            err=True,
+        )

@@ -3,6 +3,9 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import IO, cast
+
+from prometheus.foundation.logging import StandardError
 
 
 @contextmanager
@@ -17,14 +20,18 @@ def counting(what: str, total: int | None = None, *, threads: bool = True) -> It
     Yields:
         A function to call with how many more are done.
     """
-    if not sys.stderr.isatty():
+    # This very stream: rich puts one of its own in the place of standard error while a bar is shown.
+    stream = StandardError(sys.stderr)
+    if not stream.isatty():
         yield _unseen
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=threads) as progress:
+    with Progress(
+        *columns, console=Console(file=cast("IO[str]", stream)), transient=True, auto_refresh=threads
+    ) as progress:
         task = progress.add_task(what, total=total)
         yield lambda done: progress.update(task, advance=done, refresh=not threads)
 

@@ -179,6 +179,10 @@ def _print_summary(summary: "ReplaySummary") -> None:
         click.echo(f"{outcome.key.label} of {outcome.key.as_of} does not agree:", err=True)
         for difference in outcome.differences:
             click.echo(f"  {difference}", err=True)
+    from prometheus.pipeline.code_version import code_version
+
+    for code, runs in sorted(summary.other_code.items()):
+        click.echo(f"{runs} of them were decided by other code: {code}; this is {code_version()}", err=True)
     click.echo(
         f"{summary.replayed} runs replayed: {summary.agreed} agree, {len(summary.mismatches)} mismatches; "
         f"largest weight difference {summary.largest_weight_difference:.1e}"
@@ -201,6 +205,8 @@ def _as_json(outcome: "Replayed") -> dict[str, Any]:
         "objective_difference_bps": outcome.objective_difference,
         "gap_bps": outcome.gap_bps,
         "differences": list(outcome.differences),
+        "decided_by": outcome.code,
+        "same_code": outcome.same_code,
     }
 
 

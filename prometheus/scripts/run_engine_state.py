@@ -1,12 +1,13 @@
 """``run_engine_state``: what timers and operators call to create, ready, advance, cancel and reset runs."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -59,10 +60,10 @@ def command(
       run_engine_state --advance-all
       run_engine_state --as-of 2018-06-01 --account ACC-007 --reset --reason "price of XYZ corrected"
 
-    On SIGTERM or SIGINT claimed runs are given back, uncharged, and what was committed stays.
+    On SIGTERM, SIGINT or SIGHUP claimed runs are given back, uncharged, and what was committed stays.
 
     Exit codes: 0 done, 1 a run failed or waits for a person (or the database is gone), 2 the request cannot be met,
-    143 ended by SIGTERM, 130 by SIGINT.
+    143 ended by SIGTERM, 130 by SIGINT, 129 by SIGHUP.
     """
     scoped = ensure or data_ready or cancel or reset
     _check_usage(scoped=scoped, advance=advance_all, as_of=as_of, region=region, account_id=account_id)
@@ -113,11 +114,15 @@ def command(
         if advance_all:
             processes = default_workers() if workers is None else workers
             failed = _advance(database, settings, time_budget, processes, stop, said) or failed
-    click.echo("run_engine_state: " + "; ".join(said))
+    _say("run_engine_state: " + "; ".join(said))
     if stop.received is not None:
         sys.exit(128 + stop.received)
     if failed:
         sys.exit(1)
+
+
+#: What tells the process to end.
+_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 class StopSignals:
@@ -128,8 +133,9 @@ class StopSignals:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Remember SIGTERM and SIGINT while the block lasts."""
-        before = {number: signal.signal(number, self._remember) for number in (signal.SIGTERM, signal.SIGINT)}
+        """Remember SIGTERM, SIGINT and SIGHUP while the block lasts; what was ignored before (nohup) stays ignored."""
+        heard = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._remember) for number in heard}
         try:
             yield
         finally:
@@ -192,8 +198,17 @@ def _advance(
         said.append(f"{summary.reaped} recovered from lost workers")
     said += [told] if told_anything else []
     for problem in summary.problems:
-        click.echo(problem, err=True)
+        _say(problem, err=True)
     return summary.needs_a_person
+
+
+def _say(line: str, *, err: bool = False) -> None:
+    """Print a line; a reader that went away does not change what was done, nor the exit code that tells of it."""
+    try:
+        click.echo(line, err=err)
+    except OSError:
+        stream = sys.stderr if err else sys.stdout
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _counts(outcomes: Mapping[str, int]) -> str:

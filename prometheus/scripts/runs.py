@@ -66,19 +66,18 @@ def show(account_id: str, run: str, output: Literal["table", "json"]) -> None:
     Example:
       prometheus runs show ACC-001 RUN-001
     """
+    from prometheus.audit.recorded_run import readable_run
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.accounts import accounts_of
     from prometheus.db.repositories.runs import load_run
-    from prometheus.foundation.canonical import to_jsonable
     from prometheus.foundation.ids import parse_run_label
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         accounts_of(connection, account_ids=[account_id])
         record, trades = load_run(connection, account_id, parse_run_label(run))
     if output == "json":
-        plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
-        click.echo(json.dumps(to_jsonable({**plain, "trades": trades}), indent=2))
+        click.echo(json.dumps(readable_run(record, trades), indent=2))
     else:
         _print_run(record, trades)
 
@@ -160,10 +159,13 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
 
 
 def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
+    from prometheus.audit.recorded_run import read_result
     from prometheus.foundation.ids import run_label
+    from prometheus.pipeline.code_version import told_apart
     from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
 
+    same = told_apart(record["code_version"]) is None
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
     snapshot = record["snapshot"]
     currency = snapshot["base_currency"]
@@ -201,6 +203,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
             f"{len(snapshot['buy_locks'])} names not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
         ),
         ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
+        ("decided by", f"code {record['code_version']}{'' if same else ' (other code than this)'}"),
     ]
     if certificate is not None:
         facts.append(
@@ -240,7 +243,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
         ],
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
     )
-    print_explanations(result["explanations"])
+    print_explanations(read_result(result)["explanations"] or ())
 
 
 def _risk_parts(split: Mapping[str, float] | None) -> list[tuple[str, str]]:

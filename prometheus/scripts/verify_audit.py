@@ -91,6 +91,12 @@ def _anchor(text: str) -> tuple[date, str]:
 def _print_report(report: "AuditReport") -> None:
     for finding in report.findings:
         click.echo(f"{finding.kind.value}: {finding.where}: {finding.message}", err=True)
+    from prometheus.pipeline.code_version import told_apart
+
+    for code, runs in sorted(report.codes.items()):
+        other = told_apart(code)
+        if other is not None:
+            click.echo(f"{runs} runs: {other}. They replay exactly under the code that decided.", err=True)
     archived = f" ({report.archived} archived: hashes only)" if report.archived else ""
     verdict = f"{len(report.findings)} findings" if report.findings else "nothing altered"
     click.echo(
@@ -106,6 +112,7 @@ def _as_json(report: "AuditReport") -> dict[str, object]:
         "archived": report.archived,
         "blobs": report.blobs,
         "anchors": report.anchors,
+        "codes": dict(sorted(report.codes.items())),
         "findings": [
             {"kind": one.kind.value, "account": one.account_id, "run_seq": one.run_seq, "message": one.message}
             for one in report.findings

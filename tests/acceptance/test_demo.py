@@ -18,12 +18,12 @@ import pytest
 from psycopg import sql
 
 from prometheus.accounting.replay import replay
+from prometheus.audit.recorded_run import readable_run
 from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.db.repositories.runs import load_run
-from prometheus.foundation.canonical import to_jsonable
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.demo_files import write_demo_files
 from tests.acceptance.independent_check import check_run, read_fleet, read_market
@@ -95,8 +95,7 @@ def runs(demo):
         for account_id in read_fleet(demo.files):
             for number in range(1, len(DEMO_SESSIONS) + 1):
                 record, trades = load_run(connection, account_id, number)
-                plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
-                text = json.dumps(to_jsonable({**plain, "trades": trades}))
+                text = json.dumps(readable_run(record, trades))
                 found.setdefault(account_id, []).append(json.loads(text, parse_float=Decimal))
     return found
 

@@ -25,6 +25,10 @@ _GUARANTEES = "tests/integration/test_engine_guarantees.py::"
 _WORKERS = "tests/integration/test_engine_workers.py::"
 _PAUSES = "tests/chaos/test_pauses.py::"
 _SWITCHES = "tests/chaos/test_switches.py::"
+_MESSAGES = "prometheus/db/repositories/outbox.py"
+_ALERTS = "prometheus/db/repositories/engine_events.py"
+_OUTBOX = "tests/integration/test_engine_outbox.py::"
+_DELIVERERS = "tests/chaos/test_outbox.py::"
 
 
 @dataclass(frozen=True)
@@ -146,8 +150,8 @@ GUARDS = (
     ),
     Guard(
         "a snapshot's books have not moved",
-        "prometheus/pipeline/tasks.py",
-        "if account_rows.journal_position(connection, account_id, lock=True) != position:",
+        "prometheus/pipeline/effects.py",
+        "if positions[own] != effect.position:",
         "if False:",
         f"{_GUARANTEES}test_books_that_move_meanwhile_put_the_snapshot_off",
     ),
@@ -171,6 +175,77 @@ GUARDS = (
         "ON CONFLICT ON CONSTRAINT uq_engine_runs_as_of_date_account_id DO NOTHING",
         "",
         f"{_SWITCHES}test_fifty_ensure_calls_at_once_make_one_row",
+    ),
+    Guard(
+        "an alert has its message",
+        _ALERTS,
+        "FROM told RETURNING message_id",
+        "FROM told WHERE false RETURNING message_id",
+        f"{_OUTBOX}test_alert_and_message_are_one",
+    ),
+    Guard(
+        "alert and message are of the effect's transaction",
+        _ALERTS,
+        'connection.execute(_RAISE, {**none, "code": code, "message": message, "details": "{}"})',
+        'connection.execute(_RAISE, {**none, "code": code, "message": message, "details": "{}"})\n'
+        "    connection.connection.commit()",
+        f"{_OUTBOX}test_message_of_a_transaction_that_fails_is_not_there",
+    ),
+    Guard(
+        "messages are fixed",
+        "migrations/versions/0001_the_house.py",
+        "AND to_jsonb(NEW) - delivery = to_jsonb(OLD) - delivery THEN",
+        "THEN",
+        f"{_OUTBOX}test_messages_are_not_altered",
+    ),
+    Guard(
+        "delivered is marked after the receiver answered",
+        _MESSAGES,
+        "SET lease_token = message.lease_token + 1,",
+        "SET delivered_at = engine_now(), lease_token = message.lease_token + 1,",
+        f"{_DELIVERERS}test_a_deliverer_killed_before_it_marks_delivers_twice_and_marks_once",
+    ),
+    Guard(
+        "a receiver's refusal is no delivery",
+        "prometheus/orchestration/outbox/delivery.py",
+        "refusals.append(door.note(error))",
+        "door.note(error)",
+        f"{_OUTBOX}test_what_fails_is_tried_again_later_and_later",
+    ),
+    Guard(
+        "the lease of a deliverer",
+        _MESSAGES,
+        "AND (owner_instance IS NULL OR lease_expires_at <= engine_now()",
+        "AND (true OR lease_expires_at <= engine_now()",
+        f"{_OUTBOX}test_claimed_messages_are_somebody_elses",
+    ),
+    Guard(
+        "the fence of a deliverer's mark",
+        _MESSAGES,
+        "AND lease_token = :token AND owner_instance = :owner AND delivered_at IS NULL",
+        "AND coalesce(:token, length(:owner)) IS NOT NULL AND delivered_at IS NULL",
+        f"{_OUTBOX}test_claimed_messages_are_somebody_elses",
+    ),
+    Guard(
+        "deliverers skip what another one is claiming",
+        _MESSAGES,
+        "LIMIT :batch FOR UPDATE SKIP LOCKED",
+        "LIMIT :batch FOR UPDATE",
+        f"{_OUTBOX}test_messages_locked_by_another_claim_are_skipped",
+    ),
+    Guard(
+        "an account's messages keep their order",
+        _MESSAGES,
+        "WHERE earlier.account_id = message.account_id AND",
+        "WHERE false AND",
+        f"{_OUTBOX}test_order_holds_within_a_batch_and_while_the_first_is_put_off",
+    ),
+    Guard(
+        "couriers have a time limit",
+        "prometheus/orchestration/outbox/courier.py",
+        "if time.monotonic() >= deadline:",
+        "if False:",
+        f"{_DELIVERERS}test_a_receiver_that_answers_a_byte_at_a_time_meets_the_limit",
     ),
 )
 

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from prometheus.pipeline.advance import Outcome
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
 from tests.chaos.processes import advance, before_solving, stop_myself, workers
 from tests.integration.engine_fleet import MONDAY
@@ -72,5 +73,28 @@ def test_a_database_clock_that_steps_back_after_an_owners_death_still_recovers(f
         assert worker.wait() == -signal.SIGKILL
     fleet.set_clock("0")
     check_liveness(fleet)
+    check_safety(fleet)
+    check_all_persisted(fleet)
+
+
+def test_a_database_clock_that_steps_back_puts_nothing_off(fleet):
+    """After a step back of an hour a dead worker's run, one that waits for its retry and a fresh one go on at once."""
+    fleet.ready(region="US")
+    fleet.ready(region="CA")
+
+    def dies():
+        before_solving(lambda: os.kill(os.getpid(), signal.SIGKILL))
+        return advance(fleet.url, "dead", accounts=["ACC-1"])
+
+    with workers(dies) as (worker,):
+        assert worker.wait() == -signal.SIGKILL
+    fleet.on_insert("staged_snapshots", "RAISE EXCEPTION 'no'")
+    with workers(lambda: advance(fleet.url, "fails", accounts=["ACC-2"], retry_base_seconds=1.0)) as (worker,):
+        worker.wait()
+    fleet.leave_alone("staged_snapshots")
+    assert fleet.kinds("ACC-2")[-1] == "RETRY"
+    fleet.set_clock("-1 hour")
+
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 3}
     check_safety(fleet)
     check_all_persisted(fleet)

@@ -10,10 +10,12 @@ import pytest
 
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db import embedded
-from prometheus.db.database import Database
+from prometheus.db.database import Database, Timeouts
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.embedded_watch import postmaster_pid
-from prometheus.foundation.errors import DatabaseError
+from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
+from prometheus.orchestration.advance_all import advance_all
+from prometheus.pipeline.engine_config import EngineConfig
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
 from tests.chaos.processes import RAISED, advance, before_solving, spin, wait_for, workers
 from tests.chaos.proxy import Proxy
@@ -90,6 +92,34 @@ def test_a_black_hole_ends_the_call_and_not_the_run(fleet, proxy):
         proxy.black_hole = False
         worker.wait()
     assert fleet.one("SELECT count(*) FROM runs") == 1
+    check_safety(fleet)
+    check_all_persisted(fleet)
+
+
+@pytest.mark.parametrize("workers_of_call", [0, 1])
+def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy, monkeypatch, workers_of_call):
+    """Where connections stay open and nothing answers, the call ends at its own limit, parent and worker alike."""
+    fleet.ready(MONDAY, "ACC-1")
+    monkeypatch.setattr("prometheus.db.patience._LEAST_GRACE_SECONDS", 0.5)
+
+    def swallowed():
+        before_solving(lambda: time.sleep(1.0))
+        database = Database(proxy.url(fleet.url) + "&connect_timeout=2", timeouts=Timeouts(statement=2.0))
+        config = EngineConfig(owner="swallowed", lease_ttl=3)
+        try:
+            advance_all(database, config, database.sibling, workers=workers_of_call)
+        except DatabaseUnavailableError:
+            return 0
+        return 1
+
+    with workers(swallowed) as (worker,):
+        wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the worker to reach its solve")
+        proxy.black_hole = True
+        # A statement, a release and a new connection may each run into their limit, and never into more than that.
+        assert worker.wait(30) == 0
+    proxy.black_hole = False
+    fleet.set_clock("10 minutes")
+    check_liveness(fleet)
     check_safety(fleet)
     check_all_persisted(fleet)
 

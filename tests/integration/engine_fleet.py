@@ -24,7 +24,7 @@ from prometheus.pipeline import state
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.risk_refresh import refresh_risk_model
-from prometheus.scripts import run_engine_state
+from prometheus.scripts import main, run_engine_state
 
 STRATEGY = "tax-managed-index"
 NAMES = ("AAA", "BBB", "CCC", "DDD", "EEE", "FFF")
@@ -254,6 +254,12 @@ class Fleet:
             [str(argument) for argument in arguments],
             env={"PROMETHEUS_DATABASE_URL": self.url, **environment},
             catch_exceptions=False,
+        )
+
+    def command(self, *arguments: str, **environment: str) -> Result:
+        """Run ``prometheus`` inside this process."""
+        return CliRunner().invoke(
+            main.main, list(arguments), env={"PROMETHEUS_DATABASE_URL": self.url, **environment}, catch_exceptions=False
         )
 
     def spawn(self, *arguments: object, **environment: str) -> "subprocess.Popen[str]":

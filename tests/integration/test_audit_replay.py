@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run
+from prometheus.pipeline.code_version import code_version
 from tests.integration.audited_fleet import DAYS, RUNS, as_superuser, audited_database
 from tests.integration.commands_fleet import call, copy_of
 
@@ -69,6 +70,7 @@ def test_decision_that_is_not_reproduced_is_a_mismatch(server, fleet):
     done = call(fleet, "replay", "ACC-1")
     assert done.exit_code == 1
     assert "3 runs replayed: 2 agree, 1 mismatches" in done.stdout
+    assert "the code is" not in done.stderr
     for part in ("ACC-1 RUN-001", "a target weight differs by", "not made again: ", "not recorded: ", "numpy is "):
         assert part in done.stderr
 
@@ -229,6 +231,26 @@ def test_altered_run_file_is_a_mismatch(original, tmp_path):
     ):
         path.write_text(text)
         assert call(original, "replay", "--file", path).exit_code == 2
+
+
+def test_other_code_than_the_records_is_said(server, fleet):
+    """Where a run was decided by other code than this, replay, verification, explanation and the run itself say so."""
+    replayed = call(fleet, "replay", "ACC-2")
+    assert "other code" not in replayed.stderr
+    report = json.loads(call(fleet, "verify-audit", "--format", "json").stdout)
+    assert report["codes"] == {code_version(): RUNS}
+    shown = call(fleet, "runs", "show", "ACC-2", "1").stdout
+    assert re.search(rf"decided by +code {re.escape(code_version())}\n", shown)
+
+    as_superuser(fleet, server, "UPDATE runs SET code_version = '0.0.9' WHERE account_id = 'ACC-2' AND run_seq = 1")
+    replayed = call(fleet, "replay", "ACC-2")
+    assert replayed.exit_code == 0
+    assert f"1 of them were decided by other code: 0.0.9; this is {code_version()}" in replayed.stderr
+    checked = call(fleet, "verify-audit")
+    assert checked.exit_code == 1, "the column is hashed"
+    assert f"1 runs: the code is {code_version()} here, the record was decided by 0.0.9." in checked.stderr
+    assert "code 0.0.9 (other code than this)" in call(fleet, "runs", "show", "ACC-2", "1").stdout
+    assert "Decided by code 0.0.9." in call(fleet, "explain", "ACC-2", "1").stdout
 
 
 def test_archive_leaves_hashes_behind(server, fleet, tmp_path):

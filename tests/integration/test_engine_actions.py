@@ -9,6 +9,7 @@ from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
 from prometheus.orchestration.advance_all import Outcome
+from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 
 
@@ -69,8 +70,7 @@ def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
             assert after[name] == ("GGG", shares, basis)
     assert differences(fleet) == {}
     (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
-    tickers = run.snapshot["universe"]["ticker"]
-    assert {tickers[i] for i in run.snapshot["lots"]["name"]} == {"AAA", "FFF", "GGG"}
+    assert {lot.ticker for lot in Snapshot.from_json(run.snapshot).lots} == {"AAA", "FFF", "GGG"}
     assert [row[4:] for row in run.snapshot["corporate_actions"]] == [["FFF", "0.250000000000"], ["GGG", None]]
 
 

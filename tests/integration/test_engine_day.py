@@ -15,6 +15,7 @@ from prometheus.optimizer import rebalance
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import advance, state
 from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit
 
 DAY_OF_A_RUN = ["CREATED", "TRANSITION", "CLAIM", "TRANSITION", "TRANSITION", "TRANSITION"]
@@ -41,7 +42,7 @@ def test_day_leaves_every_row(fleet):
         ("ACC-1", fleet.run("ACC-1").run_id, 1, "OPTIMAL"),
         ("ACC-2", fleet.run("ACC-2").run_id, 1, "OPTIMAL"),
     ]
-    assert all(row.snapshot["universe"]["ticker"] == list(NAMES) for row in rows)
+    assert all(row.snapshot["universe"]["ticker"] == " ".join(NAMES) for row in rows)
     assert all(row.result["certificate"]["gap_bps"] <= 5 for row in rows)
     for row in rows:
         trades = fleet.sql("SELECT * FROM run_trades WHERE run_id = :run ORDER BY trade_no", run=row.run_id)
@@ -272,9 +273,8 @@ def test_missing_price_is_carried_forward_over_a_split(fleet):
     fleet.ready(TUESDAY, "ACC-1")
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     (run,) = fleet.sql("SELECT snapshot, flags FROM runs")
-    universe = run.snapshot["universe"]
-    assert universe["ticker"][0] == "AAA"
-    assert Decimal(universe["price"][0]) == monday / 2
+    name = Snapshot.from_json(run.snapshot).universe[0]
+    assert (name.ticker, name.price) == ("AAA", monday / 2)
     ((code, message),) = run.flags
     assert code == "MISSING_PRICE"
     assert str(MONDAY) in message

@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.exc import IntegrityError
 
+from prometheus.db.database import Database
+from prometheus.db.privileges import ENGINE_ROLE, current_role
 from prometheus.db.repositories.engine_events import raise_alert, raise_fleet_alert
 from prometheus.db.repositories.outbox import claim_messages, mark_delivered, mark_failed, put_off
 from prometheus.domain.outbox import MessageKind
+from prometheus.foundation.errors import DatabaseError
 from prometheus.orchestration import due_tasks
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.due_tasks import Done, DueTask, nightly
@@ -139,6 +142,22 @@ def test_message_that_cannot_be_written_takes_its_phase_along(fleet):
     assert fleet.one("SELECT count(*) FROM outbox WHERE payload ->> 'code' = 'MISSING_PRICE'") == 1
 
 
+def test_phase_whose_commit_fails_tells_nothing(fleet):
+    """Where the COMMIT of a phase fails, the alerts it had written are gone with it, and so are their messages."""
+    without_a_price(fleet)
+    fleet.sql(
+        "CREATE FUNCTION too_late() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'too late'; END $$"
+    )
+    fleet.sql(
+        "CREATE CONSTRAINT TRIGGER too_late AFTER INSERT ON staged_snapshots DEFERRABLE INITIALLY DEFERRED "
+        "FOR EACH ROW EXECUTE FUNCTION too_late()"
+    )
+    fleet.ready(account_id="ACC-1")
+    assert fleet.advance(retry_base_seconds=1000.0).outcomes == {Outcome.RETRY: 1}
+    assert fleet.alerts() == []
+    assert fleet.one("SELECT count(*) FROM outbox") == 0
+
+
 def test_alert_of_a_reset_run_is_told_anew(fleet):
     """After a reset the same alert may be raised again: another message with another key, and the old one stays."""
     fleet.ready(account_id="ACC-1")
@@ -167,6 +186,24 @@ def test_messages_are_not_altered(fleet, change):
     with pytest.raises(IntegrityError, match=r"not to be altered|append-only"):
         fleet.sql(change)
     fleet.sql("UPDATE outbox SET next_attempt_at = engine_now(), attempt = 3, last_error = 'x'")
+
+
+def test_engine_role_delivers_and_alters_nothing(fleet):
+    """The role that commands work as may deliver messages and add to them, and lacks the right to anything else."""
+    database = Database(fleet.url, role=ENGINE_ROLE)
+    box = Postbox()
+    try:
+        with database.transaction() as connection:
+            assert current_role(connection) == ENGINE_ROLE
+            raise_fleet_alert(connection, code="X", message="said")
+        assert deliver_due(database, OutboxConfig(receivers=(box,)), "me").delivered == 1
+        for change in ("UPDATE outbox SET payload = '{}'", "DELETE FROM outbox", "TRUNCATE outbox CASCADE"):
+            with pytest.raises(DatabaseError) as caught, database.transaction() as connection:
+                connection.exec_driver_sql(change)
+            assert caught.value.code == "PERMISSION"
+    finally:
+        database.close()
+    assert box.codes == ["X"]
 
 
 def test_delivered_message_stays_delivered(fleet):
@@ -362,6 +399,16 @@ def test_claimed_messages_are_somebody_elses(fleet):
     with fleet.database.transaction() as connection:
         assert mark_delivered(connection, theirs, frozenset({"a"}))
         assert not mark_delivered(connection, theirs, frozenset({"a"}))
+
+
+def test_messages_locked_by_another_claim_are_skipped(fleet):
+    """A claim waits for no message that another one is just claiming, and takes the others."""
+    told(fleet, "X", "Y")
+    with fleet.database.transaction() as first, fleet.database.transaction() as second:
+        (mine,) = claim_messages(first, owner="a", lease_seconds=60, batch=1)
+        second.exec_driver_sql("SET LOCAL lock_timeout = 2000")
+        (theirs,) = claim_messages(second, owner="b", lease_seconds=60, batch=9)
+    assert {mine.payload["code"], theirs.payload["code"]} == {"X", "Y"}
 
 
 def test_lease_from_a_clock_that_stepped_back_is_taken_over(fleet):

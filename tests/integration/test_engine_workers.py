@@ -9,6 +9,7 @@ import pytest
 
 from prometheus.db.reaper import reap
 from prometheus.domain.phases import Phase
+from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks
 from prometheus.pipeline.advance import Outcome
@@ -165,6 +166,32 @@ def test_spent_budget_ends_the_workers(fleet, pool):
     fleet.ready()
     assert pool(budget=0.0).outcomes == {}
     assert set(fleet.phases().values()) == {"DATA_READY"}
+
+
+def test_worker_that_lost_the_database_gives_back_what_it_had_not_begun(fleet, pool, monkeypatch):
+    """A worker that ends because its connection broke leaves no lease behind where the database answers again."""
+    fleet.ready()
+    before_task(monkeypatch, Phase.DATA_READY, _lose_the_database)
+    with pytest.raises(DatabaseUnavailableError):
+        pool(1)
+    rows = fleet.sql("SELECT owner_instance, attempt FROM engine_runs")
+    assert [tuple(row) for row in rows] == [(None, 0)] * 2
+    monkeypatch.undo()
+    assert pool(1).outcomes == {Outcome.PERSISTED: 2}
+
+
+def _lose_the_database(_):
+    raise DatabaseUnavailableError("gone")
+
+
+def test_day_whose_shared_inputs_are_unreadable_stops_no_other(fleet, pool):
+    """A risk model whose matrix cannot be read is each run's own failure, not the end of the call."""
+    fleet.ready()
+    fleet.sql("ALTER TABLE blobs DISABLE TRIGGER USER")
+    fleet.sql("UPDATE blobs SET data = substring(data FROM 1 FOR 10)")
+    done = pool(1)
+    assert done.outcomes == {Outcome.RETRY: 2}
+    assert fleet.one("SELECT count(*) FROM engine_runs WHERE error IS NOT NULL") == 2
 
 
 @pytest.mark.slow

@@ -1,6 +1,6 @@
 """Accounts and their books: settings, lots, cash, and the journal behind them."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ _JOURNAL: Final = text("""
     SELECT txn_type, trade_date, coalesce(ticker, '') AS ticker, lot_id, quantity, amount, basis, realized_gain, term,
            details
     FROM transactions LEFT JOIN securities USING (security_id)
-    WHERE account_id = :account AND trade_date >= :since AND (realized_gain <> 0 OR NOT :gains) ORDER BY txn_id
+    WHERE account_id = :account AND trade_date >= :since ORDER BY txn_id
 """)
 
 
@@ -59,20 +59,10 @@ def load_books(connection: Connection, account_id: str) -> Books:
     return Books(lots=tuple(TaxLot(*row) for row in rows), cash=cash)
 
 
-def journal_since(
-    connection: Connection, account_id: str, since: date, *, gains: bool = False
-) -> tuple[Transaction, ...]:
-    """Return the journal rows with a trade date on or after ``since``, in the order in which they were written.
-
-    Args:
-        connection: In a transaction.
-        account_id: The account.
-        since: First trade date.
-        gains: Only rows that realise a gain or loss or take one back.
-    """
+def journal_since(connection: Connection, account_id: str, since: date) -> tuple[Transaction, ...]:
+    """Return the journal rows with a trade date on or after ``since``, in the order in which they were written."""
     return tuple(
-        journal_row(row)
-        for row in connection.execute(_JOURNAL, {"account": account_id, "since": since, "gains": gains}).mappings()
+        journal_row(row) for row in connection.execute(_JOURNAL, {"account": account_id, "since": since}).mappings()
     )
 
 
@@ -111,10 +101,7 @@ def save_books(
     journal = tuple(transactions)
     names = external_ids or [None] * len(journal)
     append_rows(connection, [(account_id, row, name) for row, name in zip(journal, names, strict=True)])
-    # Most days change no lot; then there is nothing to look up.
-    if before.lots != after.lots:
-        ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
-        _write_lots(connection, account_id, before, after, ids)
+    write_lots(connection, account_id, before, after)
     connection.execute(
         update(AccountRow)
         .where(AccountRow.account_id == account_id)
@@ -185,7 +172,12 @@ def known_external_ids(connection: Connection, account_id: str, candidates: Sequ
     return frozenset(row.external_id for row in rows if row.external_id is not None)
 
 
-def _write_lots(connection: Connection, account_id: str, before: Books, after: Books, ids: Mapping[str, int]) -> None:
+def write_lots(connection: Connection, account_id: str, before: Books, after: Books) -> None:
+    """Write the lots that changed between two states of an account's books."""
+    # Most days change no lot; then there is nothing to look up.
+    if before.lots == after.lots:
+        return
+    ids = _security_ids(connection, {lot.ticker for lot in (*before.lots, *after.lots)})
     old = {lot.lot_id: lot for lot in before.lots}
     new = {lot.lot_id: lot for lot in after.lots}
     gone = sorted(set(old) - set(new))

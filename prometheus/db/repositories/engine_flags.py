@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, text
 
@@ -29,7 +30,9 @@ def set_switch(connection: Connection, *, frozen: bool, reason: str | None) -> b
 
     Waits for phase commits under way (they hold the row FOR SHARE): after this returned and committed, none passes.
     """
-    connection.execute(text("SELECT 1 FROM engine_flags WHERE flag_id = 1 FOR UPDATE"))
+    # The table's lock has a queue: later commits wait behind us. On the row alone those that share it come and go past
+    # whoever wants it for himself, on a busy fleet without end. Readers are not held up.
+    connection.execute(text("LOCK TABLE engine_flags IN EXCLUSIVE MODE"))
     done = connection.execute(
         text(
             "UPDATE engine_flags SET frozen = :frozen, reason = :reason, changed_at = engine_now() "
@@ -38,6 +41,37 @@ def set_switch(connection: Connection, *, frozen: bool, reason: str | None) -> b
         {"frozen": frozen, "reason": reason},
     )
     return done.one_or_none() is not None
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchHolder:
+    """A database session whose transaction keeps the switch from being set; ``ours`` where we may end it."""
+
+    pid: int
+    user: str
+    ours: bool
+
+
+_HOLDERS: Final = text("""
+    SELECT DISTINCT pid, activity.usename AS user, pg_has_role(current_user, activity.usesysid, 'USAGE') AS ours
+    FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
+    WHERE relation = 'engine_flags'::regclass AND granted AND mode <> 'AccessShareLock' AND pid <> pg_backend_pid()
+      AND coalesce(activity.xact_start < clock_timestamp() - make_interval(secs => :seconds), true)
+    ORDER BY pid
+""")
+
+
+def switch_holders(connection: Connection, *, seconds: float) -> tuple[SwitchHolder, ...]:
+    """Return the sessions that have held the switch for longer than so many seconds."""
+    # Sessions belong to the role that logged in, whatever role they took on since.
+    connection.execute(text("SET LOCAL ROLE NONE"))
+    return tuple(SwitchHolder(**row) for row in connection.execute(_HOLDERS, {"seconds": seconds}).mappings())
+
+
+def end_session(connection: Connection, pid: int) -> None:
+    """End a database session; its transaction is rolled back."""
+    connection.execute(text("SET LOCAL ROLE NONE"))
+    connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
 
 
 def database_purpose(connection: Connection) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, RowMapping, func, select, text
+from sqlalchemy import ColumnElement, Connection, RowMapping, select, text
 
 from prometheus.db.models import EngineRunRow
 from prometheus.db.repositories.engine_events import Event, record_event, record_events, take_alerts
 from prometheus.domain.engine_run import EngineRun
-from prometheus.domain.phases import TASK_PHASES, TERMINAL_PHASES, Phase
+from prometheus.domain.phases import TERMINAL_PHASES, Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import ActiveRunCapError
 
@@ -201,18 +201,6 @@ def ensure_runs(
     )
     record_events(connection, [Event(run_id, "CREATED", to_phase=Phase.WAITING_FOR_DATA) for run_id in created])
     return created
-
-
-def earlier_active_day(connection: Connection, account_id: str, as_of: date) -> date | None:
-    """Return the account's latest earlier day that is being worked on, or None."""
-    day: date | None = connection.execute(
-        select(func.max(EngineRunRow.as_of_date)).where(
-            EngineRunRow.account_id == account_id,
-            EngineRunRow.as_of_date < as_of,
-            EngineRunRow.phase.in_([phase.value for phase in TASK_PHASES]),
-        )
-    ).scalar_one()
-    return day
 
 
 def mark_data_ready(

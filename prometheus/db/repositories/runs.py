@@ -5,19 +5,49 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select, text
+from sqlalchemy import Connection, select, text
 
-from prometheus.db.database import driver_connection
+from prometheus.db.database import driver_connection, jsonb_text
 from prometheus.db.models import RunRow, RunTradeRow
 from prometheus.db.run_digests import run_digests, run_hash
-from prometheus.foundation.errors import RequestError
+from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line
+from prometheus.foundation.errors import DatabaseError, RequestError
 from prometheus.foundation.ids import run_label
 
-# The account's row is locked until the transaction ends: numbers stay gap-free under races and rollbacks.
-_NEXT_SEQ: Final = text(
-    "UPDATE accounts SET last_run_seq = last_run_seq + 1 WHERE account_id = :account RETURNING last_run_seq"
+_STANDING: Final = """
+    SELECT account_id, as_of_date FROM runs
+    JOIN unnest(%s::text[], %s::date[]) AS wanted(account_id, as_of_date) USING (account_id, as_of_date)
+"""
+# The accounts' rows are locked until the transaction ends: numbers stay gap-free under races and rollbacks.
+_NEXT_SEQ: Final = """
+    WITH locked AS (
+        SELECT account_id FROM accounts WHERE account_id = ANY(%s) ORDER BY account_id FOR NO KEY UPDATE
+    )
+    UPDATE accounts SET last_run_seq = last_run_seq + 1 FROM locked WHERE accounts.account_id = locked.account_id
+    RETURNING accounts.account_id, last_run_seq
+"""
+_LAST_HASHES: Final = """
+    SELECT wanted.account_id, (SELECT run_hash FROM runs WHERE runs.account_id = wanted.account_id
+                               ORDER BY run_seq DESC LIMIT 1)
+    FROM unnest(%s::text[]) AS wanted(account_id)
+"""
+#: Columns of a new run with their types. Snapshot and parameters are those staged with it, byte for byte, so they are
+#: neither sent nor compressed again.
+_NEW_COLUMNS: Final = {
+    "run_id": "bigint", "run_seq": "bigint", "account_id": "text", "as_of_date": "date", "status": "text",
+    "solver": "text", "solver_tolerance": "float8", "solver_status": "text", "iterations": "bigint",
+    "objective": "float8", "lower_bound": "float8", "gap_bps": "float8", "rounded_gap_bps": "float8",
+    "code_version": "text", "library_versions": "jsonb", "timings": "jsonb", "strategy_id": "text",
+    "strategy_version": "int", "risk_model_id": "bigint", "loadings_sha256": "bytea",
+    "specific_variance_sha256": "bytea", "result": "jsonb", "flags": "jsonb", "digests": "jsonb",
+    "prev_hash": "bytea", "run_hash": "bytea",
+}  # fmt: skip
+_INSERT: Final = (
+    f"INSERT INTO runs ({', '.join(_NEW_COLUMNS)}, snapshot, params_snapshot) SELECT "
+    + ", ".join(f"%({name})s::{kind}" for name, kind in _NEW_COLUMNS.items())
+    + ", snapshot, params FROM staged_snapshots WHERE run_id = %(run_id)s"
 )
-_PREVIOUS_HASH: Final = text("SELECT run_hash FROM runs WHERE account_id = :account ORDER BY run_seq DESC LIMIT 1")
+_COPY_TRADES: Final = f"COPY run_trades (run_id, trade_no, {', '.join(TRADE_COLUMNS)}) FROM STDIN"
 
 _HAS_UNFILLED: Final = """
     EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
@@ -33,13 +63,6 @@ _FORECASTS: Final = text("""
            result -> 'target_weights' AS target_weights, snapshot -> 'benchmark' ->> 'id' AS benchmark_id,
            snapshot -> 'benchmark' ->> 'effective_date' AS benchmark_date
     FROM runs WHERE status = 'OPTIMAL' AND as_of_date BETWEEN :first AND :last ORDER BY account_id, as_of_date
-""")
-_PREVIOUS_UNFILLED: Final = text(f"""
-    SELECT run_seq, as_of_date FROM runs
-    WHERE run_id = (SELECT previous.run_id FROM runs AS previous
-                    WHERE previous.account_id = :account AND previous.as_of_date < :before
-                    ORDER BY previous.as_of_date DESC LIMIT 1)
-      AND {_HAS_UNFILLED}
 """)
 
 
@@ -71,54 +94,82 @@ class RunSummary:
     recorded_at: datetime
 
 
-def existing_run_seq(connection: Connection, account_id: str, as_of: date) -> int | None:
-    """Return the number of the run persisted for an account's day, or None."""
-    seq: int | None = connection.execute(
-        select(RunRow.run_seq).where(RunRow.account_id == account_id, RunRow.as_of_date == as_of)
-    ).scalar_one_or_none()
-    return seq
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run that is to be written: its columns, its trades line by line, and the digests of both."""
+
+    run_id: int
+    record: Mapping[str, Any]
+    lines: tuple[str, ...]
+    digests: Mapping[str, Any]
+
+    @property
+    def account_id(self) -> str:
+        """Return the account."""
+        return str(self.record["account_id"])
+
+    @property
+    def as_of(self) -> date:
+        """Return the day."""
+        day: date = self.record["as_of_date"]
+        return day
 
 
-def insert_run(
-    connection: Connection, *, run_id: int, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]
-) -> tuple[int, str]:
-    """Write a run with the account's next number, chained to the run before it by hash.
+def new_run(run_id: int, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> NewRun:
+    """Return a run ready to be written.
 
     Args:
-        connection: The transaction of the phase's commit.
         run_id: The engine run.
         record: Columns of ``runs`` except keys, number, digests and hashes.
         trades: Columns of ``run_trades`` except keys, in order.
-
-    Returns:
-        The run's number within the account and its hash.
     """
-    account_id = record["account_id"]
-    seq = int(connection.execute(_NEXT_SEQ, {"account": account_id}).scalar_one())
-    previous = connection.execute(_PREVIOUS_HASH, {"account": account_id}).scalar_one_or_none()
-    previous_hash = None if previous is None else bytes(previous)
-    digests = run_digests(record, trades)
-    digest = run_hash(digests, run_seq=seq, previous_hash=previous_hash)
-    connection.execute(
-        insert(RunRow).values(
-            **record, run_id=run_id, run_seq=seq, digests=digests, prev_hash=previous_hash, run_hash=digest
-        )
-    )
-    if trades:
-        _copy_trades(connection, run_id, trades)
-    return seq, digest.hex()
+    lines = tuple(map(trade_line, trades))
+    return NewRun(run_id, record, lines, run_digests(record, trades, lines=lines))
 
 
-def _copy_trades(connection: Connection, run_id: int, trades: Sequence[Mapping[str, Any]]) -> None:
-    names = tuple(trades[0])
-    columns = ", ".join(("run_id", "trade_no", *names))
-    # A hundred lines for each account and day: COPY takes them at a tenth of the cost of as many statements.
-    with (
-        driver_connection(connection).cursor() as cursor,
-        cursor.copy(f"COPY run_trades ({columns}) FROM STDIN") as copy,
-    ):
-        for number, trade in enumerate(trades, start=1):
-            copy.write_row((run_id, number, *(trade[name] for name in names)))
+def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
+    """Write runs with their accounts' next numbers, each chained to the account's run before by hash.
+
+    A run that stands already for an account's day is passed over: it is never written again.
+
+    Args:
+        connection: The transaction of their phases' commit; their snapshots are staged.
+        runs: Of different accounts.
+
+    Raises:
+        DatabaseError: A snapshot is not staged (NOT_STAGED); nothing is written.
+    """
+    driver = driver_connection(connection)
+    days = [run.as_of for run in runs]
+    standing = set(driver.execute(_STANDING, [[run.account_id for run in runs], days]).fetchall())
+    fresh = [run for run in runs if (run.account_id, run.as_of) not in standing]
+    if not fresh:
+        return
+    accounts = [run.account_id for run in fresh]
+    numbers: dict[str, int] = dict(driver.execute(_NEXT_SEQ, [accounts]).fetchall())
+    hashes: dict[str, bytes | None] = dict(driver.execute(_LAST_HASHES, [accounts]).fetchall())
+    with driver.cursor() as cursor:
+        cursor.executemany(_INSERT, [_columns(run, numbers[run.account_id], hashes[run.account_id]) for run in fresh])
+        if cursor.rowcount != len(fresh):
+            raise DatabaseError("A run's snapshot is not staged, so its record cannot be written.", code="NOT_STAGED")
+        # A hundred lines for each account and day: COPY takes them at a tenth of the cost of as many statements.
+        with cursor.copy(_COPY_TRADES) as copy:
+            for run in fresh:
+                if run.lines:
+                    numbered = (f"{run.run_id}\t{number}\t{line}\n" for number, line in enumerate(run.lines, 1))
+                    copy.write("".join(numbered))
+
+
+def _columns(run: NewRun, run_seq: int, previous_hash: bytes | None) -> dict[str, Any]:
+    values: dict[str, Any] = {name: run.record.get(name) for name in _NEW_COLUMNS}
+    values |= {
+        "run_id": run.run_id,
+        "run_seq": run_seq,
+        "digests": run.digests,
+        "prev_hash": previous_hash,
+        "run_hash": run_hash(run.digests, run_seq=run_seq, previous_hash=previous_hash),
+    }
+    return {name: jsonb_text(value) if _NEW_COLUMNS[name] == "jsonb" else value for name, value in values.items()}
 
 
 def previous_targets(connection: Connection, account_id: str, before: date) -> dict[str, float] | None:
@@ -190,12 +241,6 @@ def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:
     """Return the accounts whose run of a day has trades of which the journal knows no fill."""
     rows = connection.execute(_UNFILLED, {"as_of": as_of})
     return tuple(row.account_id for row in rows)
-
-
-def unfilled_run_before(connection: Connection, account_id: str, before: date) -> str | None:
-    """Return label and day of the account's previous run where it has trades and none is booked as a fill."""
-    row = connection.execute(_PREVIOUS_UNFILLED, {"account": account_id, "before": before}).one_or_none()
-    return None if row is None else f"{run_label(row.run_seq)} of {row.as_of_date}"
 
 
 def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:

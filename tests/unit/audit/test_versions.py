@@ -81,6 +81,7 @@ def test_other_processes_decide_the_same():
     first = answers(PYTHONHASHSEED="1", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1")
     second = answers(PYTHONHASHSEED="4242", OPENBLAS_NUM_THREADS="2", OMP_NUM_THREADS="2", RAYON_NUM_THREADS="2")
     assert len(first) >= 7
+    assert {(run["decided_by"], run["same_code"]) for run in first} == {("0.1.0", False)}
     # Equal distances from one record, in weights, trades and objective: equal decisions.
     assert first == second
 

@@ -193,7 +193,7 @@ def test_limits_beside_links_agree_with_clarabel_within_the_gaps(kinds):
 def test_linked_answers_that_are_not_tight_go_to_clarabel_and_say_so(monkeypatch):
     """A poor dual point of a linked problem is not used: the bound is CLARABEL's, the status has the reason."""
 
-    def lazy(dual, prices):
+    def lazy(dual, prices, _known=None):
         honest = climb(dual, prices)
         return replace(honest, response=replace(honest.response, looseness=1e-6))
 
@@ -202,3 +202,42 @@ def test_linked_answers_that_are_not_tight_go_to_clarabel_and_say_so(monkeypatch
     ours, theirs = rebalance(problem, backend="STRUCTURED"), rebalance(problem, backend="CLARABEL")
     assert "fallback to CLARABEL: STRUCTURED left a gap of 0.01 bps" in ours.facts.status
     assert ours.trades.tobytes() == theirs.trades.tobytes()
+
+
+@pytest.mark.parametrize("seed", [4, 5, 8])
+def test_a_part_of_a_problem_starts_from_the_shares_of_the_whole(seed):
+    """One name's range cut where it rested between sides: the same stage 1 as without a start, in fewer steps."""
+    whole = _whole(seed, 3, lots=6.0)
+    joint, nothing = JointTerms.of(whole), DualPoint(np.zeros(whole.risk.size), 0.0)
+    first = structured.STRUCTURED.stage_one(whole, joint, nothing)
+    cold_steps = warm_steps = 0
+    for name in first.places.asset[:4]:
+        part = whole.within(whole.limits.split_name(int(name), 0.0)[0])
+        joint = JointTerms.of(part)
+        cold = structured.STRUCTURED.stage_one(part, joint, first.dual)
+        warm = structured.STRUCTURED.stage_one(part, joint, first.dual, first.shares)
+        assert cold.solution.fallback == warm.solution.fallback == ""
+        assert warm.relaxed == pytest.approx(cold.relaxed, abs=1e-6)
+        bounds = [part.bound(answer.dual, part.minima(answer.dual)) for answer in (cold, warm)]
+        assert bounds[1] == pytest.approx(bounds[0], abs=3e-9)
+        cold_steps, warm_steps = cold_steps + cold.solution.iterations, warm_steps + warm.solution.iterations
+    assert warm_steps < 0.8 * cold_steps
+
+
+def test_a_start_that_leads_nowhere_is_given_up_for_none(monkeypatch):
+    """Where known shares do not end in a tight answer the climb begins again without them."""
+    whole = _whole(1, 3, lots=6.0)
+    joint, nothing = JointTerms.of(whole), DualPoint(np.zeros(whole.risk.size), 0.0)
+    plain = structured.STRUCTURED.stage_one(whole, joint, nothing)
+    starts = []
+
+    def lazy(dual, prices, known=None):
+        starts.append(known)
+        honest = climb(dual, prices, known)
+        return honest if known is None else replace(honest, response=replace(honest.response, looseness=1e-6))
+
+    monkeypatch.setattr(structured, "climb", lazy)
+    again = structured.STRUCTURED.stage_one(whole, joint, nothing, plain.shares)
+    assert starts == [plain.shares, None]
+    assert again.solution.fallback == ""
+    assert again.relaxed.tobytes() == plain.relaxed.tobytes()

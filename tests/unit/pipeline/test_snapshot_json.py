@@ -130,7 +130,7 @@ def test_replacement_shares_used_up_are_not_forgotten():
 def test_snapshot_of_an_unknown_version_is_refused():
     """A snapshot written by a later version says so instead of being misread."""
     with pytest.raises(PrometheusError, match="newer version"):
-        Snapshot.from_json({**snapshot().to_json(), "version": 3})
+        Snapshot.from_json({**snapshot().to_json(), "version": 4})
 
 
 def test_snapshot_of_the_first_version_is_read_as_one_without_correlations():

@@ -1,0 +1,55 @@
+"""The text of a run's trades: one line for each, as COPY takes it and as digests of format 2 are taken over it."""
+
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+#: Columns of ``run_trades`` but for its keys, in the order of a line.
+TRADE_COLUMNS: Final = (
+    "acquired_on", "amount", "basis", "cost", "disallowed_loss", "lot_id", "price", "quantity", "realized_gain",
+    "side", "tax", "term", "ticker",
+)  # fmt: skip
+_NOTHING: Final = "\\N"
+_ESCAPES: Final = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\r"): "\\r"}
+_CENTS_OF_NOTHING: Final = "0.00"
+
+
+def trade_line(trade: Mapping[str, Any]) -> str:
+    """Return a trade as one line: columns parted by tabs, decimals with all places of their column, no value as NULL.
+
+    The line is the same before and after the database: a column pads decimals with zeros and knows no negative zero.
+
+    Args:
+        trade: Columns of ``run_trades``; keys are passed over.
+    """
+    day: date | None = trade["acquired_on"]
+    return "\t".join(
+        (
+            _NOTHING if day is None else day.isoformat(),
+            _cents(trade["amount"]),
+            _cents(trade["basis"]),
+            _cents(trade["cost"]),
+            _cents(trade["disallowed_loss"]),
+            _text(trade["lot_id"]),
+            f"{trade['price']:.8f}",
+            f"{trade['quantity']:.8f}",
+            _cents(trade["realized_gain"]),
+            _text(trade["side"]),
+            _cents(trade["tax"]),
+            _text(trade["term"]),
+            _text(trade["ticker"]),
+        )
+    )
+
+
+def _cents(amount: Decimal | None) -> str:
+    if amount is None:
+        return _NOTHING
+    return f"{amount:.2f}" if amount else _CENTS_OF_NOTHING
+
+
+def _text(value: str | None) -> str:
+    if value is None:
+        return _NOTHING
+    return value if value.isprintable() and "\\" not in value else value.translate(_ESCAPES)

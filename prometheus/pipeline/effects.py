@@ -1,0 +1,166 @@
+"""What the phases write, as values: runs of a batch that reach the same phase are written together.
+
+Each kind of effect is written in the fenced transaction of its transitions, after the fence. What is raised there rolls
+all of it back, and the runs are then committed one by one.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+from prometheus.db.database import Connection
+from prometheus.db.repositories import account_days, households
+from prometheus.db.repositories import runs as run_rows
+from prometheus.db.repositories.accounts import append_rows, write_lots
+from prometheus.db.repositories.engine_events import raise_alert
+from prometheus.db.repositories.runs import NewRun
+from prometheus.db.repositories.staging import (
+    NewSnapshot,
+    NewSolution,
+    clear_staging,
+    stage_snapshots,
+    stage_solutions,
+)
+from prometheus.domain.books import Books, Transaction
+from prometheus.domain.engine_run import Lease
+from prometheus.foundation.errors import PhaseHeldError
+from prometheus.pipeline.day_inputs import BenchmarkWeights, SharedInputs
+
+
+class Effects(Protocol):
+    """What one run's phase writes."""
+
+    @property
+    def lease(self) -> Lease:
+        """Return the claim under which it was computed."""
+        ...
+
+    @classmethod
+    def record(cls, connection: Connection, effects: Sequence[Self]) -> None:
+        """Write the effects of several runs, given by account and day; may be called again after a rollback."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotEffects:
+    """A frozen day: the staged snapshot, the books after the corporate actions it applied, alerts of its flags.
+
+    Attributes:
+        lease: The claim.
+        staged: The snapshot as it is stored.
+        members: Accounts of the household, the run's own among them.
+        position: Of the journal when it was read; if it has moved since, the snapshot is put off.
+        before: Books as they were read.
+        after: Books after the corporate actions.
+        transactions: Journal rows of those actions.
+        actions_seen: See ``AccountInputs``.
+        weights: The benchmark's weights.
+        shared: Knows whether they are stored already.
+        alerts: Code and message of what a person should see.
+    """
+
+    lease: Lease
+    staged: NewSnapshot
+    members: tuple[str, ...]
+    position: int
+    before: Books
+    after: Books
+    transactions: tuple[Transaction, ...]
+    actions_seen: int | None
+    weights: BenchmarkWeights
+    shared: SharedInputs
+    alerts: Mapping[str, str]
+
+    @classmethod
+    def record(cls, connection: Connection, effects: Sequence["SnapshotEffects"]) -> None:
+        """Write several; see ``Effects``.
+
+        Raises:
+            PhaseHeldError: The books of one moved meanwhile (BOOKS_MOVED), or an earlier day was marked ready (ORDER).
+        """
+        account_days.lock_accounts(connection, {member for effect in effects for member in effect.members})
+        _require_unmoved(connection, effects)
+        for effect in {effect.weights.address: effect for effect in effects}.values():
+            effect.shared.store(connection, effect.weights)
+        append_rows(connection, [(one.lease.account_id, row, None) for one in effects for row in one.transactions])
+        for effect in effects:
+            write_lots(connection, effect.lease.account_id, effect.before, effect.after)
+        account_days.save_days(
+            connection,
+            [(one.lease.account_id, one.after.cash, one.lease.as_of_date, one.actions_seen) for one in effects],
+        )
+        stage_snapshots(connection, [effect.staged for effect in effects])
+        for effect in effects:
+            for code, message in effect.alerts.items():
+                alert(connection, effect.lease, code, message)
+
+
+def _require_unmoved(connection: Connection, effects: Sequence[SnapshotEffects]) -> None:
+    alone = [effect.lease.account_id for effect in effects if len(effect.members) == 1]
+    positions = account_days.journal_positions(connection, alone) if alone else {}
+    for effect in effects:
+        own = effect.lease.account_id
+        if own not in positions:
+            positions[own] = households.household_position(connection, own, effect.members)
+        if positions[own] != effect.position:
+            raise PhaseHeldError(f"The books of {own} changed while its snapshot was built.", code="BOOKS_MOVED")
+    earlier = account_days.earlier_active_days(
+        connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects}
+    )
+    for own, day in earlier.items():
+        raise PhaseHeldError(f"{day} of {own} was marked ready meanwhile and comes first.", code="ORDER")
+
+
+@dataclass(frozen=True, slots=True)
+class SolutionEffects:
+    """A staged answer."""
+
+    lease: Lease
+    staged: NewSolution
+
+    @classmethod
+    def record(cls, connection: Connection, effects: Sequence["SolutionEffects"]) -> None:
+        """Write several; see ``Effects``."""
+        stage_solutions(connection, [effect.staged for effect in effects])
+
+
+@dataclass(frozen=True, slots=True)
+class RunEffects:
+    """The immutable record with its trades, and the alerts that go with it; staging is emptied.
+
+    A run that stands already is never written again: the phase just catches up with it.
+    """
+
+    lease: Lease
+    run: NewRun
+    alerts: Mapping[str, str]
+
+    @classmethod
+    def record(cls, connection: Connection, effects: Sequence["RunEffects"]) -> None:
+        """Write several; see ``Effects``."""
+        run_rows.insert_runs(connection, [effect.run for effect in effects])
+        for effect in effects:
+            for code, message in effect.alerts.items():
+                alert(connection, effect.lease, code, message)
+        clear_staging(connection, [effect.lease.run_id for effect in effects])
+
+
+def record_together(connection: Connection, effects: Iterable[Any]) -> None:
+    """Write effects of whatever kinds, accounts in the order in which operators' commands lock them."""
+    kinds: dict[type[Effects], list[Effects]] = {}
+    for effect in sorted(effects, key=lambda one: (one.lease.account_id, one.lease.as_of_date)):
+        kinds.setdefault(type(effect), []).append(effect)
+    for kind, found in kinds.items():
+        kind.record(connection, found)
+
+
+def alert(connection: Connection, lease: Lease, code: str, message: str) -> None:
+    """Raise an alert about a run, once for each code."""
+    raise_alert(
+        connection,
+        run_id=lease.run_id,
+        account_id=lease.account_id,
+        as_of=lease.as_of_date,
+        code=code,
+        message=message,
+    )
