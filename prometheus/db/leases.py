@@ -111,6 +111,9 @@ _WHY_STALE: Final = text(
 
 # A row that somebody has locked this moment is passed over, not waited for: a heartbeat that queued behind one slow
 # commit would let every other lease of its process run out. It is still ours as long as token and owner say so.
+# Heartbeats come many in a lease. A longer gap before one of a living owner is a clock that was put forward, or a host
+# that stood still: it is not time that the phase took, and does not count towards its deadline.
+_LONGEST_GAP_SECONDS: Final = 300
 _HEARTBEAT: Final = text("""
     WITH mine AS (
         SELECT run.run_id, run.cancel_requested_at IS NOT NULL AS cancelled
@@ -122,7 +125,10 @@ _HEARTBEAT: Final = text("""
         ORDER BY run_id FOR UPDATE SKIP LOCKED
     ), beaten AS (
         UPDATE engine_runs AS run
-        SET heartbeat_at = engine_now(), lease_expires_at = engine_now() + make_interval(secs => :lease_seconds)
+        SET heartbeat_at = engine_now(), lease_expires_at = engine_now() + make_interval(secs => :lease_seconds),
+            phase_started_at = run.phase_started_at + greatest(
+                engine_now() - run.heartbeat_at - make_interval(secs => least(:lease_seconds, :longest_gap)),
+                interval '0')
         FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[])) AS held(run_id, token)
         WHERE run.run_id = held.run_id AND run.lease_token = held.token AND run.owner_instance = :owner
           AND run.run_id IN (SELECT run_id FROM free)
@@ -333,6 +339,7 @@ def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> t
             "tokens": [lease.token for lease in leases],
             "owner": leases[0].owner,
             "lease_seconds": lease_seconds(ttl),
+            "longest_gap": _LONGEST_GAP_SECONDS,
         },
     ).all()
     kept = {row.run_id for row in rows}

@@ -1,6 +1,7 @@
 """Workers as processes of their own, forked after the imports, that can be killed, stopped and made to misbehave."""
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import threading
@@ -8,8 +9,9 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -105,33 +107,47 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLI
         time.sleep(0.01)
 
 
-def advance(url: str, owner: str, *, accounts: list[str] | None = None, **settings: object) -> int:
+def advance(url: str, owner: str, *, accounts: list[str] | None = None, workers: int = 0, **settings: object) -> int:
     """Run one heartbeat of a worker with a database of its own; return the number of runs it could not finish."""
     database = Database(url)
     config = EngineConfig(**{"owner": owner, "retry_base_seconds": 0.0, **settings})
-    summary = advance_all(database, config, database.sibling, account_ids=accounts)
+    summary = advance_all(database, config, database.sibling, account_ids=accounts, workers=workers)
     database.close()
     return min(len(summary.problems), RAISED - 1)
 
 
 @dataclass
 class Points:
-    """Counts the moments at which this process touches the database, and kills it with SIGKILL at one of them.
+    """Counts the moments at which a process touches the database, and kills it with SIGKILL at one of them.
 
-    A moment is just before a statement is sent, just before a COMMIT, and just after a COMMIT was answered.
+    A moment is just before a statement is sent, just before a COMMIT, and just after a COMMIT was answered. With
+    ``of_worker`` the moments are those of the first process that this one forks, and nobody after it is killed.
     """
 
     die_at: int | None = None
+    of_worker: bool = False
     seen: int = 0
+    home: int = 0
+    #: Shared with forked processes: the worker whose moments count, and how many were seen.
+    shared: Any = field(default_factory=lambda: multiprocessing.Array("q", 2, lock=False))
 
     def touch(self) -> None:
         """Count one moment."""
+        pid = os.getpid()
+        if (pid != self.home) is not self.of_worker:
+            return
+        if self.of_worker:
+            self.shared[0] = self.shared[0] or pid
+            if self.shared[0] != pid:
+                return
         if self.seen == self.die_at:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
         self.seen += 1
+        self.shared[1] = self.seen
 
     def install(self) -> None:
         """Count every statement and COMMIT of this process from now on."""
+        self.home = os.getpid()
         execute, many, commit = psycopg.Cursor.execute, psycopg.Cursor.executemany, psycopg.Connection.commit
 
         def counted(statement: Callable[..., object]) -> Callable[..., object]:

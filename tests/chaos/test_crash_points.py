@@ -1,5 +1,7 @@
 """A worker killed with SIGKILL at every moment of a day at which it touches the database, one after the other."""
 
+import os
+import random
 import signal
 
 import pytest
@@ -104,3 +106,59 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
     assert {row[0] for row in expected["journal"]} == {"SPLIT", "DIVIDEND"}
     for account in victims:
         assert _effects(fleet, account) == expected, f"{account} ended in another way than an undisturbed account"
+
+
+#: How many of a process's moments `make test` tries; CHAOS_SECONDS (`make chaos`) tries every one.
+SAMPLE = 1_000 if "CHAOS_SECONDS" in os.environ else 5
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("victim", ["the parent", "its worker"])
+def test_a_pool_killed_at_any_statement_costs_nothing(fleet, chaos_seed, victim):
+    """Parent or worker killed at a statement of a call with three accounts and recurring work: all is done once."""
+    fleet.sql("UPDATE accounts SET region = 'ELSEWHERE'")
+    fleet.advance()
+    of_worker = victim == "its worker"
+
+    def call(number, die_at=None):
+        accounts = [f"{kind}-{number:03d}" for kind in "ABC"]
+        with fleet.database.transaction() as connection:
+            for account, (region, method) in zip(
+                accounts, (("US", "HIFO"), ("US", "FIFO"), ("CA", "ACB")), strict=True
+            ):
+                add_account(connection, account, region=region, method=method)
+        for region in ("US", "CA"):
+            fleet.ready(MONDAY, region=region)
+        fleet.sql("UPDATE due_tasks SET next_due_at = engine_now() WHERE name <> 'risk-refresh'")
+        points = Points(die_at, of_worker)
+
+        def body():
+            points.install()
+            advance(fleet.url, f"parent-{number}", accounts=accounts, workers=1)
+
+        with workers(body) as (process,):
+            killed = process.wait() == -signal.SIGKILL
+        assert killed is (die_at is not None and not of_worker)
+        return points.shared[1]
+
+    moments = call(0)
+    assert moments > 20
+    tried = sorted(random.Random(chaos_seed).sample(range(moments), min(SAMPLE, moments)))
+    for number, die_at in enumerate(tried, start=1):
+        assert call(number, die_at) == die_at
+    check_safety(fleet)
+
+    for hour in (1, 2, 3):
+        fleet.set_clock(f"{hour} hours")
+        fleet.advance()
+    check_liveness(fleet)
+    check_safety(fleet)
+    check_all_persisted(fleet)
+    for kind in "ABC":
+        expected = _effects(fleet, f"{kind}-000")
+        for number in range(1, len(tried) + 1):
+            assert _effects(fleet, f"{kind}-{number:03d}") == expected, tried[number - 1]
+    unfinished = fleet.sql("SELECT name FROM due_tasks WHERE owner_instance IS NOT NULL OR error IS NOT NULL")
+    assert unfinished == []
+    assert len(fleet.alerts()) == len(set(fleet.alerts())), "no alert was raised twice"

@@ -321,6 +321,26 @@ def test_reaper_fails_a_worker_that_hangs(fleet):
         commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=10_000)
 
 
+def test_clock_put_forward_is_no_time_that_a_phase_took(fleet):
+    """When the clock jumps an hour under a living worker its run is not failed; one that hangs under heartbeats is."""
+    make_ready(fleet)
+    (lease,) = claim(fleet)
+
+    def beat_and_reap():
+        with fleet.transaction() as connection:
+            heartbeat(connection, [lease], ttl=300)
+            return reap(connection, ttl=300, deadline_seconds=3600)
+
+    skew(fleet, "1 hour")
+    assert beat_and_reap() == ()
+    for minutes in range(64, 116, 4):
+        skew(fleet, f"{minutes} minutes")
+        assert beat_and_reap() == ()
+    skew(fleet, "119 minutes")
+    ((_, _, _, error),) = beat_and_reap()
+    assert error["code"] == "PHASE_DEADLINE"
+
+
 def test_reaper_leaves_idle_runs_alone(fleet):
     """A run nobody has claimed is never stale, however old."""
     make_ready(fleet)

@@ -8,15 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
-from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.structured_dual import CoupledDual
 from prometheus.optimizer.structured_kernels import charge, total
 from prometheus.optimizer.structured_steps import all_within, along, moved, solve_scaled, step_towards
-from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
 
@@ -27,10 +23,7 @@ METHODS = ("HIFO", "FIFO")
 def _dual(seed, lot_method, limits=KINDS):
     problem = random_problem(seed, names=30, lot_method=lot_method, group_share=0.0)
     problem = binding(problem, limits, 0.3, seed) if limits else problem
-    order = lot_order(problem)
-    whole = Lagrangian.of_problem(
-        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
-    )
+    whole = lagrangian_of(problem)
     return CoupledDual(whole, JointTerms.of(whole))
 
 
