@@ -179,8 +179,8 @@ GUARDS = (
     Guard(
         1,
         "a snapshot's books have not moved",
-        "prometheus/pipeline/tasks.py",
-        "if households.household_position(connection, account_id, inputs.members, lock=True) != position:",
+        "prometheus/pipeline/effects.py",
+        "if positions[own] != effect.position:",
         "if False:",
         f"{_GUARANTEES}test_books_that_move_meanwhile_put_the_snapshot_off",
     ),
