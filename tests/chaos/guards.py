@@ -419,7 +419,7 @@ def main() -> int:
     parser.add_argument("--only", help="names that contain this")
     only = parser.parse_args().only
     survivors = []
-    guards = sorted((guard for guard in GUARDS if not only or only in guard.name), key=lambda guard: guard.line)
+    guards = sorted((guard for guard in GUARDS if not only or only in guard.name), key=lambda guard: guard.line or 99)
     for guard in guards:
         noticed = _noticed(guard)
         word = "noticed" if noticed else "NOT NOTICED"
