@@ -23,7 +23,7 @@ from rich.progress import track
 from prometheus.foundation.errors import InfeasibleProblemError, OptimizerError
 from prometheus.optimizer import rebalance
 from tests.unit.optimizer.agreement import answers, solvable_problems
-from tests.unit.optimizer.bits import bits_in_processes, bits_of, while_threads_are_busy
+from tests.unit.optimizer.bits import busy_threads, digests, digests_in_a_process
 from tests.unit.optimizer.problems import changed, random_problem
 from tests.unit.optimizer.side_patterns import best_over_sides
 
@@ -158,16 +158,15 @@ def prove_gaps() -> bool:
 
 
 def prove_bits() -> bool:
-    """Compare the bits of twenty answers here, in two processes and beside busy threads."""
+    """Compare the bits of twenty answers of each kind here, in two processes and beside busy threads."""
+    here = digests()
+    with busy_threads():
+        again = [digests() for _ in range(19)]
+    elsewhere = [digests_in_a_process(threads) for threads in (1, 4)]
     holds = True
-    for backend in ("CLARABEL", "STRUCTURED"):
-        here = {bits_of(backend) for _ in range(20)}
-        busy = {while_threads_are_busy(lambda name=backend: bits_of(name)) for _ in range(3)}
-        elsewhere = bits_in_processes(backend)
-        same = len(here | busy | elsewhere) == 1
-        print(
-            f"bits: {backend} twenty times, in two processes, beside busy threads: {'equal' if same else 'DIFFERENT'}"
-        )
+    for kind, digest in here.items():
+        same = {found[kind] for found in (*again, *elsewhere)} == {digest}
+        print(f"bits: {kind}, twenty times, in two processes, beside busy threads: {'equal' if same else 'DIFFERENT'}")
         holds &= same
     return holds
 

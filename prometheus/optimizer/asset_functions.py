@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.lot_order import LotOrder
 from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.trade_range import TradeRange
@@ -41,13 +42,12 @@ class SeparableCost:
 
     def __call__(self, trades: FloatArray) -> FloatArray:
         """Return (N,) f_i(u_i)."""
-        sold = self.sell_slope * self.order.fill(np.maximum(-trades, 0.0))
-        moved = self.active + trades
-        return (
-            self.curvature * moved * moved
-            + self.buy_slope * np.maximum(trades, 0.0)
-            + np.bincount(self.order.asset, weights=sold, minlength=len(trades))
-        )
+        order = self.order
+        found: FloatArray = _own_costs(
+            np.ascontiguousarray(trades), self.curvature, self.active, self.buy_slope,
+            order.bounds, order.start, order.size, self.sell_slope,
+        )  # fmt: skip
+        return found
 
     @property
     def rows(self) -> int:
@@ -89,6 +89,27 @@ class SeparableCost:
         moved = self.active[asset] + trade
         tax = float((self.sell_slope[lots] * taken).sum())
         return float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+
+
+@compiled("F <- F F F F I F F F")
+def _own_costs(
+    trades: FloatArray,
+    curvature: FloatArray,
+    active: FloatArray,
+    buy_slope: FloatArray,
+    bounds: IntArray,
+    start: FloatArray,
+    size: FloatArray,
+    sell_slope: FloatArray,
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced
+    found = np.empty(len(trades))
+    for i in range(len(trades)):
+        moved, sold = active[i] + trades[i], max(-trades[i], 0.0)
+        tax = 0.0
+        for m in range(bounds[i], bounds[i + 1]):
+            tax += sell_slope[m] * min(max(sold - start[m], 0.0), size[m])
+        found[i] = curvature[i] * moved * moved + buy_slope[i] * max(trades[i], 0.0) + tax
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,17 +1,104 @@
 """Which trades can be placed: whole steps of at least the minimum trade, and the exact sell-out of a position."""
 
 from dataclasses import dataclass
-from math import inf, isfinite, nan
+from math import inf
 
 import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.lot_order import LotOrder
 from prometheus.optimizer.problem import BoolArray, FloatArray, RebalanceProblem
 from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
 #: Shares by which a whole step may pass a bound; less than the billionth of a share to which lots are filled.
 SHARE_TOLERANCE = 4e-10
+
+
+@compiled("f <- f f f b b")
+def _one_below(
+    steps: float,
+    first: float,
+    smallest: float,
+    may_rest: bool,  # noqa: FBT001 -- compiled loops take no keywords
+    sell_out: bool,  # noqa: FBT001
+) -> float:  # pragma: no cover - machine code, which is not traced
+    if not steps > -np.inf:
+        return np.nan
+    following = steps - 1.0
+    if 0.0 < following < smallest:
+        following = 0.0
+    elif -smallest < following < 0.0:
+        following = -smallest
+    if following == 0.0 and not may_rest:
+        following = -smallest
+    if following >= first:
+        return following
+    return -np.inf if sell_out else np.nan
+
+
+@compiled("f <- f f f f b")
+def _one_above(
+    steps: float,
+    first: float,
+    last: float,
+    smallest: float,
+    may_rest: bool,  # noqa: FBT001 -- compiled loops take no keywords
+) -> float:  # pragma: no cover - machine code, which is not traced
+    following = steps + 1.0 if steps > -np.inf else first
+    if -smallest < following < 0.0:
+        following = 0.0
+    elif 0.0 < following < smallest:
+        following = smallest
+    if following == 0.0 and not may_rest:
+        following = smallest
+    return following if following <= last else np.nan
+
+
+@compiled("F <- F F F B B")
+def _below(
+    steps: FloatArray, first: FloatArray, smallest: FloatArray, may_rest: BoolArray, sell_out: BoolArray
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced
+    found = np.empty(len(steps))
+    for i in range(len(steps)):
+        found[i] = _one_below(steps[i], first[i], smallest[i], may_rest[i], sell_out[i])
+    return found
+
+
+@compiled("F <- F F F F B")
+def _above(
+    steps: FloatArray, first: FloatArray, last: FloatArray, smallest: FloatArray, may_rest: BoolArray
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced
+    found = np.empty(len(steps))
+    for i in range(len(steps)):
+        found[i] = _one_above(steps[i], first[i], last[i], smallest[i], may_rest[i])
+    return found
+
+
+@compiled("F <- F F F F F B B")
+def _shifted(
+    steps: FloatArray,
+    count: FloatArray,
+    first: FloatArray,
+    last: FloatArray,
+    smallest: FloatArray,
+    may_rest: BoolArray,
+    sell_out: BoolArray,
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced
+    found = np.empty(len(steps))
+    for i in range(len(steps)):
+        far = (steps[i] if steps[i] > -np.inf else first[i]) + count[i]
+        in_gap = -smallest[i] < far < smallest[i]
+        if count[i] < 0.0:
+            near = _one_below(steps[i], first[i], smallest[i], may_rest[i], sell_out[i])
+            if near > -np.inf and far < near and not in_gap:
+                near = max(far, first[i])
+        else:
+            near = _one_above(steps[i], first[i], last[i], smallest[i], may_rest[i])
+            if near < np.inf and far > near and not in_gap:
+                near = min(far, last[i])
+        found[i] = near
+    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,39 +125,21 @@ class ShareGrid:
 
     def below(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the next tradable number of steps below ``steps``: -inf for the sell-out, NaN for none."""
-        following = steps - 1
-        following = np.where((following > 0) & (following < self.smallest), 0.0, following)
-        following = np.where((following < 0) & (following > -self.smallest), -self.smallest, following)
-        following = np.where((following == 0) & ~self.may_rest, -self.smallest, following)
-        nothing = np.where(self.sell_out & np.isfinite(steps), -np.inf, np.nan)
-        return np.where((following >= self.first) & np.isfinite(steps), following, nothing)
+        found: FloatArray = _below(steps, self.first, self.smallest, self.may_rest, self.sell_out)
+        return found
 
     def above(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the next tradable number of steps above ``steps``; -inf is the sell-out; NaN for none."""
-        following = np.where(np.isfinite(steps), steps + 1, self.first)
-        following = np.where((following < 0) & (following > -self.smallest), 0.0, following)
-        following = np.where((following > 0) & (following < self.smallest), self.smallest, following)
-        following = np.where((following == 0) & ~self.may_rest, self.smallest, following)
-        return np.where(following <= self.last, following, np.nan)
+        found: FloatArray = _above(steps, self.first, self.last, self.smallest, self.may_rest)
+        return found
 
     def neighbours_of(self, asset: int, steps: float) -> tuple[float, float]:
         """Return what ``below`` and ``above`` give for one name at a number of steps."""
-        i, smallest = asset, float(self.smallest[asset])
-        first, finite, may_rest = float(self.first[i]), isfinite(steps), bool(self.may_rest[i])
-        down, up = steps - 1, steps + 1 if finite else first
-        if 0 < down < smallest:
-            down = 0.0
-        elif -smallest < down < 0:
-            down = -smallest
-        if -smallest < up < 0:
-            up = 0.0
-        elif 0 < up < smallest:
-            up = smallest
-        if not may_rest:
-            down, up = -smallest if down == 0 else down, smallest if up == 0 else up
-        if not (finite and down >= first):
-            down = -inf if finite and self.sell_out[i] else nan
-        return down, up if up <= self.last[i] else nan
+        first, smallest, may_rest = self.first[asset], self.smallest[asset], self.may_rest[asset]
+        return (
+            _one_below(steps, first, smallest, may_rest, self.sell_out[asset]),
+            _one_above(steps, first, self.last[asset], smallest, may_rest),
+        )
 
     def weight_of(self, asset: int, steps: float) -> float:
         """Return what ``weight`` gives for one name."""
@@ -82,13 +151,8 @@ class ShareGrid:
         The range, the gap around zero and the sell-out are respected: a move that would end in the gap ends at its
         far end when it starts from zero, else at zero.
         """
-        down, up = self.below(steps), self.above(steps)
-        far = np.where(np.isfinite(steps), steps, self.first) + count
-        lower = np.where((far > -self.smallest) & (far < self.smallest), down, np.maximum(far, self.first))
-        lower = np.where(np.isfinite(down) & (far < down), lower, down)
-        upper = np.where((far > -self.smallest) & (far < self.smallest), up, np.minimum(far, self.last))
-        upper = np.where(np.isfinite(up) & (far > up), upper, up)
-        return np.where(count < 0, lower, upper)
+        found: FloatArray = _shifted(steps, count, self.first, self.last, self.smallest, self.may_rest, self.sell_out)
+        return found
 
     def weight(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the trade weight of numbers of steps; NaN stays NaN."""

@@ -1,7 +1,5 @@
 """The real fleet through 252 sessions of real corporate actions, on the database, with the tables proved."""
 
-import csv
-import gzip
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
@@ -17,6 +15,7 @@ from prometheus.db.repositories.market_data import closes_on, corporate_actions
 from prometheus.domain.books import DISPOSITION_TYPES, TransactionType
 from prometheus.foundation.trading_calendar import TradingCalendar
 from tests.acceptance.loaded_market import AS_OF, copy_of
+from tests.real_market import read_closes
 
 pytestmark = [pytest.mark.market_data, pytest.mark.slow, pytest.mark.xdist_group("real_fleet")]
 
@@ -91,11 +90,8 @@ def test_day_by_day_gives_what_month_by_month_gives(fleet, year, shared_data):
         accounts = accounts_of(connection)
         for action in corporate_actions(connection, after=AS_OF, through=SESSIONS[-1]):
             wanted[action.ex_date].append(action)
-    closes = {}
-    with gzip.open(shared_data / "market" / "prices.csv.gz", "rt") as file:
-        for row in csv.DictReader(file):
-            if AS_OF.isoformat() < row["date"] <= SESSIONS[-1].isoformat() and row["close"]:
-                closes[row["ticker"], date.fromisoformat(row["date"])] = Decimal(row["close"])
+    by_ticker = read_closes(shared_data / "market", SESSIONS[1], SESSIONS[-1])
+    closes = {(ticker, day): close for ticker, days in by_ticker.items() for day, (close, _) in days.items()}
     assert set(wanted) <= set(SESSIONS), "every ex-date is a session, with a price of its name"
     for account in accounts:
         books, journal = year[account.account_id], []

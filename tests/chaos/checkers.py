@@ -14,6 +14,12 @@ def check_safety(fleet) -> None:
     _one_record_a_day_without_gaps(fleet)
     _days_in_order(fleet)
     _chains_hold(fleet)
+    _alerts_are_told(fleet)
+
+
+def check_all_told(fleet) -> None:
+    """Assert that every message reached its receiver; to be called where every lease has run out."""
+    assert not fleet.sql("SELECT idempotency_key, attempt, last_error FROM outbox WHERE delivered_at IS NULL")
 
 
 def check_liveness(fleet, heartbeats: int = 12) -> None:
@@ -98,3 +104,14 @@ def _days_in_order(fleet) -> None:
 
 def _chains_hold(fleet) -> None:
     assert verify_audit(fleet.database).findings == []
+
+
+def _alerts_are_told(fleet) -> None:
+    # Of a reset run the alert is gone and its message stays; every alert that stands has exactly one.
+    rows = fleet.sql("""
+        SELECT alert_id, code, (SELECT count(*) FROM outbox WHERE (payload ->> 'alert_id')::bigint = alert_id) AS times
+        FROM alerts
+    """)
+    assert all(row.times == 1 for row in rows), [row for row in rows if row.times != 1]
+    held = fleet.sql("SELECT message_id FROM outbox WHERE delivered_at IS NOT NULL AND owner_instance IS NOT NULL")
+    assert not held, "a delivered message is under no lease"

@@ -18,7 +18,7 @@ from prometheus.db.embedded import EmbeddedServer
 from prometheus.db.embedded_watch import postmaster_pid
 from prometheus.foundation.errors import PrometheusError
 from prometheus.pipeline import state
-from tests.chaos.checkers import check_liveness, check_safety
+from tests.chaos.checkers import check_all_told, check_liveness, check_safety
 from tests.chaos.processes import RAISED, Worker, advance, wait_for
 from tests.integration.engine_fleet import WEEK, Fleet, add_account, write_fleet
 
@@ -176,6 +176,7 @@ def test_a_siege_of_random_faults_breaks_no_promise(open_tmp, chaos_seed):
         check_safety(fleet)
         check_liveness(fleet)
         check_safety(fleet)
+        check_all_told(fleet)
         codes = fleet.sql("SELECT DISTINCT error ->> 'code' AS code FROM engine_runs WHERE phase = 'FAILED'")
         # A cancelled day that a later one overtook stays cancelled or superseded; nothing else may be lost.
         assert {row.code for row in codes} <= {"CANCELLED", "SUPERSEDED"}

@@ -9,9 +9,12 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy.exc import IntegrityError
 
+from prometheus.db.database import Database
+from prometheus.db.privileges import ENGINE_ROLE, current_role
 from prometheus.db.repositories.engine_events import raise_alert, raise_fleet_alert
 from prometheus.db.repositories.outbox import claim_messages, mark_delivered, mark_failed, put_off
 from prometheus.domain.outbox import MessageKind
+from prometheus.foundation.errors import DatabaseError
 from prometheus.orchestration import due_tasks
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.due_tasks import Done, DueTask, nightly
@@ -183,6 +186,24 @@ def test_messages_are_not_altered(fleet, change):
     with pytest.raises(IntegrityError, match=r"not to be altered|append-only"):
         fleet.sql(change)
     fleet.sql("UPDATE outbox SET next_attempt_at = engine_now(), attempt = 3, last_error = 'x'")
+
+
+def test_engine_role_delivers_and_alters_nothing(fleet):
+    """The role that commands work as may deliver messages and add to them, and lacks the right to anything else."""
+    database = Database(fleet.url, role=ENGINE_ROLE)
+    box = Postbox()
+    try:
+        with database.transaction() as connection:
+            assert current_role(connection) == ENGINE_ROLE
+            raise_fleet_alert(connection, code="X", message="said")
+        assert deliver_due(database, OutboxConfig(receivers=(box,)), "me").delivered == 1
+        for change in ("UPDATE outbox SET payload = '{}'", "DELETE FROM outbox", "TRUNCATE outbox CASCADE"):
+            with pytest.raises(DatabaseError) as caught, database.transaction() as connection:
+                connection.exec_driver_sql(change)
+            assert caught.value.code == "PERMISSION"
+    finally:
+        database.close()
+    assert box.codes == ["X"]
 
 
 def test_delivered_message_stays_delivered(fleet):

@@ -1,5 +1,4 @@
 import csv
-import gzip
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
@@ -12,7 +11,8 @@ from prometheus.accounting.replay import replay
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot
-from prometheus.domain.securities import ActionType, CorporateAction
+from prometheus.domain.securities import ActionType
+from tests.real_market import read_actions, read_closes
 
 pytestmark = pytest.mark.market_data
 
@@ -22,27 +22,13 @@ INCOME = {ActionType.DIVIDEND, ActionType.SPECIAL_DIVIDEND}
 @pytest.fixture(scope="module")
 def actions(shared_data):
     """Every corporate action of the real market."""
-    with gzip.open(shared_data / "market" / "corporate_actions.csv.gz", "rt") as file:
-        return [
-            CorporateAction(
-                row["ticker"], date.fromisoformat(row["date"]), ActionType(row["type"]), Decimal(row["value"])
-            )
-            for row in csv.DictReader(file)
-        ]
+    return read_actions(shared_data / "market")
 
 
 @pytest.fixture(scope="module")
 def prices(shared_data):
     """Raw and adjusted closes by ticker, in order of dates."""
-    found = defaultdict(dict)
-    with gzip.open(shared_data / "market" / "prices.csv.gz", "rt") as file:
-        for row in csv.DictReader(file):
-            if row["close"]:
-                found[row["ticker"]][date.fromisoformat(row["date"])] = (
-                    Decimal(row["close"]),
-                    Decimal(row["adj_close"]),
-                )
-    return found
+    return read_closes(shared_data / "market", date.min, date.max)
 
 
 def test_real_actions_conserve_value(actions, prices):

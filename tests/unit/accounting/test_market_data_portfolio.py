@@ -1,7 +1,5 @@
 """Seven real years of a portfolio that buys every name once and holds it, with everything it is paid put back in."""
 
-import csv
-import gzip
 from collections import defaultdict
 from datetime import date
 from decimal import Decimal
@@ -16,7 +14,8 @@ from prometheus.domain.accounts import TaxRates, TaxRegime
 from prometheus.domain.books import Books, Fill
 from prometheus.domain.lots import Side, TaxLot
 from prometheus.domain.money import SHARE_STEP, floor_to_step
-from prometheus.domain.securities import ActionType, CorporateAction
+from prometheus.domain.securities import ActionType
+from tests.real_market import read_actions, read_closes
 
 pytestmark = [pytest.mark.market_data, pytest.mark.slow]
 
@@ -32,27 +31,16 @@ EXCEPTIONS: dict[str, str] = {}
 @pytest.fixture(scope="module")
 def prices(shared_data):
     """Raw and adjusted closes of the period by ticker."""
-    found = defaultdict(dict)
-    with gzip.open(shared_data / "market" / "prices.csv.gz", "rt") as file:
-        for row in csv.DictReader(file):
-            if row["close"] and FIRST.isoformat() <= row["date"] <= LAST.isoformat():
-                found[row["ticker"]][date.fromisoformat(row["date"])] = (
-                    Decimal(row["close"]),
-                    Decimal(row["adj_close"]),
-                )
-    return found
+    return read_closes(shared_data / "market", FIRST, LAST)
 
 
 @pytest.fixture(scope="module")
 def actions(shared_data):
     """Corporate actions of the period by ticker and day."""
     found = defaultdict(lambda: defaultdict(list))
-    with gzip.open(shared_data / "market" / "corporate_actions.csv.gz", "rt") as file:
-        for row in csv.DictReader(file):
-            day = date.fromisoformat(row["date"])
-            if FIRST < day <= LAST:
-                kind, value = ActionType(row["type"]), Decimal(row["value"])
-                found[row["ticker"]][day].append(CorporateAction(row["ticker"], day, kind, value))
+    for action in read_actions(shared_data / "market"):
+        if FIRST < action.ex_date <= LAST:
+            found[action.ticker][action.ex_date].append(action)
     return found
 
 

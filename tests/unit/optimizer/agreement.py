@@ -7,18 +7,15 @@ import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import CouplingRows, assemble
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
 from prometheus.optimizer.envelope import arcs
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.optimizer.structured import STRUCTURED
-from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import changed, random_problem
 
@@ -51,9 +48,7 @@ def answers(problem: RebalanceProblem) -> Iterator[tuple[str, float, np.ndarray]
 
     The reference comes first. STRUCTURED is asked for its own answer and left out where it declines.
     """
-    order = lot_order(problem)
-    limits = trade_range(problem, order)
-    whole = Lagrangian.of_problem(problem, factor_risk(problem), separable_cost(problem, order), limits)
+    whole = lagrangian_of(problem)
     chosen = rebalance(problem).trades
     # where nothing is traded either side is as good, but for groups, whose rule depends on it
     alone = np.bincount(problem.group)[problem.group] == 1

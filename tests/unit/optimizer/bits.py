@@ -14,13 +14,10 @@ import numpy as np
 
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.certificate import Lagrangian
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.two_stage import TwoStageSearch
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
@@ -65,10 +62,7 @@ def _of_answer(problem: RebalanceProblem, backend: str = "STRUCTURED") -> str:
 
 
 def _of_search(problem: RebalanceProblem) -> str:
-    order = lot_order(problem)
-    whole = Lagrangian.of_problem(
-        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
-    )
+    whole = lagrangian_of(problem)
     answer = TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run()
     assert not answer.solution.fallback
     return hashlib.sha256(answer.trades.tobytes() + repr(answer.lower_bound).encode()).hexdigest()
@@ -101,7 +95,8 @@ def busy_threads() -> Iterator[None]:
     def work(seed: int) -> None:
         matrix = np.random.default_rng(seed).normal(size=(120, 120))
         while not done.is_set():
-            matrix = matrix @ matrix / np.linalg.norm(matrix)
+            product = matrix @ matrix
+            matrix = product / np.linalg.norm(product)
             rebalance(random_problem(seed, names=20))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(_BUSY_THREADS)]

@@ -1,7 +1,7 @@
 """An oracle for tiny problems: every combination of lots and sides, each a dense convex program of its own.
 
-Written from the problem's definition, with none of the optimizer's code: a dense covariance matrix, one box for each
-linear piece of each name's tax, and the group rule as a filter on combinations.
+The oracle is written from the problem's definition, with none of the optimizer's code: a dense covariance matrix, one
+box for each linear piece of each name's tax, and the group rule as a filter on combinations.
 """
 
 import itertools
@@ -11,6 +11,8 @@ import clarabel
 import numpy as np
 from scipy.sparse import csc_matrix, triu
 
+from prometheus.foundation.errors import InfeasibleProblemError
+from prometheus.optimizer import rebalance
 from prometheus.optimizer.problem import RebalanceProblem
 
 
@@ -151,3 +153,25 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
         return float("inf")
     u = np.clip(np.array(answer.x), low, high)
     return float(g * (d + u) @ sigma @ (d + u) + slope @ u + sum(box.constant for box in boxes))
+
+
+def judged(problem: RebalanceProblem, best: float, *, slack: float, reached: float) -> bool | None:
+    """Assert that nothing beats the certified bound of a problem's answer, and say whether the answer is the best.
+
+    Args:
+        problem: The problem.
+        best: Its least objective by enumeration; infinite where no combination is possible.
+        slack: By which bound and objective may miss the best.
+        reached: Within which an answer counts as the best.
+
+    Returns:
+        None where the optimizer refused the problem, which is right only without any possible combination.
+    """
+    try:
+        certificate = rebalance(problem).certificate
+    except InfeasibleProblemError:
+        assert not np.isfinite(best)
+        return None
+    assert certificate.lower_bound <= best + slack
+    assert certificate.objective >= best - slack
+    return certificate.objective <= best + reached

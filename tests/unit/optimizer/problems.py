@@ -107,6 +107,27 @@ def random_problem(
     return RebalanceProblem(**{**values, **changes})
 
 
+def tiny_problem(seed: int, *, least_room: float = 0.02, most: float = 1.0, **changes: Any) -> RebalanceProblem:
+    """Return a problem of four names in fractions, small enough for enumeration and with bounds wide enough to matter.
+
+    Args:
+        seed: Of everything.
+        least_room: By how much every name's upper bound lies above what is held, at the least.
+        most: Greatest upper bound drawn.
+        **changes: As of ``random_problem``.
+    """
+    held = random_problem(seed, names=4, factors=2, lots_a_name=2.0).holdings()
+    values: dict[str, Any] = {
+        "lot_method": ("LEAST_TAX_FIRST", "HIFO", "FIFO")[seed % 3],
+        "group_share": 0.3,
+        "fractional": True,
+        "min_trade": 0.0,
+        "lower": np.zeros(4),
+        "upper": np.maximum(held + least_room, np.random.default_rng(seed).uniform(0.2, most, 4)),
+    }
+    return random_problem(seed, names=4, factors=2, lots_a_name=2.0, **{**values, **changes})
+
+
 def changed(problem: RebalanceProblem, **changes: Any) -> RebalanceProblem:
     """Return the problem with some values replaced."""
     return replace(problem, **changes)

@@ -3,24 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import CashRange, assemble
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.certificate import DualPoint, branch_of
 from prometheus.optimizer.envelope import arcs
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.semidefinite import solve_semidefinite
-from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.problems import random_problem
 
 
 def _convex(problem):
-    order = lot_order(problem)
-    lagrangian = Lagrangian.of_problem(
-        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
-    )
+    lagrangian = lagrangian_of(problem)
     pieces = lagrangian.pieces
     priced = lagrangian.minima(DualPoint(np.zeros(problem.loadings.shape[1]), 0.0)).trade
     return lagrangian.on_branches(branch_of(pieces, priced) - pieces.branch[pieces.first])

@@ -3,43 +3,18 @@ import pytest
 
 from prometheus.foundation.errors import CertificateRejectedError, InfeasibleProblemError, InvalidProblemError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
-from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
-from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import reject, violations_of_weights
 from tests.unit.optimizer.brute_force import best_objective
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding, realised
-from tests.unit.optimizer.problems import changed, random_problem
+from tests.unit.optimizer.problems import changed, random_problem, tiny_problem
 from tests.unit.optimizer.small import small_problem
 
 
 def _tiny(seed):
-    held = random_problem(seed, names=4, factors=2, lots_a_name=2.0).holdings()
-    upper = np.maximum(held + 0.02, np.random.default_rng(seed).uniform(0.2, 1.0, 4))
-    return random_problem(
-        seed,
-        names=4,
-        factors=2,
-        lots_a_name=2.0,
-        lot_method=("LEAST_TAX_FIRST", "HIFO", "FIFO")[seed % 3],
-        group_share=0.3,
-        lock_share=0.1,
-        fractional=True,
-        min_trade=0.0,
-        lower=np.zeros(4),
-        upper=upper,
-        tax_weight=(1.0, 0.1)[seed % 2],
-    )
-
-
-def _lagrangian(problem):
-    order = lot_order(problem)
-    return Lagrangian.of_problem(
-        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
-    )
+    return tiny_problem(seed, lock_share=0.1, tax_weight=(1.0, 0.1)[seed % 2])
 
 
 def _met(problem, weights, trades, slack=1e-9):
@@ -60,7 +35,12 @@ def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(ki
     solved = optimal = 0
     for seed in range(10):
         try:
-            problem = binding(_tiny(seed), kinds, 0.1 if len(kinds) == 1 else 0.002, seed)
+            problem = binding(
+                tiny_problem(seed, lock_share=0.1, tax_weight=(1.0, 0.1)[seed % 2]),
+                kinds,
+                0.1 if len(kinds) == 1 else 0.002,
+                seed,
+            )
         except InfeasibleProblemError:
             continue
         best = best_objective(problem)
@@ -103,7 +83,7 @@ def test_any_prices_of_the_limits_give_a_valid_bound(seed):
     """However wrong the prices of rows and tracking error, the bound stays below the best that enumeration finds."""
     problem = binding(_tiny(seed), KINDS, 0.1, seed)
     best = best_objective(problem) + float(problem.tilt @ problem.holdings())
-    lagrangian = _lagrangian(problem)
+    lagrangian = lagrangian_of(problem)
     random = np.random.default_rng(seed)
     for scale in (1e-4, 1e-2, 1.0):
         rows = lagrangian.rows.legal(random.normal(size=lagrangian.cost.rows) * scale)
@@ -114,7 +94,7 @@ def test_any_prices_of_the_limits_give_a_valid_bound(seed):
 def test_newton_on_the_dual_proves_itself():
     """With the sides fixed the dual's value at the answer's prices is the objective, and the limits hold exactly."""
     problem = binding(random_problem(43, names=60, loss_share=0.0, group_share=0.0), KINDS[:4], 0.1, 3)
-    lagrangian = _lagrangian(problem)
+    lagrangian = lagrangian_of(problem)
     assert len(lagrangian.pieces.first) == lagrangian.pieces.branch[-1] + 1
     answer = solve_fixed_sides(lagrangian, DualPoint(np.zeros(6), 0.0))
     assert answer is not None

@@ -2,16 +2,13 @@ import numpy as np
 import pytest
 
 from prometheus.foundation.errors import SolverFailedError
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.envelope import convex_envelope
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.price_guess import guessed_prices
 from prometheus.optimizer.relaxation import Relaxation
 from prometheus.optimizer.screening import KeptPieces, priced_ends
-from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
@@ -21,9 +18,7 @@ _PRICE = 1e-6
 
 
 def _stage_one(problem):
-    order = lot_order(problem)
-    cost = separable_cost(problem, order)
-    whole = Lagrangian.of_problem(problem, factor_risk(problem), cost, trade_range(problem, order))
+    whole = lagrangian_of(problem)
     return whole, convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
 
 

@@ -2,16 +2,12 @@ import numpy as np
 import pytest
 
 from prometheus.foundation.errors import InvalidProblemError, SolverFailedError
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import assemble
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import QuadraticSolution, backend_named
-from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.envelope import convex_envelope
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.stacking import solve_stacked, stack
-from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.backends.programs import dense, optimality_errors, program, random_program
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.problems import random_problem
 
 CLARABEL = backend_named("CLARABEL")
@@ -27,10 +23,7 @@ def _mixed():
 
 
 def _stage_one(problem):
-    order = lot_order(problem)
-    whole = Lagrangian.of_problem(
-        problem, factor_risk(problem), separable_cost(problem, order), trade_range(problem, order)
-    )
+    whole = lagrangian_of(problem)
     envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
     return assemble(envelope, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
 

@@ -7,20 +7,17 @@ import pytest
 
 from prometheus.foundation.errors import CertificateRejectedError
 from prometheus.optimizer import rebalance, structured
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import assemble
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.envelope import convex_envelope
 from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.lot_order import lot_order
 from prometheus.optimizer.quadratic_model import least_pattern
 from prometheus.optimizer.structured import TIGHT_GAP, TIGHT_RESIDUAL
 from prometheus.optimizer.structured_climb import climb
 from prometheus.optimizer.structured_dual import CoupledDual
-from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.two_stage import TwoStageSearch
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS as LIMITS
 from tests.unit.optimizer.limits import binding
 from tests.unit.optimizer.problems import random_problem
@@ -40,12 +37,6 @@ KINDS = {
 }
 
 
-def _lagrangian(problem):
-    order = lot_order(problem)
-    cost, risk = separable_cost(problem, order), factor_risk(problem)
-    return Lagrangian.of_problem(problem, risk, cost, trade_range(problem, order))
-
-
 def _structured(whole):
     nothing = DualPoint(np.zeros(whole.risk.loadings.shape[1]), 0.0)
     return structured.STRUCTURED.stage_one(whole, JointTerms.of(whole), nothing)
@@ -61,7 +52,7 @@ def _bound(whole, trades, cash_price):
 @pytest.mark.parametrize("kind", KINDS)
 def test_stage_one_is_clarabels(kind, seed):
     """The bound of stage 1 is the one of the interior-point solver's envelope, and so is the cash it uses."""
-    whole = _lagrangian(random_problem(40 + seed, names=70, **KINDS[kind]))
+    whole = lagrangian_of(random_problem(40 + seed, names=70, **KINDS[kind]))
     envelope = convex_envelope(whole.pieces, whole.cost, whole.cost_rate)
     assembled = assemble(envelope, whole.risk, whole.cost.active, whole.cost_rate, whole.risk_aversion, whole.cash)
     reference = backend_named("CLARABEL").solve(assembled.program, 1e-11)
@@ -81,7 +72,7 @@ def test_every_limit_is_priced_at_least_as_well_as_by_clarabel(kinds, lot_method
     """Rows and cone are climbed natively, to a bound that the envelope's program at its best centre does not exceed."""
     tightness = 0.02 if "gain" in kinds else 0.3
     problem = binding(random_problem(3, names=60, lot_method=lot_method), kinds, tightness, 3)
-    whole = _lagrangian(problem)
+    whole = lagrangian_of(problem)
     ours, theirs = (TwoStageSearch(whole, backend_named(name), 1e-10).run() for name in ("STRUCTURED", "CLARABEL"))
     assert ours.solution.fallback == ""
     assert ours.lower_bound <= theirs.objective + 1e-9
@@ -92,7 +83,7 @@ def test_every_limit_is_priced_at_least_as_well_as_by_clarabel(kinds, lot_method
 
 def test_a_name_is_left_between_two_branches_only_where_they_cost_the_same():
     """At the optimum every undecided name's two ends have the same priced cost."""
-    whole = _lagrangian(random_problem(45, names=70, factors=25, lots_a_name=8.0))
+    whole = lagrangian_of(random_problem(45, names=70, factors=25, lots_a_name=8.0))
     answer = _structured(whole)
     values = whole.minima(answer.dual).branch_value
     first = whole.pieces.branch[whole.pieces.first[answer.places.asset]]
@@ -172,7 +163,7 @@ def test_contradictory_rows_are_never_called_tight():
     """Where no trades meet the rows the residual says so."""
     problem = binding(random_problem(3, names=60), ("sectors",), 0.3, 3)
     out_of_reach = problem.row_lower + 0.9
-    whole = _lagrangian(replace(problem, row_lower=out_of_reach, row_upper=out_of_reach + 0.01))
+    whole = lagrangian_of(replace(problem, row_lower=out_of_reach, row_upper=out_of_reach + 0.01))
     answer = _structured(whole)
     assert "residual" in answer.solution.fallback
     joint = JointTerms.of(whole)
@@ -182,7 +173,7 @@ def test_contradictory_rows_are_never_called_tight():
 
 def test_cut_pieces_are_those_of_the_narrower_range():
     """Deciding a group by cutting the pieces that are there gives the pieces worked out anew."""
-    whole = _lagrangian(random_problem(5, names=60, group_share=0.6, lock_share=0.2, lot_method="FIFO"))
+    whole = lagrangian_of(random_problem(5, names=60, group_share=0.6, lock_share=0.2, lot_method="FIFO"))
     groups = int(whole.limits.group.max()) + 1
     for seed in range(4):
         sells = np.random.default_rng(seed).random(groups) < 0.5
@@ -225,7 +216,7 @@ def test_the_reference_solves_both_stages_itself(name, programs):
             asked.append(program)
             return self._backend.solve(program, tolerance)
 
-    whole = _lagrangian(random_problem(41, names=40, group_share=0.0))
+    whole = lagrangian_of(random_problem(41, names=40, group_share=0.0))
     found = TwoStageSearch(whole, Counting(backend_named(name)), 1e-9).run()
     assert len(asked) == programs
     assert found.objective == pytest.approx(TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run().objective)

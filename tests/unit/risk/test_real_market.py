@@ -1,18 +1,15 @@
-import csv
-import gzip
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.risk.factor_model import covariance, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.returns import action_panels
 from prometheus.risk.settings import RiskSettings
+from tests.real_market import read_actions
 
 MARKET = Path(__file__).resolve().parents[4] / "shared" / "data" / "market"
 
@@ -43,13 +40,7 @@ def prices():
 def panel(prices):
     """Return the total returns of the whole market."""
     dates, tickers, closes = _wide(prices, "close")
-    with gzip.open(MARKET / "corporate_actions.csv.gz", "rt") as file:
-        actions = [
-            CorporateAction(
-                row["ticker"], date.fromisoformat(row["date"]), ActionType(row["type"]), Decimal(row["value"])
-            )
-            for row in csv.DictReader(file)
-        ]
+    actions = read_actions(MARKET)
     return ReturnPanel.from_closes(dates, tickers, closes, *action_panels(actions, dates, tickers))
 
 

@@ -10,31 +10,22 @@ import pytest
 
 from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.assembly import assemble
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends import cvxpy_reference
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy import solve_tightly
 from prometheus.optimizer.backends.cvxpy_reference import SidedModel, solve_sides
 from prometheus.optimizer.branching import search
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.envelope import arcs
 from prometheus.optimizer.fixed_sides import solve_fixed_sides
-from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.trade_range import trade_range
+from tests.unit.optimizer.lagrangians import lagrangian_of, reference_on_stretches
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.small import small_problem
 
 CASH_RANGES = [(0.0, 1.0), (0.002, 0.02), (0.05, 0.06), (0.03, 0.03)]
 #: Agreement that acceptance asks for.
 OBJECTIVE, WEIGHTS = 1e-7, 1e-6
-
-
-def _lagrangian(problem):
-    order = lot_order(problem)
-    limits = trade_range(problem, order)
-    return Lagrangian.of_problem(problem, factor_risk(problem), separable_cost(problem, order), limits)
 
 
 def _agree(objective, trades, reference):
@@ -54,7 +45,7 @@ def test_equal_sides_get_equal_trades(seed):
         group_share=0.0,
         tilt=np.random.default_rng(seed).normal(0, 0.002, 20 + seed % 40),
     )
-    lagrangian = _lagrangian(problem)
+    lagrangian = lagrangian_of(problem)
     trades = search(lagrangian, backend_named("CLARABEL"), problem.tolerance).trades
     guess = np.random.default_rng(seed).choice([-1, 1], problem.size)
     side = np.where(np.abs(trades) > 1e-9, np.sign(trades), guess).astype(np.int64)
@@ -94,14 +85,9 @@ def test_no_better_trades_on_the_sides_that_the_two_stages_chose(seed, lot_metho
     problem = random_problem(
         1000 + seed, names=40, lot_method=lot_method, group_share=0.2, cash_range=CASH_RANGES[seed % 4]
     )
-    lagrangian = _lagrangian(problem)
+    lagrangian = lagrangian_of(problem)
     found = search(lagrangian, backend_named("CLARABEL"), problem.tolerance)
-    pieces = lagrangian.pieces
-    chosen = branch_of(pieces, found.trades)
-    least = np.array([pieces.left[pieces.branch == branch].min() for branch in chosen])
-    most = np.array([pieces.right[pieces.branch == branch].max() for branch in chosen])
-    side = np.where(np.abs(found.trades) > 1e-11, np.sign(found.trades), 0).astype(np.int64)
-    _agree(found.objective, found.trades, solve_sides(problem, side, between=(least, most)))
+    _agree(found.objective, found.trades, reference_on_stretches(problem, lagrangian, found.trades))
 
 
 @pytest.mark.parametrize("seed", range(5))
