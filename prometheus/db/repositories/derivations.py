@@ -21,39 +21,51 @@ from prometheus.domain.accounts import AccountType, TaxRegime
 from prometheus.domain.books import DISPOSITION_TYPES, PURCHASE_TYPES, Transaction, TransactionType
 from prometheus.domain.lots import Term
 
-# Rows of the groups concerned, a household together, in the order of writing. A new symbol may lead from one group into
-# another: such a household is read whole.
-_ROWS: Final = """
+# A household is one owner, and so is an account by itself.
+_OWNER: Final = "coalesce('h:' || household, 'a:' || account_id)"
+
+# What a rule can have met: pairs of owner and security. Few are, but no statistics say so; so they are looked up first,
+# and their rows by a list whose length the planner knows. A new symbol may lead from one group into another: such a
+# household is looked at whole.
+_CONCERNED: Final = f"""
 WITH members AS (
-    SELECT account_id, coalesce('h:' || household, 'a:' || account_id) AS owner FROM accounts
+    SELECT account_id, {_OWNER} AS owner FROM accounts
     WHERE %(accounts)s::text[] IS NULL
-       OR coalesce('h:' || household, 'a:' || account_id) IN (
-              SELECT coalesce('h:' || household, 'a:' || account_id) FROM accounts WHERE account_id = ANY(%(accounts)s))
+       OR {_OWNER} IN (SELECT {_OWNER} FROM accounts WHERE account_id = ANY(%(accounts)s))
 ), taxed AS MATERIALIZED (
-    SELECT m.owner, s.group_id, x.txn_type, x.trade_date, x.lot_id, x.amount, x.basis, x.realized_gain
+    SELECT m.owner, s.group_id, x.txn_type, x.trade_date, x.lot_id, x.realized_gain,
+           x.txn_type = ANY(%(sales)s) AND x.realized_gain <> x.amount + x.basis AS unlike
     FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
     WHERE x.realized_gain < 0 OR x.txn_type = ANY(%(looked_at)s)
-), whole AS MATERIALIZED (
-    SELECT DISTINCT owner FROM taxed WHERE txn_type = %(symbol)s
+       OR (x.txn_type = ANY(%(sales)s) AND x.realized_gain <> x.amount + x.basis)
 ), concerned AS (
-    SELECT owner, group_id FROM taxed
-    WHERE txn_type = ANY(%(derived)s) OR (txn_type = ANY(%(sales)s) AND realized_gain <> amount + basis)
+    SELECT owner, group_id FROM taxed WHERE txn_type = ANY(%(derived)s) OR unlike
     UNION
     SELECT l.owner, l.group_id FROM taxed l JOIN taxed p USING (owner, group_id)
     WHERE l.txn_type = ANY(%(sales)s) AND l.realized_gain < 0 AND p.txn_type = ANY(%(purchases)s)
       AND p.trade_date BETWEEN l.trade_date - %(window)s AND l.trade_date + %(window)s
       AND p.lot_id IS DISTINCT FROM l.lot_id
-    UNION
-    SELECT w.owner, s.group_id
-    FROM whole w JOIN members m USING (owner) JOIN transactions x USING (account_id)
-         JOIN securities s USING (security_id)
 )
-SELECT m.owner, x.account_id, x.txn_type, x.trade_date, s.ticker, x.lot_id, x.quantity, x.amount, x.basis,
-       x.realized_gain, x.term, x.details
-FROM transactions x JOIN members m USING (account_id) JOIN securities s USING (security_id)
-     JOIN concerned c ON c.owner = m.owner AND c.group_id = s.group_id
-ORDER BY m.owner, x.txn_id
+SELECT m.account_id, s.security_id
+FROM concerned c JOIN members m USING (owner) JOIN securities s USING (group_id)
+UNION
+SELECT m.account_id, x.security_id
+FROM taxed t JOIN members m USING (owner) JOIN transactions x USING (account_id)
+WHERE t.txn_type = %(symbol)s AND x.security_id IS NOT NULL
 """
+
+# A household together, in the order of writing.
+_ROWS: Final = f"""
+SELECT a.owner, x.account_id, x.txn_type, x.trade_date, s.ticker, x.lot_id, x.quantity, x.amount, x.basis,
+       x.realized_gain, x.term, x.details
+FROM unnest(%(concerned)s::text[], %(securities)s::int[]) AS c(account_id, security_id)
+     JOIN transactions x USING (account_id, security_id) JOIN securities s USING (security_id)
+     JOIN (SELECT account_id, {_OWNER} AS owner FROM accounts) a USING (account_id)
+ORDER BY a.owner, x.txn_id
+"""
+
+#: Enough to hold what a million rows leave to look at; for this transaction only.
+_WORK_MEM: Final = "64MB"
 
 
 def derived_differences(
@@ -101,7 +113,7 @@ def _journals(
 ) -> Iterator[tuple[str, list[tuple[str, Transaction]]]]:
     parameters: dict[str, Any] = {
         "accounts": None if account_ids is None else list(account_ids),
-        "looked_at": _values(DERIVED_TYPES | PURCHASE_TYPES | DISPOSITION_TYPES | {TransactionType.SYMBOL_CHANGE}),
+        "looked_at": _values(DERIVED_TYPES | PURCHASE_TYPES | {TransactionType.SYMBOL_CHANGE}),
         "derived": _values(DERIVED_TYPES),
         "sales": _values(DISPOSITION_TYPES),
         "purchases": _values(PURCHASE_TYPES),
@@ -109,7 +121,12 @@ def _journals(
         "window": WASH_WINDOW_DAYS,
     }
     with driver_connection(connection).cursor() as cursor:
-        cursor.execute(_ROWS, parameters)
+        cursor.execute("SELECT set_config('work_mem', %s, true)", [_WORK_MEM])
+        concerned = cursor.execute(_CONCERNED, parameters).fetchall()
+        if not concerned:
+            return
+        pairs = {"concerned": [account for account, _ in concerned], "securities": [found for _, found in concerned]}
+        cursor.execute(_ROWS, pairs)
         for owner, rows in groupby(cursor, key=itemgetter(0)):
             yield owner, [(row[1], _transaction(row)) for row in rows]
 
