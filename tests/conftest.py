@@ -126,35 +126,45 @@ def server(server_home):
     return found
 
 
-@pytest.fixture(scope="session")
-def template_database(server):
-    """Name of a migrated database to clone, made once by whichever worker comes first."""
-    name = "prometheus_template"
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-        admin.execute("SELECT pg_advisory_lock(1)")
+def administer(server):
+    """Return a connection that may create and drop databases, each statement at once."""
+    return psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True)
+
+
+def made_once(server, name, fill, template="template1"):
+    """Have whichever worker comes first make a database and fill it, and return its name."""
+    with administer(server) as admin:
+        admin.execute("SELECT pg_advisory_lock(hashtext(%s))", [name])
         if admin.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone() is None:
-            admin.execute(f"CREATE DATABASE {name}_building OWNER prometheus")
+            admin.execute(f"CREATE DATABASE {name}_building TEMPLATE {template} OWNER prometheus")
             building = Database(server.url(f"{name}_building"))
-            upgrade_database(building)
+            fill(building)
             building.close()
             admin.execute(f"ALTER DATABASE {name}_building RENAME TO {name}")
-        admin.execute("SELECT pg_advisory_unlock(1)")
+        admin.execute("SELECT pg_advisory_unlock(hashtext(%s))", [name])
     return name
+
+
+@contextmanager
+def clone_of(server, template):
+    """Give the URL of a copy of a database that nobody is connected to; dropped afterwards."""
+    name = f"test_{uuid.uuid4().hex[:16]}"
+    with administer(server) as admin:
+        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER prometheus STRATEGY file_copy")
+        yield server.url(name)
+        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def template_database(server):
+    """Name of a migrated database to clone."""
+    return made_once(server, "prometheus_template", upgrade_database)
 
 
 @pytest.fixture(scope="session")
 def cloned(server, template_database):
     """A context manager that gives the URL of a fresh migrated database and drops it afterwards."""
-
-    @contextmanager
-    def clone():
-        name = f"test_{uuid.uuid4().hex[:16]}"
-        with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-            admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
-            yield server.url(name)
-            admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-
-    return clone
+    return lambda: clone_of(server, template_database)
 
 
 @pytest.fixture

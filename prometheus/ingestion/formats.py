@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from prometheus.domain.accounts import AccountType, LotMethod, Region, TaxRegime
 from prometheus.domain.securities import ActionType
@@ -54,8 +54,8 @@ def _format(kind: FileKind, key: tuple[str, ...], *columns: Column) -> FileForma
     return FileFormat(kind, {column.name: column for column in columns}, key)
 
 
-def _optional(name: str, field_type: FieldType, **more: object) -> Column:
-    return Column(name, field_type, required=False, empty_allowed=True, **more)  # type: ignore[arg-type]
+def _optional(name: str, field_type: FieldType, **more: Any) -> Column:
+    return Column(name, field_type, required=False, empty_allowed=True, **more)
 
 
 FORMATS: Final[Mapping[FileKind, FileFormat]] = {

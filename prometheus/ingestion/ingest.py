@@ -180,6 +180,7 @@ class _Load:
         days = frame["date"].drop_nulls()
         if days.is_empty():
             return
+        # The stubs know nothing of the column's type: its least and greatest value are dates.
         actions = session.stored_actions(days.min(), days.max())  # type: ignore[arg-type]
         adjusted_close.check_total_returns(frame, actions, self._findings)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from prometheus.optimizer.problem import FloatArray, IntArray
 from prometheus.optimizer.structured_dual import BranchShares, Centre, CoupledDual, Response
-from prometheus.optimizer.structured_steps import moved
+from prometheus.optimizer.structured_steps import all_within, along, moved
 
 #: Strength of the proximal terms relative to the name's own curvature: the first, the factor of each centre, the last.
 _FIRST_STRENGTH = 10.0
@@ -86,7 +86,7 @@ class _Climb:
                 break
             state = following
             self.steps += 1
-            if not np.abs(state.prices).max() <= _RUNAWAY:
+            if not all_within(state.prices, _RUNAWAY):
                 break
         return state
 
@@ -109,13 +109,12 @@ class _Climb:
         kept: Response | None = None
         for _ in range(_MAX_SEARCH):
             prices = self._moved(state, step, length)
-            change = prices - state.prices
-            promised = float((slope * change).sum())
+            promised = along(slope, prices, state.prices)
             trial = self.dual.respond(prices, state.at, centre, self.share)
             # at the floor of double precision the value no longer tells, the residual does
             if abs(trial.value - state.value) <= 1e-14 and trial.residual < 0.5 * state.residual:
                 return trial
-            rise = float((trial.gradient * change).sum())
+            rise = along(trial.gradient, prices, state.prices)
             if promised > 0 and trial.value >= state.value + _ENOUGH * promised:
                 if kept is None or trial.value > kept.value:
                     kept = trial
@@ -190,11 +189,7 @@ def climb(dual: CoupledDual, prices: FloatArray, known: BranchShares | None = No
         if state.looseness <= close and state.residual <= RESIDUAL:
             break
         failed = failed + 1 if state.residual > enough else 0
-        if (
-            failed > _MOST_FAILURES
-            or (failed and state.residual > _HOPELESS)
-            or not np.abs(state.prices).max() <= _RUNAWAY
-        ):
+        if failed > _MOST_FAILURES or (failed and state.residual > _HOPELESS) or not all_within(state.prices, _RUNAWAY):
             break
         strength = max(_SHRINK * strength, _LAST_STRENGTH)
     assert best is not None

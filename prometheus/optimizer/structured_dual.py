@@ -35,7 +35,7 @@ from prometheus.optimizer.structured_kernels import (
     evaluate,
 )
 from prometheus.optimizer.structured_links import answers_of_names, eliminate, linked_step
-from prometheus.optimizer.structured_steps import hessian, solve_scaled, step_towards
+from prometheus.optimizer.structured_steps import hessian, proximal_strengths, solve_scaled, step_towards
 from prometheus.optimizer.trade_range import CASH_TOLERANCE
 
 #: Jumps of a trade below this (fraction of NAV) take it as their width.
@@ -186,9 +186,10 @@ class CoupledDual:
 
     def centre(self, response: Response, strength: float) -> Centre:
         """Return proximal terms around the present shares, of a strength relative to each name's own curvature."""
-        jump = np.abs(response.trade[response.right] - response.trade[response.left])
-        jump = np.maximum(jump, _LEAST_JUMP)
-        return Centre(response.share, 2 * strength * self._branches[CURVATURE, response.left] * jump * jump)
+        epsilon = proximal_strengths(
+            response.trade, response.left, response.right, self._branches[CURVATURE], strength, _LEAST_JUMP
+        )
+        return Centre(response.share, epsilon)
 
     def branch_shares(self, response: Response) -> BranchShares:
         """Return the shares of a response in a form that other parts of the same problem can read."""

@@ -11,6 +11,8 @@ from prometheus.optimizer.structured_kernels import ACTIVE, CURVATURE, OWNER, VA
 
 #: A pivot of a scaled system below this is a direction to which nothing answers.
 _NO_PIVOT = 1e-13
+#: Longer sums are halved, as numpy does.
+_PAIRED = 128
 
 
 @compiled("F2 <- F f f i F2 I2 F2 B F F F2 F2 I I I F B")
@@ -199,3 +201,72 @@ def moved(prices: FloatArray, step: FloatArray, length: float, gradient: FloatAr
     if after[size - 1] < 0:
         after[size - 1] = 0.0
     return after
+
+
+@compiled("f <- F F F i i")
+def _along(slope: FloatArray, after: FloatArray, before: FloatArray, begin: int, count: int) -> float:
+    """Return the sum of slope times change over ``count`` prices from ``begin`` on, pairwise as numpy sums."""
+    if count > _PAIRED:
+        half = count // 2
+        half -= half % 8
+        left: float = _along(slope, after, before, begin, half)
+        right: float = _along(slope, after, before, begin + half, count - half)
+        return left + right
+    total, i = 0.0, begin
+    if count >= 8:
+        part = np.empty(8)
+        for j in range(8):
+            part[j] = slope[i + j] * (after[i + j] - before[i + j])
+        i += 8
+        while i < begin + count - count % 8:
+            for j in range(8):
+                part[j] += slope[i + j] * (after[i + j] - before[i + j])
+            i += 8
+        total = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]))
+    while i < begin + count:
+        total += slope[i] * (after[i] - before[i])
+        i += 1
+    return total
+
+
+@compiled("f <- F F F")
+def along(slope: FloatArray, after: FloatArray, before: FloatArray) -> float:
+    """Return how much a slope promises for a change of prices: the bits of ``(slope * (after - before)).sum()``.
+
+    Args:
+        slope: (size,) derivatives.
+        after: (size,) prices.
+        before: (size,) prices.
+    """
+    found: float = _along(slope, after, before, 0, len(slope))
+    return found
+
+
+@compiled("boolean <- F f")
+def all_within(prices: FloatArray, limit: float) -> bool:
+    """Say whether every price lies between minus and plus the limit; NaN does not."""
+    within = True
+    for price in prices:
+        within = within and abs(price) <= limit
+    return within
+
+
+@compiled("F <- F I I F f f")
+def proximal_strengths(
+    trade: FloatArray, left: IntArray, right: IntArray, curvature: FloatArray, strength: float, least_jump: float
+) -> FloatArray:
+    """Return (M,) strengths of the proximal terms: that of the name's curvature over its jump, times ``strength``.
+
+    Args:
+        trade: (B,) answers.
+        left: (M,) two branches of each name that has several.
+        right: (M,)
+        curvature: (B,) curvature of each branch.
+        strength: Relative strength.
+        least_jump: Jumps below this take it as their width.
+    """
+    epsilon = np.empty(len(left))
+    for m in range(len(left)):
+        jump = max(abs(trade[right[m]] - trade[left[m]]), least_jump)
+        epsilon[m] = 2 * strength * curvature[left[m]] * jump * jump
+    return epsilon

@@ -233,6 +233,37 @@ def test_a_receiver_that_hangs_holds_up_no_run(fleet, tmp_path):
             os.killpg(int(pid), 0)
 
 
+@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGKILL])
+def test_a_deliverer_that_ends_takes_its_command_along(fleet, tmp_path, which):
+    """Told to end, a deliverer waits for no receiver and charges nothing; killed or not, its command ends with it."""
+    pids = tmp_path / "pids"
+    _tell(fleet, "X")
+    process = fleet.spawn(
+        "--advance-all",
+        "--workers",
+        "1",
+        PROMETHEUS_ALERT_COMMAND=f"sh -c 'echo $$ >> {pids}; sleep 3000'",
+        PROMETHEUS_ALERT_TIMEOUT_SECONDS="300",
+    )
+    with killed_at_exit(process):
+        wait_for(lambda: pids.exists() and pids.read_text().strip(), "the command to begin")
+        process.send_signal(which)
+        process.communicate(timeout=_PATIENT)
+    if which == signal.SIGTERM:
+        assert process.returncode == 143
+        (row,) = fleet.sql("SELECT attempt, owner_instance, delivered_at FROM outbox")
+        assert tuple(row) == (0, None, None)
+    wait_for(lambda: not _group_runs(int(pids.read_text())), "the command to end")
+
+
+def _group_runs(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
 def _trickle(server):
     connection, _ = server.accept()
     with connection:

@@ -3,18 +3,17 @@
 import os
 import subprocess
 import sys
-import uuid
 from contextlib import contextmanager
 from datetime import date
 
 import numpy as np
-import psycopg
 from click.testing import CliRunner
 
 from prometheus.db.database import Database
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 from prometheus.scripts.main import main
+from tests.conftest import clone_of
 
 AS_OF = date(2024, 6, 28)
 NEXT_DAY = date(2024, 7, 2)
@@ -117,14 +116,9 @@ def loaded_database(cloned, folder):
         yield url
 
 
-@contextmanager
 def copy_of(server, url):
-    """Give the URL of a copy of a database that nobody is connected to; dropped afterwards."""
-    original, name = url.split("?")[0].rsplit("/", 1)[1], f"copy_{uuid.uuid4().hex[:16]}"
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {original} OWNER prometheus STRATEGY file_copy")
-        yield server.url(name)
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+    """Return a context manager that gives the URL of a copy of a database that nobody is connected to."""
+    return clone_of(server, url.split("?")[0].rsplit("/", 1)[1])
 
 
 @contextmanager

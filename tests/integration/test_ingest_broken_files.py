@@ -2,13 +2,11 @@
 
 import gzip
 import io
-import uuid
 import zlib
 from datetime import date
 from typing import NamedTuple
 
 import polars as pl
-import psycopg
 import pytest
 
 from prometheus.db.database import Database, driver_connection
@@ -198,12 +196,10 @@ BROKEN_FILES = [
 
 
 @pytest.fixture(scope="module")
-def stocked(server, template_database):
+def stocked(cloned):
     """One database for the whole table, because a refused file leaves no trace: two securities and an account."""
-    name = f"broken_{uuid.uuid4().hex[:16]}"
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
-        database = Database(server.url(name))
+    with cloned() as url:
+        database = Database(url)
         with database.transaction() as connection:
             raw = driver_connection(connection)
             raw.execute(
@@ -217,7 +213,6 @@ def stocked(server, template_database):
             )
         yield database
         database.close()
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("broken", BROKEN_FILES, ids=[broken.name for broken in BROKEN_FILES])

@@ -1,10 +1,8 @@
 """Damaged files of every kind: loaded or refused, never an exception, and the books of rows always add up."""
 
 import random
-import uuid
 from datetime import date
 
-import psycopg
 import pytest
 
 from prometheus.db.database import Database, driver_connection
@@ -47,17 +45,15 @@ FRAGMENTS = (
 
 
 @pytest.fixture(scope="module")
-def stocked(server, template_database, tmp_path_factory):
+def stocked(cloned, tmp_path_factory):
     """A database that holds the good files already, so that damaged ones meet stored rows."""
-    name = f"fuzz_{uuid.uuid4().hex[:16]}"
     folder = tmp_path_factory.mktemp("good")
     for kind, content in GOOD.items():
         (folder / f"{STEMS[kind]}.csv").write_bytes(content)
     transactions = folder / f"{STEMS[FileKind.TRANSACTIONS]}.csv"
     transactions.unlink()
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name} TEMPLATE {template_database} OWNER prometheus STRATEGY file_copy")
-        database = Database(server.url(name))
+    with cloned() as url:
+        database = Database(url)
         reports = ingest_directory(database, folder, options=IngestOptions(today=TODAY))
         # An account's own transactions follow its first day: before it, opening lots and cash say everything.
         with database.transaction() as connection:
@@ -70,7 +66,6 @@ def stocked(server, template_database, tmp_path_factory):
         assert all(report.loaded and not report.skipped for report in reports)
         yield database
         database.close()
-        admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.mark.parametrize("kind", list(FileKind), ids=lambda kind: kind.value)

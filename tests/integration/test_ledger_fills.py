@@ -11,13 +11,11 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.db.repositories.accounts import journal_since, load_books
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.foundation.errors import AccountingError
-from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 from prometheus.scripts.main import main
+from tests.integration.ledger_books import FRIDAY, MONDAY, TUESDAY, booking, load_files, lots_held
 
 FILES = {
     "securities.csv": "ticker,name,sector,sub_industry\nAAA,Alpha,Energy,\nBBB,Beta,Energy,\n",
@@ -36,16 +34,12 @@ FILES = {
     ),
 }
 GROUPS = {"AAA": "AAA", "BBB": "BBB"}
-MONDAY, TUESDAY, FRIDAY = date(2018, 6, 4), date(2018, 6, 5), date(2018, 6, 8)
 
 
 @pytest.fixture
 def fleet(database, tmp_path):
     """Two accounts with a lot and cash each."""
-    for name, content in FILES.items():
-        (tmp_path / name).write_text(content)
-    reports = ingest_directory(database, tmp_path, options=IngestOptions(today=date(2018, 6, 10)))
-    assert all(report.loaded for report in reports), [report.findings for report in reports]
+    load_files(database, tmp_path, FILES)
     with database.transaction() as connection:
         # The books are moved on by hand, without the mornings between: their actions are looked at, and left alone.
         connection.execute(text("UPDATE accounts SET actions_seen = (SELECT max(change_id) FROM corporate_actions)"))
@@ -55,16 +49,8 @@ def fleet(database, tmp_path):
 @pytest.fixture
 def book(fleet):
     """Books fills of an account and returns how many were new; the tables must equal the journal afterwards."""
-
-    def run(*fills: Fill, account="ACC-1", as_of=None, cancelled=()):
-        day = as_of or max((fill.trade_date for fill in fills), default=FRIDAY)
-        with fleet.transaction() as connection:
-            count = book_fills(connection, account, fills, as_of=day, group_of=GROUPS, cancelled=cancelled)
-        with fleet.transaction() as connection:
-            assert not any(proof.differences for proof in prove_tables(connection))
-        return count
-
-    return run
+    book = booking(fleet, GROUPS)
+    return lambda *fills, account="ACC-1", **options: book(account, *fills, **options)
 
 
 def sale(name, day, quantity, price, *picks: tuple[str, str]):
@@ -80,8 +66,7 @@ def purchase(name, day, quantity, price, fee="0"):
 
 def lots(database, account="ACC-1"):
     """Return shares and adjusted basis of the lots held."""
-    with database.transaction() as connection:
-        return {lot.lot_id: (lot.quantity, lot.adjusted_basis) for lot in load_books(connection, account).lots}
+    return lots_held(database, account)
 
 
 def run_ledger(database_url, monkeypatch, *arguments: str):

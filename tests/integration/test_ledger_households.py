@@ -14,8 +14,8 @@ from prometheus.db.repositories.households import household_day, household_of
 from prometheus.db.repositories.journal import prove_tables, write_tables
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
-from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 from prometheus.scripts.main import main
+from tests.integration.ledger_books import FRIDAY, MONDAY, TUESDAY, booking, load_files, lots_held
 
 HEADER = (
     "account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
@@ -40,33 +40,20 @@ FILES = {
     ),
 }
 GROUPS = {"AAA": "TWINS", "AAB": "TWINS"}
-MONDAY, TUESDAY, FRIDAY = date(2018, 6, 4), date(2018, 6, 5), date(2018, 6, 8)
 DAY_30, DAY_31 = date(2018, 7, 4), date(2018, 7, 5)
 
 
 @pytest.fixture
 def fleet(database, tmp_path):
     """Two households, American and Canadian, each with a sheltered account, and an account by itself."""
-    for name, content in FILES.items():
-        (tmp_path / name).write_text(content)
-    reports = ingest_directory(database, tmp_path, options=IngestOptions(today=date(2018, 6, 10)))
-    assert all(report.loaded for report in reports), [report.findings for report in reports]
+    load_files(database, tmp_path, FILES)
     return database
 
 
 @pytest.fixture
 def book(fleet):
     """Books fills of an account; afterwards the tables of every account must equal its journal."""
-
-    def run(account, *fills: Fill, as_of=None, cancelled=()):
-        day = as_of or max(fill.trade_date for fill in fills)
-        with fleet.transaction() as connection:
-            count = book_fills(connection, account, fills, as_of=day, group_of=GROUPS, cancelled=cancelled)
-        with fleet.transaction() as connection:
-            assert not any(proof.differences for proof in prove_tables(connection))
-        return count
-
-    return run
+    return booking(fleet, GROUPS)
 
 
 def sale(name, day, quantity, price, lot="L1", ticker="AAA"):
@@ -78,12 +65,6 @@ def sale(name, day, quantity, price, lot="L1", ticker="AAA"):
 def purchase(name, day, quantity, price, ticker="AAA"):
     """A purchase."""
     return Fill(name, ticker, Side.BUY, day, Decimal(quantity), Decimal(price), new_lot_id=f"N-{name}")
-
-
-def lots(database, account):
-    """Return shares and adjusted basis of the lots held."""
-    with database.transaction() as connection:
-        return {lot.lot_id: (lot.quantity, lot.adjusted_basis) for lot in load_books(connection, account).lots}
 
 
 def rows(database, account, *types: str):
@@ -101,7 +82,7 @@ def test_a_purchase_in_another_account_washes_a_loss(fleet, book):
     book("A", sale("e1", MONDAY, 40, "15"))
     book("B", purchase("b1", FRIDAY, 10, "16", "AAB"))
     # A lost 200 on 40 shares; ten of the group replace ten of them
-    assert lots(fleet, "B")["N-b1"] == (10, 210)
+    assert lots_held(fleet, "B")["N-b1"] == (10, 210)
     assert rows(fleet, "A", *ALL) == [("WASH_SALE", None, 0, 50)]
     assert rows(fleet, "B", *ALL) == [("CARRIED_LOSS", "N-b1", 50, 0)]
 
@@ -110,7 +91,7 @@ def test_a_loss_after_a_purchase_in_another_account_is_washed(fleet, book):
     """The window looks back as well; part of a lot that replaces becomes a lot of its own in the other account."""
     book("B", purchase("b1", MONDAY, 50, "16"))
     book("A", sale("e1", FRIDAY, 40, "15"))
-    assert lots(fleet, "B") == {"L1": (100, 1500), "N-b1": (10, 160), "N-b1~W1-e1": (40, 840)}
+    assert lots_held(fleet, "B") == {"L1": (100, 1500), "N-b1": (10, 160), "N-b1~W1-e1": (40, 840)}
     assert rows(fleet, "A", *ALL) == [("WASH_SALE", None, 0, 200)]
 
 
@@ -130,11 +111,11 @@ def test_a_purchase_in_an_ira_disallows_for_good(fleet, book):
     """Nobody's basis rises, and what the IRA sells at a loss is no loss (Rev. Rul. 2008-5)."""
     book("A", sale("e1", MONDAY, 40, "15"))
     book("IRA", purchase("i1", TUESDAY, 40, "16"))
-    assert lots(fleet, "IRA") == {"N-i1": (40, 640)}
+    assert lots_held(fleet, "IRA") == {"N-i1": (40, 640)}
     assert rows(fleet, "A", *ALL) == [("WASH_SALE", None, 0, 200)]
     book("IRA", sale("i2", FRIDAY, 40, "1", "N-i1"))
     book("B", purchase("b1", FRIDAY, 10, "16"))
-    assert lots(fleet, "B")["N-b1"] == (10, 160)
+    assert lots_held(fleet, "B")["N-b1"] == (10, 160)
 
 
 def test_an_ira_has_no_tax_report(fleet, book, database_url, monkeypatch):
@@ -165,7 +146,7 @@ def test_the_order_in_which_accounts_are_booked_does_not_matter(fleet, book, ord
     for i in order:
         book(days[i][0], days[i][1], as_of=FRIDAY)
     # 200 lost on 40 in A first, then 90 on 30 in B: the fifty bought wash 40 of A and 10 of B
-    assert lots(fleet, "B") == {"L1": (70, 1050), "N-b1~W1-e1": (40, 840), "N-b1": (10, 190)}
+    assert lots_held(fleet, "B") == {"L1": (70, 1050), "N-b1~W1-e1": (40, 840), "N-b1": (10, 190)}
     assert sum(found[3] for found in rows(fleet, "A", "WASH_SALE", "REVERSAL")) == 200
     assert sum(found[3] for found in rows(fleet, "B", "WASH_SALE", "REVERSAL", "SELL")) == 30 - 90
 
@@ -177,7 +158,7 @@ def test_a_cancelled_purchase_gives_another_account_its_loss_back(fleet, book):
     with fleet.transaction() as connection:
         before = journal_since(connection, "A", date.min)
     assert book("B", as_of=FRIDAY, cancelled=["b1"]) == 1
-    assert lots(fleet, "B") == {"L1": (100, 1500)}
+    assert lots_held(fleet, "B") == {"L1": (100, 1500)}
     with fleet.transaction() as connection:
         after = journal_since(connection, "A", date.min)
     assert after[: len(before)] == before
@@ -210,7 +191,7 @@ def test_two_workers_book_one_household_at_once(fleet, database_url):
     with fleet.transaction() as connection:
         assert not any(proof.differences for proof in prove_tables(connection))
     # 30 shares sold at a loss of 5 each, 30 bought at 16: every loss is carried
-    bought = {name: found for name, found in lots(fleet, "B").items() if name.startswith("N-")}
+    bought = {name: found for name, found in lots_held(fleet, "B").items() if name.startswith("N-")}
     assert sum(found[1] for found in bought.values()) == 30 * 16 + 150
     assert sum(found[3] for found in rows(fleet, "A", "SELL", "WASH_SALE", "REVERSAL")) == 0
 
@@ -238,8 +219,8 @@ def test_a_canadian_owner_has_one_cost(fleet, book):
     """Each share costs the same in every taxable account; a purchase in one moves cost to the other."""
     book("CA", purchase("p1", MONDAY, 100, "6"))
     # 300 shares for 3,600: 12 each
-    assert lots(fleet, "CA") == {"ACB-AAA": (200, 2400)}
-    assert lots(fleet, "CB") == {"ACB-AAA": (100, 1200)}
+    assert lots_held(fleet, "CA") == {"ACB-AAA": (200, 2400)}
+    assert lots_held(fleet, "CB") == {"ACB-AAA": (100, 1200)}
 
 
 def test_a_loss_is_denied_for_what_the_household_holds_on_day_30(fleet, book):
@@ -280,7 +261,7 @@ def test_a_registered_plan_denies_for_good(fleet, book):
     book("CA", sale("e1", MONDAY, 100, "5", None))
     book("CB", sale("e2", MONDAY, 100, "5", None))
     book("TFSA", purchase("t1", TUESDAY, 20, "5"))
-    assert lots(fleet, "TFSA") == {"ACB-AAA": (20, 100)}
+    assert lots_held(fleet, "TFSA") == {"ACB-AAA": (20, 100)}
     book("TFSA", purchase("t2", DAY_31, 1, "5", "AAB"))
     # each account lost 1,000 on 100 shares (cost 15): 20 shares of each loss are denied
     for account in ("CA", "CB"):

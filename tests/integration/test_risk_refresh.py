@@ -88,6 +88,22 @@ def test_other_prices_or_another_date_make_another_model(market, days):
     assert _stored(market) == 2
 
 
+def _store_linked(connection, model, blocks):
+    """Store a model's numbers once more, with correlations."""
+    add_risk_model(
+        connection,
+        as_of=AS_OF,
+        estimator="linked/1",
+        sessions=139,
+        tickers=NAMES,
+        loadings=model.loadings,
+        specific_variance=model.specific_variance,
+        factor_covariance=model.factor_covariance,
+        diagnostics={},
+        specific_correlation=packed_blocks(blocks),
+    )
+
+
 def test_correlated_specific_returns_are_stored_and_read_back(market):
     """A model's blocks are one blob that its row points to; a diagonal model's row points to none."""
     correlation = np.array([[1, 0.4], [0.4, 1]], np.float32)
@@ -95,18 +111,7 @@ def test_correlated_specific_returns_are_stored_and_read_back(market):
     diagonal = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL).model
     with market.transaction() as connection:
         assert latest_risk_model(connection, AS_OF).specific_correlation_sha256 is None
-        add_risk_model(
-            connection,
-            as_of=AS_OF,
-            estimator="linked/1",
-            sessions=139,
-            tickers=NAMES,
-            loadings=diagonal.loadings,
-            specific_variance=diagonal.specific_variance,
-            factor_covariance=diagonal.factor_covariance,
-            diagnostics={},
-            specific_correlation=packed_blocks(blocks),
-        )
+        _store_linked(connection, diagonal, blocks)
     with market.transaction() as connection:
         stored = latest_risk_model(connection, AS_OF)
         (block,) = unpacked_blocks(get_array(connection, stored.specific_correlation_sha256))
@@ -187,18 +192,7 @@ def test_what_a_days_accounts_share_includes_the_correlations(market):
     blocks = (SpecificCorrelation(np.array([0, 2], dtype=np.int64), np.array([[1, 0.3], [0.3, 1]], np.float32)),)
     model = refresh_risk_model(market, as_of=AS_OF, settings=DIAGONAL).model
     with market.transaction() as connection:
-        add_risk_model(
-            connection,
-            as_of=AS_OF,
-            estimator="linked/1",
-            sessions=139,
-            tickers=NAMES,
-            loadings=model.loadings,
-            specific_variance=model.specific_variance,
-            factor_covariance=model.factor_covariance,
-            diagnostics={},
-            specific_correlation=packed_blocks(blocks),
-        )
+        _store_linked(connection, model, blocks)
     shared = SharedInputs(market)
     shared.load(AS_OF, ())
     stored = shared.day(AS_OF).risk_model

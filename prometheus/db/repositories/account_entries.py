@@ -177,7 +177,7 @@ class _EntryLedger:
         elif entry.day.isoformat() < known.content["date"]:
             self._refuse_early(entry, date.fromisoformat(known.content["date"]))
         else:
-            self._attempt(entry, lambda: self._take_back(name, known))
+            self._attempt(entry, lambda _: self._take_back(name, known))
 
     def _refuse_early(self, entry: Entry, day: date) -> None:
         message = f"A correction of {entry.day} cannot take back a row of {day}."
@@ -212,13 +212,13 @@ class _EntryLedger:
     def _book_day(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
             if entry.action in TRANSFERS:
-                self._attempt(entry, lambda entry=entry: self._transfer(entry))  # type: ignore[misc]
+                self._attempt(entry, self._transfer)
         trades = [entry for entry in entries if entry.action in TRADES]
         if trades:
             self._trade(trades)
         for entry in entries:
             if entry.action is EntryAction.DIVIDEND:
-                self._attempt(entry, lambda entry=entry: self._dividend(entry))  # type: ignore[misc]
+                self._attempt(entry, self._dividend)
 
     def _trade(self, trades: Sequence[Entry]) -> None:
         """Book a day's trades together; where that is refused, one by one, to find out which cannot be."""
@@ -231,7 +231,7 @@ class _EntryLedger:
                     self._check_lot_name(entry)
         except (AccountingError, IntegrityError):
             if len(trades) == 1:
-                self._attempt(trades[0], lambda: self._trade_alone(trades[0]))
+                self._attempt(trades[0], self._trade_alone)
                 return
         else:
             for entry in trades:
@@ -240,7 +240,7 @@ class _EntryLedger:
         purchases = [entry for entry in trades if entry.action is not EntryAction.SELL]
         sales = [entry for entry in trades if entry.action is EntryAction.SELL]
         for entry in (*purchases, *sales):
-            self._attempt(entry, lambda entry=entry: self._trade_alone(entry))  # type: ignore[misc]
+            self._attempt(entry, self._trade_alone)
 
     def _trade_alone(self, entry: Entry) -> list[str]:
         self._check_lot_name(entry)
@@ -345,11 +345,11 @@ class _EntryLedger:
             ],
         )
 
-    def _attempt(self, entry: Entry, book: Callable[[], list[str] | None]) -> None:
+    def _attempt(self, entry: Entry, book: Callable[[Entry], list[str] | None]) -> None:
         """Book one entry, or leave it out with a finding and no trace in the books."""
         try:
             with self._connection.begin_nested():
-                executions = book()
+                executions = book(entry)
         except AccountingError as error:
             remedy = _REMEDIES.get(error.code, "Correct the row, or take back what contradicts it.")
             self._refuse(entry, error.code, error.message, "" if error.code in _SAID else remedy)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.context import ForkProcess
+from types import FrameType
 from typing import Final
 
 from prometheus.orchestration.outbox.receivers import DeliveryError, Letter, Receiver
@@ -59,6 +60,8 @@ class Courier:
             refusal = self._answer(pipe)
         except (EOFError, OSError) as error:
             self.close()
+            if self._must_stop():
+                raise DeliveryError("The process was told to end.", code="STOPPED") from error
             raise DeliveryError("The process that was to deliver it died, or could not be started.") from error
         if refusal is not None:
             code, message = refusal
@@ -68,6 +71,9 @@ class Courier:
         """End the process, whatever it does."""
         if self._process is not None and self._pipe is not None:
             self._pipe.close()
+            # Asked first: it takes along the command it may have started. What stands still in the kernel is killed.
+            self._process.terminate()
+            self._process.join(_GRACE_SECONDS)
             self._process.kill()
             self._process.join()
             self._process.close()
@@ -95,11 +101,11 @@ class Courier:
 
 
 def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None:
-    # The parent alone hears signals; if it dies, what it had not marked is delivered again by somebody else.
+    # If the parent dies the kernel ends this one, too; what was not marked is delivered again by somebody else.
     other_end.close()
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return
     while True:
@@ -115,6 +121,10 @@ def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None
             pipe.send((DeliveryError.default_code, _unexpected(error)))
         else:
             pipe.send(None)
+
+
+def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 -- the signature of a handler
+    raise SystemExit(1)
 
 
 def _unexpected(error: Exception) -> str:

@@ -22,7 +22,7 @@ def test_defaults_are_valid_and_frozen():
     """The default parameters pass their own checks and cannot be changed in place."""
     params = StrategyParams()
     with pytest.raises(FrozenInstanceError):
-        params.risk_aversion = 1.0  # type: ignore[misc]
+        params.risk_aversion = 1.0
 
 
 @pytest.mark.parametrize("name", sorted(_RANGES))

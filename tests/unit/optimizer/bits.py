@@ -95,7 +95,8 @@ def busy_threads() -> Iterator[None]:
     def work(seed: int) -> None:
         matrix = np.random.default_rng(seed).normal(size=(120, 120))
         while not done.is_set():
-            matrix = matrix @ matrix / np.linalg.norm(matrix)
+            product = matrix @ matrix
+            matrix = product / np.linalg.norm(product)
             rebalance(random_problem(seed, names=20))
 
     threads = [threading.Thread(target=work, args=(seed,)) for seed in range(_BUSY_THREADS)]

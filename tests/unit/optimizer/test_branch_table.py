@@ -5,9 +5,9 @@ import pytest
 
 from prometheus.optimizer.branch_table import branch_table
 from prometheus.optimizer.structured_kernels import FIRST, LAST, OWNER, RATE
+from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
-from tests.unit.optimizer.test_structured_links import _lagrangian
 
 
 @pytest.mark.parametrize("lot_method", ["HIFO", "FIFO"])
@@ -15,7 +15,7 @@ from tests.unit.optimizer.test_structured_links import _lagrangian
 def test_the_table_has_every_piece_and_branch_as_they_stand_in_their_own_arrays(limits, lot_method):
     """Ends, slopes, what a unit adds to cash and rows, and who owns what are those of the pieces' own arrays."""
     problem = random_problem(4, names=40, lot_method=lot_method, lots_a_name=6.0)
-    whole = _lagrangian(binding(problem, limits, 0.3, 4) if limits else problem)
+    whole = lagrangian_of(binding(problem, limits, 0.3, 4) if limits else problem)
     pieces, linear, random = whole.pieces, whole.rows.linear, np.random.default_rng(0)
     by_name = tuple(random.normal(size=(3, 40)))
     table, places, branches, bounds = branch_table(pieces, whole.cost_rate, linear, by_name)

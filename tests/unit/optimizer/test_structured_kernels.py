@@ -11,7 +11,7 @@ import pytest
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.structured_dual import CoupledDual
 from prometheus.optimizer.structured_kernels import charge, total
-from prometheus.optimizer.structured_steps import moved, solve_scaled, step_towards
+from prometheus.optimizer.structured_steps import all_within, along, moved, solve_scaled, step_towards
 from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
@@ -187,6 +187,18 @@ def test_a_price_to_which_nothing_answers_steps_as_if_one_name_did():
     assert solve_scaled(np.zeros((1, 1)), np.ones((1, 1)), 0.0, 0.25)[0, 0] == pytest.approx(4.0)
     flat = solve_scaled(np.ones((2, 2)), np.ones((2, 1)), 0.0, 1.0)
     assert flat[:, 0].tolist() == [1.0, 0.0]
+
+
+def test_what_a_change_promises_is_the_slope_times_it_and_prices_that_run_away_are_seen():
+    """Sums of any length agree with plain ones, and one price too large, infinite or not a number is enough."""
+    random = np.random.default_rng(3)
+    for size in (1, 7, 8, 9, 31, 128, 129, 440):
+        slope, after, before = random.normal(size=(3, size))
+        assert along(slope, after, before) == pytest.approx(float(slope @ (after - before)), rel=1e-12)
+        assert all_within(after, 10.0)
+        for wrong in (-10.5, np.inf, np.nan):
+            after[-1] = wrong
+            assert not all_within(after, 10.0)
 
 
 def test_a_step_keeps_the_signs_of_one_sided_prices():
