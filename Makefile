@@ -51,8 +51,10 @@ audit-real: $(READY) ## 20 real accounts through the 21 sessions from 2018-06-01
 test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
 
-chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches (CHAOS_SECONDS, CHAOS_SEED)
-	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP tests/chaos/test_soak.py
+# The soak first; then every statement of a day with a worker or a parent killed at it, and 200 runs under server stops.
+chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches, then the long fault proofs (CHAOS_SECONDS, CHAOS_SEED)
+	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP -p no:randomly tests/chaos/test_soak.py \
+	  tests/chaos/test_crash_points.py tests/chaos/test_server_faults.py
 
 prove-guards: $(READY) ## Remove one guard of the engine at a time and see that its test notices
 	$(BIN)/python -m tests.chaos.guards

@@ -159,6 +159,7 @@ def upgrade() -> None:
         sa.Column("actions_seen", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
+        sa.Column("pause_reason", sa.Text(), nullable=True),
         sa.Column("household", sa.Text(), nullable=True),
         sa.Column("account_type", sa.Text(), server_default="TAXABLE", nullable=False),
         sa.CheckConstraint(

@@ -63,7 +63,9 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
     """Return the findings in order of urgency."""
     found: list[Finding] = []
     if facts.frozen is not None:
-        found.append(Finding("FROZEN", f"The engine is frozen: {facts.frozen}."))
+        found.append(
+            Finding("FROZEN", f"The engine is frozen: {facts.frozen}. 'prometheus engine unfreeze' lets it go on.")
+        )
     if facts.silent_minutes is None:
         if facts.has_accounts:
             found.append(Finding("NO_HEARTBEAT", "No host has ever called run_engine_state --advance-all."))
@@ -80,9 +82,9 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         found.append(
             Finding(
                 "EXPIRED_LEASES",
-                f"{len(facts.expired)} claimed run(s) without heartbeat, first {first.account_id} of "
-                f"{first.as_of_date} (owner {first.owner}).",
-                len(facts.expired),
+                f"{facts.expired_total} claimed run(s) without heartbeat, first {first.account_id} of "
+                f"{first.as_of_date} (owner {first.owner}). The next --advance-all takes them over.",
+                facts.expired_total,
             )
         )
     if facts.stuck:
@@ -90,9 +92,10 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         found.append(
             Finding(
                 "STUCK_RUNS",
-                f"{len(facts.stuck)} run(s) stuck, oldest {oldest.account_id} of {oldest.as_of_date} in {oldest.phase} "
-                f"for {oldest.minutes:.0f} minutes.",
-                len(facts.stuck),
+                f"{facts.stuck_total} run(s) stuck, oldest {oldest.account_id} of {oldest.as_of_date} in "
+                f"{oldest.phase} for {oldest.minutes:.0f} minutes. Why: 'prometheus runs history {oldest.account_id} "
+                f"{oldest.as_of_date}'.",
+                facts.stuck_total,
             )
         )
     if facts.ended and facts.failed > limits.failure_rate * facts.ended:
@@ -100,7 +103,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             Finding(
                 "FAILURE_RATE",
                 f"{facts.failed} of {facts.ended} runs that ended in the last {limits.rate_hours} hours failed (the "
-                f"limit is {limits.failure_rate:.0%}).",
+                f"limit is {limits.failure_rate:.0%}). Which: 'show_engine_runs --phase FAILED'.",
                 facts.failed,
             )
         )

@@ -38,20 +38,29 @@ def unfreeze() -> None:
 
 @command.command()
 def status() -> None:
-    """Say whether the fleet is frozen, why and since when."""
+    """Say whether the fleet is frozen, why and since when, and which accounts are paused."""
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.engine_flags import read_switch
+    from prometheus.db.repositories.engine_runs import paused_accounts
 
-    with open_database(load_settings()) as database, database.transaction() as connection:
+    settings = load_settings()
+    with open_database(settings) as database, database.transaction() as connection:
         switch = read_switch(connection)
+        paused = paused_accounts(connection)
     state = f"FROZEN: {switch.reason}" if switch.frozen else "running"
     click.echo(f"{state} (since {switch.changed_at.isoformat()})")
+    if settings.runner_flag_frozen:
+        click.echo("RUNNER_FLAG_FROZEN is set here: processes that see it claim and commit nothing")
+    for account_id, reason in paused:
+        click.echo(f"{account_id} is paused: {reason}")
 
 
 @command.command()
 @click.argument("account_id")
-@click.option("--reason", required=True, help="Why; recorded in the history of the account's unfinished runs.")
+@click.option(
+    "--reason", required=True, help="Why; shown by 'engine status' and in the history of the account's unfinished runs."
+)
 def pause(account_id: str, reason: str) -> None:
     """Claim no run of an account until it is resumed; a phase under way is finished.
 

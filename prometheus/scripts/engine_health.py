@@ -22,21 +22,30 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     Example:
       engine_health --format json
 
-    Exit codes: 0 healthy, 1 findings (or the database is gone), 2 misuse.
+    Exit codes: 0 healthy, 1 findings (or the database is gone: as JSON a finding with the error's code), 2 misuse.
     """
     from dataclasses import asdict, replace
 
     from prometheus.bootstrap.health import health_limits
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.health import engine_health
+    from prometheus.foundation.errors import DatabaseError
+    from prometheus.pipeline.health import Finding, engine_health
 
     settings = load_settings()
     limits = health_limits(settings)
     if silent_minutes is not None:
         limits = replace(limits, silent_minutes=silent_minutes)
-    with open_database(settings) as database:
-        findings = engine_health(database, limits)
+    try:
+        with open_database(settings) as database:
+            findings = engine_health(database, limits)
+    except DatabaseError as error:
+        # A program that reads JSON gets JSON, most of all when there is trouble.
+        if output != "json":
+            raise
+        findings = (Finding(error.code, error.message),)
+    if settings.runner_flag_frozen:
+        findings = (Finding("FROZEN", "RUNNER_FLAG_FROZEN is set here: processes that see it do nothing."), *findings)
     if output == "json":
         click.echo(json.dumps({"healthy": not findings, "findings": [asdict(one) for one in findings]}, indent=2))
     else:

@@ -21,6 +21,9 @@ from tests.chaos.processes import RAISED, advance, before_solving, spin, wait_fo
 from tests.chaos.proxy import Proxy
 from tests.integration.engine_fleet import MONDAY, TUESDAY, Fleet, add_account, write_fleet
 
+#: Accounts of the crowded day, each with two days, and how often its server is stopped: 200 runs in ``make chaos``.
+CROWD, STOPS = (100, 10) if "CHAOS_SECONDS" in os.environ else (25, 3)
+
 
 def _crowd(fleet, count):
     """Replace the fleet by ``count`` small accounts that own cash alone."""
@@ -124,13 +127,15 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
     check_all_persisted(fleet)
 
 
-def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet):
+@pytest.mark.parametrize("workers_of_call", [0, 1])
+def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, workers_of_call):
     """pg_terminate_backend on every other connection of a worker costs a heartbeat, not the run."""
     fleet.ready(MONDAY, "ACC-1")
 
     def slow():
         before_solving(lambda: spin(4.0))
-        return advance(fleet.url + "&application_name=victim", "victim", accounts=["ACC-1"], lease_ttl=3)
+        url = fleet.url + "&application_name=victim"
+        return advance(url, "victim", accounts=["ACC-1"], lease_ttl=3, workers=workers_of_call)
 
     ended = 0
     with workers(slow) as (worker,):
@@ -172,6 +177,7 @@ def test_a_server_without_free_connections_loses_nothing(fleet):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_seed):
     """Immediate stops of the server during a day of many runs lose no run and double no effect."""
     draw = random.Random(chaos_seed)
@@ -185,23 +191,23 @@ def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_see
     database.close()
     fleet = Fleet(url)
     try:
-        _crowd(fleet, 25)
+        _crowd(fleet, CROWD)
         for day in (MONDAY, TUESDAY):
             fleet.ready(day)
         fleet.close()
         with workers(_heartbeats(url, "host-a"), _heartbeats(url, "host-b")) as running:
-            for _ in range(3):
+            for _ in range(STOPS):
                 time.sleep(draw.uniform(0.2, 1.0))
                 _stop_immediately(home)
                 server.ensure_running()
-            ends = [worker.wait() for worker in running]
+            ends = [worker.wait(600) for worker in running]
         assert RAISED not in ends, "a stopped server is a DatabaseError, nothing else"
         fleet = Fleet(url)
         fleet.set_clock("10 minutes")
         check_liveness(fleet)
         check_safety(fleet)
         check_all_persisted(fleet)
-        assert fleet.one("SELECT count(*) FROM runs") == 50
+        assert fleet.one("SELECT count(*) FROM runs") == 2 * CROWD
     finally:
         fleet.close()
         embedded.release(home)

@@ -76,6 +76,26 @@ def test_trouble_is_named(watched, code):
     assert asked(watched).stdout.startswith(f"{code}: ")
 
 
+def test_json_is_answered_without_a_database():
+    """Where the server is gone the JSON names that as its finding, with the error's code and exit code 1."""
+    done = CliRunner().invoke(
+        engine_health.command,
+        ["--format", "json"],
+        env={"PROMETHEUS_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"},
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 1
+    told = json.loads(done.stdout)
+    assert [finding["code"] for finding in told["findings"]] == ["DATABASE_UNAVAILABLE"]
+    assert not told["healthy"]
+
+
+def test_environment_that_freezes_is_a_finding(watched):
+    """Where the environment of monitoring itself freezes processes, a fleet that stands still is not called healthy."""
+    done = asked(watched, RUNNER_FLAG_FROZEN="true")
+    assert (done.exit_code, done.stdout.startswith("FROZEN: RUNNER_FLAG_FROZEN")) == (1, True)
+
+
 def test_limits_are_settings(watched):
     """What counts as old or as too many is set by the environment or the command line."""
     watched.sql(TROUBLE["NO_HEARTBEAT"])

@@ -37,7 +37,9 @@ def test_paused_account_is_left_out_and_says_why(fleet, command):
     assert fleet.dump(events=True) == before
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert fleet.phases()["ACC-1", MONDAY] == "DATA_READY"
+    assert "ACC-1 is paused: client asked\n" in command("engine", "status").stdout
     assert command("engine", "resume", "ACC-1").stdout == "ACC-1 is now running.\n"
+    assert "ACC-1" not in command("engine", "status").stdout
     assert fleet.kinds()[-2:] == ["PAUSED", "RESUMED"]
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
 

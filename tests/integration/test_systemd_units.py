@@ -6,11 +6,15 @@ import subprocess
 
 import pytest
 
+from prometheus.bootstrap.settings import Settings
 from tests.conftest import REPOSITORY
 
 UNITS = REPOSITORY / "deploy" / "systemd"
 SERVICE = UNITS / "prometheus-engine.service"
 TIMER = UNITS / "prometheus-engine.timer"
+HEALTH = UNITS / "prometheus-engine-health.service"
+HEALTH_TIMER = UNITS / "prometheus-engine-health.timer"
+ALERT = UNITS / "prometheus-engine-alert@.service"
 
 needs_systemd = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed here"
@@ -27,18 +31,22 @@ def _directives(path):
 
 @needs_systemd
 def test_units_pass_systemd_verify():
-    """Service and timer are accepted by systemd-analyze verify without a word."""
+    """Services, timers and the alert are accepted by systemd-analyze verify without a word."""
     done = subprocess.run(
-        ["systemd-analyze", "verify", str(SERVICE), str(TIMER)], capture_output=True, text=True, check=False
+        ["systemd-analyze", "verify", *map(str, (SERVICE, TIMER, HEALTH, HEALTH_TIMER, ALERT))],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @needs_systemd
-def test_service_exposure_is_low():
-    """The service's exposure level is at most 2.5."""
+@pytest.mark.parametrize("service", [SERVICE, HEALTH], ids=["heartbeat", "health"])
+def test_service_exposure_is_low(service):
+    """Each service's exposure level is at most 2.5."""
     done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(SERVICE)],
+        ["systemd-analyze", "security", "--offline=true", "--no-pager", str(service)],
         capture_output=True,
         text=True,
         check=True,
@@ -53,6 +61,22 @@ def test_service_only_calls_advance_all():
     assert _directives(SERVICE)["ExecStart"] == ["/usr/bin/env run_engine_state --advance-all"]
     assert _directives(SERVICE)["Type"] == ["oneshot"]
     assert "EnvironmentFile" in _directives(SERVICE)
+
+
+def test_failing_units_call_somebody():
+    """Heartbeat and health check start the alert's unit where they fail; being told to end is no failure."""
+    for service in (SERVICE, HEALTH):
+        assert _directives(service)["OnFailure"] == ["prometheus-engine-alert@%n.service"]
+    assert _directives(SERVICE)["SuccessExitStatus"] == ["143"]
+    assert _directives(HEALTH)["ExecStart"] == ["/usr/bin/env engine_health"]
+    assert _directives(HEALTH_TIMER)["Unit"] == [HEALTH.name]
+
+
+def test_stopping_leaves_time_to_give_runs_back():
+    """SIGTERM reaches the parent alone, and it has longer than the longest wait for a lock before it is killed."""
+    directives = _directives(SERVICE)
+    assert (directives["KillSignal"], directives["KillMode"]) == (["SIGTERM"], ["process"])
+    assert int(directives["TimeoutStopSec"][0].removesuffix("s")) > Settings().lock_timeout_seconds
 
 
 def test_timer_spreads_hosts_out():

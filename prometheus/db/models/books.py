@@ -43,6 +43,7 @@ class AccountRow(Base):
     actions_seen: Mapped[int] = mapped_column(server_default="0")
     last_run_seq: Mapped[int] = mapped_column(server_default="0")
     paused: Mapped[bool] = mapped_column(Boolean, server_default="false")
+    pause_reason: Mapped[str | None]
     #: Accounts of one household wash each other's losses; null for an account by itself.
     household: Mapped[str | None] = mapped_column(index=True)
     account_type: Mapped[str] = mapped_column(server_default="TAXABLE")

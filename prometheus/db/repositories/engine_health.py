@@ -16,7 +16,8 @@ _SEEN: Final = text("""
 """)
 
 _STUCK: Final = text("""
-    SELECT account_id, as_of_date, phase, extract(epoch FROM engine_now() - phase_entered_at) / 60 AS minutes
+    SELECT account_id, as_of_date, phase, extract(epoch FROM engine_now() - phase_entered_at) / 60 AS minutes,
+           count(*) OVER () AS total
     FROM engine_runs
     WHERE (phase = 'WAITING_FOR_DATA' AND phase_entered_at < engine_now() - make_interval(mins => :waiting_minutes))
        OR (phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')
@@ -33,7 +34,7 @@ _ENDED: Final = text("""
 """)
 
 _EXPIRED: Final = text("""
-    SELECT account_id, as_of_date, owner_instance FROM engine_runs
+    SELECT account_id, as_of_date, owner_instance, count(*) OVER () AS total FROM engine_runs
     WHERE owner_instance IS NOT NULL AND phase NOT IN ('PERSISTED', 'FAILED') AND lease_expires_at <= engine_now()
     ORDER BY lease_expires_at, run_id LIMIT :limit
 """)
@@ -101,8 +102,10 @@ class FleetFacts:
         has_accounts: Whether there is a fleet at all.
         ended: Runs that ended in the window of the failure rate.
         failed: Those of them that failed, cancelled and superseded ones not counted.
-        stuck: Runs past the age limit of their phase, oldest first, at most ``limit``.
-        expired: Claimed runs without a live lease, oldest first, at most ``limit``.
+        stuck: Runs past the age limit of their phase, oldest first, at most ``limit`` of ``stuck_total``.
+        stuck_total: How many there are.
+        expired: Claimed runs without a live lease, oldest first, at most ``limit`` of ``expired_total``.
+        expired_total: How many there are.
         outbox: Messages that nobody outside has.
         unseen_actions: By account the corporate actions that came or changed after its books had passed their day and
             that nobody has booked or looked at since.
@@ -116,7 +119,9 @@ class FleetFacts:
     ended: int
     failed: int
     stuck: tuple[StuckRun, ...]
+    stuck_total: int
     expired: tuple[ExpiredLease, ...]
+    expired_total: int
     outbox: OutboxFacts
     unseen_actions: Mapping[str, tuple[CorporateAction, ...]] = field(default_factory=dict)
 
@@ -140,8 +145,8 @@ def fleet_facts(
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(
         _STUCK, {"phase_minutes": phase_minutes, "waiting_minutes": waiting_minutes, "limit": limit}
-    )
-    expired = connection.execute(_EXPIRED, {"limit": limit})
+    ).all()
+    expired = connection.execute(_EXPIRED, {"limit": limit}).all()
     outbox = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
     return FleetFacts(
         now=fleet.now,
@@ -152,7 +157,9 @@ def fleet_facts(
         ended=ended.ended,
         failed=ended.failed,
         stuck=tuple(StuckRun(row.account_id, row.as_of_date, row.phase, float(row.minutes)) for row in stuck),
+        stuck_total=stuck[0].total if stuck else 0,
         expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
+        expired_total=expired[0].total if expired else 0,
         outbox=OutboxFacts(outbox.given_up, outbox.late, float(outbox.oldest_minutes), outbox.error),
         unseen_actions=unseen_actions(connection),
     )

@@ -254,8 +254,11 @@ def cancel_run(connection: Connection, run_id: int, *, reason: str) -> str:
 def pause_account(connection: Connection, account_id: str, *, paused: bool, reason: str) -> bool:
     """Pause or resume an account and say so in the history of its unfinished runs; True where that changed anything."""
     changed = connection.execute(
-        text("UPDATE accounts SET paused = :paused WHERE account_id = :account AND paused <> :paused RETURNING 1"),
-        {"account": account_id, "paused": paused},
+        text(
+            "UPDATE accounts SET paused = :paused, pause_reason = :reason "
+            "WHERE account_id = :account AND paused <> :paused RETURNING 1"
+        ),
+        {"account": account_id, "paused": paused, "reason": reason if paused else None},
     ).one_or_none()
     if changed is None:
         return False
@@ -278,6 +281,12 @@ def pause_account(connection: Connection, account_id: str, *, paused: bool, reas
         ],
     )
     return True
+
+
+def paused_accounts(connection: Connection) -> tuple[tuple[str, str], ...]:
+    """Return the paused accounts in order of their id, each with the reason given for it."""
+    rows = connection.execute(text("SELECT account_id, pause_reason FROM accounts WHERE paused ORDER BY account_id"))
+    return tuple((row.account_id, row.pause_reason or "no reason given") for row in rows)
 
 
 def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) -> str:
