@@ -234,7 +234,8 @@ class progress_of:  # noqa: N801 -- used like the context managers of the standa
         self._ended, self._runs = 0, runs
 
     def __enter__(self):
-        self._bar.start()
+        if self._shown:
+            self._bar.start()
         return self._advanced
 
     def __exit__(self, *_):

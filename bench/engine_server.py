@@ -20,6 +20,7 @@ from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
 from prometheus.domain.phases import Phase
+from prometheus.orchestration.due_tasks import DUE_TASKS
 from prometheus.pipeline import tasks
 from prometheus.pipeline.tasks import PhaseWork
 
@@ -36,8 +37,7 @@ _RUNS = text("""
 #: So that no heartbeat of a benchmark spends its time on recurring work.
 _NOTHING_DUE = text("""
     INSERT INTO due_tasks (name, next_due_at)
-    SELECT name, engine_now() + interval '30 days'
-    FROM unnest(ARRAY['risk-refresh', 'calendar-top-up', 'monitoring-sweep']) AS name
+    SELECT name, engine_now() + interval '30 days' FROM unnest(CAST(:names AS text[])) AS name
     ON CONFLICT (name) DO UPDATE SET next_due_at = excluded.next_due_at
 """)
 
@@ -80,7 +80,7 @@ class Bench:
 def settle(database: Database) -> None:
     """Put recurring work off and let the planner know the tables."""
     with database.transaction() as connection:
-        connection.execute(_NOTHING_DUE)
+        connection.execute(_NOTHING_DUE, {"names": sorted(DUE_TASKS)})
     with database.autocommit() as connection:
         connection.execute(text("VACUUM ANALYZE"))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from prometheus.accounting.acb import pool_lots
@@ -19,7 +20,7 @@ from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, AccountKind, LotMethod
 from prometheus.domain.books import Books, Transaction
-from prometheus.domain.securities import CorporateAction
+from prometheus.domain.securities import CorporateAction, Security
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.pipeline.day_inputs import DayInputs
 from prometheus.pipeline.locks import day_locks
@@ -124,7 +125,7 @@ def build_snapshot(
         trades,
         as_of=as_of,
         regime=account.tax_regime,
-        group_outside={ticker: security.group for ticker, security in day.securities.items()},
+        group_outside=_index(day, benchmark, model).group_of,
     )
     snapshot = Snapshot(
         account_id=account.account_id,
@@ -238,12 +239,15 @@ def _universe(
     flags: list[Flag],
     held: Sequence[str],
 ) -> tuple[UniverseName, ...]:
-    in_benchmark = {ticker: i for i, ticker in enumerate(benchmark.tickers)}
-    in_model = {ticker: i for i, ticker in enumerate(model.tickers)}
+    index = _index(day, benchmark, model)
     names: list[UniverseName] = []
     missing: list[str] = []
     unpriced: list[str] = []
     for ticker in sorted({*held, *benchmark.tickers}):
+        usual = index.names.get(ticker)
+        if usual is not None:
+            names.append(usual)
+            continue
         price = day.prices.get(ticker) or inputs.older_prices.get(ticker)
         if price is None:
             if ticker in held:
@@ -263,21 +267,9 @@ def _universe(
             flags.append(
                 Flag("MISSING_PRICE", f"{ticker} has no price for {day.as_of}; held at that of {price.price_date}.")
             )
-        if ticker not in in_model:
+        if ticker not in index.in_model:
             flags.append(Flag("NO_RISK_DATA", f"{ticker} is not in the risk model; given the market's exposure."))
-        security = day.securities[ticker]
-        names.append(
-            UniverseName(
-                ticker=ticker,
-                price=close,
-                price_date=price.price_date,
-                sector=security.sector,
-                sub_industry=security.sub_industry,
-                group=security.group,
-                benchmark_index=in_benchmark.get(ticker, -1),
-                risk_index=in_model.get(ticker, -1),
-            )
-        )
+        names.append(index.name(day.securities[ticker], close, price.price_date))
     without, wanted = [*missing, *unpriced], len(names) + len(unpriced)
     if len(without) > inputs.max_missing_price_share * wanted:
         raise PhaseHeldError(
@@ -287,6 +279,46 @@ def _universe(
             details={"missing": len(without), "names": wanted},
         )
     return tuple(names)
+
+
+@dataclass(frozen=True, slots=True)
+class _DayIndex:
+    """What all accounts of a day with one benchmark share.
+
+    ``names`` has every name that the day says all of: a price of its own, and a place in the risk model.
+    """
+
+    in_benchmark: Mapping[str, int]
+    in_model: Mapping[str, int]
+    group_of: Mapping[str, str]
+    names: dict[str, UniverseName]
+
+    def name(self, security: Security, price: Decimal, price_date: date) -> UniverseName:
+        return UniverseName(
+            ticker=security.ticker,
+            price=price,
+            price_date=price_date,
+            sector=security.sector,
+            sub_industry=security.sub_industry,
+            group=security.group,
+            benchmark_index=self.in_benchmark.get(security.ticker, -1),
+            risk_index=self.in_model.get(security.ticker, -1),
+        )
+
+
+@lru_cache(maxsize=8)
+def _index(day: DayInputs, benchmark: BenchmarkDay, model: StoredRiskModel) -> _DayIndex:
+    """Return the index of a day, made once for each reading of it."""
+    index = _DayIndex(
+        in_benchmark={ticker: i for i, ticker in enumerate(benchmark.tickers)},
+        in_model={ticker: i for i, ticker in enumerate(model.tickers)},
+        group_of={ticker: security.group for ticker, security in day.securities.items()},
+        names={},
+    )
+    for ticker, price in day.prices.items():
+        if price.price_date == day.as_of and ticker in index.in_model:
+            index.names[ticker] = index.name(day.securities[ticker], price.close, price.price_date)
+    return index
 
 
 def _carried_forward(price: LastPrice, splits: Sequence[tuple[date, Decimal]]) -> Decimal:

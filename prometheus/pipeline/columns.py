@@ -25,7 +25,7 @@ def packed(values: Sequence[str], *, repeats: bool = False) -> str | list[str]:
         return list(values)
     if not repeats:
         return text
-    counted = ((value, sum(1 for _ in alike)) for value, alike in groupby(values))
+    counted = ((value, len(list(alike))) for value, alike in groupby(values))
     return " ".join(value if count == 1 else f"{value}*{count}" for value, count in counted)
 
 

@@ -17,9 +17,9 @@ from prometheus.db.repositories.risk_models import StoredRiskModel, latest_risk_
 from prometheus.domain.securities import CorporateAction, Security
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DayInputs:
-    """Market data and risk model of one day.
+    """Market data and risk model of one day; two readings of it are two values, whatever they hold.
 
     ``risk_model`` is None where there is none for the day or before; ``splits`` has ex-date and factor of every split
     through the day by ticker, oldest first.

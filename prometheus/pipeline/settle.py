@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.lot_selection import order_lots, select_lots
@@ -110,7 +111,7 @@ def planned_fill(
         picks: Lots of a sale.
     """
     side = Side.SELL if quantity < 0 else Side.BUY
-    day = as_of.isoformat()
+    day, digits = _day_texts(as_of)
     return Fill(
         execution_id=f"{account_id}:{day}:{ticker}:{side}",
         ticker=ticker,
@@ -119,8 +120,13 @@ def planned_fill(
         quantity=abs(quantity),
         price=price,
         lot_picks=picks,
-        new_lot_id=f"{account_id}-{day.replace('-', '')}-{ticker}" if side is Side.BUY else None,
+        new_lot_id=f"{account_id}-{digits}-{ticker}" if side is Side.BUY else None,
     )
+
+
+@lru_cache(maxsize=16)
+def _day_texts(day: date) -> tuple[str, str]:
+    return day.isoformat(), f"{day:%Y%m%d}"
 
 
 def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]) -> Settlement:

@@ -20,7 +20,13 @@ from prometheus.pipeline.columns import (
     unpacked_names,
     unpacked_positions,
 )
-from prometheus.pipeline.trade_columns import recent_trades, trade_columns
+from prometheus.pipeline.trade_columns import (
+    FOLLOWS,
+    engine_lot_id,
+    packed_unless_usual,
+    recent_trades,
+    trade_columns,
+)
 
 SNAPSHOT_VERSION: Final = 3
 #: Version 1 knew no correlations of specific returns; up to version 2 columns were lists.
@@ -151,10 +157,10 @@ class Snapshot:
                     "factor_covariance": self.factor_covariance,
                 },
                 "universe": _universe_columns(self.universe, self.as_of),
-                "lots": _lot_columns(self.lots, self.universe),
+                "lots": _lot_columns(self.lots, self.universe, self.account_id),
                 "recent_trades": trade_columns(self.recent_trades, self.account_id),
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
-                "loss_sale_locks": [[lock.subject, lock.until, lock.cause] for lock in self.loss_sale_locks],
+                "loss_sale_locks": _lock_columns(self.loss_sale_locks, self.lots),
                 "borrow_rates": self.borrow_rates,
                 "corporate_actions": [_action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
@@ -180,6 +186,7 @@ class Snapshot:
         as_of = date.fromisoformat(stored["as_of"])
         rates, benchmark, model = stored["rates"], stored["benchmark"], stored["risk_model"]
         universe = _universe(stored["universe"], as_of)
+        lots = _lots(stored["lots"], universe, stored["account_id"])
         return cls(
             account_id=stored["account_id"],
             as_of=as_of,
@@ -201,10 +208,10 @@ class Snapshot:
             specific_variance_sha256=model["specific_variance_sha256"],
             factor_covariance=tuple(tuple(float(x) for x in row) for row in model["factor_covariance"]),
             universe=universe,
-            lots=_lots(stored["lots"], universe),
+            lots=lots,
             recent_trades=recent_trades(stored["recent_trades"], stored["account_id"]),
             buy_locks=_locks(stored["buy_locks"]),
-            loss_sale_locks=_locks(stored["loss_sale_locks"]),
+            loss_sale_locks=_locks(_lock_rows(stored["loss_sale_locks"], [lot.lot_id for lot in lots])),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
             corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
@@ -216,24 +223,29 @@ class Snapshot:
 
 def opened(stored: Mapping[str, Any]) -> dict[str, Any]:
     """Return a stored snapshot of any version with its columns as lists and its recent trades as rows, JSON types."""
-    universe, lots = stored["universe"], stored["lots"]
-    trades = recent_trades(stored["recent_trades"], stored["account_id"])
+    universe, lots, account_id = stored["universe"], stored["lots"], stored["account_id"]
+    tickers = unpacked(universe["ticker"])
+    lot_ids = _lot_ids(lots, tickers, account_id)
     return {
         **stored,
         "universe": {
             **universe,
-            **{name: unpacked(universe[name]) for name in ("ticker", "price")},
+            "ticker": tickers,
+            "price": unpacked(universe["price"]),
             **{name: unpacked_names(universe[name]) for name in ("sector", "sub_industry")},
             **{name: unpacked_positions(universe[name]) for name in ("benchmark_index", "risk_index")},
         },
         "lots": {
             **lots,
-            **{name: unpacked(lots[name]) for name in ("lot_id", "acquired_on", "quantity", "cost_basis")},
+            "lot_id": lot_ids,
+            **{name: unpacked(lots[name]) for name in ("acquired_on", "quantity", "cost_basis")},
             "name": unpacked_positions(lots["name"]),
         },
         "recent_trades": [
-            {name: value for name, value in to_jsonable(asdict(trade)).items() if value is not None} for trade in trades
+            {name: value for name, value in to_jsonable(asdict(trade)).items() if value is not None}
+            for trade in recent_trades(stored["recent_trades"], account_id)
         ],
+        "loss_sale_locks": _lock_rows(stored["loss_sale_locks"], lot_ids),
     }
 
 
@@ -298,12 +310,14 @@ def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ..
     )
 
 
-def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName]) -> dict[str, Any]:
+def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName], account_id: str) -> dict[str, Any]:
     index = {name.ticker: str(i) for i, name in enumerate(universe)}
+    days = [lot.acquired_on.isoformat() for lot in lots]
+    usual = [engine_lot_id(account_id, day, lot.ticker) for day, lot in zip(days, lots, strict=True)]
     return {
-        "lot_id": packed([lot.lot_id for lot in lots]),
+        "lot_id": packed_unless_usual([lot.lot_id for lot in lots], usual),
         "name": packed([index[lot.ticker] for lot in lots], repeats=True),
-        "acquired_on": packed([lot.acquired_on.isoformat() for lot in lots], repeats=True),
+        "acquired_on": packed(days, repeats=True),
         "quantity": packed([plain(lot.quantity) for lot in lots]),
         "cost_basis": packed([format(lot.cost_basis, "f") for lot in lots]),
         "adjusted_basis": {lot.lot_id: lot.adjusted_basis for lot in lots if lot.adjusted_basis != lot.cost_basis},
@@ -313,10 +327,20 @@ def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName]) -> di
     }
 
 
-def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple[TaxLot, ...]:
+def _lot_ids(columns: Mapping[str, Any], tickers: Sequence[str], account_id: str) -> list[str]:
+    lot_ids = unpacked(columns["lot_id"])
+    if not isinstance(columns["lot_id"], str):
+        return lot_ids
+    rows = zip(lot_ids, unpacked(columns["acquired_on"]), unpacked_positions(columns["name"]), strict=True)
+    return [
+        engine_lot_id(account_id, day, tickers[name]) if lot_id == FOLLOWS else lot_id for lot_id, day, name in rows
+    ]
+
+
+def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName], account_id: str) -> tuple[TaxLot, ...]:
     adjusted, started = columns["adjusted_basis"], columns["holding_period_start"]
     rows = zip(
-        unpacked(columns["lot_id"]),
+        _lot_ids(columns, [name.ticker for name in universe], account_id),
         unpacked_positions(columns["name"]),
         unpacked(columns["acquired_on"]),
         unpacked(columns["quantity"]),
@@ -338,6 +362,27 @@ def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName]) -> tuple
             )
         )
     return tuple(lots)
+
+
+def _lock_columns(locks: Sequence[LockRecord], lots: Sequence[TaxLot]) -> dict[str, Any] | list[list[Any]]:
+    """Return locks of lots: lots of one security have the same causes, which are told once."""
+    position = {lot.lot_id: i for i, lot in enumerate(lots)}
+    if not locks or any(lock.subject not in position for lock in locks):
+        return [[lock.subject, lock.until, lock.cause] for lock in locks]
+    causes: dict[tuple[date, str], str] = {}
+    which = [causes.setdefault((lock.until, lock.cause), str(len(causes))) for lock in locks]
+    return {
+        "lot": packed_positions(position[lock.subject] for lock in locks),
+        "causes": [[until, cause] for until, cause in causes],
+        "cause": packed(which, repeats=True),
+    }
+
+
+def _lock_rows(stored: Mapping[str, Any] | Sequence[Sequence[str]], lot_ids: Sequence[str]) -> list[list[str]]:
+    if not isinstance(stored, Mapping):
+        return [list(row) for row in stored]
+    pairs = zip(unpacked_positions(stored["lot"]), unpacked_positions(stored["cause"]), strict=True)
+    return [[lot_ids[lot], *stored["causes"][cause]] for lot, cause in pairs]
 
 
 def _locks(rows: Sequence[Sequence[str]]) -> tuple[LockRecord, ...]:

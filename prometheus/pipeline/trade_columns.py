@@ -15,8 +15,8 @@ _ALWAYS: Final = frozenset({"ticker", "trade_date", "side", "quantity"})
 _ZERO_UNLESS_SAID: Final = frozenset({"realized_gain", "washed_quantity", "disallowed_loss", "denied_for_good"})
 #: Columns that usually equal another one.
 _USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_on"}
-#: Stands for a value that follows from others: see ``_following``.
-_FOLLOWS: Final = "="
+#: Stands for a value that follows from others.
+FOLLOWS: Final = "="
 
 
 def trade_columns(trades: Sequence[RecentTrade], account_id: str) -> dict[str, Any]:
@@ -31,17 +31,23 @@ def trade_columns(trades: Sequence[RecentTrade], account_id: str) -> dict[str, A
     for name in _COLUMNS:
         texts = [_text(name, getattr(trade, name)) for trade in trades]
         if name in _ALWAYS or any(texts):
-            columns[name] = _column(texts, [usual.get(name) for usual in following])
+            columns[name] = packed_unless_usual(texts, [usual.get(name) for usual in following])
     return columns
 
 
-def _column(texts: list[str], usual: list[str | None]) -> str | list[str]:
-    if _FOLLOWS in texts:
+def packed_unless_usual(texts: Sequence[str], usual: Sequence[str | None]) -> str | list[str]:
+    """Return a packed column with a sign where a value is what it usually is; a list has all values written out."""
+    if FOLLOWS in texts:
         # Somebody calls a lot like our sign: then all are written out, as a list.
-        return texts
-    short = [_FOLLOWS if text and text == other else text for text, other in zip(texts, usual, strict=True)]
+        return list(texts)
+    short = [FOLLOWS if text and text == other else text for text, other in zip(texts, usual, strict=True)]
     column = packed(short, repeats=True)
-    return column if isinstance(column, str) else texts
+    return column if isinstance(column, str) else list(texts)
+
+
+def engine_lot_id(account_id: str, acquired_on: str, ticker: str) -> str:
+    """Return what the engine calls the lot that a purchase of a day (ISO) opens: see ``settle.planned_fill``."""
+    return f"{account_id}-{acquired_on.replace('-', '')}-{ticker}"
 
 
 def recent_trades(stored: Any, account_id: str) -> tuple[RecentTrade, ...]:
@@ -62,7 +68,7 @@ def _from_texts(columns: Mapping[str, list[str]], stored: Mapping[str, Any], acc
     trades = []
     for i in range(len(columns["ticker"])):
         row = {name: values[i] for name, values in columns.items() if values[i]}
-        for name in [name for name, text in row.items() if text == _FOLLOWS and name not in written_out]:
+        for name in [name for name, text in row.items() if text == FOLLOWS and name not in written_out]:
             row[name] = _followed(name, row, account_id)
         trades.append(_trade(row))
     return trades
@@ -87,7 +93,8 @@ def _following(trade: RecentTrade, account_id: str) -> dict[str, str]:
 def _followed(name: str, row: Mapping[str, str], account_id: str) -> str:
     """Return a column of a trade that follows from its others; names are those of ``settle.planned_fill``."""
     if name == "lot_id":
-        return f"{account_id}-{row['trade_date'].replace('-', '')}-{row['ticker']}"
+        acquired_on = row["trade_date"] if row["side"] == Side.BUY else row.get("acquired_on", "")
+        return engine_lot_id(account_id, acquired_on, row["ticker"])
     if name == "execution_id":
         return f"{account_id}:{row['trade_date']}:{row['ticker']}:{row['side']}"
     return row.get(_USUALLY[name], "")

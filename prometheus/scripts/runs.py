@@ -162,12 +162,13 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
     from prometheus.audit.recorded_run import read_result
     from prometheus.foundation.ids import run_label
     from prometheus.pipeline.code_version import told_apart
+    from prometheus.pipeline.snapshot import opened
     from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
 
     same = told_apart(record["code_version"]) is None
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
-    snapshot = record["snapshot"]
+    snapshot = opened(record["snapshot"])
     currency = snapshot["base_currency"]
     facts: list[tuple[str, Any]] = [
         ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),

@@ -101,7 +101,7 @@ class LastPrice:
     close: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class BenchmarkDay:
     """Constituents in force on a day: tickers ascending, weights as stored (they sum to about one)."""
 
