@@ -87,7 +87,7 @@ def conflicting_limits(
 
 def no_sides(problem: RebalanceProblem, lagrangian: Lagrangian) -> InfeasibleProblemError:
     """Return the error for limits that only fractions of a side could meet."""
-    names = [*lagrangian.rows.names, *([TRACKING_ERROR] if np.isfinite(problem.te_max) else [])]
+    names = [*lagrangian.rows.names, *([TRACKING_ERROR] if np.isfinite(problem.te_max) else [])] or ["the cash range"]
     return InfeasibleProblemError(
         f"no trades were found that meet {', '.join(names)} together with the lot order and the group rules, although "
         "each limit can be met. Widen the tightest of them.",

@@ -271,8 +271,11 @@ class TwoStageSearch:
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end.
 
-        None where limits besides cash join the names and the back-end finds no point in them.
+        None where limits besides cash join the names and the back-end finds no point in them, or where the groups'
+        sides contradict the range or leave too little of it for the cash range.
         """
+        if self._contradicts(decision) or not self._can_meet_cash(decision):
+            return None
         by_itself = self._backend.name in _BY_THEMSELVES
         answer = None if by_itself else self._newton(decision, start)
         if answer is None:
@@ -310,6 +313,8 @@ class TwoStageSearch:
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
         """Move names to another branch, and if need be groups to another side, until the cash range can be met."""
         for trial in self._ways(decision, dual):
+            if self._contradicts(trial):
+                continue
             stepped = self._stepped(trial, dual)
             if self._can_meet_cash(stepped):
                 return stepped
@@ -320,6 +325,11 @@ class TwoStageSearch:
         groups = len(decision.sells_losses)
         for sells in (True, False) if groups else ():
             yield self._place_groups(Decision(np.full(groups, sells), decision.branch), dual)
+
+    def _contradicts(self, decision: Decision) -> bool:
+        """Say whether a group's side leaves a name no trade that the range allows, as in parts of a branched search."""
+        limits = self._restricted(decision).limits
+        return bool((limits.low > limits.high).any())
 
     def _can_meet_cash(self, decision: Decision) -> bool:
         priced = self._priced(decision)

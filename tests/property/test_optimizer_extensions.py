@@ -11,6 +11,7 @@ from tests.unit.optimizer.legality import broken_rules
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
+from tests.unit.optimizer.round_off import negligible_gap
 from tests.unit.optimizer.short_accounts import extended
 
 
@@ -60,7 +61,7 @@ def test_every_answer_is_legal_and_certified_or_refused_by_name(backend, problem
         return
     assert broken_rules(problem, result) == []
     weights, certificate = result.rounded_weights, result.certificate
-    noise = 1e4 * 1e-9 * max(1.0, abs(certificate.objective))
+    noise = negligible_gap(result)
     assert certificate.gap_bps >= -noise
     assert certificate.rounded_gap_bps >= -noise
     assert result.tracking_error_after == pytest.approx(tracking_error(problem, weights), rel=1e-12)

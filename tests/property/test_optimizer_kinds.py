@@ -14,6 +14,7 @@ from tests.unit.optimizer.legality import broken_rules
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import changed, random_problem
+from tests.unit.optimizer.round_off import negligible_gap
 
 
 @st.composite
@@ -80,8 +81,7 @@ def test_every_answer_is_legal_and_certified_or_refused_by_name(backend, drawn):
         return
     assert broken_rules(problem, result) == []
     certificate = result.certificate
-    # a gap is a difference of two numbers of the objective's size: nine of its digits are held
-    noise = 1e4 * 1e-9 * max(1.0, abs(certificate.objective))
+    noise = negligible_gap(result)
     assert certificate.gap_bps >= -noise
     assert certificate.rounded_gap_bps >= -noise
     assert certificate.rounded_lower_bound >= certificate.lower_bound

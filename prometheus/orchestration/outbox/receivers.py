@@ -1,5 +1,6 @@
 """What a receiver is, and the one that needs no setting: the structured log."""
 
+import json
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -78,10 +79,11 @@ class LogReceiver:
     may_hang = False
 
     def take(self, letter: Letter) -> None:
-        """Write one line; it counts as taken even where the log's level hides it."""
+        """Write one line with what the message says; it counts as taken even where the log's level hides it."""
+        said = {name: value for name, value in json.loads(letter.text)["payload"].items() if value not in (None, {})}
         log = structlog.get_logger(__name__)
         tell = log.warning if letter.kind is MessageKind.ALERT else log.info
         try:
-            tell(letter.kind.value.lower(), idempotency_key=letter.key, message=letter.text)
+            tell(letter.kind.value.lower(), idempotency_key=letter.key, **said)
         except (OSError, ValueError) as error:
             raise DeliveryError(f"The log cannot be written: {error}.") from error

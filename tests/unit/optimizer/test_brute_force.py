@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from prometheus.optimizer import rebalance
 from tests.unit.optimizer.brute_force import best_objective, judged
-from tests.unit.optimizer.problems import random_problem
+from tests.unit.optimizer.problems import changed, random_problem
 
 
 def _tiny(seed, names):
@@ -37,3 +38,32 @@ def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(na
     solved, optimal = seeds - verdicts.count(None), verdicts.count(True)
     assert solved >= 0.9 * seeds
     assert optimal >= 0.95 * solved
+
+
+@pytest.mark.parametrize("seed", [175, 798, 965])
+def test_parts_of_a_search_that_contradict_a_group_give_way_to_legal_trades(seed):
+    """A half in which a name must sell a loss never takes its group's other side, though cash would ask for it."""
+    problem = random_problem(
+        seed,
+        names=4,
+        factors=3,
+        lots_a_name=6.0,
+        lot_method="FIFO",
+        group_share=0.9,
+        lock_share=0.0,
+        cash_share=0.1,
+        cash_range=(0.0, 0.02),
+        loss_share=0.9,
+        risk_aversion=0.1,
+        cash_flow=0.05,
+    )
+    # the oracle knows no cash flows: the same problem after the flow
+    after = changed(
+        problem,
+        cash=problem.cash + problem.cash_flow,
+        benchmark_weights=(1 + problem.cash_flow) * problem.benchmark_weights,
+        cash_flow=0.0,
+    )
+    certificate = rebalance(problem).certificate
+    assert certificate.objective == pytest.approx(best_objective(after), abs=1e-9)
+    assert certificate.lower_bound <= certificate.objective + 1e-12

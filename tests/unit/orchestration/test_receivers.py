@@ -267,7 +267,7 @@ def test_the_log_is_a_receiver():
         LogReceiver().take(LETTER)
     (line,) = lines
     assert (line["event"], line["log_level"], line["idempotency_key"]) == ("alert", "warning", "alert-1-abc")
-    assert json.loads(line["message"])["payload"]["code"] == "STALE_RISK"
+    assert (line["code"], line["message"]) == ("STALE_RISK", "zwölf Stunden")
 
 
 class Trickle:
