@@ -150,7 +150,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         flags=tuple((code, message) for code, message in run.record["flags"]),
         failures=tuple(f"{failure['code']}: {failure['message']}" for failure in result["failures"]),
         gap_bps=run.record["gap_bps"],
-        solver=f"{run.record['solver']} {run.record['solver_status']}",
+        solver=f"{run.record['solver']} ({run.record['solver_status']})",
         code=run.record["code_version"],
         risk_model=f"model {snapshot.risk_model_id} of {snapshot.risk_model_as_of}",
         risk_before=risk_view(problem, before),

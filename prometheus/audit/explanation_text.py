@@ -1,6 +1,7 @@
 """The explanation of a run as Markdown: words and numbers for a person."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
 from typing import Any, Final
 
 from prometheus.audit.explanation import ExplainedTrade, RunExplanation
@@ -24,7 +25,7 @@ def as_markdown(explanation: RunExplanation) -> str:
     """Return the explanation as Markdown."""
     about = "" if explanation.ticker is None else f", {explanation.ticker}"
     lines = [f"# {explanation.account_id} {explanation.run} of {explanation.as_of}{about}", ""]
-    lines += [f"{explanation.status}, net asset value {explanation.nav} {explanation.currency}."]
+    lines += [f"{explanation.status}, net asset value {Decimal(explanation.nav):,.2f} {explanation.currency}."]
     if explanation.gap_bps is not None:
         gap = f"{explanation.gap_bps + 0.0:.4f} bps"
         lines += [f"Solved by {explanation.solver}; proved to be within {gap} of the best answer."]

@@ -1,6 +1,6 @@
 """What belongs to each account on its day, read for all runs of a batch in one state of the database."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from typing import Final
@@ -22,7 +22,13 @@ from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
-from prometheus.foundation.errors import AccountingError, ConfigurationError, EngineError, PhaseHeldError
+from prometheus.foundation.errors import (
+    AccountingError,
+    ConfigurationError,
+    DatabaseUnavailableError,
+    EngineError,
+    PhaseHeldError,
+)
 from prometheus.pipeline.build_snapshot import AccountInputs
 from prometheus.pipeline.day_inputs import ActionSpan, DayInputs, SharedInputs
 
@@ -81,10 +87,21 @@ class AccountReader:
         self._expected.pop(lease.run_id, None)
         if lease.run_id not in self._found:
             together = [other for other in self._expected.values() if other.as_of_date == lease.as_of_date]
-            self._found.update(_read(database, (lease, *together)))
             for other in together:
                 del self._expected[other.run_id]
+            self._found.update(self._together(database, lease, together))
         return _account_day(database, shared, self._found.pop(lease.run_id), day)
+
+    def _together(self, database: Database, lease: Lease, others: Sequence[Lease]) -> dict[int, _Found]:
+        try:
+            return _read(database, (lease, *others))
+        except DatabaseUnavailableError:
+            raise
+        except Exception:
+            # Rows of any of them may be what cannot be read: then each is read by itself.
+            if not others:
+                raise
+            return _read(database, (lease,))
 
 
 def _read(database: Database, leases: Iterable[Lease]) -> dict[int, _Found]:

@@ -102,7 +102,14 @@ def command(
                         err=True,
                     )
             if cancel:
-                said.append("cancel: " + _counts(state.cancel(database, scope, reason=reason)))
+                counts = state.cancel(database, scope, reason=reason)
+                said.append("cancel: " + _counts(counts))
+                if counts.get("REQUESTED"):
+                    click.echo(
+                        f"{counts['REQUESTED']} run(s) are being worked on: the worker ends them at its next heartbeat "
+                        "or commit, or the next --advance-all once its lease has run out.",
+                        err=True,
+                    )
             if ensure or data_ready:
                 done = state.prepare(database, scope, config, ensure=ensure, data_ready=data_ready)
                 said.append(f"{done.created} created, {done.ready} marked ready, {len(scope.accounts)} in scope")

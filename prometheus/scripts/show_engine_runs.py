@@ -4,7 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
@@ -92,6 +92,9 @@ def _row(run: "EngineRun") -> dict[str, Any]:
 
 
 def _text(value: Any) -> Any:
+    if isinstance(value, datetime):
+        # One spelling, whatever time zone the server or this environment prefers.
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, date):
         return value.isoformat()
     return value.value if isinstance(value, Phase) else value

@@ -111,6 +111,13 @@ def test_times_are_iso_with_an_offset_and_nothing_is_empty_text(url):
     assert row["attempt"] == "1"
 
 
+def test_times_do_not_depend_on_the_time_zone(url):
+    """The same instants are printed in UTC whatever time zone the client asks the server for."""
+    elsewhere = call(url, "show-engine-runs", PGTZ="Asia/Kolkata").stdout
+    assert elsewhere == call(url, "show-engine-runs").stdout
+    assert "+05:30" not in elsewhere
+
+
 def test_json_has_the_columns_of_the_csv(url):
     """JSON rows have the CSV's columns and values, null where the CSV is empty."""
     rows = json.loads(call(url, "show-engine-runs", "--format", "json").stdout)

@@ -90,6 +90,28 @@ def test_books_that_move_meanwhile_put_the_snapshot_off(fleet):
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
 
 
+def test_rows_that_cannot_be_read_end_one_run_alone(fleet):
+    """A journal row of a kind that nobody knows fails its account's run, not those that are read together with it."""
+    fleet.ready()
+    fleet.sql(
+        "INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term, "
+        "details) VALUES ('ACC-2', 'ODD', :day, 0, 5, 0, 0, 'NONE', '{}')",
+        day=MONDAY,
+    )
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1, Outcome.RETRY: 1}
+    assert (fleet.run("ACC-1").phase, fleet.run("ACC-2").phase) == ("PERSISTED", "DATA_READY")
+    assert "'ODD' is not a valid TransactionType" in fleet.run("ACC-2").error["message"]
+
+
+def test_record_without_its_staged_snapshot_is_not_written(fleet, before_task):
+    """Where somebody has emptied the staging table the run is not persisted without its snapshot; it says why."""
+    fleet.ready(account_id="ACC-1")
+    before_task(Phase.SOLVED, lambda _: fleet.sql("DELETE FROM staged_snapshots"))
+    assert fleet.advance(retry_base_seconds=1000.0).outcomes == {Outcome.RETRY: 1}
+    assert (fleet.run().phase, fleet.run().error["code"]) == ("SOLVED", "NOT_STAGED")
+    assert fleet.one("SELECT count(*) FROM runs") == 0
+
+
 def test_earlier_day_marked_ready_meanwhile_comes_first(fleet, before_task):
     """A later day that was claimed before an earlier one became ready gives way to it."""
     fleet.ensure(MONDAY, "ACC-1")

@@ -1,6 +1,7 @@
 """The stored form of a snapshot is an exact inverse of the snapshot."""
 
 import json
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import PrometheusError
-from prometheus.pipeline.snapshot import Flag, LockRecord, Snapshot, UniverseName
+from prometheus.pipeline.snapshot import Flag, LockRecord, Snapshot, UniverseName, opened
 from tests.unit.pipeline.snapshots import AS_OF, snapshot
 
 DATES = st.dates(date(2000, 1, 1), date(2030, 1, 1))
@@ -125,6 +126,30 @@ def test_replacement_shares_used_up_are_not_forgotten():
     unknown = RecentTrade("A", AS_OF, Side.BUY, Decimal(10), lot_id="a8")
     one = snapshot(recent_trades=(used, unknown))
     assert [trade.unreplaced for trade in Snapshot.from_json(one.to_json()).recent_trades] == [0, None]
+
+
+def test_what_follows_from_other_columns_is_not_spelled_out():
+    """Lots that bear the engine's names, and locks of lots with the same cause, are short and come back in full."""
+    base = snapshot()
+    ticker = base.universe[0].ticker
+    lots = tuple(
+        TaxLot(lot_id, ticker, AS_OF, Decimal(1), Decimal(2), Decimal(2), AS_OF)
+        for lot_id in (f"{base.account_id}-{AS_OF:%Y%m%d}-{ticker}", "from-elsewhere", "=")
+    )
+    locks = tuple(LockRecord(lot.lot_id, AS_OF, "bought 3 of it") for lot in lots[:2])
+    one = replace(base, lots=lots[:2], loss_sale_locks=locks)
+    stored = one.to_json()
+    assert stored["lots"]["lot_id"] == "= from-elsewhere"
+    assert stored["loss_sale_locks"] == {
+        "lot": "0..1",
+        "causes": [[AS_OF.isoformat(), "bought 3 of it"]],
+        "cause": "0*2",
+    }
+    assert Snapshot.from_json(stored) == one
+    assert opened(stored)["lots"]["lot_id"] == [lot.lot_id for lot in lots[:2]]
+    assert opened(stored)["loss_sale_locks"] == [[lock.subject, AS_OF.isoformat(), lock.cause] for lock in locks]
+    misleading = replace(base, lots=lots)
+    assert Snapshot.from_json(misleading.to_json()) == misleading
 
 
 def test_snapshot_of_an_unknown_version_is_refused():

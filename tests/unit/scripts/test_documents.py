@@ -1,0 +1,52 @@
+"""What the documents tell people to type can be typed."""
+
+import re
+
+import click
+import pytest
+
+from prometheus.scripts import engine_health, run_engine_state, show_engine_runs
+from prometheus.scripts.main import main
+from tests.conftest import REPOSITORY
+
+PAGES = (REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").rglob("*.md")))
+PROGRAMS = {
+    "prometheus": main,
+    "run_engine_state": run_engine_state.command,
+    "show_engine_runs": show_engine_runs.command,
+    "engine_health": engine_health.command,
+}
+#: A program's name at the start of a line or of quoted code, and what follows it there.
+CALL = re.compile(rf"(?:^|[`|;(]|&& |\$ )\s*((?:{'|'.join(PROGRAMS)}) [^`|\n#]*)", re.MULTILINE)
+
+
+def calls(page):
+    """Return the words of every call in a page; brackets around what may be left out are dropped."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    return [found[1].replace("[", "").replace("]", "").split() for found in CALL.finditer(text)]
+
+
+def unknown_in(words):
+    """Return the first word of a call that names no command, or its options that do not exist."""
+    command, rest = PROGRAMS[words[0]], words[1:]
+    while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
+        found = command.get_command(click.Context(command), rest[0])
+        if found is None:
+            return rest[:1]
+        command, rest = found, rest[1:]
+    known = {"--help", "--version"}.union(*((*option.opts, *option.secondary_opts) for option in command.params))
+    named = [option[0] for word in rest if (option := re.match(r"--[a-z][a-z-]*", word))]
+    return [option for option in named if option not in known]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_in_the_documents_exists(page):
+    """Commands and options that a page names are those of the programs."""
+    assert {" ".join(words): unknown for words in calls(page) if (unknown := unknown_in(words))} == {}
+
+
+def test_commands_are_found_in_the_documents_and_judged():
+    """The README's calls are among those that are looked at, and a call that does not exist would be named."""
+    assert ["prometheus", "runs", "show", "ACC-001", "RUN-001"] in calls(REPOSITORY / "README.md")
+    assert unknown_in(["prometheus", "runs", "shwo", "ACC-001"]) == ["shwo"]
+    assert unknown_in(["run_engine_state", "--advance-all", "--tomorrow"]) == ["--tomorrow"]
