@@ -40,12 +40,14 @@ def own_name(name: str) -> str:
 
 def joint_lots(account: str, lots: Iterable[TaxLot]) -> tuple[TaxLot, ...]:
     """Return an account's lots under their joint names."""
+    if not account:
+        return tuple(lots)
     return tuple(replace(lot, lot_id=joint_name(account, lot.lot_id)) for lot in lots)
 
 
 def own_lots(lots: Iterable[TaxLot]) -> tuple[TaxLot, ...]:
     """Return lots under the names of their accounts."""
-    return tuple(replace(lot, lot_id=own_name(lot.lot_id)) for lot in lots)
+    return tuple(replace(lot, lot_id=own_name(lot.lot_id)) if JOINT in lot.lot_id else lot for lot in lots)
 
 
 def joint_row(account: str, row: Transaction) -> Transaction:

@@ -22,13 +22,14 @@ from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.money import plain_text
-from prometheus.domain.securities import CorporateAction
+from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.errors import AccountingError
 
 #: What a past day's cash was cannot stop a fill that has happened; the rows' sum decides what cash is now.
 _WORKING_CASH: Final = Decimal(10) ** 15
 #: How far back a trade can matter to the window of a later one.
 _REACH: Final = timedelta(days=2 * WASH_WINDOW_DAYS + 1)
+_CHANGE_SHARES: Final = frozenset({ActionType.SPLIT, ActionType.SPINOFF_PRICE_FACTOR, ActionType.SYMBOL_CHANGE})
 _FILL_TYPES: Final = frozenset({TransactionType.BUY, TransactionType.SELL, TransactionType.REINVESTMENT})
 
 
@@ -154,8 +155,7 @@ class Rebooking:
         if not actions:
             return lots, []
         history = self._histories[account]
-        first = actions[0].ex_date - _REACH
-        traded = {row.ticker for row in (*self._kept, *rows) if row.account == account and row.trade_date >= first}
+        traded = self._traded(account, actions, rows)
         books, booked = apply_corporate_actions(
             Books(own_lots(lot for lot in lots if account_of(lot.lot_id) == account), _WORKING_CASH),
             actions,
@@ -166,6 +166,18 @@ class Rebooking:
         )
         others = tuple(lot for lot in lots if account_of(lot.lot_id) != account)
         return (*others, *joint_lots(account, books.lots)), [joint_row(account, row) for row in booked]
+
+    def _traded(self, account: str, actions: Sequence[CorporateAction], rows: Sequence[Transaction]) -> frozenset[str]:
+        """Return which of the securities whose shares change an account has traded lately; it may hold none."""
+        changing = {action.ticker for action in actions if action.action_type in _CHANGE_SHARES}
+        if not changing:
+            return frozenset()
+        first = actions[0].ex_date - _REACH
+        return frozenset(
+            row.ticker
+            for row in (*self._kept, *rows)
+            if row.ticker in changing and row.account == account and row.trade_date >= first
+        )
 
     def _match_morning(
         self,

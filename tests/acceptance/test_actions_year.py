@@ -10,6 +10,7 @@ from prometheus.accounting.corporate_actions import actions_concerning, apply_co
 from prometheus.accounting.replay import replay
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of, journal_since, load_books, save_books
+from prometheus.db.repositories.action_changes import actions_position
 from prometheus.db.repositories.journal import prove_tables
 from prometheus.db.repositories.market_data import closes_on, corporate_actions
 from prometheus.domain.books import DISPOSITION_TYPES, TransactionType
@@ -42,7 +43,8 @@ def fleet(server, admin, loaded):
     with database.transaction() as connection:
         for account in accounts_of(connection):
             books = load_books(connection, account.account_id)
-            save_books(connection, account.account_id, before=books, after=books, transactions=(), books_as_of=AS_OF)
+            seen = {"books_as_of": AS_OF, "actions_seen": actions_position(connection)}
+            save_books(connection, account.account_id, before=books, after=books, transactions=(), **seen)
     yield database
     database.close()
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
