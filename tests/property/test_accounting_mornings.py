@@ -120,6 +120,10 @@ def told_to_both(lots, days, regime):
                 for trade in recent_trades(daily.rows, day)
                 if day - trade.trade_date <= timedelta(30) and (trade.side is Side.BUY or trade.realized_gain < 0)
             }
+        if action is not None:
+            # Which of two parts of one purchase gives up a fraction is told by their names, after rows' own names.
+            mine = replay(daily.rows).lots_of(action.ticker)
+            assume(len({lot.acquired_on for lot in mine}) == len(mine))
         booked = daily.book(day, action, close)
         assume(not any(row.txn_type == "CASH_IN_LIEU" and not row.amount for row in booked))
         if action is not None and action.ticker in held:
