@@ -30,11 +30,6 @@ class Link:
     first: int
     place: IntArray
 
-    @property
-    def exposures(self) -> slice:
-        """Return where its exposures stand among those of all blocks."""
-        return slice(self.first, self.first + len(self.names))
-
 
 def block_of(names: IntArray, covariance: FloatArray) -> SpecificBlock:
     """Return a block in ascending order of its names, with read-only arrays.
