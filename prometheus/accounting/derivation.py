@@ -22,7 +22,7 @@ from prometheus.accounting.loss_disallowance import match_losses
 from prometheus.accounting.morning_losses import MORNING_DISPOSITIONS
 from prometheus.accounting.replay import Replay
 from prometheus.accounting.superficial_losses import deny_superficial_losses
-from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS, group_of_ticker, in_wash_window
+from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS, group_of_ticker, in_wash_window, known_purchases
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import DISPOSITION_TYPES, PURCHASE_TYPES, Transaction, TransactionType
 from prometheus.domain.lots import RecentTrade
@@ -82,6 +82,8 @@ class _Group:
     unmatched: list[RecentTrade]
     expected: deque[Transaction]
     broken: bool = False
+    #: A reverse split has left nothing of a purchase, though rounding may have left its lot a step: the lot proves it.
+    proved_by_lots: bool = False
 
 
 class Derivation:
@@ -183,7 +185,9 @@ class Derivation:
                     for t in trades
                 )
                 # A reverse split may leave less than a step of a trade: nothing is left of it to match.
-                trades[:] = [trade for trade in changed if trade.quantity > 0]
+                left = [trade for trade in changed if trade.quantity > 0]
+                group.proved_by_lots |= len(left) < len(trades)
+                trades[:] = left
         elif row.txn_type is TransactionType.SYMBOL_CHANGE:
             self._rename(row.details["former_ticker"], row.ticker, group)
 
@@ -218,10 +222,19 @@ class Derivation:
         sales, group.unmatched = group.unmatched, []
         if group.broken:
             return
-        losses, bought = self._match(group, sales, group.purchases, sales[0].trade_date)
+        day, purchases = sales[0].trade_date, group.purchases
+        if group.proved_by_lots:
+            purchases = self._known(group, sales[0].ticker, day)
+        losses, bought = self._match(group, sales, purchases, day)
         group.losses += losses
         if self._regime is TaxRegime.US:
             group.purchases = bought
+
+    def _known(self, group: _Group, ticker: str, day: date) -> list[RecentTrade]:
+        """Return a group's purchases as the booking knows them: those that only the lots prove among them."""
+        name = group_of_ticker(ticker, self._group_of)
+        lots = [lot for lot in self._books.books().lots if group_of_ticker(lot.ticker, self._group_of) == name]
+        return list(known_purchases(group.purchases, lots, day))
 
     def _match(
         self, group: _Group, losses: list[RecentTrade], purchases: list[RecentTrade], day: date
