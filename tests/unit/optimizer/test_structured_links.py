@@ -40,7 +40,7 @@ def _with_plain_exposures(whole):
     """Return the same problem with every linked exposure a factor's."""
     roots = np.zeros((len(whole.cost.active), whole.risk.size - whole.risk.loadings.shape[1]))
     for link in whole.risk.links:
-        roots[link.names, link.exposures] = link.root
+        roots[link.names, link.first : link.first + len(link.names)] = link.root
     loadings = np.concatenate([whole.risk.loadings, roots], axis=1)
     return replace(whole, risk=FactorRisk(loadings, whole.risk.specific_variance))
 
