@@ -145,6 +145,8 @@ def told_to_both(lots, days, regime):
             sold = [lot for lot in mine if lot.acquired_on in dates]
             if regime is TaxRegime.CA:
                 sold = list(mine)
+            # Losses of two parts of one purchase are matched in the order of their names, too.
+            assume(regime is TaxRegime.CA or len({lot.acquired_on for lot in sold}) == len(sold))
             if sold:
                 total = sum(lot.quantity for lot in sold)
                 picks = () if regime is TaxRegime.CA else tuple(LotPick(lot.lot_id, lot.quantity) for lot in sold)
