@@ -74,7 +74,10 @@ def test_untouched_record_passes(original):
             "snapshot.cash was altered",
         ),
         (
-            (f"UPDATE runs SET snapshot = jsonb_set(snapshot, '{{universe,price,3}}', '\"1\"') {SECOND}",),
+            (
+                "UPDATE runs SET snapshot = jsonb_set(snapshot, '{universe,price}', "
+                f"to_jsonb('1' || (snapshot #>> '{{universe,price}}'))) {SECOND}",
+            ),
             "ALTERED",
             2,
             "snapshot.universe was altered",

@@ -108,6 +108,14 @@ def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         return
+    try:
+        _hand_over(receiver, pipe)
+    finally:
+        # On its way out nothing may raise: the exception would leave the fork and go on with the parent's own work.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _hand_over(receiver: Receiver, pipe: Pipe) -> None:
     while True:
         try:
             letter = pipe.recv()
@@ -124,6 +132,7 @@ def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None
 
 
 def _end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 -- the signature of a handler
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise SystemExit(1)
 
 

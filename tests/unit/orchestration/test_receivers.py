@@ -332,6 +332,29 @@ def test_a_courier_brings_several_letters(courier, tmp_path):
         process.is_alive()
 
 
+def test_a_courier_that_is_ended_while_it_ends_stays_a_courier(courier, tmp_path, monkeypatch):
+    """A signal that meets a courier on its way out does not make it go on with what its parent was about to do."""
+    leave, began = os._exit, tmp_path / "leaving"
+
+    def slowly(code):
+        began.touch()
+        try:
+            time.sleep(0.5)
+        except BaseException:
+            (tmp_path / "escaped").touch()
+        leave(code)
+
+    found = courier(FileReceiver(tmp_path / "told"))
+    monkeypatch.setattr(os, "_exit", slowly)
+    found.take(LETTER)
+    monkeypatch.undo()
+    found._pipe.close()
+    while not began.exists():
+        time.sleep(0.01)
+    found.close()
+    assert not (tmp_path / "escaped").exists()
+
+
 def test_a_courier_that_hangs_is_ended(courier):
     """Whatever heeds no time limit is killed at the courier's, and the next letter finds a new courier."""
     found = courier(Trickle(), seconds=0.1)
