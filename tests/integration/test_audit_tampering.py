@@ -15,6 +15,9 @@ FIRST_TRADE = f"{ITS_TRADE} AND trade_no = 1"
 COLUMNS = "run_id, ticker, side, quantity, price, amount, cost"
 LAST = "WHERE account_id = 'ACC-1' AND run_seq = 3"
 
+#: The snapshot's prices, the first of them with one more digit in front.
+DEARER = "to_jsonb('1' || (snapshot #>> '{universe,price}'))"
+
 
 @pytest.fixture(scope="module")
 def original(cloned, tmp_path_factory):
@@ -74,10 +77,7 @@ def test_untouched_record_passes(original):
             "snapshot.cash was altered",
         ),
         (
-            (
-                "UPDATE runs SET snapshot = jsonb_set(snapshot, '{universe,price}', "
-                f"to_jsonb('1' || (snapshot #>> '{{universe,price}}'))) {SECOND}",
-            ),
+            (f"UPDATE runs SET snapshot = jsonb_set(snapshot, '{{universe,price}}', {DEARER}) {SECOND}",),
             "ALTERED",
             2,
             "snapshot.universe was altered",
