@@ -12,10 +12,11 @@ from prometheus.domain.phases import Phase
 
 # The look and the update are one statement: a run that was completed or claimed again in between no longer matches.
 # A dead worker's run with attempts left is not failed here: the next claim takes it over. A live lease past the
-# deadline is a worker that hangs: its heartbeat thread goes on, its phase does not.
+# deadline is a worker that hangs: its heartbeat thread goes on, its phase does not. A run whose own row or whose
+# account's row somebody holds is left to the next heartbeat: its alert would wait for the account, and others for it.
 _REAP: Final = text("""
     WITH seen AS (
-        SELECT run_id, phase, owner_instance, cancel_requested_at IS NOT NULL AS cancelled,
+        SELECT run_id, account_id, phase, owner_instance, cancel_requested_at IS NOT NULL AS cancelled,
                owner_instance IS NULL
                OR (:ttl > 0 AND (lease_expires_at <= engine_now()
                                  OR lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl))) AS unowned,
@@ -24,7 +25,7 @@ _REAP: Final = text("""
         WHERE phase NOT IN ('PERSISTED', 'FAILED') AND (owner_instance IS NOT NULL OR cancel_requested_at IS NOT NULL)
         FOR UPDATE SKIP LOCKED
     ), stale AS (
-        SELECT run_id, phase, CASE
+        SELECT run_id, account_id, phase, CASE
             WHEN cancelled AND unowned THEN 'CANCELLED'
             WHEN :frozen THEN NULL
             WHEN unowned AND attempt >= max_attempts THEN 'WORKER_LOST'
@@ -32,18 +33,22 @@ _REAP: Final = text("""
                  AND phase_started_at + make_interval(secs => :deadline) <= engine_now() THEN 'PHASE_DEADLINE'
             END AS code
         FROM seen
+    ), free AS (
+        SELECT stale.run_id, stale.phase, stale.code FROM stale JOIN accounts USING (account_id)
+        WHERE stale.code IS NOT NULL
+        FOR KEY SHARE OF accounts SKIP LOCKED
     )
     UPDATE engine_runs AS run
     SET phase = 'FAILED', phase_entered_at = engine_now(), phase_completed_at = engine_now(), updated_at = engine_now(),
         owner_instance = NULL, lease_expires_at = NULL, lease_token = run.lease_token + 1,
-        error = jsonb_build_object('code', stale.code, 'previous_phase', stale.phase, 'message', CASE stale.code
+        error = jsonb_build_object('code', free.code, 'previous_phase', free.phase, 'message', CASE free.code
             WHEN 'CANCELLED' THEN 'Cancelled by an operator; its worker did not answer.'
             WHEN 'WORKER_LOST' THEN format('%s attempts ended without a result, the last one by %s.',
                                            run.attempt, run.owner_instance)
-            ELSE format('%s has worked on %s for more than %s seconds.', run.owner_instance, stale.phase, :deadline)
+            ELSE format('%s has worked on %s for more than %s seconds.', run.owner_instance, free.phase, :deadline)
             END)
-    FROM stale WHERE run.run_id = stale.run_id AND stale.code IS NOT NULL
-    RETURNING run.run_id, run.account_id, run.as_of_date, run.lease_token, stale.phase AS from_phase, run.error
+    FROM free WHERE run.run_id = free.run_id
+    RETURNING run.run_id, run.account_id, run.as_of_date, run.lease_token, free.phase AS from_phase, run.error
 """)
 
 

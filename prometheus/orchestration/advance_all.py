@@ -79,7 +79,8 @@ def advance_all(
     """Advance every eligible run; many processes may do so at once, on many hosts.
 
     Alerts leave before the runs are worked on and after, also while the fleet is frozen: they concern people, not
-    trades. A receiver that hangs holds up the runs by one time limit at most, and never fails them.
+    trades. Receivers that hang never fail the runs, and hold them up by a bounded time: the first round begins with no
+    further message after one time limit, and the last message may take that long again, and a moment, at each receiver.
 
     Args:
         database: The database.
@@ -150,7 +151,8 @@ def advance_all(
 def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> bool:
     """Fail what may not be tried again, with an alert for each, and end what was cancelled; True where a run ended.
 
-    Where somebody holds a row that this needs it is left to the next heartbeat: the fleet does not wait for it.
+    A run whose row or account somebody holds is left to the next heartbeat, and no other with it; where the switch or
+    anything else is held, all of it is: the fleet does not wait.
     """
     before = summary.reaped
     try:

@@ -80,6 +80,20 @@ def test_a_held_row_does_not_stop_recovery_from_letting_the_fleet_go_on(fleet, h
     assert fleet.alerts() == [("ACC-1", "WORKER_LOST")]
 
 
+def test_a_held_account_stops_the_recovery_of_no_other(fleet, hurried):
+    """Of two runs to be reaped the one whose account is held waits for the next heartbeat, the other is failed now."""
+    fleet.ready()
+    fleet.claim(batch=2, ttl=1, owner="lost")
+    fleet.sql("UPDATE engine_runs SET attempt = max_attempts")
+    fleet.set_clock("10 minutes")
+    with held(fleet.url, ACCOUNT):
+        assert advance_all(hurried, fleet.config(), hurried.sibling).reaped == 1
+        assert fleet.alerts() == [("ACC-2", "WORKER_LOST")]
+    assert fleet.run("ACC-1").phase == "DATA_READY"
+    assert fleet.advance().reaped == 1
+    assert sorted(fleet.alerts()) == [("ACC-1", "WORKER_LOST"), ("ACC-2", "WORKER_LOST")]
+
+
 def test_a_held_switch_starves_no_heartbeat(fleet, monkeypatch):
     """While somebody holds the switch's row recovery waits, and the leases of computing workers live on."""
     fleet.ready(MONDAY, "ACC-1")
