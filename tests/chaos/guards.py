@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -420,13 +421,13 @@ def main() -> int:
     only = parser.parse_args().only
     survivors = []
     guards = sorted((guard for guard in GUARDS if not only or only in guard.name), key=lambda guard: guard.line or 99)
-    for guard in guards:
-        noticed = _noticed(guard)
-        word = "noticed" if noticed else "NOT NOTICED"
-        line = f"line {guard.line:>2}" if guard.line else "outbox "
-        print(f"{word:<12} {line}  {guard.name:<52} {guard.test}", flush=True)
-        if not noticed:
-            survivors.append(guard.name)
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for guard, noticed in zip(guards, pool.map(_noticed, guards), strict=True):
+            word = "noticed" if noticed else "NOT NOTICED"
+            line = f"line {guard.line:>2}" if guard.line else "outbox "
+            print(f"{word:<12} {line}  {guard.name:<52} {guard.test}", flush=True)
+            if not noticed:
+                survivors.append(guard.name)
     print(f"{len(guards) - len(survivors)} of {len(guards)} removed guards were noticed by their test")
     return 1 if survivors else 0
 
