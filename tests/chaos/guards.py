@@ -58,6 +58,22 @@ class Guard:
 
 GUARDS = (
     Guard(
+        8,
+        "a morning is booked under the fence",
+        "prometheus/pipeline/tasks.py",
+        "        hold_lease(connection, lease)\n        rows = book(",
+        "        rows = book(",
+        "tests/integration/test_engine_actions.py::test_a_morning_is_booked_under_the_fence",
+    ),
+    Guard(
+        10,
+        "a morning waits for a day that comes first",
+        "prometheus/pipeline/tasks.py",
+        "        refuse_before_earlier_days(connection, {lease.account_id: lease.as_of_date})\n        return rows",
+        "        return rows",
+        "tests/integration/test_engine_actions.py::test_a_morning_waits_for_a_day_that_comes_first",
+    ),
+    Guard(
         2,
         "fence of the commit",
         _LEASES,
