@@ -157,8 +157,8 @@ GUARDS = (
         8,
         "commits look at the switch",
         _LEASES,
-        "if switch.frozen:\n            raise",
-        "if False:\n            raise",
+        "if switch.frozen:\n        raise",
+        "if False:\n        raise",
         f"{_STATES}test_frozen_fleet_stands_still_and_goes_on",
     ),
     Guard(
