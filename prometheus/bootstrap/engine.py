@@ -2,7 +2,7 @@
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from prometheus.bootstrap.health import health_limits
 from prometheus.bootstrap.settings import Settings
@@ -41,9 +41,8 @@ def outbox_config(settings: Settings) -> OutboxConfig:
     if settings.alert_directory is not None:
         receivers.append(DirectoryReceiver(settings.alert_directory))
     if settings.alert_command is not None:
-        # The database's address may hold a password, which is no business of the command.
-        environment = {name: value for name, value in os.environ.items() if name != "PROMETHEUS_DATABASE_URL"}
-        receivers.append(CommandReceiver(tuple(shlex.split(settings.alert_command)), environment, seconds))
+        command = tuple(shlex.split(settings.alert_command))
+        receivers.append(CommandReceiver(command, _without_secrets(os.environ), seconds))
     if settings.alert_url is not None:
         receivers.append(HttpReceiver(settings.alert_url, seconds))
     return OutboxConfig(
@@ -52,6 +51,15 @@ def outbox_config(settings: Settings) -> OutboxConfig:
         retry_base_seconds=settings.retry_base_seconds,
         max_attempts=settings.outbox_max_attempts,
     )
+
+
+def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
+    # Addresses and libpq's own variables may hold a password, which is no business of the command.
+    return {
+        name: value
+        for name, value in environment.items()
+        if not name.startswith("PG") and not (name.startswith("PROMETHEUS_") and name.endswith("_URL"))
+    }
 
 
 def default_workers() -> int:

@@ -137,6 +137,6 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
-        # A URL may hold a password.
-        value = "" if name.endswith("_URL") else f"={first['input']!r}"
+        # A URL may hold a password, a command line a token.
+        value = "" if name.endswith(("_URL", "_COMMAND")) else f"={first['input']!r}"
         raise ConfigurationError(f"{name}{value}: {first['msg'].removeprefix('Value error, ')}.") from error

@@ -148,8 +148,8 @@ def _undelivered(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]
         found.append(
             Finding(
                 "OUTBOX_STUCK",
-                f"{outbox.late} message(s) have waited for more than {limits.undelivered_minutes} minutes, the oldest "
-                f"for {outbox.oldest_minutes:.0f}.{why}",
+                f"{outbox.late} message(s) have waited for more than {limits.undelivered_minutes} minutes (or were "
+                f"written by a clock as far ahead), the oldest for {outbox.oldest_minutes:.0f}.{why}",
                 outbox.late,
             )
         )

@@ -96,7 +96,7 @@ def command(
                 said.append("reset: " + _counts(counts))
                 if counts.get("SUPERSEDED"):
                     failed = True
-                    click.echo(
+                    _say(
                         f"{counts['SUPERSEDED']} run(s) of {scope.as_of} stay FAILED: a later day of the account was "
                         "already worked on, so this one can no longer be traded.",
                         err=True,
@@ -105,7 +105,7 @@ def command(
                 counts = state.cancel(database, scope, reason=reason)
                 said.append("cancel: " + _counts(counts))
                 if counts.get("REQUESTED"):
-                    click.echo(
+                    _say(
                         f"{counts['REQUESTED']} run(s) are being worked on: the worker ends them at its next heartbeat "
                         "or commit, or the next --advance-all once its lease has run out.",
                         err=True,
@@ -192,7 +192,7 @@ def _advance(
         said.append(f"the engine is FROZEN ({summary.frozen}): nothing claimed, nothing committed")
         said += [told] if told_anything else []
         for problem in summary.problems:
-            click.echo(problem, err=True)
+            _say(problem, err=True)
         return summary.needs_a_person
     advanced = sum(summary.outcomes.values())
     said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))

@@ -46,6 +46,26 @@ def test_a_reader_that_goes_away_stops_nothing(fleet, workers_of_call):
     assert fleet.run("ACC-2").phase == "PERSISTED"
 
 
+def test_a_person_that_stopped_reading_decides_no_exit_code(fleet):
+    """With standard error closed at the other end a cancel that has something to say there ends with its own code."""
+    fleet.ready()
+    fleet.claim(batch=1, account_ids=["ACC-1"])
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [sys.executable, "-m", "prometheus.scripts.run_engine_state", "--as-of", str(MONDAY)]
+    done = subprocess.run(
+        [*command, "--account", "ACC-1", "--cancel", "--reason", "x"],
+        env={**os.environ, "PROMETHEUS_DATABASE_URL": fleet.url},
+        stdout=subprocess.PIPE,
+        stderr=writing,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writing)
+    assert (done.returncode, done.stdout) == (0, "run_engine_state: cancel: 1 REQUESTED\n")
+
+
 def test_a_terminal_that_hangs_up_is_a_request_to_stop():
     """SIGHUP is remembered like SIGTERM; where it was ignored before (nohup) it stays ignored."""
     stop = StopSignals()

@@ -74,6 +74,13 @@ def deliver(fleet, *receivers: Postbox, **settings: object):
     return deliver_due(fleet.database, config, "deliverer:1:a")
 
 
+def claim(connection, owner: str, batch: int = 9):
+    """Claim messages for a minute."""
+    return claim_messages(
+        connection, owner=owner, lease_seconds=60, batch=batch, base_seconds=30.0, longest_seconds=3600.0
+    )
+
+
 def column(fleet, name: str):
     """Return a column of the outbox, in order."""
     return [row[0] for row in fleet.sql(f"SELECT {name} FROM outbox ORDER BY message_id")]
@@ -253,7 +260,7 @@ def test_order_holds_within_a_batch_and_while_the_first_is_put_off(fleet):
     box.refuses = lambda code: code == "A1"
     deliver(fleet, box, retry_base_seconds=1000.0)
     box.refuses = lambda _: False
-    deliver(fleet, box)
+    deliver(fleet, box, retry_base_seconds=1000.0)
     assert box.codes == []
     assert column(fleet, "attempt") == [1, 0]
     fleet.set_clock("1 hour")
@@ -384,11 +391,11 @@ def test_claimed_messages_are_somebody_elses(fleet):
     """A message under a live lease is claimed by nobody else; once it ran out it is, and the late mark is refused."""
     told(fleet, "X")
     with fleet.database.transaction() as connection:
-        (mine,) = claim_messages(connection, owner="a", lease_seconds=60, batch=9)
-        assert claim_messages(connection, owner="b", lease_seconds=60, batch=9) == ()
+        (mine,) = claim(connection, "a", batch=9)
+        assert claim(connection, "b", batch=9) == ()
     fleet.set_clock("61 seconds")
     with fleet.database.transaction() as connection:
-        (theirs,) = claim_messages(connection, owner="b", lease_seconds=60, batch=9)
+        (theirs,) = claim(connection, "b", batch=9)
         assert (theirs.token, theirs.attempt) == (mine.token + 1, 2)
     with fleet.database.transaction() as connection:
         late = {"error": "x", "base_seconds": 0, "longest_seconds": 0, "max_attempts": 1}
@@ -405,9 +412,9 @@ def test_messages_locked_by_another_claim_are_skipped(fleet):
     """A claim waits for no message that another one is just claiming, and takes the others."""
     told(fleet, "X", "Y")
     with fleet.database.transaction() as first, fleet.database.transaction() as second:
-        (mine,) = claim_messages(first, owner="a", lease_seconds=60, batch=1)
+        (mine,) = claim(first, "a", batch=1)
         second.exec_driver_sql("SET LOCAL lock_timeout = 2000")
-        (theirs,) = claim_messages(second, owner="b", lease_seconds=60, batch=9)
+        (theirs,) = claim(second, "b", batch=9)
     assert {mine.payload["code"], theirs.payload["code"]} == {"X", "Y"}
 
 
@@ -415,11 +422,48 @@ def test_lease_from_a_clock_that_stepped_back_is_taken_over(fleet):
     """A lease further away than two lengths was taken before the clock stepped back, and holds nothing."""
     told(fleet, "X")
     with fleet.database.transaction() as connection:
-        claim_messages(connection, owner="a", lease_seconds=60, batch=9)
+        claim(connection, "a", batch=9)
     fleet.sql("UPDATE outbox SET lease_expires_at = engine_now() + interval '121 seconds'")
     assert deliver(fleet, Postbox(), round_seconds=-15.0, timeout_seconds=14.0).delivered == 0
     with fleet.database.transaction() as connection:
-        assert len(claim_messages(connection, owner="b", lease_seconds=60, batch=9)) == 1
+        assert len(claim(connection, "b", batch=9)) == 1
+
+
+def test_clock_that_stepped_back_silences_no_message(fleet):
+    """What was written before the clock stepped back leaves at once, tried before or not, and in its order."""
+    fleet.ready()
+    fleet.set_clock("3 hours")
+    told(fleet, "A1", account="ACC-1")
+    box, settings = Postbox(), {"retry_base_seconds": 100.0}
+    box.refuses = lambda _: True
+    assert deliver(fleet, box, **settings).failed == 1
+    told(fleet, "A2", account="ACC-1")
+    box.refuses = lambda _: False
+    assert deliver(fleet, box, **settings).delivered == 0, "the first waits for its retry, the second for the first"
+    fleet.set_clock("175 minutes")
+    box.refuses = lambda code: code == "A1"
+    assert (deliver(fleet, box, **settings).failed, box.codes) == (1, [])
+    box.refuses = lambda _: False
+    assert deliver(fleet, box, **settings).delivered == 0, "put off by the clock that is valid now"
+    fleet.set_clock("0")
+    assert deliver(fleet, box, **settings).delivered == 2
+    assert box.codes == ["A1", "A2"]
+
+
+def test_message_from_a_clock_that_was_ahead_is_named(fleet):
+    """A message that nobody has and that was written further in the future than the limit is a finding as well."""
+    fleet.advance()
+    fleet.set_clock("5 minutes")
+    told(fleet, "X")
+    fleet.set_clock("0")
+    assert ask(fleet, engine_health.command).exit_code == 0
+    fleet.set_clock("3 hours")
+    told(fleet, "Y")
+    fleet.set_clock("0")
+    done = ask(fleet, engine_health.command)
+    assert done.exit_code == 1
+    assert "OUTBOX_STUCK: 1 message(s)" in done.stdout
+    assert "the oldest for 0." in done.stdout
 
 
 def test_alert_of_a_call_leaves_in_it(fleet):
@@ -551,7 +595,7 @@ def test_people_see_the_outbox(fleet):
     assert len(table) == 3
     assert table[0].split()[:3] == ["message_id", "kind", "state"]
     with fleet.database.transaction() as connection:
-        claim_messages(connection, owner="a", lease_seconds=60, batch=1)
+        claim(connection, "a", batch=1)
     assert "UNDER_WAY" in ask(fleet, engine.command, "outbox", "--undelivered").stdout
 
 

@@ -39,12 +39,14 @@ _EXPIRED: Final = text("""
     ORDER BY lease_expires_at, run_id LIMIT :limit
 """)
 
+# How long a message from the future has waited nobody knows: the clock stepped back after it was written.
 _OUTBOX: Final = text("""
     SELECT count(*) FILTER (WHERE given_up_at IS NOT NULL) AS given_up,
            count(*) FILTER (WHERE given_up_at IS NULL
-                            AND created_at < engine_now() - make_interval(mins => :minutes)) AS late,
-           coalesce(extract(epoch FROM engine_now() - min(created_at) FILTER (WHERE given_up_at IS NULL)) / 60, 0)
-               AS oldest_minutes,
+                            AND created_at NOT BETWEEN engine_now() - make_interval(mins => :minutes)
+                                               AND engine_now() + make_interval(mins => :minutes)) AS late,
+           greatest(coalesce(extract(epoch FROM engine_now() - min(created_at) FILTER (WHERE given_up_at IS NULL)) / 60,
+                             0), 0) AS oldest_minutes,
            (array_agg(last_error ORDER BY message_id) FILTER (WHERE last_error IS NOT NULL))[1] AS error
     FROM outbox WHERE delivered_at IS NULL
 """)
@@ -79,7 +81,7 @@ class ExpiredLease:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFacts:
-    """Messages that reached nobody: given up, and waiting for longer than the limit.
+    """Messages that reached nobody: given up, and waiting for longer than the limit or from as far in the future.
 
     ``oldest_minutes`` is the age of the oldest that is still tried; ``error`` what the oldest with a failure says.
     """

@@ -16,12 +16,20 @@ _ADD: Final = text("""
     ON CONFLICT (idempotency_key) DO NOTHING RETURNING message_id
 """)
 
+# By alias of the table. What was never tried and was written in the future, or waits for longer than any failure of its
+# attempt has it wait (jitter adds a quarter), was written before the clock stepped back: its due time means nothing.
+_DUE: Final = """
+    ({alias}.next_attempt_at <= engine_now() OR ({alias}.attempt = 0 AND {alias}.created_at > engine_now())
+     OR {alias}.next_attempt_at > engine_now() + make_interval(
+            secs => 1.25 * least(:base * power(2, least(greatest({alias}.attempt - 1, 0), 30)), :longest)))
+"""
+
 # A lease further away than two lengths was taken before the clock stepped back. What concerns an account leaves in the
 # order in which it was written: a later message waits for an earlier one that is put off or in other hands.
-_CLAIM: Final = text("""
+_CLAIM: Final = text(f"""
     WITH due AS (
         SELECT message_id FROM outbox AS message
-        WHERE delivered_at IS NULL AND given_up_at IS NULL AND next_attempt_at <= engine_now()
+        WHERE delivered_at IS NULL AND given_up_at IS NULL AND {_DUE.format(alias="message")}
           AND (owner_instance IS NULL OR lease_expires_at <= engine_now()
                OR lease_expires_at > engine_now() + make_interval(secs => 2 * :lease_seconds))
           AND message_id <> ALL(:skip)
@@ -29,7 +37,7 @@ _CLAIM: Final = text("""
               SELECT 1 FROM outbox AS earlier
               WHERE earlier.account_id = message.account_id AND earlier.message_id < message.message_id
                 AND earlier.delivered_at IS NULL AND earlier.given_up_at IS NULL
-                AND (earlier.next_attempt_at > engine_now() OR earlier.message_id = ANY(:skip)
+                AND (NOT {_DUE.format(alias="earlier")} OR earlier.message_id = ANY(:skip)
                      OR (earlier.owner_instance IS NOT NULL AND earlier.lease_expires_at > engine_now()
                          AND earlier.lease_expires_at <= engine_now() + make_interval(secs => 2 * :lease_seconds))))
         ORDER BY message_id LIMIT :batch FOR UPDATE SKIP LOCKED
@@ -108,7 +116,14 @@ def add_message(connection: Connection, kind: MessageKind, key: str, payload: ob
 
 
 def claim_messages(
-    connection: Connection, *, owner: str, lease_seconds: float, batch: int, skip: Sequence[int] = ()
+    connection: Connection,
+    *,
+    owner: str,
+    lease_seconds: float,
+    batch: int,
+    base_seconds: float,
+    longest_seconds: float,
+    skip: Sequence[int] = (),
 ) -> tuple[ClaimedMessage, ...]:
     """Claim up to ``batch`` messages that are due, in the order in which they were written.
 
@@ -117,10 +132,20 @@ def claim_messages(
         owner: Name of this process, unique to its start.
         lease_seconds: Until another deliverer may take them over.
         batch: Most messages to claim.
+        base_seconds: First delay after a failure, and the longest that :func:`put_off` is called with.
+        longest_seconds: Longest delay.
         skip: Messages that this caller will not try again now; later ones of the same account wait for them.
     """
     rows = connection.execute(
-        _CLAIM, {"owner": owner, "lease_seconds": lease_seconds, "batch": batch, "skip": list(skip)}
+        _CLAIM,
+        {
+            "owner": owner,
+            "lease_seconds": lease_seconds,
+            "batch": batch,
+            "base": base_seconds,
+            "longest": longest_seconds,
+            "skip": list(skip),
+        },
     )
     claimed = (
         ClaimedMessage(

@@ -130,6 +130,8 @@ class _Deliverer:
                     owner=self._owner,
                     lease_seconds=self._config.lease_seconds,
                     batch=self._config.batch,
+                    base_seconds=self._config.retry_base_seconds,
+                    longest_seconds=self._config.longest_retry_seconds,
                     skip=tried,
                 )
             if not messages:
@@ -174,7 +176,8 @@ class _Deliverer:
         if refusals:
             self._fail(message, frozenset(taken), " ".join(refusals))
         elif left_out:
-            self._give_back(message, frozenset(taken), seconds=0.0 if stopped else self._config.retry_base_seconds)
+            wait = min(self._config.retry_base_seconds, self._config.longest_retry_seconds)
+            self._give_back(message, frozenset(taken), seconds=0.0 if stopped else wait)
         else:
             self._mark(message, frozenset(taken))
         return not refusals and not left_out

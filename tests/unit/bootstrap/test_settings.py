@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from prometheus.bootstrap.engine import outbox_config
 from prometheus.bootstrap.settings import Settings, default_home, load_settings
 from prometheus.foundation.errors import ConfigurationError
 from prometheus.scripts.main import main
@@ -140,8 +141,6 @@ def test_a_home_may_be_written_with_a_tilde_or_relative(monkeypatch, tmp_path):
         ("PROMETHEUS_RETRY_BASE_SECONDS", "inf"),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "0"),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "inf"),
-        ("PROMETHEUS_ALERT_COMMAND", "page 'the desk"),
-        ("PROMETHEUS_ALERT_COMMAND", " "),
         ("PROMETHEUS_ALERT_TIMEOUT_SECONDS", "0"),
     ],
 )
@@ -157,13 +156,37 @@ def test_a_value_that_cannot_be_used_is_named(monkeypatch, name, value):
     assert result.output.count("\n") == 1
 
 
-@pytest.mark.parametrize("value", ["ftp://h/x", "https:///x", "https://me:secret@h/x", "/x"])
-def test_an_address_that_cannot_be_used_is_not_repeated(monkeypatch, value):
-    """The receiver's URL may hold a secret: a bad one is refused by its variable's name alone."""
-    monkeypatch.setenv("PROMETHEUS_ALERT_URL", value)
-    with pytest.raises(ConfigurationError, match=r"^PROMETHEUS_ALERT_URL: ") as caught:
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PROMETHEUS_ALERT_URL", "ftp://h/x"),
+        ("PROMETHEUS_ALERT_URL", "https:///x"),
+        ("PROMETHEUS_ALERT_URL", "https://me:secret@h/x"),
+        ("PROMETHEUS_ALERT_URL", "/x"),
+        ("PROMETHEUS_ALERT_COMMAND", "page --token=secret 'the desk"),
+        ("PROMETHEUS_ALERT_COMMAND", "  "),
+    ],
+)
+def test_a_receiver_that_cannot_be_used_is_not_repeated(monkeypatch, name, value):
+    """A receiver's URL or command may hold a secret: a bad one is refused by its variable's name alone."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as caught:
         load_settings()
     assert value not in caught.value.message
+
+
+def test_the_alert_command_finds_no_secret_in_its_environment(monkeypatch):
+    """The command of alerts gets the environment without libpq's variables and without any address of ours."""
+    secret = ("PGPASSWORD", "PGSERVICE", "PROMETHEUS_DATABASE_URL", "PROMETHEUS_ALERT_URL")
+    kept = ("PROMETHEUS_LOG_LEVEL", "PAGER_TOKEN")
+    for name in (*secret, *kept):
+        monkeypatch.setenv(name, "https://h/x")
+    monkeypatch.setenv("PROMETHEUS_ALERT_COMMAND", "page --to 'the desk'")
+    monkeypatch.setenv("PROMETHEUS_LOG_LEVEL", "INFO")
+    (receiver, _) = outbox_config(load_settings()).receivers
+    assert receiver.arguments == ("page", "--to", "the desk")
+    assert set(kept) < set(receiver.environment)
+    assert not set(secret) & set(receiver.environment)
 
 
 def test_a_bad_value_is_one_sentence_of_the_real_command():
