@@ -6,12 +6,14 @@ Loads market and fleet once into a durable embedded server, then runs the day on
 process, with 1 and with 2 workers. What a call costs once (imports, connections, recurring work, the inputs that the
 accounts of a day share) and what each account costs are told apart: the second is the CPU used after the first claim,
 day inputs taken off. CPU of the server's processes is a line of its own. What an account's CPU is spent on is measured
-in one process, around the functions named in the table, with the statements sent. With ``--copies n`` every account is
+in one process, around the functions named in the table, with the statements sent; its heap is frozen first, as the pool
+freezes it before it forks its workers. With ``--copies n`` every account is
 there n times (2 workers, one round); time, the largest resident memory of a worker, the growth of the database and what
 an account costs beyond those of the first ``n`` are printed, and each database is removed before the next is made.
 """
 
 import argparse
+import gc
 import json
 import logging
 import os
@@ -182,6 +184,8 @@ def one_day(url: str, workers: int) -> dict[str, float]:
             setattr(SharedInputs, function, timed(getattr(SharedInputs, function), "shared", spent))
         for function in ("execute", "executemany", "copy"):
             setattr(psycopg.Cursor, function, told(getattr(psycopg.Cursor, function), counted))
+        gc.collect()
+        gc.freeze()
     began = {}
     for owner, function in ((sys.modules[advance_all.__module__], "work"), (WorkerPool, "run")):
         setattr(owner, function, noted(getattr(owner, function), began))

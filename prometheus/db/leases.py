@@ -73,6 +73,12 @@ _LOOK: Final = text(f"""
 """)
 
 # All rows are locked in one order first, so that two statements over several runs never wait for each other crosswise.
+_HOLD: Final = text("""
+    SELECT run_id FROM engine_runs
+    WHERE run_id = :run_id AND phase = :phase AND lease_token = :token AND owner_instance = :owner
+      AND cancel_requested_at IS NULL
+    FOR UPDATE
+""")
 _COMMIT: Final = text("""
     WITH wanted AS (
         SELECT * FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[]), CAST(:from_phases AS text[]),
@@ -302,9 +308,7 @@ def commit_phases(
     ).scalars()
     found = frozenset(moved)
     if found:
-        switch = hold_switch(connection)
-        if switch.frozen:
-            raise EngineFrozenError(f"The engine is frozen: {switch.reason or 'no reason given'}.")
+        _refuse_frozen(connection)
     return found
 
 
@@ -326,6 +330,26 @@ def commit_phase(
     """
     if not commit_phases(connection, [(lease, to_phase)], ttl=ttl, error=error):
         raise why_refused(connection, lease)
+
+
+def hold_lease(connection: Connection, lease: Lease) -> None:
+    """Fence a transaction that writes for a phase without ending it; call it FIRST in it.
+
+    Raises:
+        EngineFrozenError: The engine is frozen.
+        RunCancelledError: An operator cancelled the run.
+        StaleLeaseError: The run is another worker's by now, or in another phase.
+    """
+    held = {"run_id": lease.run_id, "phase": lease.phase.value, "token": lease.token, "owner": lease.owner}
+    if connection.execute(_HOLD, held).first() is None:
+        raise why_refused(connection, lease)
+    _refuse_frozen(connection)
+
+
+def _refuse_frozen(connection: Connection) -> None:
+    switch = hold_switch(connection)
+    if switch.frozen:
+        raise EngineFrozenError(f"The engine is frozen: {switch.reason or 'no reason given'}.")
 
 
 def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> tuple[frozenset[int], frozenset[int]]:

@@ -6,6 +6,7 @@ all of it back, and the runs are then committed one by one.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Protocol, Self
 
 from prometheus.db.database import Connection
@@ -104,10 +105,20 @@ def _require_unmoved(connection: Connection, effects: Sequence[SnapshotEffects])
             positions[own] = households.household_position(connection, own, effect.members)
         if positions[own] != effect.position:
             raise PhaseHeldError(f"The books of {own} changed while its snapshot was built.", code="BOOKS_MOVED")
-    earlier = account_days.earlier_active_days(
-        connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects}
-    )
-    for own, day in earlier.items():
+    refuse_before_earlier_days(connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects})
+
+
+def refuse_before_earlier_days(connection: Connection, days: Mapping[str, date]) -> None:
+    """Refuse to book days that come after one that is ready; the accounts are locked in the transaction.
+
+    Args:
+        connection: The transaction.
+        days: Account to the day that would be booked.
+
+    Raises:
+        PhaseHeldError: An earlier day was marked ready meanwhile (ORDER).
+    """
+    for own, day in account_days.earlier_active_days(connection, days).items():
         raise PhaseHeldError(f"{day} of {own} was marked ready meanwhile and comes first.", code="ORDER")
 
 

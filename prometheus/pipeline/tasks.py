@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from typing import Any, Final
 
 from prometheus.db.database import Database
+from prometheus.db.leases import hold_lease
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.action_changes import book_morning
 from prometheus.db.repositories.fills import close_windows
@@ -22,7 +23,13 @@ from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
 from prometheus.pipeline.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
 from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
-from prometheus.pipeline.effects import Effects, RunEffects, SnapshotEffects, SolutionEffects
+from prometheus.pipeline.effects import (
+    Effects,
+    RunEffects,
+    SnapshotEffects,
+    SolutionEffects,
+    refuse_before_earlier_days,
+)
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.run_record import run_record, trade_row
@@ -252,16 +259,30 @@ def read_account(context: TaskContext, lease: Lease, day: DayInputs) -> AccountD
 
 def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
     """Settle losses whose day 30 has passed: the books that a day begins with have them final."""
-    groups = {ticker: security.group for ticker, security in day.securities.items()}
-    with context.database.transaction() as connection:
-        return close_windows(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+    return _booked(context, lease, day, close_windows)
 
 
 def _book_morning(context: TaskContext, lease: Lease, day: DayInputs) -> int:
     """Book the morning's actions with what purchases already made take back of their losses, over the household."""
+    return _booked(context, lease, day, book_morning)
+
+
+def _booked(context: TaskContext, lease: Lease, day: DayInputs, book: Callable[..., int]) -> int:
+    """Book what must stand before the snapshot is built, fenced as every commit is.
+
+    Raises:
+        EngineFrozenError: The engine was frozen meanwhile.
+        PhaseHeldError: An earlier day was marked ready meanwhile and comes first (ORDER).
+        RunCancelledError: The run was cancelled meanwhile.
+        StaleLeaseError: The run is another worker's by now.
+    """
     groups = {ticker: security.group for ticker, security in day.securities.items()}
     with context.database.transaction() as connection:
-        return book_morning(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+        hold_lease(connection, lease)
+        rows = book(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
+        # Where anything was booked the household is locked, so no earlier day can become ready before this one is.
+        refuse_before_earlier_days(connection, {lease.account_id: lease.as_of_date})
+        return rows
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:

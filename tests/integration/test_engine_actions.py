@@ -9,6 +9,8 @@ from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
 from prometheus.orchestration.advance_all import Outcome
+from prometheus.pipeline import tasks
+from prometheus.pipeline.build_snapshot import morning_meets_purchases
 from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 
@@ -87,6 +89,59 @@ def test_a_delisting_leaves_cash_and_a_gain(opened):
     (row,) = fleet.sql("SELECT realized_gain FROM transactions WHERE txn_type = 'DELISTING'")
     assert row.realized_gain == 500 * 40 - 30_000
     assert differences(fleet) == {}
+
+
+@pytest.fixture
+def washed_morning(fleet):
+    """ACC-1 on a Tuesday whose delisting meets a purchase: its morning is booked before its snapshot is built."""
+    fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
+    fleet.sql("UPDATE accounts SET books_as_of = :day, books_opened_on = '2024-06-03'", day=MONDAY)
+    bought = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
+    with fleet.database.transaction() as connection:
+        book_fills(connection, "ACC-1", [bought], as_of=MONDAY, group_of={"BBB": "TWINS", "CCC": "TWINS"})
+    act(fleet, "BBB", TUESDAY, "delisting", 10)
+    fleet.ready(TUESDAY, "ACC-1")
+    return fleet
+
+
+MEANWHILE = {
+    "frozen": "UPDATE engine_flags SET frozen = true, reason = 'a drill'",
+    "taken over": "UPDATE engine_runs SET lease_token = lease_token + 1, owner_instance = 'another'",
+    "cancelled": "UPDATE engine_runs SET cancel_requested_at = engine_now()",
+}
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "outcome"),
+    [("frozen", Outcome.FROZEN), ("taken over", Outcome.LOST), ("cancelled", Outcome.CANCELLED)],
+)
+def test_a_morning_is_booked_under_the_fence(washed_morning, monkeypatch, meanwhile, outcome):
+    """Frozen, taken over or cancelled between claim and booking, a morning leaves the books as they were."""
+    fleet, before = washed_morning, lots(washed_morning, "ACC-1")
+
+    def interrupted(inputs, day):
+        fleet.sql(MEANWHILE[meanwhile])
+        return morning_meets_purchases(inputs, day)
+
+    monkeypatch.setattr(tasks, "morning_meets_purchases", interrupted)
+    assert fleet.advance().outcomes == {outcome: 1}
+    assert lots(fleet, "ACC-1") == before
+    assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
+
+
+def test_a_morning_waits_for_a_day_that_comes_first(washed_morning, monkeypatch):
+    """Monday marked ready while Tuesday's morning is about to be booked is traded first, and nothing is superseded."""
+    fleet = washed_morning
+
+    def interrupted(inputs, day):
+        if not fleet.sql("SELECT 1 FROM engine_runs WHERE as_of_date = :day AND account_id = 'ACC-1'", day=MONDAY):
+            fleet.ready(MONDAY, "ACC-1")
+        return morning_meets_purchases(inputs, day)
+
+    monkeypatch.setattr(tasks, "morning_meets_purchases", interrupted)
+    fleet.advance()
+    fleet.advance()
+    assert fleet.phases() == {("ACC-1", MONDAY): "PERSISTED", ("ACC-1", TUESDAY): "PERSISTED"}
 
 
 @pytest.mark.parametrize("household", [False, True], ids=["alone", "household"])
