@@ -21,7 +21,7 @@ def _one_below(
     first: float,
     smallest: float,
     may_rest: bool,  # noqa: FBT001 -- compiled loops take no keywords
-    sell_out: bool,  # noqa: FBT001
+    sell_out: bool,  # noqa: FBT001 -- compiled loops take no keywords
 ) -> float:  # pragma: no cover - machine code, which is not traced
     if not steps > -np.inf:
         return np.nan

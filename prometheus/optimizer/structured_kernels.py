@@ -1,6 +1,7 @@
 """Compiled loops of the structured solver: one evaluation of the dual, from prices to conditions.
 
-Plain loops over branches in a fixed order (compiled.py). Shapes are the callers' business. Source:
+Plain loops over branches in a fixed order; one module, because loops call no loops of others (compiled.py). Shapes are
+the callers' business. Source:
 docs/specs/optimizer.md.
 """
 

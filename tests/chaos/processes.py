@@ -162,9 +162,9 @@ class Points:
             commit(connection)
             self.touch()
 
-        psycopg.Cursor.execute = counted(execute)  # type: ignore[method-assign]
-        psycopg.Cursor.executemany = counted(many)  # type: ignore[method-assign]
-        psycopg.Connection.commit = committed  # type: ignore[method-assign]
+        psycopg.Cursor.execute = counted(execute)
+        psycopg.Cursor.executemany = counted(many)
+        psycopg.Connection.commit = committed
 
 
 def before_solving(act: Callable[[], object], *, accounts: tuple[str, ...] | None = None) -> None:
@@ -176,7 +176,7 @@ def before_solving(act: Callable[[], object], *, accounts: tuple[str, ...] | Non
             act()
         return solve(context, lease)
 
-    tasks.TASKS[tasks.Phase.SNAPSHOT_BUILT] = meddled  # type: ignore[index]
+    tasks.TASKS[tasks.Phase.SNAPSHOT_BUILT] = meddled
 
 
 def stop_myself() -> None:
