@@ -222,10 +222,11 @@ def _cause(text: str, lock: str) -> str:
         )
     if absent := ABSENT.search(text):
         where = f"The folder of wheels ({os.environ.get('PIP_FIND_LINKS')})" if offline else "The package index"
+        silent = "" if offline or "from versions: none" not in text else ", or it did not answer"
         python = "{}.{}".format(*sys.version_info)
         return (
-            f"{where} has no wheel of {absent[1]} for Python {python} on this machine. Complete it, or call make with "
-            "another Python: make PYTHON=python3.13 ...\n" + text
+            f"{where} has no wheel of {absent[1]} for Python {python} on this machine{silent}. Complete it, or call "
+            "make with another Python: make PYTHON=python3.13 ...\n" + text
         )
     return ""
 
