@@ -20,7 +20,7 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
-from tests.measured import save_own_coverage_alone
+from tests.measured import leave_out_the_stack, save_own_coverage_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -35,6 +35,7 @@ FAST_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": 
 
 # Coverage's own hook is there before any conftest is read, and hooks run in the order in which they came.
 os.register_at_fork(after_in_child=save_own_coverage_alone)
+leave_out_the_stack()
 
 
 def pytest_collection_modifyitems(items):
