@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
+# Where it is set, every process of the tests would compile the whole package anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help chaos prove-guards demo test audit-year audit-real test-gpu check format types bench-engine bench-ingest risk-evaluate lock clean bench-optimizer bench-risk
 .DEFAULT_GOAL := help
@@ -58,8 +60,12 @@ chaos: ready ## Ten minutes of random kills, pauses, server stops, clock jumps a
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP -p no:randomly tests/chaos/test_soak.py \
 	  tests/chaos/test_crash_points.py tests/chaos/test_server_faults.py
 
-prove-guards: ready ## Remove one guard of the engine at a time and see that its test notices
-	$(BIN)/python -m tests.chaos.guards
+prove-guards: ready ## Remove one guard of the engine at a time and see that its test notices (GUARDS=5: some, drawn)
+	$(BIN)/python -m tests.chaos.guards $(if $(GUARDS),--draw $(GUARDS))
+
+.PHONY: prove-set-up
+prove-set-up: ## Set up offline beside newer releases, with every Python and pip that is there (TRIALS=2: the first ones)
+	$(PYTHON) tools/prove_set_up.py --demo $(if $(TRIALS),--first $(TRIALS))
 
 check: ready ## Linters, strict types and import contracts
 	$(BIN)/ruff check .
