@@ -3,7 +3,6 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-READY := $(VENV)/.ready
 # Tests run on every core; WORKERS=0 runs them in one process.
 WORKERS ?= auto
 
@@ -13,89 +12,92 @@ WORKERS ?= auto
 help: ## Say what can be made
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
 
-$(READY): requirements-dev.lock pyproject.toml
+# A Python named by the caller (make PYTHON=python3.13 ...) replaces the environment of another one.
+SET_UP = $(PYTHON) tools/set_up.py $(if $(filter-out file,$(origin PYTHON)),--this-python)
+
+.PHONY: ready bench-ready
+ready:
+	@command -v $(PYTHON) >/dev/null || { echo "There is no $(PYTHON) here; say which Python with: make PYTHON=python3.13 ..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "Python 3.11 or later is needed; say which with: make PYTHON=python3.13 ..."; exit 1; }
-	@echo "Setting up $(VENV) (a minute or two, once)"
-	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	@touch $@
+	@$(SET_UP)
 
 # What the benchmarks' peers need, in the same environment; `make demo` and `make test` never ask for it.
-BENCH_READY := $(VENV)/.bench-ready
-$(BENCH_READY): $(READY) requirements-bench.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.lock
-	@touch $@
+bench-ready: ready
+	@$(SET_UP) --bench
 
-demo: $(READY) ## Run a synthetic fleet of 20 accounts through three sessions on an embedded PostgreSQL
+demo: ready ## Run a synthetic fleet of 20 accounts through three sessions on an embedded PostgreSQL
 	@$(BIN)/prometheus demo
 
-test: $(READY) ## Run every test but the slow proofs, with branch coverage
+# Once and untraced: otherwise each worker of pytest compiles for itself, under coverage, which takes a minute of CPU more.
+COMPILE_LOOPS = $(BIN)/python -c "import prometheus.optimizer.solve"
+
+test: ready ## Run every test but the slow proofs, with branch coverage
+	@$(COMPILE_LOOPS)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
 
 # The rehearsals have databases of their own; interrupted, they go on where they stood.
 SESSIONS ?= 252
 AUDIT_WORKERS ?= 2
 AUDIT_HOME ?=
-audit-year: $(READY) ## 20 synthetic accounts through 252 sessions, then every run replayed and every chain verified
+audit-year: ready ## 20 synthetic accounts through 252 sessions, then every run replayed and every chain verified
 	@PROMETHEUS_HOME=$(or $(AUDIT_HOME),$$($(BIN)/python -c "from prometheus.bootstrap.settings import default_home; print(default_home().with_name('prometheus-audit-year'))")) \
 	  PROMETHEUS_LOG_LEVEL=WARNING $(BIN)/prometheus audit year --sessions $(SESSIONS) --workers $(AUDIT_WORKERS)
 
-audit-real: $(READY) ## 20 real accounts through the 21 sessions from 2018-06-01, replayed; needs ../shared/data
+audit-real: ready ## 20 real accounts through the 21 sessions from 2018-06-01, replayed; needs ../shared/data
 	@export PROMETHEUS_LOG_LEVEL=WARNING PROMETHEUS_HOME=$(or $(AUDIT_HOME),$$($(BIN)/python -c "from prometheus.bootstrap.settings import default_home; print(default_home().with_name('prometheus-audit-real'))")) && \
 	  $(BIN)/prometheus audit real ../shared/data/market ../shared/data/fleet --first 2018-06-01 --sessions 21 \
 	    --workers $(AUDIT_WORKERS) && \
 	  $(BIN)/prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --a CLARABEL --b CVXPY --workers $(AUDIT_WORKERS)
 
-test-gpu: $(READY) ## Solve on an NVIDIA GPU (needs the [gpu] extra)
+test-gpu: ready ## Solve on an NVIDIA GPU (needs the [gpu] extra)
 	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
 
 # The soak first; then every statement of a day with a worker or a parent killed at it, and 200 runs under server stops.
-chaos: $(READY) ## Ten minutes of random kills, pauses, server stops, clock jumps and switches, then the long fault proofs (CHAOS_SECONDS, CHAOS_SEED)
+chaos: ready ## Ten minutes of random kills, pauses, server stops, clock jumps and switches, then the long fault proofs (CHAOS_SECONDS, CHAOS_SEED)
 	CHAOS_SECONDS=$${CHAOS_SECONDS:-600} $(BIN)/python -m pytest -rP -p no:randomly tests/chaos/test_soak.py \
 	  tests/chaos/test_crash_points.py tests/chaos/test_server_faults.py
 
-prove-guards: $(READY) ## Remove one guard of the engine at a time and see that its test notices
+prove-guards: ready ## Remove one guard of the engine at a time and see that its test notices
 	$(BIN)/python -m tests.chaos.guards
 
-check: $(READY) ## Linters, strict types and import contracts
+check: ready ## Linters, strict types and import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: $(READY) ## Format the code and mend what the linter can mend
+format: ready ## Format the code and mend what the linter can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench-engine: $(BENCH_READY) ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
+bench-engine: bench-ready ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
 	$(BIN)/python -m bench.engine_transitions
 	$(BIN)/python -m bench.engine_recovery
 	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50
 
 .PHONY: prove-optimizer
-prove-optimizer: $(BENCH_READY) ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
+prove-optimizer: bench-ready ## The optimizer against SCIP, enumeration, a reference and itself; 2,000 random problems
 	$(BIN)/python bench/optimizer_proof.py
 	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
 
 .PHONY: prove-ledger
 # One property at a time, or some: make prove-ledger PROPERTIES="accounting and households".
 PROPERTIES ?= accounting
-prove-ledger: $(READY) ## Each property of the ledger over 5,000 random journals
+prove-ledger: ready ## Each property of the ledger over 5,000 random journals
 	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=ledger -k "$(PROPERTIES)" --timeout=7200
 
 .PHONY: bench-ledger
-bench-ledger: $(READY) ## Rebuild and check a journal of a million transactions over a thousand accounts
+bench-ledger: ready ## Rebuild and check a journal of a million transactions over a thousand accounts
 	$(BIN)/python -m bench.ledger_rebuild
 
-bench-ingest: $(READY) ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
+bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
 
-bench-risk: $(BENCH_READY) ## Risk estimates of 500 and 3,000 names, and the real market's panel from the database
+bench-risk: bench-ready ## Risk estimates of 500 and 3,000 names, and the real market's panel from the database
 	$(BIN)/python -m bench.risk_refresh --data $(or $(DATA),../shared/data)
 
-bench-optimizer: $(BENCH_READY) ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
+bench-optimizer: bench-ready ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
 	$(BIN)/python bench/optimizer.py
 
 # The resolver is itself locked, and has an environment of its own: the development environment may not yet have what
@@ -121,7 +123,7 @@ lock-uv: $(LOCK_READY) ## Move the resolver that `make lock` works with to its n
 
 # The real market data lie beside the checkout, never in it.
 MARKET ?= ../shared/data/market
-risk-evaluate: $(READY) ## Judge the risk estimators on the real months 2014 to 2020 (MARKET=its directory; minutes)
+risk-evaluate: ready ## Judge the risk estimators on the real months 2014 to 2020 (MARKET=its directory; minutes)
 	$(BIN)/prometheus risk evaluate --from 2014-01-01 --to 2020-12-31 --directory $(MARKET) \
 	  --csv risk-evaluate.csv --plot risk-evaluate.png
 

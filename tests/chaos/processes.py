@@ -19,6 +19,7 @@ from prometheus.db.database import Database
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks
 from prometheus.pipeline.engine_config import EngineConfig
+from tests.measured import stop_measuring
 
 #: How long any of these processes may take before the test fails: a hang is a defect.
 DEADLINE_SECONDS = 150.0
@@ -35,6 +36,7 @@ class Worker:
             return
         code = RAISED
         try:
+            stop_measuring()
             signal.setitimer(signal.ITIMER_REAL, 0)
             answer = body()
             code = answer if isinstance(answer, int) else 0

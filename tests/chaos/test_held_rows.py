@@ -1,7 +1,7 @@
 """Sessions of somebody else that keep hold of what the engine needs: an open psql, a commit that hangs."""
 
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 
 import psycopg
 import pytest
@@ -23,6 +23,10 @@ from tests.integration.engine_fleet import MONDAY, add_account
 ACCOUNT = "SELECT 1 FROM accounts WHERE account_id = 'ACC-1' FOR UPDATE"
 RUN = "SELECT 1 FROM engine_runs WHERE account_id = 'ACC-1' FOR UPDATE"
 SWITCH = "SELECT 1 FROM engine_flags FOR UPDATE"
+#: Sessions of this test's database that wait for a lock; other tests work in databases of the same server.
+WAITING = """
+    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()
+"""
 
 
 @contextmanager
@@ -144,7 +148,7 @@ def test_commits_queue_behind_the_kill_switch(fleet):
 
 
 def _waiting(fleet):
-    return fleet.one("SELECT count(*) FROM pg_locks WHERE relation = 'engine_flags'::regclass AND NOT granted")
+    return fleet.one(f"{WAITING} AND relation = 'engine_flags'::regclass")
 
 
 def test_a_commit_that_hangs_is_ended_for_the_kill_switch(fleet):
@@ -159,6 +163,19 @@ def test_a_commit_that_hangs_is_ended_for_the_kill_switch(fleet):
     assert fleet.one("SELECT frozen FROM engine_flags")
     assert fleet.one("SELECT count(*) FROM accounts WHERE name = 'half done'") == 0
     assert not throw_switch(fleet.database, frozen=True, reason="again").changed
+
+
+def test_a_session_of_another_database_is_left_alone(fleet, cloned):
+    """Databases of one server may number their tables alike: whoever holds the switch of another one goes on."""
+    with cloned() as elsewhere, held(elsewhere, "SELECT 1 FROM engine_flags FOR SHARE") as other:
+        switch = "SELECT 'engine_flags'::regclass::oid::int"
+        assert other.execute(switch).fetchone() == (fleet.one(switch),), "the two must be alike for this test"
+        with held(fleet.url, "SELECT 1 FROM engine_flags FOR SHARE") as hung:
+            pid = hung.info.backend_pid
+            assert throw_switch(fleet.database, frozen=True, reason="a drill", patience_seconds=0.3).ended == (pid,)
+            with suppress(psycopg.OperationalError):
+                hung.rollback()
+        assert other.execute("SELECT frozen FROM engine_flags").fetchone() == (False,)
 
 
 def test_a_session_that_is_not_ours_is_named(fleet, server):
@@ -203,7 +220,7 @@ def test_a_cancel_reports_what_a_transaction_under_way_left_behind(fleet, under_
     with held(fleet.url, under_way) as commit:
         asking = in_thread(cancel)
         wait_for(
-            lambda: fleet.one("SELECT count(*) FROM pg_locks WHERE NOT granted") > 0 or not asking.is_alive(),
+            lambda: fleet.one(WAITING) > 0 or not asking.is_alive(),
             "the cancel to wait",
         )
         assert said == []
