@@ -106,13 +106,26 @@ bench-risk: bench-ready ## Risk estimates of 500 and 3,000 names, and the real m
 bench-optimizer: bench-ready ## Both stages of the optimizer beside CVXPY, SCIP and skfolio, in one run
 	$(BIN)/python bench/optimizer.py
 
-lock: ready ## Resolve the dependencies anew into requirements-*.lock (versions and hashes, no index)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	  --custom-compile-command "make lock" --group dev pyproject.toml -o requirements-dev.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --python-version 3.11 \
-	  --custom-compile-command "make lock" --group dev --group bench -c requirements-dev.lock pyproject.toml \
-	  -o requirements-bench.lock
+# The resolver is itself locked, and has an environment of its own: the development environment may not yet have what
+# pyproject.toml has come to ask for.
+LOCK_VENV := .venv-lock
+LOCK_READY := $(LOCK_VENV)/.ready
+$(LOCK_READY): requirements-uv.lock
+	@$(PYTHON) -m venv --clear $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps -r requirements-uv.lock
+	@touch $@
+
+COMPILE = $(LOCK_VENV)/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
+  --python $(LOCK_VENV)/bin/python --python-version 3.11 --no-python-downloads --custom-compile-command "make $@"
+
+lock: $(LOCK_READY) ## Resolve the dependencies anew into requirements*.lock (versions and hashes, no index)
+	$(COMPILE) --upgrade --group dev pyproject.toml -o requirements-dev.lock
+	$(COMPILE) --group dev --group bench -c requirements-dev.lock pyproject.toml -o requirements-bench.lock
+	$(COMPILE) -c requirements-dev.lock pyproject.toml -o requirements.lock
+
+.PHONY: lock-uv
+lock-uv: $(LOCK_READY) ## Move the resolver that `make lock` works with to its newest release
+	$(COMPILE) --upgrade --group lock -o requirements-uv.lock
 
 # The real market data lie beside the checkout, never in it.
 MARKET ?= ../shared/data/market
@@ -121,4 +134,4 @@ risk-evaluate: ready ## Judge the risk estimators on the real months 2014 to 202
 	  --csv risk-evaluate.csv --plot risk-evaluate.png
 
 clean: ## Remove the environment and the caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov
+	rm -rf $(VENV) $(LOCK_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage .coverage.* htmlcov

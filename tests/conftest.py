@@ -4,6 +4,8 @@ import fcntl
 import os
 import re
 import shutil
+import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -20,6 +22,7 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
+from tests.installed import install, unmeasured
 from tests.measured import leave_out_the_stack, save_own_coverage_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -186,3 +189,21 @@ def database(database_url):
     found = Database(database_url)
     yield found
     found.close()
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory):
+    """Wheel and source archive, built without a network. Tests that ask for it belong to the xdist group ``demo``."""
+    folder = tmp_path_factory.mktemp("dist")
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
+        cwd=REPOSITORY, check=True, capture_output=True, text=True, env=unmeasured(),
+    )  # fmt: skip
+    (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
+    return wheel, source
+
+
+@pytest.fixture(scope="session")
+def installed_wheel(built, tmp_path_factory):
+    """The wheel, installed in an environment of its own."""
+    return install(built[0], tmp_path_factory.mktemp("installed-wheel"))

@@ -32,6 +32,9 @@ _CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "application_name": "prometheus",
+    # Neither the environment nor the database's own encoding decides how our text is sent: without it a database in
+    # SQL_ASCII answers in bytes.
+    "client_encoding": "UTF8",
 }
 
 #: The server refuses the statement, and trying again cannot help: class of the error to our code and its sentence.

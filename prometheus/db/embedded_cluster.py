@@ -109,16 +109,22 @@ def reachable_binaries(home: Path, account: pwd.struct_passwd) -> Path:
             return root / "bin"
     except PermissionError:
         pass
+    # Side by side as in the wheel: the programs look for their libraries where these lie from themselves.
+    package = root.parent
+    libraries = package.with_name(f"{package.name}.libs")
     copy, version = home / "pgsql", importlib.metadata.version(_DISTRIBUTION)
-    complete = copy / "complete"
+    installed = copy / package.name / root.name
+    complete = copy / package.name / "complete"
     if not complete.exists() or complete.read_text() != version:
         shutil.rmtree(copy, ignore_errors=True)
-        shutil.copytree(root, copy, symlinks=True)
+        shutil.copytree(root, installed, symlinks=True)
+        if libraries.is_dir():
+            shutil.copytree(libraries, copy / libraries.name, symlinks=True)
         for path in (copy, *copy.rglob("*")):
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
         complete.write_text(version)
-    return copy / "bin"
+    return installed / "bin"
 
 
 def processes_in(data: Path) -> list[int]:

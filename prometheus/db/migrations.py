@@ -53,15 +53,15 @@ def schema_status(database: Database) -> SchemaStatus:
     """Return which migration the database has and which one the code wants.
 
     Raises:
-        SchemaError: The server is too old.
+        SchemaError: The server is too old, or the database is not in UTF8.
     """
     with database.autocommit() as connection:
-        _refuse_old_server(connection)
+        _refuse_unfit_server(database, connection)
         return SchemaStatus(current=_current_revision(connection), head=HEAD_REVISION)
 
 
 def require_current_schema(database: Database) -> None:
-    """Refuse a server that is too old, a database that is not migrated, or one newer than the code.
+    """Refuse a server that is too old, a database not in UTF8 or not migrated, or one newer than the code.
 
     Raises:
         SchemaError: One sentence with the remedy.
@@ -94,14 +94,15 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
         The revision before and after.
 
     Raises:
-        SchemaError: The server is too old, the database is newer than the code, or it holds tables of somebody else.
+        SchemaError: The server is too old, or the database is not in UTF8, is newer than the code or holds tables of
+            somebody else.
     """
     from alembic import command  # noqa: PLC0415 -- costs a fifth of a second that only this function needs
     from alembic.config import Config  # noqa: PLC0415 - needed by those who migrate only
 
     # Others may migrate first and take their time, and so may this one.
     with database.transaction() as connection, lift_limits(connection):
-        _refuse_old_server(connection)
+        _refuse_unfit_server(database, connection)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = _current_revision(connection)
         if before != HEAD_REVISION:
@@ -133,12 +134,19 @@ def _newer(database: Database, revision: str) -> SchemaError:
     )
 
 
-def _refuse_old_server(connection: Connection) -> None:
-    version: int = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+def _refuse_unfit_server(database: Database, connection: Connection) -> None:
+    version, encoding = connection.execute(
+        text("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')")
+    ).one()
     if version < OLDEST_SERVER * 10_000:
         raise SchemaError(
             f"The server is PostgreSQL {version // 10_000}; {OLDEST_SERVER} is the oldest that works. "
             "Upgrade it or set PROMETHEUS_DATABASE_URL to another one."
+        )
+    if encoding != "UTF8":
+        raise SchemaError(
+            f"The database {database.url} is encoded in {encoding}; it must be UTF8. "
+            "Create it with: CREATE DATABASE ... ENCODING 'UTF8' TEMPLATE template0."
         )
 
 

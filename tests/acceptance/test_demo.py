@@ -1,11 +1,9 @@
-"""The demo as a new user meets it: one command on an empty home, then the same command again."""
+"""The demo as a new user meets it: one command of the installed wheel on an empty home, then the same command again."""
 
 import copy
 import json
-import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from prometheus.db.repositories.runs import load_run
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.demo_files import write_demo_files
 from tests.acceptance.independent_check import check_run, read_fleet, read_market
+from tests.installed import Installation
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
 
@@ -43,15 +42,12 @@ class Demo:
     files: Path
     database: Database
     server: EmbeddedServer
+    installed: Installation
 
 
-def prometheus(home: Path, *arguments: str) -> subprocess.CompletedProcess:
-    """Run the installed command in a home of its own."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_")}
-    # A narrow terminal somewhere must not cut what goes through a pipe.
-    environment |= {"PROMETHEUS_HOME": str(home), "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "3", "COLUMNS": "80"}
-    program = Path(sys.executable).with_name("prometheus")
-    return subprocess.run([program, *arguments], capture_output=True, text=True, check=False, env=environment)
+def prometheus(home: Path, installed: Installation, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the command of the installed wheel in a home of its own."""
+    return installed.run("prometheus", *arguments, PROMETHEUS_HOME=str(home), PROMETHEUS_EMBEDDED_LINGER_SECONDS="3")
 
 
 def contents(server):
@@ -66,18 +62,18 @@ def contents(server):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory, installed_wheel):
     """Run the demo twice in a fresh home outside private directories, which the server's own user could not enter."""
     home = Path(tempfile.mkdtemp(prefix="prometheus-demo-home-"))
     home.chmod(0o711)
     files = tmp_path_factory.mktemp("demo-files")
     write_demo_files(files)
     server = EmbeddedServer(home, linger_seconds=3.0)
-    first = prometheus(home, "demo")
+    first = prometheus(home, installed_wheel, "demo")
     database = Database(server.ensure_running())
     after_first = contents(server)
-    second = prometheus(home, "demo")
-    yield Demo(home, first, second, after_first, contents(server), files, database, server)
+    second = prometheus(home, installed_wheel, "demo")
+    yield Demo(home, first, second, after_first, contents(server), files, database, server, installed_wheel)
     database.close()
     embedded.release(home)
     for _ in range(150):
@@ -110,6 +106,11 @@ def test_demo_persists_sixty_runs_and_prints_them(demo):
     assert sum("OPTIMAL" in line.split() for line in decisions) == 60
 
 
+def test_demo_leaves_nothing_where_it_was_called(demo):
+    """The demo runs away from the checkout, with an empty home of the user, and writes into neither directory."""
+    assert list(demo.installed.elsewhere.iterdir()) == []
+
+
 def test_second_demo_changes_no_row(demo):
     """The second call ends well, says that there is nothing to do and leaves every table as it was."""
     assert demo.second.returncode == 0, demo.second.stderr
@@ -120,7 +121,7 @@ def test_second_demo_changes_no_row(demo):
 
 def test_command_prints_what_is_checked(demo, runs):
     """The JSON of the command is the record that the audit below examines."""
-    shown = prometheus(demo.home, "runs", "show", "ACC-007", "RUN-002", "--format", "json")
+    shown = prometheus(demo.home, demo.installed, "runs", "show", "ACC-007", "RUN-002", "--format", "json")
     assert shown.returncode == 0, shown.stderr
     assert json.loads(shown.stdout, parse_float=Decimal) == runs["ACC-007"][1]
 

@@ -296,24 +296,30 @@ def test_a_tight_umask_does_not_shut_the_service_user_out(open_tmp):
 def test_binaries_out_of_reach_are_copied_once_for_each_version(open_tmp, monkeypatch):
     """Where the service user cannot reach the wheel it gets a copy, renewed only when the wheel changes."""
     account = server_account(open_tmp)
-    (open_tmp / "private").mkdir(mode=0o700)
-    (open_tmp / "private" / "wheel").symlink_to(embedded_cluster._wheel_root())
-    monkeypatch.setattr(embedded_cluster, "_wheel_root", lambda: open_tmp / "private" / "wheel")
+    site, wheel = open_tmp / "private", embedded_cluster._wheel_root()
+    site.mkdir(mode=0o700)
+    for directory in wheel.parents[1].glob(f"{wheel.parent.name}*"):
+        (site / directory.name).symlink_to(directory)
+    monkeypatch.setattr(embedded_cluster, "_wheel_root", lambda: site / wheel.parent.name / wheel.name)
     home = open_tmp / "home"
     prepare_home(home, account)
     (home / "pgsql").mkdir()
     (home / "pgsql" / "half").touch()
-    assert reachable_binaries(home, account) == home / "pgsql" / "bin"
+    binaries = reachable_binaries(home, account)
+    assert binaries == home / "pgsql" / wheel.parent.name / wheel.name / "bin"
     assert not (home / "pgsql" / "half").exists()
-    asked = subprocess.run(
-        [home / "pgsql" / "bin" / "postgres", "--version"],
-        user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd="/", capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert asked.stdout.startswith("postgres (PostgreSQL) 18")
+    # The server itself, and one that is linked with the wheel's own libraries.
+    for program in ("postgres", "initdb"):
+        asked = subprocess.run(
+            [binaries / program, "--version"],
+            user=account.pw_uid, group=account.pw_gid, extra_groups=[], cwd="/", capture_output=True, text=True,
+            check=True,
+        )  # fmt: skip
+        assert asked.stdout.startswith(f"{program} (PostgreSQL) 18")
     (home / "pgsql" / "ours").touch()
     reachable_binaries(home, account)
     assert (home / "pgsql" / "ours").exists()
-    (home / "pgsql" / "complete").write_text("0.0")
+    (home / "pgsql" / wheel.parent.name / "complete").write_text("0.0")
     reachable_binaries(home, account)
     assert not (home / "pgsql" / "ours").exists()
 

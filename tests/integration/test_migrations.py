@@ -22,6 +22,7 @@ from prometheus.db.models import Base
 from prometheus.domain.phases import LEGAL_EDGES, Phase
 from prometheus.foundation.errors import DatabaseError, SchemaError
 from prometheus.scripts.main import main
+from tests.conftest import administer
 
 #: Everything that is history: what stands there is never changed nor removed.
 APPEND_ONLY = (
@@ -375,6 +376,19 @@ def test_a_server_that_is_too_old_is_refused(database, monkeypatch):
     for refused in (require_current_schema, upgrade):
         with pytest.raises(SchemaError, match="The server is PostgreSQL 18; 99 is the oldest that works"):
             refused(database)
+
+
+def test_a_database_in_another_encoding_is_refused(server):
+    """A database that is not in UTF8, as a server set up without a locale makes it, is refused with the remedy."""
+    with administer(server) as admin:
+        admin.execute("CREATE DATABASE ascii_only TEMPLATE template0 ENCODING 'SQL_ASCII' LOCALE 'C' OWNER prometheus")
+    unfit = Database(server.url("ascii_only"))
+    for refused in (require_current_schema, upgrade):
+        with pytest.raises(SchemaError, match="is encoded in SQL_ASCII; it must be UTF8"):
+            refused(unfit)
+    unfit.close()
+    with administer(server) as admin:
+        admin.execute("DROP DATABASE ascii_only WITH (FORCE)")
 
 
 def test_an_embedded_database_is_migrated_on_first_use(server_home, server):

@@ -1,30 +1,43 @@
-import os
-import subprocess
-import sys
+import json
+import shutil
 import tarfile
 import zipfile
-from pathlib import Path
 
 import psycopg
 import pytest
 from sqlalchemy import make_url
 
 from prometheus.bootstrap.wiring import shipped_strategies
+from tests.installed import REPOSITORY, SOURCES, install
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-pytestmark = pytest.mark.slow
+# One worker builds and installs; the demo runs from what it installed.
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo")]
+
+#: Where the package and its migrations are, and where else modules would be looked for.
+WHERE = """
+import json, sys
+import prometheus
+from prometheus.bootstrap.wiring import shipped_strategies
+from prometheus.db.migrations import migrations_directory
+strategies = len(shipped_strategies())
+print(json.dumps([prometheus.__file__, str(migrations_directory()), strategies, sys.path]))
+"""
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """Wheel and source archive, built from a copy of what the source archive would hold, without a network."""
-    folder = tmp_path_factory.mktemp("dist")
-    subprocess.run(
-        [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
-        cwd=REPOSITORY, check=True, capture_output=True, text=True,
-    )  # fmt: skip
-    (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
-    return wheel, source
+def installed_sources(tmp_path_factory):
+    """What ``pip install .`` makes of a copy of the checkout."""
+    folder = tmp_path_factory.mktemp("installed-sources")
+    checkout = folder / "checkout"
+    checkout.mkdir()
+    for name in SOURCES:
+        if (REPOSITORY / name).is_dir():
+            shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(REPOSITORY / name, checkout)
+    found = install(checkout, folder)
+    shutil.rmtree(checkout)
+    return found
 
 
 def test_the_wheel_carries_all_that_runs(built):
@@ -51,30 +64,42 @@ def test_the_source_archive_carries_the_migrations(built):
     assert {"pyproject.toml", "migrations/env.py", "prometheus/__init__.py"} <= names
 
 
-def test_an_installed_package_upgrades_its_database(built, tmp_path, server, database_url):
-    """Installed away from the checkout and run from elsewhere, the package finds its own migrations and commands."""
-    target, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    subprocess.run(
-        [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, built[0]],
-        check=True, capture_output=True, text=True,
-    )  # fmt: skip
+@pytest.mark.parametrize("how", ["installed_wheel", "installed_sources"])
+def test_what_runs_is_what_was_installed(how, request):
+    """Package, migrations and strategies come from the environment, and nothing is looked for in the checkout."""
+    installed = request.getfixturevalue(how)
+    asked = installed.run("python", "-c", WHERE)
+    assert asked.returncode == 0, asked.stderr
+    package, migrations, strategies, path = json.loads(asked.stdout)
+    assert package == str(installed.site / "prometheus" / "__init__.py")
+    assert migrations == str(installed.site / "prometheus" / "_migrations")
+    assert strategies == len(shipped_strategies())
+    assert str(REPOSITORY) not in path
+
+
+def test_pip_installs_from_a_checkout_what_the_wheel_carries(built, installed_sources):
+    """``pip install .`` leaves the very files that the wheel holds."""
+    with zipfile.ZipFile(built[0]) as wheel:
+        carried = {name: wheel.read(name) for name in wheel.namelist() if name.startswith("prometheus/")}
+    installed = {
+        str(path.relative_to(installed_sources.site)): path.read_bytes()
+        for path in (installed_sources.site / "prometheus").rglob("*")
+        if path.is_file() and path.parent.name != "__pycache__"
+    }
+    assert installed == carried
+
+
+def test_an_installed_package_upgrades_its_database(installed_sources, server, database_url):
+    """Installed from a checkout that is gone and run from elsewhere, the package finds its own migrations."""
     database = f"{database_url}&options=-c%20search_path%3Dinstalled"
-    environment = {**os.environ, "PYTHONPATH": str(target), "PROMETHEUS_DATABASE_URL": database}
-
-    def run(words):
-        return subprocess.run(words, cwd=elsewhere, env=environment, capture_output=True, text=True, check=False)
-
-    where = run([sys.executable, "-c", "from prometheus.db.migrations import migrations_directory as m; print(m())"])
-    assert where.stdout.strip() == str(target / "prometheus" / "_migrations"), where.stderr
     # A schema of its own: everything the installed package makes is new there.
     with psycopg.connect(
         host=str(server.socket_dir), user="prometheus", dbname=make_url(database_url).database
     ) as connection:
         connection.execute("CREATE SCHEMA installed")
-    upgraded = run([sys.executable, "-m", "prometheus.scripts.main", "db", "upgrade"])
+    upgraded = installed_sources.run("prometheus", "db", "upgrade", PROMETHEUS_DATABASE_URL=database)
     assert upgraded.returncode == 0, upgraded.stderr
     assert upgraded.stdout.endswith(": empty -> 0001\n")
-    status = run([str(target / "bin" / "prometheus"), "db", "status"])
+    status = installed_sources.run("prometheus", "db", "status", PROMETHEUS_DATABASE_URL=database)
     assert status.returncode == 0, status.stderr
-    assert list(elsewhere.iterdir()) == []
+    assert list(installed_sources.elsewhere.iterdir()) == []

@@ -2,8 +2,10 @@
 
 import ast
 import re
+import tomllib
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.conftest import REPOSITORY
 
@@ -11,6 +13,8 @@ TEST_FILES = sorted((REPOSITORY / "tests").rglob("test_*.py"))
 MODULES = sorted((REPOSITORY / "prometheus").rglob("*.py"))
 #: Lines of a module; past this look for the second idea inside.
 LONGEST_MODULE = 500
+#: All versions and hashes: what runs, what develops and tests it, the benchmarks' peers, and what resolves these three.
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-bench.lock", "requirements-uv.lock")
 
 
 def _tests_in(path):
@@ -41,11 +45,49 @@ def test_modules_are_small_and_say_what_they_are(path):
     assert text.count("\n") <= LONGEST_MODULE
 
 
-def test_the_lock_file_names_no_index():
+def _pinned(name):
+    """Return what a lock file holds: each requirement, with its version and marker, and its hashes."""
+    text = re.sub(r"^\s*#.*\n", "", (REPOSITORY / name).read_text(encoding="utf-8"), flags=re.MULTILINE)
+    blocks = (block.split() for block in text.replace("\\\n", "").splitlines())
+    return {
+        " ".join(word for word in words if not word.startswith("--")): {word for word in words if word.startswith("--")}
+        for words in blocks
+    }
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_files_name_no_index(lock):
     """Dependencies are locked to versions and hashes, without the address of any package index."""
-    lock = (REPOSITORY / "requirements-dev.lock").read_text(encoding="utf-8")
-    assert "--hash=sha256:" in lock
-    assert not re.search(r"://| @ |^\s*--(?!hash=)", lock, re.MULTILINE), "an address, or an option besides --hash"
+    text = (REPOSITORY / lock).read_text(encoding="utf-8")
+    assert not re.search(r"://| @ |^\s*--(?!hash=)", text, re.MULTILINE), "an address, or an option besides --hash"
+    pinned = _pinned(lock)
+    assert pinned
+    assert [name for name, hashes in pinned.items() if "==" not in name or not hashes] == []
+
+
+def test_every_lock_file_is_looked_at():
+    """The locks that are guarded are all that there are."""
+    assert sorted(path.name for path in REPOSITORY.glob("*.lock")) == sorted(LOCKS)
+
+
+@pytest.mark.parametrize("larger", ["requirements-dev.lock", "requirements-bench.lock"])
+def test_what_is_tested_is_what_is_installed(larger):
+    """An installation has the versions and files that the tests and benchmarks ran with."""
+    tested = _pinned(larger)
+    assert {name for name, hashes in _pinned("requirements.lock").items() if tested.get(name) != hashes} == set()
+
+
+def test_the_runtime_lock_has_all_that_the_project_asks_for():
+    """The runtime lock has every dependency of the project, within its range, and nothing of the development group."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    pinned = {}
+    for name in _pinned("requirements.lock"):
+        requirement = Requirement(name)
+        pinned.setdefault(requirement.name, []).append(next(iter(requirement.specifier)).version)
+    asked = [Requirement(each) for each in project["project"]["dependencies"]]
+    assert {str(each) for each in asked if not pinned.get(each.name)} == set()
+    assert [str(each) for each in asked for version in pinned[each.name] if not each.specifier.contains(version)] == []
+    assert pinned.keys() & {Requirement(each).name for each in project["dependency-groups"]["dev"]} == set()
 
 
 def test_documents_link_to_files_that_exist():
