@@ -193,7 +193,7 @@ def stop_myself() -> None:
 
 
 class Gate:
-    """What forked processes wait for until the test opens it."""
+    """What forked processes and the test open for each other, and wait for."""
 
     def __init__(self) -> None:
         self._opened = multiprocessing.RawValue("b", 0)
@@ -202,9 +202,13 @@ class Gate:
         """Let everybody pass."""
         self._opened.value = 1
 
+    def is_open(self) -> bool:
+        """Return whether somebody opened it."""
+        return bool(self._opened.value)
+
     def wait(self) -> None:
         """Sleep until it is open."""
-        while not self._opened.value:
+        while not self.is_open():
             time.sleep(0.005)
 
     def spin(self) -> None:
