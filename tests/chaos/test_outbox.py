@@ -289,7 +289,8 @@ def test_a_receiver_that_answers_a_byte_at_a_time_meets_the_limit(fleet):
     _tell(fleet, "X")
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _until_gone(_trickle, server), daemon=True).start()
-        receiver = HttpReceiver(f"http://127.0.0.1:{server.getsockname()[1]}/", 0.5)
+        # Its own limit is for a single wait, and is not to be met before the one for the message.
+        receiver = HttpReceiver(f"http://127.0.0.1:{server.getsockname()[1]}/", 300.0)
         with workers(_deliverer(fleet, receiver, timeout_seconds=0.5)) as (deliverer,):
             assert deliverer.wait() > 0
     (row,) = fleet.sql("SELECT * FROM outbox")
