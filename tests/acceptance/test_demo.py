@@ -27,7 +27,7 @@ from prometheus.simulation.demo_files import write_demo_files
 from tests.acceptance.independent_check import check_run, read_fleet, read_market
 from tests.installed import Installation
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("demo"), pytest.mark.timeout(1500)]
 
 
 @dataclass(frozen=True)

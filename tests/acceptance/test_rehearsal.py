@@ -8,7 +8,7 @@ from prometheus.db.database import Database
 from prometheus.simulation.audit_year import audit_sessions
 from tests.acceptance.loaded_market import command
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
 def test_short_year_is_run_replayed_and_verified(database_url):

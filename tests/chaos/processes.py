@@ -1,6 +1,7 @@
 """Workers as processes of their own, forked after the imports, that can be killed, stopped and made to misbehave."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import signal
@@ -15,14 +16,16 @@ from typing import Any
 
 import psycopg
 
+from prometheus.db import database
 from prometheus.db.database import Database
+from prometheus.domain.engine_run import Lease
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks
 from prometheus.pipeline.engine_config import EngineConfig
 from tests.measured import stop_measuring
 
-#: How long any of these processes may take before the test fails: a hang is a defect.
-DEADLINE_SECONDS = 150.0
+#: How long any of these processes may take before the test fails: a hang is a defect. No test relies on less.
+DEADLINE_SECONDS = 400.0
 #: Exit code of a worker that ended with an exception.
 RAISED = 70
 
@@ -111,10 +114,10 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLI
 
 def advance(url: str, owner: str, *, accounts: list[str] | None = None, workers: int = 0, **settings: object) -> int:
     """Run one heartbeat of a worker with a database of its own; return the number of runs it could not finish."""
-    database = Database(url)
+    own = Database(url)
     config = EngineConfig(**{"owner": owner, "retry_base_seconds": 0.0, **settings})
-    summary = advance_all(database, config, database.sibling, account_ids=accounts, workers=workers)
-    database.close()
+    summary = advance_all(own, config, own.sibling, account_ids=accounts, workers=workers)
+    own.close()
     return min(len(summary.problems), RAISED - 1)
 
 
@@ -124,32 +127,37 @@ class Points:
 
     A moment is just before a statement is sent, just before a COMMIT, and just after a COMMIT was answered. With
     ``of_worker`` the moments are those of the first process that this one forks, and nobody after it is killed.
+    What is sent because time has passed is no moment: its number would depend on how fast the machine is.
     """
 
     die_at: int | None = None
     of_worker: bool = False
     seen: int = 0
     home: int = 0
-    #: Shared with forked processes: the worker whose moments count, and how many were seen.
+    thread: int = 0
+    #: Shared with forked processes: the worker whose moments count, and how many of them began.
     shared: Any = field(default_factory=lambda: multiprocessing.Array("q", 2, lock=False))
 
     def touch(self) -> None:
         """Count one moment."""
         pid = os.getpid()
-        if (pid != self.home) is not self.of_worker:
+        # The thread that keeps the leases sends a heartbeat after so many seconds.
+        if (pid != self.home) is not self.of_worker or threading.get_ident() != self.thread:
             return
         if self.of_worker:
             self.shared[0] = self.shared[0] or pid
             if self.shared[0] != pid:
                 return
-        if self.seen == self.die_at:
-            os.kill(pid, signal.SIGKILL)
         self.seen += 1
         self.shared[1] = self.seen
+        if self.seen - 1 == self.die_at:
+            os.kill(pid, signal.SIGKILL)
 
     def install(self) -> None:
         """Count every statement and COMMIT of this process from now on."""
-        self.home = os.getpid()
+        self.home, self.thread = os.getpid(), threading.get_ident()
+        # A pooled connection that was idle for a second is asked whether it lives, by a statement more.
+        database._IDLE_SECONDS = math.inf
         execute, many, commit = psycopg.Cursor.execute, psycopg.Cursor.executemany, psycopg.Connection.commit
 
         def counted(statement: Callable[..., object]) -> Callable[..., object]:
@@ -186,11 +194,63 @@ def stop_myself() -> None:
     os.kill(os.getpid(), signal.SIGSTOP)
 
 
-def spin(seconds: float) -> None:
-    """Keep one core busy in pure Python, never letting go of the interpreter willingly."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        sum(range(1000))
+class Gate:
+    """What forked processes and the test open for each other, and wait for."""
+
+    def __init__(self) -> None:
+        self._opened = multiprocessing.RawValue("b", 0)
+
+    def open(self) -> None:
+        """Let everybody pass."""
+        self._opened.value = 1
+
+    def is_open(self) -> bool:
+        """Return whether somebody opened it."""
+        return bool(self._opened.value)
+
+    def wait(self) -> None:
+        """Sleep until it is open."""
+        while not self.is_open():
+            time.sleep(0.005)
+
+    def spin(self) -> None:
+        """Keep one core busy in pure Python until it is open, never letting go of the interpreter willingly."""
+        while not self._opened.value:
+            sum(range(1000))
+
+
+def wait_for_lease_end(fleet: Any, account: str = "ACC-1") -> None:
+    """Wait until the lease of an account's run has run out by the database's clock."""
+    ended = """
+        SELECT count(*) FROM engine_runs
+        WHERE account_id = :account AND owner_instance IS NOT NULL AND lease_expires_at <= engine_now()
+    """
+    wait_for(lambda: fleet.one(ended, account=account) > 0, f"the lease of {account} to run out")
+
+
+#: Lease, in seconds, for ``claims_while_leases_pass``: so long that no machine is too slow to renew it in time.
+LONG_LEASE = 1200
+
+
+def frequent_heartbeats(monkeypatch: Any) -> None:
+    """Have owners of ``LONG_LEASE`` send heartbeats several times a second."""
+    monkeypatch.setattr("prometheus.orchestration.lease_keeper._BEATS_PER_LEASE", 4 * LONG_LEASE)
+
+
+def claims_while_leases_pass(fleet: Any, account: str = "ACC-1") -> list[Lease]:
+    """Put the database's clock forward by two of an owner's leases; return what a rival could claim meanwhile.
+
+    It goes on by half a lease once the owner was heard at the time before: an owner that is late keeps the test
+    waiting, one that sends nothing loses its run.
+    """
+    claimed: list[Lease] = []
+    for step in range(1, 5):
+        fleet.set_clock(f"{step * LONG_LEASE // 2} seconds")
+        moved = fleet.one("SELECT engine_now()")
+        claimed += fleet.claim(owner="rival", ttl=LONG_LEASE)
+        wait_for(lambda moved=moved: fleet.run(account).heartbeat_at >= moved, "a heartbeat of the run's owner", 150.0)
+        claimed += fleet.claim(owner="rival", ttl=LONG_LEASE)
+    return claimed
 
 
 def in_thread(act: Callable[[], object]) -> threading.Thread:

@@ -5,7 +5,6 @@ import resource
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -17,11 +16,17 @@ from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline.advance import Outcome
 from prometheus.scripts.run_engine_state import StopSignals
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
-from tests.chaos.processes import before_solving, wait_for, workers
+from tests.chaos.processes import (
+    DEADLINE_SECONDS,
+    LONG_LEASE,
+    Gate,
+    before_solving,
+    claims_while_leases_pass,
+    frequent_heartbeats,
+    wait_for,
+    workers,
+)
 from tests.integration.engine_fleet import MONDAY
-
-#: Lease of these tests, in seconds.
-TTL = 2
 
 
 @pytest.mark.parametrize("workers_of_call", ["0", "1"])
@@ -38,7 +43,7 @@ def test_a_reader_that_goes_away_stops_nothing(fleet, workers_of_call):
         stdout=writing,
         stderr=writing,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
     )
     os.close(writing)
     assert done.returncode == 1
@@ -60,7 +65,7 @@ def test_a_person_that_stopped_reading_decides_no_exit_code(fleet):
         stderr=writing,
         text=True,
         check=False,
-        timeout=60,
+        timeout=DEADLINE_SECONDS,
     )
     os.close(writing)
     assert (done.returncode, done.stdout) == (0, "run_engine_state: cancel: 1 REQUESTED\n")
@@ -120,14 +125,17 @@ def _leave_descriptors(spare):
 
 
 @pytest.mark.parametrize("stopped", ["the parent", "parent and worker", "the worker"])
-def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(fleet, stopped):
+def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(fleet, monkeypatch, stopped):
     """Parent, worker or both under SIGSTOP beyond the lease: where nobody sent heartbeats the run is another's."""
     fleet.ready(MONDAY, "ACC-1")
+    frequent_heartbeats(monkeypatch)
+    # The worker alone ends its solve while its parent stands still.
+    gate = Gate()
 
     def pooled():
-        before_solving(lambda: time.sleep(1.0))
+        before_solving(gate.wait)
         database = Database(fleet.url)
-        summary = advance_all(database, fleet.config(owner="stale", lease_ttl=TTL), database.sibling, workers=1)
+        summary = advance_all(database, fleet.config(owner="stale", lease_ttl=LONG_LEASE), database.sibling, workers=1)
         return len(summary.problems)
 
     with workers(pooled) as (parent,):
@@ -136,10 +144,17 @@ def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(flee
         pids = {"the parent": [parent.pid], "the worker": [child]}.get(stopped, [parent.pid, child])
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
-        time.sleep(TTL + 0.5)
-        successor = fleet.advance(owner="successor", lease_ttl=TTL)
+        if stopped == "the parent":
+            gate.open()
+            wait_for(lambda: fleet.run("ACC-1").phase == "PERSISTED", "the worker to end the run")
+        if stopped == "the worker":
+            assert claims_while_leases_pass(fleet) == []
+        else:
+            fleet.set_clock(f"{LONG_LEASE + 1} seconds")
+        successor = fleet.advance(owner="successor", lease_ttl=LONG_LEASE)
         for pid in pids:
             os.kill(pid, signal.SIGCONT)
+        gate.open()
         assert parent.wait() == 0
     if stopped == "parent and worker":
         assert successor.outcomes == {Outcome.PERSISTED: 1}

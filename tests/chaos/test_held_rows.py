@@ -1,7 +1,6 @@
 """Sessions of somebody else that keep hold of what the engine needs: an open psql, a commit that hangs."""
 
-import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 
 import psycopg
 import pytest
@@ -17,15 +16,25 @@ from prometheus.pipeline import tasks
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.kill_switch import throw_switch
 from tests.chaos.checkers import check_all_persisted, check_safety
-from tests.chaos.processes import before_solving, in_thread, wait_for, workers
+from tests.chaos.processes import (
+    DEADLINE_SECONDS,
+    LONG_LEASE,
+    Gate,
+    before_solving,
+    claims_while_leases_pass,
+    frequent_heartbeats,
+    in_thread,
+    wait_for,
+    workers,
+)
+from tests.conftest import clone_of
 from tests.integration.engine_fleet import MONDAY, add_account
 
 ACCOUNT = "SELECT 1 FROM accounts WHERE account_id = 'ACC-1' FOR UPDATE"
 RUN = "SELECT 1 FROM engine_runs WHERE account_id = 'ACC-1' FOR UPDATE"
 SWITCH = "SELECT 1 FROM engine_flags FOR UPDATE"
-#: Sessions of this test's database that wait for a lock; other tests work in databases of the same server.
-WAITING = """
-    SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()
+SESSIONS_THAT_WAIT = """
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """
 
 
@@ -102,23 +111,22 @@ def test_a_held_switch_starves_no_heartbeat(fleet, monkeypatch):
     """While somebody holds the switch's row recovery waits, and the leases of computing workers live on."""
     fleet.ready(MONDAY, "ACC-1")
     monkeypatch.setattr("prometheus.orchestration.advance_all._RECOVERY_WAIT_SECONDS", 0.3)
+    frequent_heartbeats(monkeypatch)
+    gate = Gate()
 
     def computes():
-        before_solving(lambda: time.sleep(4.0))
+        before_solving(gate.wait)
         database = Database(fleet.url)
-        summary = advance_all(database, fleet.config(owner="computes", lease_ttl=2), database.sibling, workers=1)
+        config = fleet.config(owner="computes", lease_ttl=LONG_LEASE)
+        summary = advance_all(database, config, database.sibling, workers=1)
         return 0 if summary.outcomes == {Outcome.PERSISTED: 1} else 1
 
-    stolen = []
     with workers(computes) as (worker,):
         wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the solve to begin")
         with held(fleet.url, SWITCH):
-            until = time.monotonic() + 3.0
-            while time.monotonic() < until:
-                stolen += fleet.claim(owner="rival", ttl=2)
-                time.sleep(0.1)
+            assert claims_while_leases_pass(fleet) == []
+        gate.open()
         assert worker.wait() == 0
-    assert stolen == []
     assert fleet.run("ACC-1").lease_token == 1
     check_all_persisted(fleet)
 
@@ -142,13 +150,16 @@ def test_commits_queue_behind_the_kill_switch(fleet):
         wait_for(lambda: _waiting(fleet) == 2, "the later commit to queue")
         assert found == []
         first.rollback()
-        freezing.join(20)
-        later.join(20)
+        freezing.join(DEADLINE_SECONDS)
+        later.join(DEADLINE_SECONDS)
     assert found == [True]
 
 
 def _waiting(fleet):
-    return fleet.one(f"{WAITING} AND relation = 'engine_flags'::regclass")
+    return fleet.one("""
+        SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE relation = 'engine_flags'::regclass AND NOT granted AND datname = current_database()
+    """)
 
 
 def test_a_commit_that_hangs_is_ended_for_the_kill_switch(fleet):
@@ -165,17 +176,19 @@ def test_a_commit_that_hangs_is_ended_for_the_kill_switch(fleet):
     assert not throw_switch(fleet.database, frozen=True, reason="again").changed
 
 
-def test_a_session_of_another_database_is_left_alone(fleet, cloned):
-    """Databases of one server may number their tables alike: whoever holds the switch of another one goes on."""
-    with cloned() as elsewhere, held(elsewhere, "SELECT 1 FROM engine_flags FOR SHARE") as other:
-        switch = "SELECT 'engine_flags'::regclass::oid::int"
-        assert other.execute(switch).fetchone() == (fleet.one(switch),), "the two must be alike for this test"
-        with held(fleet.url, "SELECT 1 FROM engine_flags FOR SHARE") as hung:
-            pid = hung.info.backend_pid
-            assert throw_switch(fleet.database, frozen=True, reason="a drill", patience_seconds=0.3).ended == (pid,)
-            with suppress(psycopg.OperationalError):
-                hung.rollback()
-        assert other.execute("SELECT frozen FROM engine_flags").fetchone() == (False,)
+def test_the_switch_of_another_database_is_left_alone(fleet, server, fleet_template):
+    """A session that holds the switch of another fleet on the same server is not ended when ours is thrown."""
+    held_alike = "SELECT 1 FROM engine_flags FOR SHARE"
+    with (
+        clone_of(server, fleet_template) as other,
+        held(other, held_alike) as foreign,
+        held(fleet.url, held_alike) as hung,
+    ):
+        thrown = throw_switch(fleet.database, frozen=True, reason="a drill", patience_seconds=0.3)
+        assert thrown.ended == (hung.info.backend_pid,)
+        assert foreign.execute("SELECT frozen FROM engine_flags").fetchone() == (False,)
+        with pytest.raises(psycopg.OperationalError):
+            hung.execute("SELECT 1")
 
 
 def test_a_session_that_is_not_ours_is_named(fleet, server):
@@ -220,12 +233,12 @@ def test_a_cancel_reports_what_a_transaction_under_way_left_behind(fleet, under_
     with held(fleet.url, under_way) as commit:
         asking = in_thread(cancel)
         wait_for(
-            lambda: fleet.one(WAITING) > 0 or not asking.is_alive(),
+            lambda: fleet.one(SESSIONS_THAT_WAIT) > 0 or not asking.is_alive(),
             "the cancel to wait",
         )
         assert said == []
         commit.commit()
-        asking.join(20)
+        asking.join(DEADLINE_SECONDS)
     assert said == [reported]
     assert (fleet.run("ACC-1").cancel_requested_at is None) == (reported == "FAILED")
 
@@ -256,5 +269,5 @@ def test_readers_wait_for_neither_writers_nor_the_kill_switch(fleet):
             ["show-engine-runs"], ["engine-health"], ["engine", "status"], ["engine", "tasks"], ["runs", "list"],
             ["runs", "history", "ACC-1", MONDAY.isoformat()],
         ):  # fmt: skip
-            done = fleet.command(*arguments, PROMETHEUS_STATEMENT_TIMEOUT_SECONDS="5")
+            done = fleet.command(*arguments, PROMETHEUS_LOCK_TIMEOUT_SECONDS="0.3")
             assert done.exit_code == 0, (arguments, done.output)

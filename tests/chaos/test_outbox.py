@@ -16,11 +16,11 @@ from prometheus.db.repositories.engine_events import raise_fleet_alert
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.orchestration.outbox.file_receivers import FileReceiver
 from prometheus.orchestration.outbox.http_receiver import HttpReceiver
-from tests.chaos.processes import Points, wait_for, workers
+from tests.chaos.processes import DEADLINE_SECONDS, Points, wait_for, workers
 from tests.integration.engine_fleet import MONDAY, change_strategy, killed_at_exit
 
 #: Longest that a command may take under load before a receiver counts as having held it up.
-_PATIENT = 120.0
+_PATIENT = DEADLINE_SECONDS
 
 
 class SignallingReceiver:
@@ -47,7 +47,9 @@ def _deliverer(fleet, receiver, *, owner="deliverer:1:a", die_at=None, **setting
         points = Points(die_at)
         points.install()
         database = Database(fleet.url)
-        config = OutboxConfig(receivers=(receiver,), **{"retry_base_seconds": 0.0, **settings})
+        # Limits that no slow machine runs into.
+        patient = {"retry_base_seconds": 0.0, "timeout_seconds": 300.0, "round_seconds": 600.0}
+        config = OutboxConfig(receivers=(receiver,), **{**patient, **settings})
         deliver_due(database, config, owner)
         database.close()
         return points.seen
@@ -181,7 +183,8 @@ def _day_with_an_alert(fleet, day=MONDAY):
 
 def _call(fleet, **settings: str):
     """Run the timer's command as a process of its own; return how it ended."""
-    process = fleet.spawn("--advance-all", "--workers", "1", PROMETHEUS_RETRY_BASE_SECONDS="0", **settings)
+    environment = {"PROMETHEUS_RETRY_BASE_SECONDS": "0", "PROMETHEUS_ALERT_TIMEOUT_SECONDS": "120", **settings}
+    process = fleet.spawn("--advance-all", "--workers", "1", **environment)
     with killed_at_exit(process):
         out, err = process.communicate(timeout=_PATIENT)
     return process.returncode, out, err
@@ -221,13 +224,13 @@ def test_a_receiver_that_hangs_holds_up_no_run(fleet, tmp_path):
     code, out, err = _call(
         fleet,
         PROMETHEUS_ALERT_COMMAND=f"sh -c 'echo $$ >> {pids}; sleep 3000'",
-        PROMETHEUS_ALERT_TIMEOUT_SECONDS="0.5",
+        PROMETHEUS_ALERT_TIMEOUT_SECONDS="2",
     )
     assert code == 0, err
     assert time.monotonic() - began < _PATIENT
     assert out.endswith("2 PERSISTED; delivered 0 messages, 2 not\n"), "one was tried before the runs and one after"
     assert set(fleet.phases().values()) == {"PERSISTED"}
-    assert fleet.one("SELECT sum(attempt) FROM outbox WHERE last_error LIKE '%was not done after 0.5 seconds%'") == 2
+    assert fleet.one("SELECT sum(attempt) FROM outbox WHERE last_error LIKE '%was not done after 2 seconds%'") == 2
     for pid in pids.read_text().split():
         # killed at once; a grandchild's entry stays until the system's first process has collected it
         wait_for(lambda group=int(pid): not _there(group), f"the end of process group {pid}")
@@ -286,7 +289,8 @@ def test_a_receiver_that_answers_a_byte_at_a_time_meets_the_limit(fleet):
     _tell(fleet, "X")
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=lambda: _until_gone(_trickle, server), daemon=True).start()
-        receiver = HttpReceiver(f"http://127.0.0.1:{server.getsockname()[1]}/", 0.5)
+        # Its own limit is for a single wait, and is not to be met before the one for the message.
+        receiver = HttpReceiver(f"http://127.0.0.1:{server.getsockname()[1]}/", 300.0)
         with workers(_deliverer(fleet, receiver, timeout_seconds=0.5)) as (deliverer,):
             assert deliverer.wait() > 0
     (row,) = fleet.sql("SELECT * FROM outbox")

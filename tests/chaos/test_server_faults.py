@@ -17,7 +17,7 @@ from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline.engine_config import EngineConfig
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
-from tests.chaos.processes import RAISED, advance, before_solving, spin, wait_for, workers
+from tests.chaos.processes import RAISED, Gate, advance, before_solving, wait_for, wait_for_lease_end, workers
 from tests.chaos.proxy import Proxy
 from tests.integration.engine_fleet import MONDAY, TUESDAY, Fleet, add_account, write_fleet
 
@@ -80,17 +80,19 @@ def test_a_black_hole_ends_the_call_and_not_the_run(fleet, proxy):
     """Packets that vanish do not hang a worker beyond its timeouts, and the next heartbeat finishes its run."""
     fleet.ready(MONDAY, "ACC-1")
     url = proxy.url(fleet.url) + "&tcp_user_timeout=2000&keepalives_idle=1&keepalives_interval=1&connect_timeout=2"
+    gate = Gate()
 
     def swallowed():
-        before_solving(lambda: time.sleep(1.0))
-        return advance(url, "swallowed", accounts=["ACC-1"], lease_ttl=3)
+        before_solving(gate.wait)
+        return advance(url, "swallowed", accounts=["ACC-1"], lease_ttl=2)
 
     with workers(swallowed) as (worker,):
         wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the worker to reach its solve")
         proxy.black_hole = True
+        gate.open()
         # The proxy still acknowledges at the TCP level, so only the lease can end this worker's claim.
-        time.sleep(4.0)
-        fleet.advance(owner="rescuer", lease_ttl=3)
+        wait_for_lease_end(fleet)
+        fleet.advance(owner="rescuer")
         assert fleet.run("ACC-1").phase == "PERSISTED"
         proxy.black_hole = False
         worker.wait()
@@ -104,9 +106,10 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
     """Where connections stay open and nothing answers, the call ends at its own limit, parent and worker alike."""
     fleet.ready(MONDAY, "ACC-1")
     monkeypatch.setattr("prometheus.db.patience._LEAST_GRACE_SECONDS", 0.5)
+    gate = Gate()
 
     def swallowed():
-        before_solving(lambda: time.sleep(1.0))
+        before_solving(gate.wait)
         database = Database(proxy.url(fleet.url) + "&connect_timeout=2", timeouts=Timeouts(statement=2.0))
         config = EngineConfig(owner="swallowed", lease_ttl=3)
         try:
@@ -118,8 +121,9 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
     with workers(swallowed) as (worker,):
         wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the worker to reach its solve")
         proxy.black_hole = True
-        # A statement, a release and a new connection may each run into their limit, and never into more than that.
-        assert worker.wait(30) == 0
+        gate.open()
+        # A statement, a release and a new connection may each run into their limit; without limits it never ends.
+        assert worker.wait() == 0
     proxy.black_hole = False
     fleet.set_clock("10 minutes")
     check_liveness(fleet)
@@ -131,25 +135,25 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
 def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, workers_of_call):
     """pg_terminate_backend on every other connection of a worker costs a heartbeat, not the run."""
     fleet.ready(MONDAY, "ACC-1")
+    gate = Gate()
 
     def slow():
-        before_solving(lambda: spin(4.0))
+        before_solving(gate.spin)
         url = fleet.url + "&application_name=victim"
         return advance(url, "victim", accounts=["ACC-1"], lease_ttl=3, workers=workers_of_call)
 
-    ended = 0
+    end_idle = """
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE datname = current_database() AND application_name = 'victim' AND state = 'idle'
+    """
     with workers(slow) as (worker,):
         wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the worker to reach its solve")
         for _ in range(3):
-            time.sleep(1.0)
-            ended += len(
-                fleet.sql("""
-                    SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-                    WHERE application_name = 'victim' AND state = 'idle'
-                """)
-            )
+            wait_for(lambda: fleet.sql(end_idle), "an idle connection of the worker")
+            ended_at = fleet.one("SELECT engine_now()")
+            wait_for(lambda at=ended_at: fleet.run("ACC-1").heartbeat_at > at, "a heartbeat over a new connection")
+        gate.open()
         assert worker.wait() == 0
-    assert ended > 0
     assert fleet.run("ACC-1").phase == "PERSISTED"
     assert "TAKE_OVER" not in fleet.kinds("ACC-1")
     check_safety(fleet)
@@ -177,7 +181,7 @@ def test_a_server_without_free_connections_loses_nothing(fleet):
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_seed):
     """Immediate stops of the server during a day of many runs lose no run and double no effect."""
     draw = random.Random(chaos_seed)
@@ -194,13 +198,15 @@ def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_see
         _crowd(fleet, CROWD)
         for day in (MONDAY, TUESDAY):
             fleet.ready(day)
+        # A short lease may be lost to a slow machine as often as to a stop: no attempt is to be the last one.
+        fleet.sql("UPDATE engine_runs SET max_attempts = 1000")
         fleet.close()
         with workers(_heartbeats(url, "host-a"), _heartbeats(url, "host-b")) as running:
             for _ in range(STOPS):
                 time.sleep(draw.uniform(0.2, 1.0))
                 _stop_immediately(home)
                 server.ensure_running()
-            ends = [worker.wait(600) for worker in running]
+            ends = [worker.wait(1200) for worker in running]
         assert RAISED not in ends, "a stopped server is a DatabaseError, nothing else"
         fleet = Fleet(url)
         fleet.set_clock("10 minutes")

@@ -145,7 +145,7 @@ class Siege:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(SECONDS + 480)
+@pytest.mark.timeout(SECONDS + 900)
 def test_a_siege_of_random_faults_breaks_no_promise(open_tmp, chaos_seed):
     """Under random kills, pauses, stops, jumps and switches every promise holds, and afterwards all work ends."""
     home = open_tmp / f"home-{uuid.uuid4().hex[:8]}"

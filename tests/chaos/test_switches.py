@@ -13,7 +13,17 @@ from prometheus.db.reaper import reap
 from prometheus.pipeline import state
 from prometheus.scripts import engine
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
-from tests.chaos.processes import advance, before_solving, in_thread, stop_myself, wait_for, workers
+from tests.chaos.processes import (
+    DEADLINE_SECONDS,
+    Gate,
+    advance,
+    before_solving,
+    in_thread,
+    stop_myself,
+    wait_for,
+    wait_for_lease_end,
+    workers,
+)
 from tests.integration.engine_fleet import MONDAY, TUESDAY, Fleet, add_account
 
 #: Accounts of a crowd.
@@ -36,15 +46,27 @@ def _worker(fleet, number, **settings: object):
     return lambda: advance(fleet.url, f"worker-{number}", **settings)
 
 
+def _worker_behind(gate, fleet, number):
+    """Return the body of a worker that solves the first day of the last account only once the gate is open."""
+
+    def body():
+        before_solving(gate.wait, accounts=(f"P-{CROWD - 1:03d}",))
+        return advance(fleet.url, f"worker-{number}")
+
+    return body
+
+
 def test_nothing_commits_after_freeze_returned(crowd, chaos_seed):
     """Frozen while three workers commit, the fleet stands still once the command has returned, then goes on."""
     draw = random.Random(chaos_seed)
-    with workers(*(_worker(crowd, number) for number in range(3))) as running:
+    gate = Gate()
+    with workers(*(_worker_behind(gate, crowd, number) for number in range(3))) as running:
         wait_for(lambda: crowd.one("SELECT count(*) FROM runs") > 0, "the first commit")
         time.sleep(draw.uniform(0.0, 0.3))
         assert _engine(crowd, "freeze", "--reason", "a drill").exit_code == 0
         at_freeze = _commits(crowd)
         records = crowd.one("SELECT count(*) FROM runs")
+        gate.open()
         for worker in running:
             assert worker.wait() == 0
     assert _commits(crowd) == at_freeze
@@ -104,14 +126,14 @@ def test_a_stuck_workers_run_can_be_cancelled(fleet):
 
     def stalls():
         before_solving(stop_myself)
-        return advance(fleet.url, "stuck", accounts=["ACC-1"], lease_ttl=2)
+        return advance(fleet.url, "stuck", accounts=["ACC-1"], lease_ttl=1)
 
     with workers(stalls) as (stuck,):
         stuck.wait_stopped()
         _cancel(fleet, "ACC-1")
         assert fleet.run("ACC-1").cancel_requested_at is not None
-        time.sleep(2.5)
-        fleet.advance(lease_ttl=2)
+        wait_for_lease_end(fleet)
+        fleet.advance()
         run = fleet.run("ACC-1")
         assert (run.phase, run.error["code"]) == ("FAILED", "CANCELLED")
         stuck.send(signal.SIGCONT)
@@ -161,9 +183,13 @@ def test_a_run_that_moves_between_the_reapers_look_and_its_update_is_left_alone(
 
         found: list = []
         reaper = in_thread(look)
-        time.sleep(0.3)
+        # It passes over what is locked; if it waited for it, it would be seen to wait.
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        wait_for(lambda: not reaper.is_alive() or fleet.one(waiting) > 0, "the reaper to look")
         other.commit()
-        reaper.join(timeout=20)
+        reaper.join(DEADLINE_SECONDS)
         assert not reaper.is_alive()
     run = fleet.run("ACC-1")
     assert found == []
@@ -190,7 +216,7 @@ def test_readers_and_writers_do_not_wait_for_each_other(fleet):
     with psycopg.connect(plain) as writer:
         writer.execute("UPDATE engine_runs SET updated_at = updated_at")
         writer.execute("UPDATE accounts SET name = name")
-        with psycopg.connect(plain, options="-c statement_timeout=2000") as reader:
+        with psycopg.connect(plain, options="-c lock_timeout=300") as reader:
             assert reader.execute("SELECT count(*) FROM engine_runs JOIN accounts USING (account_id)").fetchone() == (
                 2,
             )

@@ -102,7 +102,7 @@ def spawn(url, *arguments: object):
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=400,
     )
 
 

@@ -14,6 +14,8 @@ from prometheus.db.embedded_cluster import processes_in
 from prometheus.db.embedded_watch import postmaster_pid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+#: How long anything may take before a test fails: a hang is a defect. No test relies on less.
+DEADLINE_SECONDS = 400.0
 #: A command as the server sees it: it asks for the server, says so, and uses it until its input ends.
 CLIENT = """
 import sys
@@ -68,17 +70,17 @@ def ready(process):
 
 def leave(process):
     """Let a client end by itself."""
-    process.communicate(input="", timeout=60)
+    process.communicate(input="", timeout=DEADLINE_SECONDS)
     assert process.returncode == 0
 
 
 def kill(process):
     """End a client as nobody can prepare for."""
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=DEADLINE_SECONDS)
 
 
-def wait_for(condition, what, seconds=30.0, pause=0.002):
+def wait_for(condition, what, seconds=DEADLINE_SECONDS, pause=0.002):
     """Wait until ``condition()`` is true and return its value."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

@@ -217,6 +217,14 @@ class Fleet:
             f"'SELECT clock_timestamp() + interval ''{offset}'''"
         )
 
+    def stop_clock(self) -> None:
+        """Have the engine's clock stand still."""
+        now = self.one("SELECT engine_now()")
+        self.sql(
+            "CREATE OR REPLACE FUNCTION engine_now() RETURNS timestamptz LANGUAGE sql VOLATILE AS "
+            f"$$SELECT timestamptz '{now}'$$"
+        )
+
     def on_insert(self, table: str, body: str, condition: str = "true") -> None:
         """Have the database run a PL/pgSQL statement before each insert into a table; 'off' on the next call."""
         self.sql(

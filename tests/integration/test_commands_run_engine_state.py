@@ -226,7 +226,7 @@ def test_progress_is_seen_on_a_terminal(url):
     except OSError:
         pass  # the terminal's other side was closed: all is read
     os.close(leader)
-    output, _ = done.communicate(timeout=60)
+    output, _ = done.communicate(timeout=400)
     assert done.returncode == 0
     assert b"advancing runs" in seen
     assert output.startswith("run_engine_state: advanced 1 runs in ")

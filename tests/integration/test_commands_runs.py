@@ -157,7 +157,7 @@ def test_closed_pipe_is_no_failure(url, arguments):
         stderr=subprocess.PIPE,
         text=True,
         check=False,
-        timeout=60,
+        timeout=400,
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (0, "")

@@ -25,6 +25,7 @@ from prometheus.db.embedded_home import (
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 from tests.integration.embedded_processes import (
     CLIENT,
+    DEADLINE_SECONDS,
     REPOSITORY,
     client,
     end_everything,
@@ -56,7 +57,7 @@ def run_for(user, home_of_user, python, code, arguments=(), environment=None):
         input="",
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=DEADLINE_SECONDS,
         check=False,
     )
 

@@ -123,16 +123,25 @@ def test_the_server_stops_after_its_last_user_and_the_next_command_starts_it(hom
 
 def test_a_user_that_comes_and_goes_during_the_linger_starts_it_afresh(home):
     """The linger counts from the last user, however short its visit was."""
-    first = client(home, linger=2)
-    ready(first)
-    pid = server_pid(home)
-    leave(first)
-    time.sleep(1.2)
-    EmbeddedServer(home).ensure_running()
-    release(home)
-    time.sleep(1.2)
-    assert server_pid(home) == pid
-    wait_stopped(home)
+    linger, in_time = 1.0, False
+    # On a busy machine the visit may come after the linger; such a try shows nothing.
+    for _ in range(20):
+        first = client(home, linger=linger)
+        ready(first)
+        pid = server_pid(home)
+        leave(first)
+        time.sleep(linger / 2)
+        EmbeddedServer(home, linger_seconds=linger).ensure_running()
+        in_time = server_pid(home) == pid
+        release(home)
+        left = time.monotonic()
+        wait_for(lambda: server_pid(home) is None, "the server to stop")
+        stood = time.monotonic() - left
+        wait_stopped(home)
+        if in_time:
+            break
+    assert in_time
+    assert stood >= linger
 
 
 def test_a_killed_user_does_not_keep_the_server(home):
@@ -147,7 +156,8 @@ def test_a_killed_user_does_not_keep_the_server(home):
 def test_a_command_killed_while_it_makes_the_cluster_leaves_nothing_in_the_way(cold_home, moment):
     """Whatever step of making the cluster the starting command is killed at, the next command has a whole server."""
     starting = client(cold_home)
-    wait_for((cold_home / moment).exists, moment)
+    # Where the first moment is over before anybody looked it is the second one.
+    wait_for(lambda: (cold_home / moment).exists() or (cold_home / "data" / "PG_VERSION").exists(), moment)
     kill(starting)
     following = client(cold_home)
     ready(following)
@@ -206,7 +216,7 @@ def test_a_lock_file_whose_number_another_process_has_got_is_removed(home):
     """A lock left by a crash does not keep the server down when its process id belongs to somebody else by now."""
     account = server_account(home)
     become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    other = subprocess.Popen(["sleep", "60"], cwd="/", **become)
+    other = subprocess.Popen(["sleep", "3000"], cwd="/", **become)
     try:
         lock = home / "data" / "postmaster.pid"
         lock.write_text(f"{other.pid}\n{home / 'data'}\n1700000000\n5432\n{home / 'run'}\n\n  1 2\nready   \n")
@@ -250,7 +260,7 @@ def test_processes_of_a_crashed_server_that_do_not_end_are_named(home, monkeypat
     """While something still runs in the data directory no second server is started there; the sentence says what."""
     account = server_account(home)
     become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
-    left = subprocess.Popen(["sleep", "60"], cwd=home / "data", **become)
+    left = subprocess.Popen(["sleep", "3000"], cwd=home / "data", **become)
     monkeypatch.setattr(embedded, "_LEFTOVER_SECONDS", 0.2)
     try:
         with pytest.raises(DatabaseUnavailableError, match=rf"still run in .*: {left.pid}\."):

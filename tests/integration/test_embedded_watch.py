@@ -13,13 +13,13 @@ from prometheus.db import embedded_watch
 from prometheus.db.embedded import EmbeddedServer, release
 from prometheus.db.embedded_cluster import remove_recycled_locks
 from prometheus.db.embedded_watch import postmaster_pid, stop, watch
-from tests.integration.embedded_processes import end_everything, server_pid, wait_for
+from tests.integration.embedded_processes import DEADLINE_SECONDS, end_everything, server_pid, wait_for
 
 #: Stands for a server: its working directory is the data directory. It does not hear SIGINT; SIGQUIT it does, also
 #: where the test session was started in the background and passes on that it is ignored.
 DEAF = (
     "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); signal.signal(signal.SIGQUIT, signal.SIG_DFL); "
-    "print('up', flush=True); time.sleep(60)"
+    "print('up', flush=True); time.sleep(3000)"
 )
 
 
@@ -55,7 +55,7 @@ def test_the_server_is_known_by_its_working_directory(data, stand_in):
 def test_a_server_that_the_kernel_does_not_show_is_known_by_its_name(data, stand_in, tmp_path, monkeypatch):
     """Where the working directory is hidden, a lock held by a process called postgres still counts and stays."""
     shutil.copy("/bin/sleep", tmp_path / "postgres")
-    server = subprocess.Popen([tmp_path / "postgres", "60"], cwd="/")
+    server = subprocess.Popen([tmp_path / "postgres", "3000"], cwd="/")
 
     def hidden(path):
         if str(path).endswith("/cwd"):
@@ -82,30 +82,40 @@ def test_a_server_that_does_not_stop_in_time_is_stopped_without_a_checkpoint(dat
     """After its patience the watcher ends the server in the way that recovery makes good."""
     monkeypatch.setattr(embedded_watch, "_STOP_SECONDS", 0.2)
     stop(stand_in.pid, str(data))
-    assert stand_in.wait(10) == -3
+    assert stand_in.wait(DEADLINE_SECONDS) == -3
     stop(stand_in.pid, str(data))
 
 
-def test_the_watcher_waits_for_the_last_user_and_lets_its_lock_go(tmp_path, data):
+def test_the_watcher_waits_for_the_last_user_and_lets_its_lock_go(tmp_path, data, monkeypatch):
     """While a user holds the lock nothing happens; afterwards the watcher ends and its own lock is free."""
     users, own = tmp_path / "users.lock", tmp_path / "watch.lock"
     users.touch()
     own.touch()
     descriptor = os.open(own, os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
+    came = threading.Event()
+
+    def come_during_the_first_wait(_):
+        if not came.is_set():
+            fcntl.flock(later, fcntl.LOCK_SH)
+            os.utime(users)
+            came.set()
+
+    monkeypatch.setattr(embedded_watch, "time", SimpleNamespace(sleep=come_during_the_first_wait))
+    later = users.open("r+")
     with users.open("r+") as user:
         fcntl.flock(user, fcntl.LOCK_SH)
         thread = threading.Thread(target=watch, args=(str(users), descriptor, str(data), 0.05), daemon=True)
         thread.start()
         thread.join(0.3)
         assert thread.is_alive()
+        assert not came.is_set()
     # Somebody who comes during the wait is waited for as well.
-    with users.open("r+") as user:
-        fcntl.flock(user, fcntl.LOCK_SH)
-        os.utime(users)
+    with later:
+        assert came.wait(DEADLINE_SECONDS)
         thread.join(0.3)
         assert thread.is_alive()
-    thread.join(30)
+    thread.join(DEADLINE_SECONDS)
     assert not thread.is_alive()
     assert _free(own)
 

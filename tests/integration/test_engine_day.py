@@ -1,7 +1,6 @@
 """The day of an account: three phases, each with its effects in one transaction, and written once."""
 
 import signal
-import time
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -16,6 +15,7 @@ from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import advance, state
 from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.pipeline.snapshot import Snapshot
+from tests.integration.embedded_processes import wait_for
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit
 
 DAY_OF_A_RUN = ["CREATED", "TRANSITION", "CLAIM", "TRANSITION", "TRANSITION", "TRANSITION"]
@@ -121,14 +121,11 @@ def test_attempts_are_limited(fleet, table, phase):
 def test_killed_worker_is_replaced_when_its_lease_ends(fleet, table, phase):
     """A process killed in the middle of a record leaves nothing of it; after the lease another one ends the day."""
     fleet.ready(account_id="ACC-1")
-    fleet.on_insert(table, "PERFORM pg_sleep(60)")
+    fleet.on_insert(table, "PERFORM pg_sleep(3000)")
     with killed_at_exit(fleet.spawn("--advance-all", RUN_HEARTBEAT_STALE_SECONDS="1000")) as process:
         sleeping = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database()"
-        deadline = time.monotonic() + 60
-        while not (asleep := fleet.sql(sleeping)):
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        asleep = wait_for(lambda: fleet.sql(sleeping) or process.poll() is not None, "the record", pause=0.05)
+        assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGKILL)
         process.wait()
     fleet.sql("SELECT pg_terminate_backend(:pid)", pid=asleep[0].pid)

@@ -16,6 +16,7 @@ from prometheus.pipeline import advance, tasks
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.risk_refresh import refresh_risk_model
+from tests.integration.embedded_processes import DEADLINE_SECONDS
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY
 
 
@@ -256,7 +257,7 @@ def test_keeper_outlives_a_heartbeat_that_fails(fleet):
 
     with Keeper(fleet.database.sibling, 1) as keeper:
         keeper.hold((lease,))
-        assert beaten.wait(20)
+        assert beaten.wait(DEADLINE_SECONDS)
     assert fleet.run().heartbeat_at > before
 
 

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from prometheus.domain.phases import TASK_PHASES, Phase
+from tests.integration.embedded_processes import DEADLINE_SECONDS
 from tests.integration.engine_fleet import MONDAY, TUESDAY, add_account
 
 PROCESSES = 8
@@ -54,7 +55,7 @@ def test_eight_processes_share_two_hundred_runs(fleet):
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=DEADLINE_SECONDS,
     )
     # A process that finds the last days blocked by a rival's work is done; one more heartbeat ends what is left.
     fleet.advance()

@@ -6,10 +6,11 @@ import pytest
 import structlog
 from click.testing import CliRunner
 
-from prometheus.db.database import Database, Timeouts
+from prometheus.db.database import Database, Timeouts, driver_connection
 from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
 from prometheus.pipeline.advance import Outcome
 from prometheus.scripts import main as prometheus
+from tests.integration.embedded_processes import wait_for
 from tests.integration.engine_fleet import MONDAY, TUESDAY
 
 
@@ -97,24 +98,31 @@ def test_log_lines_name_the_run(fleet):
 
 def test_connection_keeps_its_limits(fleet):
     """A statement, a lock and an idle transaction past their limits end with a sentence of ours and write nothing."""
-    hurried = Database(fleet.url, timeouts=Timeouts(statement=0.2, lock=0.1, idle_in_transaction=0.2))
-    with pytest.raises(DatabaseError, match="timeout") as slow, hurried.transaction() as connection:
+    # One limit at a time: on a busy server any of them might be met before the one that is meant.
+    statement, lock, idle = (
+        Database(fleet.url, timeouts=limits)
+        for limits in (Timeouts(statement=0.2), Timeouts(lock=0.1), Timeouts(idle_in_transaction=0.2))
+    )
+    with pytest.raises(DatabaseError, match="timeout") as slow, statement.transaction() as connection:
         connection.exec_driver_sql("SELECT pg_sleep(5)")
     assert slow.value.code == "TIMEOUT"
     with fleet.database.transaction() as held:
         held.exec_driver_sql("LOCK TABLE alerts")
-        with pytest.raises(DatabaseUnavailableError) as blocked, hurried.transaction() as connection:
+        with pytest.raises(DatabaseUnavailableError) as blocked, lock.transaction() as connection:
             connection.exec_driver_sql("INSERT INTO alerts (code, message, details) VALUES ('X', '', '{}')")
     assert blocked.value.code == "COLLISION"
 
     def dawdle():
-        with hurried.transaction() as connection:
+        with idle.transaction() as connection:
             connection.exec_driver_sql("INSERT INTO alerts (code, message, details) VALUES ('X', '', '{}')")
-            fleet.sql("SELECT pg_sleep(0.6)")
+            pid = driver_connection(connection).info.backend_pid
+            there = "SELECT count(*) FROM pg_stat_activity WHERE pid = :pid"
+            wait_for(lambda: not fleet.one(there, pid=pid), "the idle session to be ended")
 
     with pytest.raises(DatabaseUnavailableError):
         dawdle()
-    hurried.close()
+    for hurried in (statement, lock, idle):
+        hurried.close()
     assert fleet.one("SELECT count(*) FROM alerts") == 0
 
 

@@ -13,6 +13,7 @@ from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks
 from prometheus.pipeline.advance import Outcome
+from tests.chaos.processes import DEADLINE_SECONDS, LONG_LEASE, Gate, frequent_heartbeats, wait_for
 from tests.integration.engine_fleet import FRIDAY, MONDAY, TUESDAY, add_account, killed_at_exit
 
 
@@ -85,43 +86,56 @@ def test_run_tried_before_is_claimed_alone(fleet):
 
 
 def test_solve_that_holds_the_interpreter_does_not_starve_the_heartbeat(fleet, pool, monkeypatch):
-    """A phase three leases long, in one call that never lets another thread run, keeps its lease and is not lost."""
+    """A phase two leases long, in one call that never lets another thread run, keeps its lease and is not lost."""
     fleet.ready(account_id="ACC-1")
+    frequent_heartbeats(monkeypatch)
     before_task(monkeypatch, Phase.SNAPSHOT_BUILT, lambda _: signal.raise_signal(signal.SIGSTOP))
     # A stopped process is the strictest solve there is: not one instruction of its interpreter runs.
-    stolen = []
-
-    def look():
-        if fleet.run().phase != "SNAPSHOT_BUILT":
-            return False
-        stolen.extend(fleet.claim(ttl=1, owner="rival:1"))
-        with fleet.database.transaction() as connection:
-            assert reap(connection, ttl=1, deadline_seconds=60) == ()
-        return False
-
-    started = time.monotonic()
+    stolen, moved = [], [fleet.one("SELECT engine_now()")]
 
     def must_stop():
-        if time.monotonic() - started > 3:
-            for pid in _children():
+        run = fleet.run()
+        if run.phase != "SNAPSHOT_BUILT":
+            return False
+        stolen.extend(fleet.claim(ttl=LONG_LEASE, owner="rival:1"))
+        with fleet.database.transaction() as connection:
+            assert reap(connection, ttl=LONG_LEASE, deadline_seconds=3600) == ()
+        # Half a lease passes after each heartbeat, so that a slow machine only makes it take longer.
+        if len(moved) <= 4 and run.heartbeat_at >= moved[-1]:
+            fleet.set_clock(f"{len(moved) * LONG_LEASE // 2} seconds")
+            moved.append(fleet.one("SELECT engine_now()"))
+        elif len(moved) > 4 and run.heartbeat_at >= moved[-1]:
+            for pid in _children(os.getpid()):
                 os.kill(pid, signal.SIGCONT)
-        return look()
+        return False
 
-    assert pool(1, must_stop=must_stop, lease_ttl=1).outcomes == {Outcome.PERSISTED: 1}
+    assert pool(1, must_stop=must_stop, lease_ttl=LONG_LEASE).outcomes == {Outcome.PERSISTED: 1}
     assert stolen == []
-    assert time.monotonic() - started > 3
+    assert len(moved) == 5, "two leases passed"
 
 
-def _children():
-    return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()]
+def _children(parent):
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def _hang():
+    time.sleep(3000)
 
 
 def test_cancelled_solve_is_ended(fleet, pool, monkeypatch):
     """A cancel ends even a solve that never looks up: its worker is ended, the run is CANCELLED, others go on."""
     fleet.ready()
     mine = fleet.run("ACC-1").run_id
-    before_task(monkeypatch, Phase.SNAPSHOT_BUILT, lambda lease: time.sleep(60) if lease.run_id == mine else None)
+    before_task(monkeypatch, Phase.SNAPSHOT_BUILT, lambda lease: _hang() if lease.run_id == mine else None)
     monkeypatch.setattr("prometheus.orchestration.worker_pool._GRACE_SECONDS", 0.5)
+    frequent_heartbeats(monkeypatch)
     asked = []
 
     def cancel():
@@ -129,9 +143,9 @@ def test_cancelled_solve_is_ended(fleet, pool, monkeypatch):
             asked.append(fleet.invoke("--as-of", MONDAY, "--account", "ACC-1", "--cancel").exit_code)
         return False
 
-    started = time.monotonic()
-    assert pool(1, must_stop=cancel, lease_ttl=2).outcomes == {Outcome.CANCELLED: 1, Outcome.PERSISTED: 1}
-    assert time.monotonic() - started < 30
+    # One at a time: what waits behind a long phase is given back, also where the phase is long on a slow machine.
+    done = pool(1, must_stop=cancel, lease_ttl=LONG_LEASE, batch=1)
+    assert done.outcomes == {Outcome.CANCELLED: 1, Outcome.PERSISTED: 1}
     assert fleet.run("ACC-1").error["code"] == "CANCELLED"
 
 
@@ -139,9 +153,26 @@ def test_hanging_phase_meets_its_deadline(fleet, pool, monkeypatch):
     """A phase that hangs is failed at its deadline by its own process, and what waited behind it is done."""
     fleet.ready()
     mine = fleet.run("ACC-1").run_id
-    before_task(monkeypatch, Phase.DATA_READY, lambda lease: time.sleep(60) if lease.run_id == mine else None)
+    hanging, late = Gate(), []
+
+    def hang(lease):
+        if lease.run_id == mine:
+            hanging.open()
+            _hang()
+
+    def past_its_deadline():
+        if hanging.is_open() and not late:
+            late.append(mine)
+            fleet.sql(
+                "UPDATE engine_runs SET phase_started_at = phase_started_at - interval '2 hours' WHERE run_id = :run",
+                run=mine,
+            )
+        return False
+
+    before_task(monkeypatch, Phase.DATA_READY, hang)
     monkeypatch.setattr("prometheus.orchestration.worker_pool._GRACE_SECONDS", 0.5)
-    summary = pool(1, lease_ttl=2, phase_deadline_seconds=1.5)
+    frequent_heartbeats(monkeypatch)
+    summary = pool(1, must_stop=past_its_deadline, lease_ttl=LONG_LEASE, phase_deadline_seconds=3600)
     assert summary.outcomes == {Outcome.LOST: 1, Outcome.PERSISTED: 1}
     assert fleet.run("ACC-1").error["code"] == "PHASE_DEADLINE"
     assert fleet.alerts() == [("ACC-1", "PHASE_DEADLINE")]
@@ -150,7 +181,7 @@ def test_hanging_phase_meets_its_deadline(fleet, pool, monkeypatch):
 def test_stop_gives_runs_back_uncharged(fleet, pool, monkeypatch):
     """A process told to end gives back what it holds in its phase, without an attempt, and the next goes on."""
     fleet.ready()
-    before_task(monkeypatch, Phase.SNAPSHOT_BUILT, lambda _: time.sleep(60))
+    before_task(monkeypatch, Phase.SNAPSHOT_BUILT, lambda _: _hang())
     monkeypatch.setattr("prometheus.orchestration.worker_pool._GRACE_SECONDS", 0.5)
     summary = pool(must_stop=lambda: "SNAPSHOT_BUILT" in fleet.phases().values())
     assert summary.stopped
@@ -202,13 +233,13 @@ def test_sigterm_is_an_exit_code_and_loses_nothing(fleet):
             add_account(connection, f"T-{number:02d}")
     for day in (MONDAY, FRIDAY):
         fleet.ready(day)
+    # Records that take their time, so that the signal comes before the last of them also where this test is slow.
+    fleet.on_insert("runs", "PERFORM pg_sleep(0.25)")
     with killed_at_exit(fleet.spawn("--advance-all", "--workers", "2")) as process:
-        for _ in range(600):
-            if "PERSISTED" in fleet.phases().values():
-                break
-            time.sleep(0.05)
+        wait_for(lambda: "PERSISTED" in fleet.phases().values(), "the first record")
         process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=30)
+        out, errors = process.communicate(timeout=DEADLINE_SECONDS)
+    fleet.leave_alone("runs")
     assert (process.returncode, "told to end" in out) == (143, True), errors
     assert fleet.one("SELECT count(*) FROM engine_runs WHERE owner_instance IS NOT NULL") == 0
     assert "DATA_READY" in fleet.phases().values()
@@ -220,17 +251,20 @@ def test_sigterm_is_an_exit_code_and_loses_nothing(fleet):
 def test_worker_without_parent_ends(fleet):
     """When the parent is killed its workers die with it, and the runs are taken over after the lease."""
     fleet.ready()
+    # They wait for the database for longer than this test does.
+    fleet.on_insert("staged_solutions", "PERFORM pg_sleep(3000)")
+    recording = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event = 'PgSleep'"
     with killed_at_exit(fleet.spawn("--advance-all", "--workers", "2", RUN_HEARTBEAT_STALE_SECONDS="2")) as process:
-        for _ in range(600):
-            if any(run != "DATA_READY" for run in fleet.phases().values()):
-                break
-            time.sleep(0.01)
+        wait_for(lambda: len(fleet.sql(recording)) == 2, "both workers to record a solution")
+        workers = _children(process.pid)
         process.kill()
         process.wait()
-    time.sleep(0.3)
-    standing = fleet.phases()
-    time.sleep(0.7)
-    assert fleet.phases() == standing
-    fleet.set_clock("3 seconds")
+    assert len(workers) == 2
+    wait_for(lambda: not any(_runs(pid) for pid in workers), "the workers to end")
+    for row in fleet.sql(recording):
+        fleet.sql("SELECT pg_terminate_backend(:pid)", pid=row.pid)
+    fleet.leave_alone("staged_solutions")
+    assert set(fleet.phases().values()) == {"SNAPSHOT_BUILT"}
+    fleet.set_clock("1 minute")
     fleet.advance()
     assert set(fleet.phases().values()) == {"PERSISTED"}

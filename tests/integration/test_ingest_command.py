@@ -6,13 +6,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psycopg
 import pytest
 
 from prometheus.db.database import driver_connection
 from tests.integration.commands_fleet import call
+from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 
 SECURITIES = "ticker,name,sector\nAAA,A,Energy\nBBB,B,Energy\n"
 PRICES = "date,ticker,close\n2024-06-26,AAA,10\n2024-06-27,AAA,10.1\n"
@@ -50,7 +50,7 @@ def run(database_url, *arguments: object):
 def test_directory_loads_and_says_what_it_did(database_url, folder):
     """A directory loads with exit code 0, a summary of every file and one line about files left alone."""
     process = start(database_url, folder)
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode == 0, errors
     assert [line.split()[:7] for line in output.splitlines()[1:3]] == [
         ["securities.csv", "LOADED", "2", "2", "0", "0", "0"],
@@ -139,7 +139,7 @@ def test_interrupt_leaves_nothing_and_no_traceback(database_url, database, serve
         process = start(database_url, folder / "prices.csv", "--kind", "prices")
         wait_for_lock(server, database_url)
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=DEADLINE_SECONDS)
     assert process.returncode not in {0, 2}
     assert "Traceback" not in errors
     with database.transaction() as connection:
@@ -153,9 +153,5 @@ def wait_for_lock(server, database_url):
     """Return once some connection to the database waits for a lock."""
     name = database_url.split("?")[0].rsplit("/", 1)[1]
     with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
-        for _ in range(600):
-            query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
-            if admin.execute(query, [name]).fetchone():
-                return
-            time.sleep(0.05)
-    raise AssertionError("the load never came to the lock")
+        query = "SELECT 1 FROM pg_stat_activity WHERE datname = %s AND wait_event_type = 'Lock'"
+        wait_for(lambda: admin.execute(query, [name]).fetchone(), "the load to come to the lock", pause=0.05)

@@ -173,7 +173,7 @@ def test_two_workers_book_one_household_at_once(fleet, database_url):
         try:
             for number in range(6):
                 with fleet.transaction() as connection:
-                    connection.execute(text("SET LOCAL lock_timeout = '30s'"))
+                    connection.execute(text("SET LOCAL lock_timeout = '300s'"))
                     fills = [make(number)]
                     book_fills(connection, account, fills, as_of=FRIDAY, group_of=GROUPS)
         except Exception as error:  # noqa: BLE001 -- what a thread raises has to reach the test
@@ -186,7 +186,7 @@ def test_two_workers_book_one_household_at_once(fleet, database_url):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(120)
+        worker.join(400)
     assert failures == []
     with fleet.transaction() as connection:
         assert not any(proof.differences for proof in prove_tables(connection))

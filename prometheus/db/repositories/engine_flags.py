@@ -52,12 +52,12 @@ class SwitchHolder:
     ours: bool
 
 
-# Locks of every database of the server are listed, and databases made from one template number their tables alike.
+# Locks of every database are listed, and a table has the same number in each database that was cloned from one.
 _HOLDERS: Final = text("""
     SELECT DISTINCT pid, activity.usename AS user, pg_has_role(current_user, activity.usesysid, 'USAGE') AS ours
     FROM pg_locks JOIN pg_stat_activity AS activity USING (pid)
-    WHERE activity.datname = current_database() AND relation = 'engine_flags'::regclass AND granted
-      AND mode <> 'AccessShareLock' AND pid <> pg_backend_pid()
+    WHERE relation = 'engine_flags'::regclass AND granted AND mode <> 'AccessShareLock' AND pid <> pg_backend_pid()
+      AND activity.datname = current_database()
       AND coalesce(activity.xact_start < clock_timestamp() - make_interval(secs => :seconds), true)
     ORDER BY pid
 """)

@@ -352,7 +352,7 @@ def test_diagnostics_are_json():
     assert 0.2 < stored["variance_explained"] < 0.9
 
 
-_TIME_A_MODEL = """
+_COST_OF_A_MODEL = """
 import datetime as dt, time
 import numpy as np
 from prometheus.risk.factor_model import estimate_factor_model
@@ -361,12 +361,14 @@ rng = np.random.default_rng(9)
 returns = rng.normal(0, 0.01, (504, 1)) * rng.uniform(0.5, 1.5, 500) + rng.normal(0, 0.015, (504, 500))
 dates = tuple(dt.date(2024, 1, 1) + dt.timedelta(days=at) for at in range(504))
 panel = ReturnPanel(dates, tuple(map(str, range(500))), returns)
-tries = []
-for _ in range(3):
-    start = time.perf_counter()
-    estimate_factor_model(panel, as_of=dates[-1])
-    tries.append(time.perf_counter() - start)
-print(min(tries))
+def seconds(act):
+    tries = []
+    for _ in range(3):
+        start = time.process_time()
+        act()
+        tries.append(time.process_time() - start)
+    return min(tries)
+print(seconds(lambda: estimate_factor_model(panel, as_of=dates[-1])) / seconds(lambda: np.linalg.svd(returns)))
 """
 
 
@@ -376,9 +378,10 @@ def _run(code, threads):
     return done.stdout
 
 
-def test_five_hundred_names_take_a_second_at_most():
-    """One thread estimates 500 names over 504 sessions within a second (the best of three tries)."""
-    assert float(_run(_TIME_A_MODEL, "1")) <= 1.0
+def test_five_hundred_names_cost_ten_decompositions_at_most():
+    """Estimating 500 names over 504 sessions takes one thread no more than ten decompositions of their returns."""
+    # Of processor time, the best of three tries: neither a slow machine nor a busy one makes a difference.
+    assert float(_run(_COST_OF_A_MODEL, "1")) <= 10.0
 
 
 _PRINT_A_MODEL = """

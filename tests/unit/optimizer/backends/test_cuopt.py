@@ -222,7 +222,7 @@ def test_a_forked_child_leaves_the_parents_worker_alone(backend, monkeypatch):
     assert worker._process.pid != theirs.pid
     assert theirs.poll() is None
     connection.close()
-    assert theirs.wait(10) == 0
+    assert theirs.wait(300) == 0
 
 
 def test_settings_reach_the_solver_by_name_and_value(recorded):

@@ -149,7 +149,7 @@ def Solve(data_model, solver_settings=None):  # noqa: N802 - the recorded name
         sys.stderr.flush()
         os._exit(134)
     if told == "hang":
-        time.sleep(600)
+        time.sleep(3000)
     if told == "out of memory":
         return Solution(nothing, nothing, "NoTermination", error="OutOfMemoryError", message="out of memory")
     if told == "time limit":
