@@ -23,7 +23,7 @@ from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
 from tests.installed import install, unmeasured
-from tests.measured import leave_out_the_stack, save_own_coverage_alone
+from tests.measured import let_forks_save_their_own_coverage_alone
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
@@ -36,9 +36,7 @@ MEMORY_NEEDED = 6 * 2**30
 FAST_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 
 
-# Coverage's own hook is there before any conftest is read, and hooks run in the order in which they came.
-os.register_at_fork(after_in_child=save_own_coverage_alone)
-leave_out_the_stack()
+let_forks_save_their_own_coverage_alone()
 
 
 def pytest_collection_modifyitems(items):
