@@ -365,6 +365,14 @@ GUARDS = (
         f"{_HELD}test_commits_queue_behind_the_kill_switch",
     ),
     Guard(
+        8,
+        "sessions of another database are let be",
+        _FLAGS,
+        "      AND activity.datname = current_database()\n",
+        "",
+        f"{_HELD}test_the_switch_of_another_database_is_left_alone",
+    ),
+    Guard(
         9,
         "a cancel looks at the run under its lock",
         _RUNS,
