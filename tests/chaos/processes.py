@@ -24,8 +24,9 @@ from prometheus.pipeline import tasks
 from prometheus.pipeline.engine_config import EngineConfig
 from tests.measured import stop_measuring
 
-#: How long any of these processes may take before the test fails: a hang is a defect. No test relies on less.
-DEADLINE_SECONDS = 400.0
+#: How long any of these processes may take before the test fails: a hang is a defect. No test relies on less; where a
+#: guard was removed on purpose, guards.py waits for less.
+DEADLINE_SECONDS = float(os.environ.get("CHAOS_DEADLINE", "400"))
 #: Exit code of a worker that ended with an exception.
 RAISED = 70
 
@@ -248,7 +249,7 @@ def claims_while_leases_pass(fleet: Any, account: str = "ACC-1") -> list[Lease]:
         fleet.set_clock(f"{step * LONG_LEASE // 2} seconds")
         moved = fleet.one("SELECT engine_now()")
         claimed += fleet.claim(owner="rival", ttl=LONG_LEASE)
-        wait_for(lambda moved=moved: fleet.run(account).heartbeat_at >= moved, "a heartbeat of the run's owner", 150.0)
+        wait_for(lambda moved=moved: fleet.run(account).heartbeat_at >= moved, "a heartbeat of the run's owner")
         claimed += fleet.claim(owner="rival", ttl=LONG_LEASE)
     return claimed
 
