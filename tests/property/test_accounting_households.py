@@ -160,7 +160,9 @@ def counted_shares(entries):
         elif found.action is EntryAction.DELIST:
             held[key] = Fraction(0)
         elif found.action is EntryAction.RENAME:
-            held[found.account, found.other_ticker] += held.pop(key)
+            # A security has one symbol a day: whichever account's row tells the new one, it is that of all.
+            for account in {account for account, ticker in held if ticker == found.ticker}:
+                held[account, found.other_ticker] += held.pop((account, found.ticker))
         elif found.action is EntryAction.SPINOFF:
             held[found.account, found.other_ticker] += held[key] * quantity
     return {key: quantity for key, quantity in held.items() if quantity}
@@ -174,6 +176,23 @@ def test_shares_in_are_shares_out_and_held(entries, settings):
     counted = counted_shares(booked_entries(entries, books))
     assert {key: Fraction(quantity) for key, quantity in books.positions.items()} == counted
     event(f"refused: {min(len(books.findings), 5)}")
+
+
+def test_a_new_symbol_that_one_account_reverses_is_told_by_the_others():
+    """Shares are held under the new symbol as long as any account's row of it stands."""
+    entries: list[Entry] = []
+    for account in ("A", "IRA"):
+        entries.append(
+            entry(entries, START, account, EntryAction.OPEN, "ZZ", Decimal(1), Decimal(0), acquired_on=START)
+        )
+    later = START + timedelta(days=1)
+    for account in ("A", "IRA"):
+        entries.append(entry(entries, later, account, EntryAction.RENAME, "ZZ", None, None, other_ticker="NEW"))
+    entries.append(entry(entries, later, "A", EntryAction.REVERSE, "", None, None, reverses="4"))
+    books = book_entries(tuple(entries), HouseholdSettings())
+    assert books.findings == ()
+    assert books.positions == {("A", "NEW"): Decimal(1), ("IRA", "NEW"): Decimal(1)}
+    assert counted_shares(booked_entries(entries, books)) == books.positions
 
 
 @given(histories(), any_settings)
