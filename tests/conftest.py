@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import uuid
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 # As every command: one thread for linear algebra, before numpy is imported. More only get in each other's way here.
@@ -22,10 +22,11 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db import embedded
 from prometheus.db.database import Database
 from prometheus.db.embedded import EmbeddedServer
-from tests.installed import install, unmeasured
-from tests.measured import let_forks_save_their_own_coverage_alone
+from tests.installed import install
+from tests.measured import UNMEASURED, measure_forked_processes, unmeasured
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+TESTS = REPOSITORY / "tests"
 SHARED_DATA = REPOSITORY.parent / "shared" / "data"
 
 # Hundreds of databases are made and dropped: in memory that costs a tenth of what it costs on a disk.
@@ -36,17 +37,34 @@ MEMORY_NEEDED = 6 * 2**30
 FAST_SERVER = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 
 
-let_forks_save_their_own_coverage_alone()
+measure_forked_processes()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Skip what needs the real market data where it is absent."""
+    """Keep a module's tests on one worker where they share something; skip what needs the real market data."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None and _shares_within_its_module(item):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
     if (SHARED_DATA / "market" / "prices.csv.gz").exists():
         return
     skip = pytest.mark.skip(reason="the real market data are not beside this checkout (../shared/data)")
     for item in items:
         if "market_data" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """Measure coverage in the tests that are for it."""
+    with unmeasured() if item.path.relative_to(TESTS).parts[0] in UNMEASURED else nullcontext():
+        return (yield)
+
+
+def _shares_within_its_module(item):
+    """Say whether a test uses what is made once for its module: on two workers it would be made twice."""
+    made = getattr(item, "_fixtureinfo", None)
+    return made is not None and any(each[-1].scope == "module" for each in made.name2fixturedefs.values() if each)
 
 
 @pytest.fixture(scope="session")
@@ -195,7 +213,7 @@ def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("dist")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(folder)],
-        cwd=REPOSITORY, check=True, capture_output=True, text=True, env=unmeasured(),
+        cwd=REPOSITORY, check=True, capture_output=True, text=True,
     )  # fmt: skip
     (wheel,), (source,) = folder.glob("*.whl"), folder.glob("*.tar.gz")
     return wheel, source

@@ -13,9 +13,6 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 #: All that a build reads.
 SOURCES = ("prometheus", "migrations", "pyproject.toml", "README.md", "LICENSE", ".gitignore")
-#: Starts the measurement of a process as the file of the coverage package does, which is not read in another's
-#: environment.
-MEASURE = "import os; 'COVERAGE_PROCESS_CONFIG' in os.environ and __import__('coverage').process_startup()"
 
 
 @dataclass(frozen=True)
@@ -55,21 +52,16 @@ def install(what, folder):
     venv.create(root, symlinks=True)
     (site,) = root.glob("lib/python*/site-packages")
     dependencies = sorted({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
-    (site / "dependencies.pth").write_text("\n".join([*dependencies, MEASURE, ""]))
+    (site / "dependencies.pth").write_text("\n".join([*dependencies, ""]))
     subprocess.run(
         [
             sys.executable, "-m", "pip", "--python", root / "bin" / "python", "install", "--quiet", "--no-index",
             "--no-deps", "--no-build-isolation", "--no-compile", "--ignore-installed", what,
         ],
-        check=True, capture_output=True, text=True, env=unmeasured(),
+        check=True, capture_output=True, text=True,
     )  # fmt: skip
     _lend_machine_code(site / "prometheus" / "optimizer")
     return Installation(root, site, elsewhere)
-
-
-def unmeasured():
-    """Return our variables without those that measure coverage: nothing of the package runs there."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE_")}
 
 
 def _lend_machine_code(installed):

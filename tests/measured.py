@@ -1,39 +1,60 @@
-"""What coverage costs in the processes that tests fork: each saves its own measurement once, or is not measured."""
+"""Coverage where it adds something: not in tests of whole days, and in forked processes only what they did themselves.
+
+Coverage is measured by the tests of units and of how they work together. Whole days, random search and faults run over
+the same lines again, at full speed; so do commands that tests start as processes of their own.
+
+Coverage has patches of its own for ``fork`` and ``os._exit``. They are not used: each start of a measurement applies
+them again, every child begins as many measurements as there were starts, and all of them, and what the parents had
+measured, are written when it ends. Late in a session a fork took a second of CPU.
+"""
 
 import os
 import sys
+from contextlib import contextmanager, suppress
+
+#: Folders of tests that are not measured.
+UNMEASURED = ("acceptance", "chaos", "property")
+
+_exit = os._exit
+_session = os.getpid()
+_paused = False
 
 
-def let_forks_save_their_own_coverage_alone():
-    """Keep each forked process from saving once more what its parents had measured.
-
-    Coverage wraps ``os._exit`` again in every child and calls its parents' wrappers too: late in a session each fork
-    wrote the whole session's data, for several times the CPU of what it was forked for.
-    """
-    parents = []
-    os.register_at_fork(
-        before=lambda: parents.append(_current()),
-        after_in_parent=parents.pop,
-        # Coverage's own hook was registered before any conftest was read, so the child's measurement has begun.
-        after_in_child=lambda: _save_nothing(parents.pop()),
-    )
-    if _current() is not None:
-        # For its own debugging Coverage notes the stack at each start. With two thousand modules loaded, whose files
-        # the standard library all looks for, that takes a fork 0.2 s of CPU.
-        sys.modules["coverage.collector"].short_stack = lambda *_arguments, **_options: ""
+def measure_forked_processes():
+    """Have each process that tests fork save what it did itself, once, when it ends by ``os._exit``."""
+    os.register_at_fork(after_in_child=_forget_what_parents_did)
+    os._exit = _save_and_exit
 
 
-def stop_measuring():
-    """Trace no more in this forked process, and save nothing: whole days under faults are what it is for."""
+@contextmanager
+def unmeasured():
+    """Trace nothing inside, in this process and in those that it forks."""
+    global _paused  # noqa: PLW0603 -- there is one trace function in a process
+    own = _current()
+    if own is None:
+        yield
+        return
+    _paused = True
+    own._collector.pause()
+    try:
+        yield
+    finally:
+        own._collector.resume()
+        _paused = False
+
+
+def _forget_what_parents_did():
     own = _current()
     if own is not None:
-        own.stop()
-    _save_nothing(own)
+        own._collector._clear_data()
 
 
-def _save_nothing(measurement):
-    if measurement is not None:
-        measurement.save = lambda: None
+def _save_and_exit(status):
+    own = _current()
+    if own is not None and not _paused and os.getpid() != _session:
+        with suppress(Exception):  # nothing keeps a process from ending
+            own.save()
+    _exit(status)
 
 
 def _current():

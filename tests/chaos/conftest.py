@@ -26,9 +26,3 @@ def quiet_log():
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.configure(**before)
-
-
-@pytest.fixture(autouse=True)
-def unmeasured_commands(monkeypatch):
-    """Start commands without coverage: their lines are covered elsewhere, and tracing is most of what they cost."""
-    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)

@@ -22,7 +22,6 @@ from prometheus.domain.engine_run import Lease
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline import tasks
 from prometheus.pipeline.engine_config import EngineConfig
-from tests.measured import stop_measuring
 
 #: How long any of these processes may take before the test fails: a hang is a defect. No test relies on less; where a
 #: guard was removed on purpose, guards.py waits for less.
@@ -40,7 +39,6 @@ class Worker:
             return
         code = RAISED
         try:
-            stop_measuring()
             signal.setitimer(signal.ITIMER_REAL, 0)
             answer = body()
             code = answer if isinstance(answer, int) else 0

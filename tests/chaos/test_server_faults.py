@@ -22,7 +22,7 @@ from tests.chaos.proxy import Proxy
 from tests.integration.engine_fleet import MONDAY, TUESDAY, Fleet, add_account, write_fleet
 
 #: Accounts of the crowded day, each with two days, and how often its server is stopped: 200 runs in ``make chaos``.
-CROWD, STOPS = (100, 10) if "CHAOS_SECONDS" in os.environ else (25, 3)
+CROWD, STOPS = (100, 10) if "CHAOS_MOMENTS" in os.environ else (25, 3)
 
 
 def _crowd(fleet, count):

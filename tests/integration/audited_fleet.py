@@ -1,33 +1,29 @@
 """The commands' little fleet through three days with fills: every account's chain has something to check."""
 
-from contextlib import contextmanager
 from datetime import date
 
 import psycopg
 
 from prometheus.db.database import Database
 from prometheus.simulation.fills import fill_day
-from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, loaded_database
+from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call
 
 #: Canada's exchange is closed on the second one; the Canadian account has one run.
 DAYS = (AS_OF, date(2024, 7, 1), NEXT_DAY)
 RUNS = 10
 
 
-@contextmanager
-def audited_database(cloned, folder):
-    """Give the URL of a database with ten runs: three each of ACC-1, ACC-2 and ACC-4, one of ACC-3."""
-    with loaded_database(cloned, folder) as url:
-        for day in DAYS:
-            for region in ("US", "CA") if day == AS_OF else ("US",):
-                done = call(url, "run-engine-state", "--as-of", day, "--region", region, "--ensure", "--data-ready")
-                assert done.exit_code == 0, done.stderr
-            done = call(url, "run-engine-state", "--advance-all", "--workers", 0)
-            assert done.exit_code == 0, done.stdout + done.stderr
-            database = Database(url)
-            fill_day(database, day)
-            database.close()
-        yield url
+def trade_and_fill(url):
+    """Take a database with a risk model through ten runs: three each of ACC-1, ACC-2 and ACC-4, one of ACC-3."""
+    for day in DAYS:
+        for region in ("US", "CA") if day == AS_OF else ("US",):
+            done = call(url, "run-engine-state", "--as-of", day, "--region", region, "--ensure", "--data-ready")
+            assert done.exit_code == 0, done.stderr
+        done = call(url, "run-engine-state", "--advance-all", "--workers", 0)
+        assert done.exit_code == 0, done.stdout + done.stderr
+        database = Database(url)
+        fill_day(database, day)
+        database.close()
 
 
 def as_superuser(url, server, *statements: str):

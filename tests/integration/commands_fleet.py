@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from contextlib import contextmanager
 from datetime import date
 
 import numpy as np
@@ -106,14 +105,10 @@ def spawn(url, *arguments: object):
     )
 
 
-@contextmanager
-def loaded_database(cloned, folder):
-    """Give the URL of a database with market, fleet and risk model."""
-    with cloned() as url:
-        load_fleet(url, folder)
-        done = call(url, "risk", "refresh", "--as-of", AS_OF)
-        assert done.exit_code == 0, done.stderr
-        yield url
+def refresh_risk(url):
+    """Add the day's risk model to a database with market and fleet."""
+    done = call(url, "risk", "refresh", "--as-of", AS_OF)
+    assert done.exit_code == 0, done.stderr
 
 
 def copy_of(server, url):
@@ -121,16 +116,13 @@ def copy_of(server, url):
     return clone_of(server, url.split("?")[0].rsplit("/", 1)[1])
 
 
-@contextmanager
-def traded_database(cloned, folder):
-    """Give the URL of a database in which AS_OF and NEXT_DAY are PERSISTED for the whole fleet."""
-    with loaded_database(cloned, folder) as url:
-        for day in (AS_OF, NEXT_DAY):
-            for region in ("US", "CA"):
-                if region == "CA" and day == NEXT_DAY:
-                    continue  # the fleet's Canadian account trades one day only
-                done = call(url, "run-engine-state", "--as-of", day, "--region", region, "--ensure", "--data-ready")
-                assert done.exit_code == 0, done.stderr
-            done = call(url, "run-engine-state", "--advance-all")
-            assert done.exit_code == 0, done.stdout + done.stderr
-        yield url
+def trade(url):
+    """Take the whole fleet of a database with a risk model through AS_OF and NEXT_DAY."""
+    for day in (AS_OF, NEXT_DAY):
+        for region in ("US", "CA"):
+            if region == "CA" and day == NEXT_DAY:
+                continue  # the fleet's Canadian account trades one day only
+            done = call(url, "run-engine-state", "--as-of", day, "--region", region, "--ensure", "--data-ready")
+            assert done.exit_code == 0, done.stderr
+        done = call(url, "run-engine-state", "--advance-all")
+        assert done.exit_code == 0, done.stdout + done.stderr

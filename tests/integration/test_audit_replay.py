@@ -12,14 +12,15 @@ from sqlalchemy.exc import IntegrityError
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run
 from prometheus.pipeline.code_version import code_version
-from tests.integration.audited_fleet import DAYS, RUNS, as_superuser, audited_database
+from tests.conftest import clone_of
+from tests.integration.audited_fleet import DAYS, RUNS, as_superuser
 from tests.integration.commands_fleet import call, copy_of
 
 
 @pytest.fixture(scope="module")
-def original(cloned, tmp_path_factory):
+def original(server, audited_template):
     """URL of the fleet after three days."""
-    with audited_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
+    with clone_of(server, audited_template) as url:
         yield url
 
 

@@ -6,7 +6,8 @@ import psycopg
 import pytest
 
 from prometheus.db.database import Database
-from tests.integration.audited_fleet import DAYS, RUNS, as_superuser, audited_database
+from tests.conftest import clone_of
+from tests.integration.audited_fleet import DAYS, RUNS, as_superuser
 from tests.integration.commands_fleet import call, copy_of
 
 SECOND = "WHERE account_id = 'ACC-1' AND run_seq = 2"
@@ -20,9 +21,9 @@ DEARER = "to_jsonb('1' || (snapshot #>> '{universe,price}'))"
 
 
 @pytest.fixture(scope="module")
-def original(cloned, tmp_path_factory):
+def original(server, audited_template):
     """URL of the untouched fleet, with an anchor of its second day."""
-    with audited_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
+    with clone_of(server, audited_template) as url:
         assert call(url, "audit", "anchor", "--as-of", DAYS[1]).exit_code == 0
         yield url
 

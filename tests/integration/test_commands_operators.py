@@ -9,23 +9,16 @@ from sqlalchemy import text
 from prometheus.db.database import Database
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.risk_models import latest_risk_model
-from tests.integration.commands_fleet import AS_OF, GAPPY, NAMES, NEXT_DAY, YOUNG, call, copy_of, load_fleet
+from tests.conftest import clone_of
+from tests.integration.commands_fleet import AS_OF, GAPPY, NAMES, NEXT_DAY, YOUNG, call
 
 STRATEGY = "tax-managed-index"
 
 
-@pytest.fixture(scope="module")
-def market(cloned, tmp_path_factory):
-    """URL of a database with prices and fleet but no risk model, to be copied."""
-    with cloned() as url:
-        load_fleet(url, tmp_path_factory.mktemp("fleet"))
-        yield url
-
-
 @pytest.fixture
-def url(server, market):
-    """URL of a copy with prices and fleet."""
-    with copy_of(server, market) as found:
+def url(server, market_template):
+    """URL of a database with prices and fleet but no risk model."""
+    with clone_of(server, market_template) as found:
         yield found
 
 

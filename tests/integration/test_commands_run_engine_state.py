@@ -11,24 +11,18 @@ import sys
 
 import pytest
 
-from tests.integration.commands_fleet import AS_OF, NAMES, NEXT_DAY, call, copy_of, loaded_database, spawn
+from tests.conftest import clone_of
+from tests.integration.commands_fleet import AS_OF, NAMES, NEXT_DAY, call, spawn
 
 NO_SERVER = "postgresql+psycopg://nobody@127.0.0.1:1/none?connect_timeout=2"
 DAY = ("--as-of", AS_OF.isoformat())
 US_DAY = (*DAY, "--region", "US")
 
 
-@pytest.fixture(scope="module")
-def loaded(cloned, tmp_path_factory):
-    """URL of a database with market, fleet and risk model, to be copied."""
-    with loaded_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
-        yield url
-
-
 @pytest.fixture
-def url(server, loaded):
+def url(server, loaded_template):
     """URL of a database with market, fleet and risk model and no runs."""
-    with copy_of(server, loaded) as found:
+    with clone_of(server, loaded_template) as found:
         yield found
 
 

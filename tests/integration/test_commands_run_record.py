@@ -23,13 +23,13 @@ from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.solve import solve
 from prometheus.pipeline.tasks import matrices
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks
-from tests.integration.commands_fleet import traded_database
+from tests.conftest import clone_of
 
 
 @pytest.fixture(scope="module")
-def traded(cloned, tmp_path_factory):
+def traded(server, traded_template):
     """An open database with two days of the fleet."""
-    with traded_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
+    with clone_of(server, traded_template) as url:
         found = Database(url)
         yield found
         found.close()

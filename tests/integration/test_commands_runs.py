@@ -10,13 +10,14 @@ from decimal import Decimal
 
 import pytest
 
-from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, traded_database
+from tests.conftest import clone_of
+from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call
 
 
 @pytest.fixture(scope="module")
-def url(cloned, tmp_path_factory):
+def url(server, traded_template):
     """A database with two days of the fleet."""
-    with traded_database(cloned, tmp_path_factory.mktemp("fleet")) as found:
+    with clone_of(server, traded_template) as found:
         yield found
 
 

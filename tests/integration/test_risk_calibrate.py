@@ -10,15 +10,16 @@ from sqlalchemy import text
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import risk_forecasts
-from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, copy_of, traded_database
+from tests.conftest import clone_of
+from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, copy_of
 
 ACCOUNTS = {"ACC-1": 2, "ACC-2": 2, "ACC-3": 1, "ACC-4": 2}
 
 
 @pytest.fixture(scope="module")
-def traded(cloned, tmp_path_factory):
+def traded(server, traded_template):
     """A database with two days of the fleet and the month of prices that followed."""
-    with traded_database(cloned, tmp_path_factory.mktemp("fleet")) as url:
+    with clone_of(server, traded_template) as url:
         _change(
             url,
             "INSERT INTO prices (security_id, price_date, close) "

@@ -187,32 +187,27 @@ def test_a_newer_release_of_what_another_requires_with_an_extra_breaks_nothing(m
     assert miniature.make() == (0, "alpha 1.0 beta 1.0\n"), "a second call sets up nothing"
 
 
-def test_an_interrupted_set_up_is_repaired_by_the_next_call(miniature, oldest_pip, tmp_path):
-    """Killed while it downloads through the proxy of pip's configuration, set-up is made whole by the next call."""
-    with package_index(miniature.wheels, stall_at="beta") as (port, stalled):
-        configuration = tmp_path / "pip.conf"
-        configuration.write_text(
-            f"[global]\nindex-url = http://wheels.test/index/\ntrusted-host = wheels.test\nproxy = http://127.0.0.1:{port}\n"
-        )
-        bare_environment(miniature.root, oldest_pip)
-        with miniature.start(PIP_CONFIG_FILE=str(configuration)) as process:
-            stalled.wait()
-            os.killpg(process.pid, signal.SIGKILL)
-        assert miniature.is_under_way()
-        code, printed = miniature.make(PIP_CONFIG_FILE=str(configuration))
-    assert (code, printed.splitlines()[-1]) == (0, "alpha 1.0 beta 1.0")
-    assert not miniature.is_under_way()
-
-
-def test_a_checkout_that_moved_and_a_lock_that_lost_a_package_are_set_up_anew(miniature, oldest_pip):
-    """An environment made elsewhere, or from another lock, is replaced: nothing of the old one is left."""
+def test_what_was_made_elsewhere_or_from_another_lock_or_half_is_made_anew(miniature, oldest_pip, tmp_path):
+    """After a move, another lock and SIGKILL in a download through a proxy, the next call makes a whole environment."""
     bare_environment(miniature.root, oldest_pip)
     assert miniature.make()[0] == 0
     miniature.root = miniature.root.rename(miniature.root.with_name("moved"))
     miniature.lock(miniature.wheel("alpha", "1.0"), miniature.wheel("beta", "1.1"))
-    code, printed = miniature.make()
+    with package_index(miniature.wheels, stall_at="beta") as (port, stalled):
+        configuration = tmp_path / "pip.conf"
+        configuration.write_text(
+            f"[global]\nindex-url = http://wheels.test/index/\ntrusted-host = wheels.test\n"
+            f"proxy = http://127.0.0.1:{port}\n"
+        )
+        with miniature.start(PIP_CONFIG_FILE=str(configuration)) as process:
+            while not stalled.wait(0.05):
+                assert process.poll() is None, process.communicate()[0]
+            os.killpg(process.pid, signal.SIGKILL)
+        assert miniature.is_under_way()
+        code, printed = miniature.make(PIP_CONFIG_FILE=str(configuration))
     assert (code, printed.splitlines()[-1]) == (0, "alpha 1.0 beta 1.1")
     assert "anew" in printed
+    assert not miniature.is_under_way()
     held = [path.name for path in miniature.root.glob(".venv/lib/python3*/site-packages/beta*")]
     assert sorted(held) == ["beta-1.1.dist-info", "beta.py"]
 
