@@ -153,6 +153,9 @@ class Database:
             alive = self._engine.dialect.do_ping(raw)
         except self._engine.dialect.loaded_dbapi.Error:
             alive = False
+        if not alive and _LAST_USE not in record.info:
+            # Of what raises DisconnectionError twice the pool would say that it was used wrongly.
+            raise DatabaseUnavailableError("The server ended a connection as soon as it was made. Try again.")
         if not alive:
             raise DisconnectionError
 

@@ -17,7 +17,17 @@ from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline.engine_config import EngineConfig
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
-from tests.chaos.processes import RAISED, Gate, advance, before_solving, wait_for, wait_for_lease_end, workers
+from tests.chaos.processes import (
+    LONG_LEASE,
+    RAISED,
+    Gate,
+    advance,
+    before_solving,
+    frequent_heartbeats,
+    wait_for,
+    wait_for_lease_end,
+    workers,
+)
 from tests.chaos.proxy import Proxy
 from tests.integration.engine_fleet import MONDAY, TUESDAY, Fleet, add_account, write_fleet
 
@@ -132,15 +142,16 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
 
 
 @pytest.mark.parametrize("workers_of_call", [0, 1])
-def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, workers_of_call):
+def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, monkeypatch, workers_of_call):
     """pg_terminate_backend on every other connection of a worker costs a heartbeat, not the run."""
     fleet.ready(MONDAY, "ACC-1")
+    frequent_heartbeats(monkeypatch)
     gate = Gate()
 
     def slow():
         before_solving(gate.spin)
         url = fleet.url + "&application_name=victim"
-        return advance(url, "victim", accounts=["ACC-1"], lease_ttl=3, workers=workers_of_call)
+        return advance(url, "victim", accounts=["ACC-1"], lease_ttl=LONG_LEASE, workers=workers_of_call)
 
     end_idle = """
         SELECT pg_terminate_backend(pid) FROM pg_stat_activity

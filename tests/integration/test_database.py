@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import bindparam, text
+from sqlalchemy import bindparam, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
@@ -146,6 +146,21 @@ def test_a_pooled_connection_that_died_is_replaced_unseen(database, server):
         admin.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
     with database.transaction() as connection:
         assert connection.execute(text("SELECT pg_backend_pid()")).scalar_one() != pid
+
+
+def test_a_server_that_ends_each_new_connection_is_a_sentence(database, server):
+    """Connections that are ended as soon as they are made are an unavailable server, not a misuse of the pool."""
+    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as admin:
+
+        def end(raw, _record):
+            admin.execute("SELECT pg_terminate_backend(%s, 5000)", [raw.info.backend_pid])
+
+        event.listen(database._engine, "connect", end)
+        with pytest.raises(DatabaseUnavailableError, match="as soon as it was made"), database.transaction():
+            pass
+        event.remove(database._engine, "connect", end)
+    with database.transaction() as connection:
+        assert connection.execute(text("SELECT 1")).scalar_one() == 1
 
 
 @pytest.mark.parametrize(
