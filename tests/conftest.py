@@ -57,7 +57,7 @@ def pytest_collection_modifyitems(items):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item):
     """Measure coverage in the tests that are for it."""
-    with unmeasured() if item.path.relative_to(TESTS).parts[0] in UNMEASURED else nullcontext():
+    with unmeasured() if str(item.path.relative_to(TESTS)).startswith(UNMEASURED) else nullcontext():
         return (yield)
 
 
