@@ -70,7 +70,7 @@ def main() -> int:
         _say("Set-up was interrupted. The next call of make starts it afresh.")
         return 130
     except (SetUpError, OSError) as error:
-        _say(_cause(str(error), locks[-1]) or f"Set-up failed: {error}")
+        _say(_cause(str(error), locks[-1]) or str(error))
         return 1
     return 0
 
@@ -97,8 +97,8 @@ def bring_up_to_date(locks: list[str], *, this_python: bool) -> None:
     UNDER_WAY.mkdir(exist_ok=True)
     for lock in missing:
         _install_lock(lock)
-    _pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT), what="the project")
-    _pip("check", what="the check that the lock is complete")
+    _pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT), what="Installing the project")
+    _pip("check", what="The check that the lock is complete (pip check)")
     shutil.rmtree(UNDER_WAY)
     _write_ready({**made["locks"], **{lock: wanted[lock] for lock in missing}}, project)
 
@@ -122,22 +122,21 @@ def _made_from(*, this_python: bool) -> dict:
 def _make_environment() -> None:
     if _is_bare():
         return
-    _say_room(NEEDED_MB[DEV_LOCK])
-    if ENVIRONMENT.exists() or ENVIRONMENT.is_symlink():
-        _say("Making .venv anew: what is there is incomplete, or made from something else.")
-        ENVIRONMENT.unlink() if ENVIRONMENT.is_symlink() else shutil.rmtree(ENVIRONMENT)
-    UNDER_WAY.mkdir(parents=True)
     try:
         import ensurepip  # noqa: F401, PLC0415 -- whether it is there is the question
         import venv  # noqa: F401, PLC0415
     except ImportError:
-        shutil.rmtree(ENVIRONMENT)
         raise SetUpError(
             f"{sys.executable} can make no virtual environments: Debian and Ubuntu keep that in a package of its own. "
             f"Install it (apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv), or make .venv with "
             "another tool (virtualenv .venv), and call make again."
         ) from None
-    _run([sys.executable, "-I", "-m", "venv", str(ENVIRONMENT)], what="python -m venv")
+    if ENVIRONMENT.exists() or ENVIRONMENT.is_symlink():
+        _say("Making .venv anew: what is there is incomplete, or made from something else.")
+        ENVIRONMENT.unlink() if ENVIRONMENT.is_symlink() else shutil.rmtree(ENVIRONMENT)
+    _check_room(NEEDED_MB[DEV_LOCK])
+    UNDER_WAY.mkdir(parents=True)
+    _run([sys.executable, "-I", "-m", "venv", str(ENVIRONMENT)], what="Making the environment (python -m venv)")
 
 
 def _is_bare() -> bool:
@@ -150,11 +149,11 @@ def _is_bare() -> bool:
 
 def _install_lock(lock: str) -> None:
     packages = sum(line[:1].isalnum() for line in (ROOT / lock).read_text(encoding="utf-8").splitlines())
-    _say_room(NEEDED_MB[lock] if not _has_packages() else NEEDED_MB[lock] - NEEDED_MB[DEV_LOCK])
+    _check_room(NEEDED_MB[lock] if not _has_packages() else NEEDED_MB[lock] - NEEDED_MB[DEV_LOCK])
     _say(f"Setting up .venv from {lock} ({packages} packages, a minute or two, once)")
     # Wheels only: what an old source archive needs to be built is in no lock.
     _pip("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-user", "--progress-bar", "off",
-         "--requirement", str(ROOT / lock), what=lock, packages=packages)  # fmt: skip
+         "--requirement", str(ROOT / lock), what=f"Installing {lock}", packages=packages)  # fmt: skip
 
 
 def _has_packages() -> bool:
@@ -181,7 +180,7 @@ def _run(words: list[str], *, what: str, environment: dict | None = None, packag
     if process.returncode:
         # pip may tell first why and then, line by line, what it gave up.
         told = [line for line in lines if not line.startswith(("  Downloading", "Collecting", "Looking in"))]
-        raise SetUpError(f"{what} could not be installed. The end of what was printed:\n" + "\n".join(told[-30:]))
+        raise SetUpError(f"{what} failed. The end of what was printed:\n" + "\n".join(told[-30:]))
 
 
 def _shown(output: Iterable[str], packages: int) -> Iterator[str]:
@@ -231,7 +230,7 @@ def _cause(text: str, lock: str) -> str:
     return ""
 
 
-def _say_room(needed: int) -> None:
+def _check_room(needed: int) -> None:
     if _free_mb() < needed:
         raise SetUpError(f"No space left on device: {needed} MB are needed")
 
