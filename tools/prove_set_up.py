@@ -115,14 +115,13 @@ def _tried(trial: Trial, wheels: Path, work: Path, *, demo: bool) -> str:
         root, home = place / "checkout", place / "home"
         _check("git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(root))
         home.mkdir()
-        for path in (place, *place.rglob("*")):
-            os.chown(path, trial.user, trial.user, follow_symlinks=False)
+        _give(place, trial.user)
         if trial.pip != "bundled":
             _bare_environment(trial, root, work)
         words = ["make", "demo" if demo else "ready", f"PYTHON={trial.python}"]
+        other = {} if trial.user == os.geteuid() else {"user": trial.user, "group": trial.user, "extra_groups": []}
         done = subprocess.run(
-            words, cwd=root, user=trial.user, group=trial.user, extra_groups=[], check=False, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            words, cwd=root, check=False, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **other,
             env={"PATH": os.defpath, "HOME": str(home), "PROMETHEUS_HOME": str(home / "engine"),
                  "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels)},
         )  # fmt: skip
@@ -139,8 +138,13 @@ def _bare_environment(trial: Trial, root: Path, work: Path) -> None:
     _check(str(trial.python), "-m", "venv", "--without-pip", str(root / ".venv"))
     (packages,) = (root / ".venv/lib").glob("python3*/site-packages")
     zipfile.ZipFile(next(folder.glob("pip-*.whl"))).extractall(packages)
-    for path in (root / ".venv", *(root / ".venv").rglob("*")):
-        os.chown(path, trial.user, trial.user, follow_symlinks=False)
+    _give(root / ".venv", trial.user)
+
+
+def _give(folder: Path, user: int) -> None:
+    if user != os.geteuid():
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, user, user, follow_symlinks=False)
 
 
 def _newer_release(wheels: Path, name: str) -> None:
