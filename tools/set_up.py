@@ -4,14 +4,15 @@
 and hashes, so nothing is resolved: pip installs it with ``--no-deps``, then ``pip check`` says whether it was complete.
 (Older pips resolve a requirement with an extra apart from its pin, and fail once the index has a newer release.)
 
-``.venv/.ready`` says what a complete environment was made from, and is written last. An environment without it, from
-another place, for another Python or from another lock is made anew, so that an interrupted set-up needs no repair by
-hand. An environment that holds nothing but an installer is used as it is: another tool may have made it.
+``.venv/.ready`` says what the environment was made from, each part written when it was done. An environment without it,
+from another place, for another Python or from another lock is made anew, so that an interrupted set-up needs no repair
+by hand. An environment that holds nothing but an installer is used as it is: another tool may have made it.
 
 Standard library only: nothing is installed yet when this runs.
 """
 
 import argparse
+import errno
 import fcntl
 import hashlib
 import json
@@ -29,20 +30,29 @@ ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = ROOT / ".venv"
 PYTHON = ENVIRONMENT / "bin" / "python"
 READY = ENVIRONMENT / ".ready"
-#: In use while something is made; a set-up that ended on its way leaves it behind.
-UNDER_WAY = ENVIRONMENT / ".under-way"
+#: Wheels are unpacked beside the environment: a small or closed /tmp does not matter then.
+ROOM = ENVIRONMENT / ".tmp"
 DEV_LOCK, BENCH_LOCK = "requirements-dev.lock", "requirements-bench.lock"
 #: What an environment and the unpacking of its wheels need, in MB, rounded up.
 NEEDED_MB = {DEV_LOCK: 1_900, BENCH_LOCK: 2_700}
 #: What an environment holds before anything is installed.
 INSTALLER = re.compile(r"(pip|setuptools|wheel|pkg_resources|_distutils_hack|distutils|_virtualenv|__pycache__)\b")
-#: Settings that would put the packages elsewhere, demand a hash of the project itself, or import other code.
-MISLEADING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIRE_HASHES", "PYTHONPATH", "PYTHONHOME")
+#: Settings that would put the packages elsewhere or import other code.
+MISLEADING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
+#: Settings that stand above those of pip's configuration files, and below the command line.
+SETTINGS = {
+    "TMPDIR": str(ROOM),
+    "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    "PIP_NO_INPUT": "1",
+    "PIP_USER": "0",
+    "PIP_REQUIRE_HASHES": "0",
+    "PIP_DRY_RUN": "0",
+}
 #: What pip prints when it fails, the likeliest cause first.
 FULL_DISK = re.compile(r"No space left on device|Errno 28\b|Disk quota exceeded|Errno 122\b")
 ALTERED = re.compile(r"DO NOT MATCH THE HASHES")
 UNREACHABLE = re.compile(
-    r"NewConnectionError|ConnectTimeout|Name(?:Resolution)?Error|Max retries exceeded|ProxyError|ReadTimeout|"
+    r"NewConnectionError|ConnectTimeout|NameResolutionError|Max retries exceeded|ProxyError|ReadTimeout|"
     r"name resolution|Connection refused|Connection ?Reset|RemoteDisconnected|Network is unreachable|SSLError|"
     r"connection error|Read timed out|\b50[234] (?:Server )?Error|\b407\b",
     re.IGNORECASE,
@@ -50,6 +60,8 @@ UNREACHABLE = re.compile(
 ABSENT = re.compile(r"No matching distribution found for (\S+)")
 #: How often progress is told where the output is no terminal, in seconds.
 PROGRESS_SECONDS = 20.0
+#: The lock of ``_one_at_a_time``. Programs that are started hold it too: one may outlive a set-up that was killed.
+_held: list[int] = []
 
 
 class SetUpError(Exception):
@@ -69,8 +81,17 @@ def main() -> int:
     except KeyboardInterrupt:
         _say("Set-up was interrupted. The next call of make starts it afresh.")
         return 130
-    except (SetUpError, OSError) as error:
-        _say(_cause(str(error), locks[-1]) or str(error))
+    except SetUpError as error:
+        _say(str(error))
+        return 1
+    except OSError as error:
+        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            _say(
+                f"{ENVIRONMENT} cannot be written by this user ({error}). Remove it as the user that it belongs to, or "
+                "work in a checkout of your own."
+            )
+        else:
+            _say(_full_disk(str(error), locks[-1]) or f"Set-up failed: {error}")
         return 1
     return 0
 
@@ -83,24 +104,38 @@ def bring_up_to_date(locks: list[str], *, this_python: bool) -> None:
     """
     wanted = {lock: _digest(ROOT / lock) for lock in locks}
     made = _made_from(this_python=this_python)
-    missing = [lock for lock in locks if lock not in made["locks"]]
-    if any(made["locks"].get(lock, digest) != digest for lock, digest in wanted.items()):
-        # A lock that changed may have lost packages: only a new environment is without them.
-        made, missing = {"locks": {}}, locks
+    done: dict[str, str] = made["locks"]
+    # A lock that changed may have lost packages, and one that is half installed may lack files: only a new environment
+    # is without both. Half the peers of the benchmarks do not harm the rest.
+    if any(done.get(lock, digest) != digest or _begun(lock).exists() for lock, digest in wanted.items()):
+        done = {}
     project = _digest(ROOT / "pyproject.toml")
-    if not missing and made.get("project") == project:
+    if wanted.keys() <= done.keys() and made.get("project") == project:
         return
 
-    if not made["locks"]:
+    if not done:
         _make_environment()
-    READY.unlink(missing_ok=True)
-    UNDER_WAY.mkdir(exist_ok=True)
-    for lock in missing:
-        _install_lock(lock)
+    for lock in locks:
+        if lock not in done:
+            _begun(lock).touch()
+            _install_lock(lock)
+            done = {**done, lock: wanted[lock]}
+            _write_ready(done, project=None)
+            _begun(lock).unlink()
     _pip("install", "--no-deps", "--no-build-isolation", "--editable", str(ROOT), what="Installing the project")
     _pip("check", what="The check that the lock is complete (pip check)")
-    shutil.rmtree(UNDER_WAY)
-    _write_ready({**made["locks"], **{lock: wanted[lock] for lock in missing}}, project)
+    if not (ENVIRONMENT / "bin" / "prometheus").exists():
+        raise SetUpError(
+            "pip put the packages elsewhere: remove target, prefix and root from its configuration (python3 -m pip "
+            "config list) and call make again."
+        )
+    shutil.rmtree(ROOM)
+    _write_ready(done, project=project)
+
+
+def _begun(lock: str) -> Path:
+    """Return the file that is there while a lock is being installed, and stays where that ended on its way."""
+    return ENVIRONMENT / f".{lock}.begun"
 
 
 def _made_from(*, this_python: bool) -> dict:
@@ -131,17 +166,40 @@ def _make_environment() -> None:
             f"Install it (apt install python{sys.version_info[0]}.{sys.version_info[1]}-venv), or make .venv with "
             "another tool (virtualenv .venv), and call make again."
         ) from None
-    if ENVIRONMENT.exists() or ENVIRONMENT.is_symlink():
-        _say("Making .venv anew: what is there is incomplete, or made from something else.")
-        ENVIRONMENT.unlink() if ENVIRONMENT.is_symlink() else shutil.rmtree(ENVIRONMENT)
+    _clear()
     _check_room(NEEDED_MB[DEV_LOCK])
-    UNDER_WAY.mkdir(parents=True)
-    _run([sys.executable, "-I", "-m", "venv", str(ENVIRONMENT)], what="Making the environment (python -m venv)")
+    ENVIRONMENT.mkdir(exist_ok=True)
+    _begun(DEV_LOCK).touch()
+    # In two steps, because venv keeps what pip's installer says to itself. Not this very Python: it may be the one that
+    # was just removed, where a person had activated the environment.
+    base = str(getattr(sys, "_base_executable", sys.executable))
+    _run([base, "-I", "-m", "venv", "--without-pip", str(ENVIRONMENT)], what="Making the environment (python -m venv)")
+    _run([str(PYTHON), "-I", "-m", "ensurepip", "--default-pip"], what="Installing pip (ensurepip)")
+
+
+def _clear() -> None:
+    """Remove what an environment holds; leave alone what is none."""
+    if not ENVIRONMENT.exists():
+        ENVIRONMENT.unlink(missing_ok=True)  # a link to nowhere
+        return
+    held = list(ENVIRONMENT.iterdir()) if ENVIRONMENT.is_dir() else [ENVIRONMENT]
+    if held and not (ENVIRONMENT / "pyvenv.cfg").exists() and not _begun(DEV_LOCK).exists():
+        raise SetUpError(f"{ENVIRONMENT} is no Python environment. Move it away and call make again.")
+    if held:
+        _say("Making .venv anew: what is there is incomplete, or made from something else.")
+    # The mark last: until then what is left is known to be no whole environment.
+    READY.unlink(missing_ok=True)
+    _begun(DEV_LOCK).touch()
+    for path in held:
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path != _begun(DEV_LOCK):
+            path.unlink(missing_ok=True)
 
 
 def _is_bare() -> bool:
     """Return True for a working environment that holds an installer and nothing else."""
-    if UNDER_WAY.exists() or READY.exists() or _version(PYTHON) != _version(Path(sys.executable)):
+    if _begun(DEV_LOCK).exists() or READY.exists() or _version(PYTHON) != _version(Path(sys.executable)):
         return False
     held = [path.name for folder in ENVIRONMENT.glob("lib/python3*/site-packages") for path in folder.iterdir()]
     return "pip" in held and all(INSTALLER.match(name) for name in held)
@@ -151,9 +209,12 @@ def _install_lock(lock: str) -> None:
     packages = sum(line[:1].isalnum() for line in (ROOT / lock).read_text(encoding="utf-8").splitlines())
     _check_room(NEEDED_MB[lock] if not _has_packages() else NEEDED_MB[lock] - NEEDED_MB[DEV_LOCK])
     _say(f"Setting up .venv from {lock} ({packages} packages, a minute or two, once)")
-    # Wheels only: what an old source archive needs to be built is in no lock.
-    _pip("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--no-user", "--progress-bar", "off",
-         "--requirement", str(ROOT / lock), what=f"Installing {lock}", packages=packages)  # fmt: skip
+    try:
+        # Wheels only: what an old source archive needs to be built is in no lock.
+        _pip("install", "--require-hashes", "--no-deps", "--only-binary", ":all:", "--progress-bar", "off",
+             "--requirement", str(ROOT / lock), what=f"Installing {lock}", packages=packages)  # fmt: skip
+    except SetUpError as error:
+        raise SetUpError(_cause(str(error), lock) or str(error)) from error
 
 
 def _has_packages() -> bool:
@@ -161,26 +222,23 @@ def _has_packages() -> bool:
 
 
 def _pip(command: str, *arguments: str, what: str, packages: int = 0) -> None:
-    # Wheels are unpacked beside the environment: a small or closed /tmp does not matter then.
-    room = UNDER_WAY / "tmp"
-    room.mkdir(parents=True, exist_ok=True)
-    environment = {name: text for name, text in os.environ.items() if name not in MISLEADING}
-    environment |= {"TMPDIR": str(room), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_INPUT": "1"}
-    words = [str(PYTHON), "-I", "-m", "pip", "--no-color", command, *arguments]
-    _run(words, what=what, environment=environment, packages=packages)
+    _run([str(PYTHON), "-I", "-m", "pip", "--no-color", command, *arguments], what=what, packages=packages)
 
 
-def _run(words: list[str], *, what: str, environment: dict | None = None, packages: int = 0) -> None:
+def _run(words: list[str], *, what: str, packages: int = 0) -> None:
     """Run a program of the set-up, show how far it is, and raise its failure with the end of what it printed."""
+    ROOM.mkdir(exist_ok=True)
+    environment = {name: text for name, text in os.environ.items() if name not in MISLEADING} | SETTINGS
     with subprocess.Popen(
         words, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, errors="replace",
+        text=True, errors="replace", pass_fds=_held,
     ) as process:  # fmt: skip
         lines = list(_shown(process.stdout, packages))
     if process.returncode:
         # pip may tell first why and then, line by line, what it gave up.
         told = [line for line in lines if not line.startswith(("  Downloading", "Collecting", "Looking in"))]
-        raise SetUpError(f"{what} failed. The end of what was printed:\n" + "\n".join(told[-30:]))
+        text = f"{what} failed. The end of what was printed:\n" + "\n".join(told[-30:])
+        raise SetUpError(_full_disk(text, DEV_LOCK) or text)
 
 
 def _shown(output: Iterable[str], packages: int) -> Iterator[str]:
@@ -200,46 +258,52 @@ def _shown(output: Iterable[str], packages: int) -> Iterator[str]:
         sys.stderr.write("\r\x1b[K")
 
 
+def _full_disk(text: str, lock: str) -> str:
+    """Return the sentence for a failure of which what was printed tells that a disk is full, or nothing."""
+    if not FULL_DISK.search(text):
+        return ""
+    return (
+        f"The disk that holds {ENVIRONMENT} is full, or a quota or its number of files is used up: {_free_mb()} MB are "
+        f"free, set-up needs about {NEEDED_MB[lock]} MB. Make room and call make again."
+    )
+
+
 def _cause(text: str, lock: str) -> str:
-    """Return the sentence for a failure whose cause can be told from what was printed, or nothing."""
-    offline = os.environ.get("PIP_NO_INDEX")
-    if FULL_DISK.search(text):
-        return (
-            f"The disk that holds {ENVIRONMENT} is full: {_free_mb()} MB are free, set-up needs about "
-            f"{NEEDED_MB[lock]} MB. Make room and call make again."
-        )
+    """Return the sentence for a lock that could not be installed, told from what pip printed, or nothing."""
+    offline = os.environ.get("PIP_NO_INDEX", "").lower() in {"1", "true", "yes", "on", "y", "t"}
+    absent = ABSENT.search(text)
     if ALTERED.search(text):
         return (
             "A downloaded package is not the one that the lock names (its hash differs), so nothing of it was "
             "installed. Call make again; if it stays so, the package index or mirror serves altered files.\n" + text
         )
-    if UNREACHABLE.search(text) and not offline:
+    if not offline and (UNREACHABLE.search(text) or (absent and "from versions: none" in text)):
         return (
-            "The package index could not be reached. Check the network, and the proxy and index that pip is told to "
-            "use (python3 -m pip config list; HTTPS_PROXY), then call make again. Without a network: PIP_NO_INDEX=1 "
-            f"PIP_FIND_LINKS=a-folder-of-wheels, filled elsewhere by pip download --no-deps -r {lock}.\n" + text
+            "The package index could not be reached, or refused to answer. Check the network, and the proxy and index "
+            "that pip is told to use (python3 -m pip config list; HTTPS_PROXY), then call make again. Without a "
+            "network: PIP_NO_INDEX=1 PIP_FIND_LINKS=a-folder-of-wheels, filled elsewhere by pip download "
+            f"--require-hashes --no-deps --only-binary :all: -d a-folder-of-wheels -r {lock}.\n" + text
         )
-    if absent := ABSENT.search(text):
-        where = f"The folder of wheels ({os.environ.get('PIP_FIND_LINKS')})" if offline else "The package index"
-        silent = "" if offline or "from versions: none" not in text else ", or it did not answer"
+    if absent:
+        where = f"The folder of wheels ({os.environ.get('PIP_FIND_LINKS', '')})" if offline else "The package index"
         python = "{}.{}".format(*sys.version_info)
         return (
-            f"{where} has no wheel of {absent[1]} for Python {python} on this machine{silent}. Complete it, or call "
-            "make with another Python: make PYTHON=python3.13 ...\n" + text
+            f"{where} has no wheel of {absent[1]} for Python {python} on this machine. Complete it, or call make with "
+            "another Python: make PYTHON=python3.13 ...\n" + text
         )
     return ""
 
 
 def _check_room(needed: int) -> None:
     if _free_mb() < needed:
-        raise SetUpError(f"No space left on device: {needed} MB are needed")
+        raise OSError(errno.ENOSPC, f"No space left on device: {needed} MB are needed")
 
 
 def _free_mb() -> int:
     return shutil.disk_usage(ROOT).free // 2**20
 
 
-def _write_ready(locks: dict[str, str], project: str) -> None:
+def _write_ready(locks: dict[str, str], project: str | None) -> None:
     made = {"environment": str(ENVIRONMENT), "python": _version(PYTHON), "locks": locks, "project": project}
     written = READY.with_suffix(".new")
     written.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
@@ -270,6 +334,7 @@ def _one_at_a_time() -> Iterator[None]:
         except BlockingIOError:
             _say("Waiting for another set-up of this checkout")
             fcntl.flock(folder, fcntl.LOCK_EX)
+        _held.append(folder)
         yield
     finally:
         os.close(folder)

@@ -61,8 +61,10 @@ class Miniature:
 
     def __init__(self, folder: Path) -> None:
         self.root, self.wheels, self.home = folder / "project", folder / "wheels", folder / "home"
-        for made in (self.root / "tools", self.wheels, self.home):
+        self.programs = folder / "programs"
+        for made in (self.root / "tools", self.wheels, self.home, self.programs):
             made.mkdir(parents=True)
+        (self.programs / "python3").symlink_to(BASE_PYTHON)
         shutil.copy(REPOSITORY / "Makefile", self.root)
         shutil.copy(REPOSITORY / "tools" / "set_up.py", self.root / "tools")
         (self.root / "backend.py").write_text(BACKEND)
@@ -93,11 +95,12 @@ class Miniature:
         (self.root / "requirements-dev.lock").write_text("".join(lines))
 
     def start(self, *words: str, **settings: str) -> subprocess.Popen:
-        """Start make in an environment that holds nothing but what is said; offline where no index is said."""
+        """Start make as from a shell in which the environment is activated; offline where no index is said."""
         offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.wheels)}
-        environment = {"PATH": os.defpath, "HOME": str(self.home), **(settings or offline)}
+        path = os.pathsep.join([str(self.root / ".venv/bin"), str(self.programs), os.defpath])
+        environment = {"PATH": path, "HOME": str(self.home), **offline, **settings}
         return subprocess.Popen(
-            ["make", *(words or ("demo",)), f"PYTHON={BASE_PYTHON}"], cwd=self.root, env=environment, text=True,
+            ["make", *(words or ("demo",))], cwd=self.root, env=environment, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
@@ -107,9 +110,14 @@ class Miniature:
             printed = process.communicate()[0]
         return process.returncode, printed
 
-    def is_under_way(self) -> bool:
-        """Return True where a set-up has begun and not ended."""
-        return (self.root / ".venv" / ".under-way").exists()
+    def is_complete(self) -> bool:
+        """Return True where set-up would take the environment as it is."""
+        module = runpy.run_path(str(self.root / "tools" / "set_up.py"))
+        made = module["_made_from"](this_python=False)
+        lock = hashlib.sha256((self.root / "requirements-dev.lock").read_bytes()).hexdigest()
+        return (
+            made["locks"] == {"requirements-dev.lock": lock} and not module["_begun"]("requirements-dev.lock").exists()
+        )
 
 
 @pytest.fixture
@@ -187,29 +195,57 @@ def test_a_newer_release_of_what_another_requires_with_an_extra_breaks_nothing(m
     assert miniature.make() == (0, "alpha 1.0 beta 1.0\n"), "a second call sets up nothing"
 
 
-def test_what_was_made_elsewhere_or_from_another_lock_or_half_is_made_anew(miniature, oldest_pip, tmp_path):
-    """After a move, another lock and SIGKILL in a download through a proxy, the next call makes a whole environment."""
+def test_a_set_up_that_is_killed_or_made_from_another_lock_is_made_anew(miniature, oldest_pip, tmp_path):
+    """After another lock and SIGKILL in a download through a proxy the next call makes a whole environment."""
     bare_environment(miniature.root, oldest_pip)
     assert miniature.make()[0] == 0
-    miniature.root = miniature.root.rename(miniature.root.with_name("moved"))
+    assert miniature.is_complete()
     miniature.lock(miniature.wheel("alpha", "1.0"), miniature.wheel("beta", "1.1"))
     with package_index(miniature.wheels, stall_at="beta") as (port, stalled):
         configuration = tmp_path / "pip.conf"
         configuration.write_text(
-            f"[global]\nindex-url = http://wheels.test/index/\ntrusted-host = wheels.test\n"
-            f"proxy = http://127.0.0.1:{port}\n"
+            "[global]\nindex-url = http://wheels.test/index/\ntrusted-host = wheels.test\n"
+            f"proxy = http://127.0.0.1:{port}\n[install]\nuser = true\nrequire-hashes = true\n"
         )
-        with miniature.start(PIP_CONFIG_FILE=str(configuration)) as process:
+        online = {"PIP_CONFIG_FILE": str(configuration), "PIP_NO_INDEX": "0", "PIP_FIND_LINKS": ""}
+        with miniature.start(**online) as process:
             while not stalled.wait(0.05):
                 assert process.poll() is None, process.communicate()[0]
             os.killpg(process.pid, signal.SIGKILL)
-        assert miniature.is_under_way()
-        code, printed = miniature.make(PIP_CONFIG_FILE=str(configuration))
+        assert not miniature.is_complete()
+        code, printed = miniature.make(**online)
     assert (code, printed.splitlines()[-1]) == (0, "alpha 1.0 beta 1.1")
     assert "anew" in printed
-    assert not miniature.is_under_way()
     held = [path.name for path in miniature.root.glob(".venv/lib/python3*/site-packages/beta*")]
     assert sorted(held) == ["beta-1.1.dist-info", "beta.py"]
+
+
+def test_an_environment_that_moved_is_not_complete_and_one_that_lost_a_step_is(miniature, oldest_pip):
+    """A moved checkout needs a new environment; a project that could not be installed costs only that step again."""
+    bare_environment(miniature.root, oldest_pip)
+    assert miniature.make()[0] == 0
+    here = miniature.root
+    miniature.root = here.rename(here.with_name("moved"))
+    assert not miniature.is_complete()
+    miniature.root = miniature.root.rename(here)
+    assert miniature.is_complete()
+
+    whole = (here / "pyproject.toml").read_text()
+    (here / "pyproject.toml").write_text(whole.replace('"backend"', '"nowhere"'))
+    code, printed = miniature.make("ready")
+    assert (code, "Installing the project failed" in printed) == (2, True)
+    (here / "pyproject.toml").write_text(whole + "# mended\n")
+    assert miniature.make(PIP_FIND_LINKS="")[0] == 0, "nothing but the project was installed again"
+
+
+def test_a_person_s_own_folder_is_left_alone(miniature):
+    """A .venv that is no environment is not removed: set-up says to move it away."""
+    notes = miniature.root / ".venv" / "notes.txt"
+    notes.parent.mkdir()
+    notes.touch()
+    code, printed = miniature.make("ready")
+    assert (code, notes.exists()) == (2, True)
+    assert f"{notes.parent} is no Python environment." in printed
 
 
 def test_a_lock_that_lacks_a_package_is_told(miniature, oldest_pip):
@@ -219,7 +255,7 @@ def test_a_lock_that_lacks_a_package_is_told(miniature, oldest_pip):
     code, printed = miniature.make("ready")
     assert code == 2
     assert "alpha 1.0 requires beta" in printed
-    assert not (miniature.root / ".venv" / ".ready").exists()
+    assert "alpha 1.0 requires beta" in miniature.make("ready")[1], "it is not taken for complete afterwards"
 
 
 def test_a_folder_that_lacks_a_wheel_and_an_altered_wheel_are_told(miniature, oldest_pip):
@@ -241,26 +277,32 @@ def test_a_folder_that_lacks_a_wheel_and_an_altered_wheel_are_told(miniature, ol
 def test_an_index_that_cannot_be_reached_is_told(miniature, oldest_pip):
     """Where nobody listens at the index the first sentence says so, with the way to work offline."""
     bare_environment(miniature.root, oldest_pip)
-    code, printed = miniature.make("ready", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="1")
+    code, printed = miniature.make(
+        "ready", PIP_INDEX_URL="http://127.0.0.1:9/", PIP_RETRIES="0", PIP_NO_INDEX="0", PIP_FIND_LINKS=""
+    )
     assert code == 2
     told = [line for line in printed.splitlines() if not line.startswith(("Setting up", "  the package index"))]
-    assert told[0].startswith("The package index could not be reached.")
+    assert told[0].startswith("The package index could not be reached, or refused to answer.")
     assert "PIP_NO_INDEX=1" in told[0]
 
 
 def test_a_full_disk_is_told_before_anything_is_written(miniature):
     """On a disk with too little room set-up says how much it needs, and leaves nothing behind."""
-    script = 'mount -t tmpfs -o size=4m none "$1" && cd "$1" && cp -r "$2"/. . && exec make ready PYTHON="$3"'
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small disk")
+    script = 'mount -t tmpfs -o size=4m none "$1" && cd "$1" && cp -r "$2"/. . && make ready PYTHON="$3"; ls -A'
     disk = miniature.home / "disk"
     disk.mkdir()
     done = subprocess.run(
-        ["unshare", "--mount", "sh", "-c", f"{script}; ls -A", "sh", disk, miniature.root, BASE_PYTHON],
+        ["unshare", "--mount", "sh", "-c", script, "sh", disk, miniature.root, BASE_PYTHON],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
-    if "mount" in done.stderr or "unshare" in done.stderr:
-        pytest.skip("only root may mount a small disk")
+    if done.stderr.startswith(("mount:", "unshare:")):
+        pytest.skip("this machine lets nobody mount a small disk")
     assert f"The disk that holds {disk / '.venv'} is full" in done.stderr
     assert "MB are free, set-up needs about" in done.stderr
+    assert "tools" in done.stdout.split()
+    assert ".venv" not in done.stdout.split()
 
 
 def test_a_python_that_makes_no_environments_is_told(miniature, monkeypatch, capfd):
@@ -277,23 +319,27 @@ def test_a_python_that_makes_no_environments_is_told(miniature, monkeypatch, cap
 @pytest.mark.parametrize(
     ("printed", "sentence"),
     [
-        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk that"),
-        ("OSError: [Errno 122] Disk quota exceeded", "The disk that"),
         (
             "WARNING: Retrying (Retry(total=4)) after connection broken by 'ProxyError('Cannot connect')'",
-            "The package index could not",
+            "The package in",
         ),
         ("socket.gaierror: Temporary failure in name resolution", "The package index could not be reached"),
+        ("(from versions: none)\nNo matching distribution found for alpha==1.0", "The package index could not be rea"),
         ("ERROR: No matching distribution found for numba==0.66.1", "The package index has no wheel of numba==0.66.1"),
-        (
-            "(from versions: none)\nNo matching distribution found for alpha==1.0",
-            "The package index has no wheel of al",
-        ),
+        ("NameError: name 'x' is not defined", ""),
         ("ERROR: something new", ""),
     ],
 )
 def test_causes_are_told_from_what_pip_prints(printed, sentence, monkeypatch):
     """Each known cause gets its sentence; what is not known is passed on as pip printed it."""
-    monkeypatch.delenv("PIP_NO_INDEX", raising=False)
+    monkeypatch.setenv("PIP_NO_INDEX", "0")
     told = runpy.run_path(str(REPOSITORY / "tools" / "set_up.py"))["_cause"](printed, "requirements-dev.lock")
     assert told.startswith(sentence)
+    assert bool(told) is bool(sentence)
+
+
+@pytest.mark.parametrize("printed", ["OSError: [Errno 28] No space left on device", "[Errno 122] Disk quota exceeded"])
+def test_a_disk_that_fills_on_the_way_is_told(printed):
+    """What programs print of a full disk or a used-up quota becomes the sentence for it."""
+    module = runpy.run_path(str(REPOSITORY / "tools" / "set_up.py"))
+    assert module["_full_disk"](printed, "requirements-dev.lock").startswith("The disk that holds ")
