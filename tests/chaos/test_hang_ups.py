@@ -5,6 +5,7 @@ import resource
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,23 @@ def _leave_descriptors(spare):
     resource.setrlimit(resource.RLIMIT_NOFILE, (kept[-1] + 1 + spare, most))
 
 
+def _stop_between_transactions(fleet, pids):
+    """Stop processes while none of them has a transaction open, whose locks would hold up everybody else."""
+    busy = """
+        SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
+    """
+    while True:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        wait_for(lambda: all(Path(f"/proc/{pid}/stat").read_text().split()[2] == "T" for pid in pids), "them to stop")
+        if fleet.one(busy) == 0:
+            return
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.05)
+
+
 @pytest.mark.parametrize("stopped", ["the parent", "parent and worker", "the worker"])
 def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(fleet, monkeypatch, stopped):
     """Parent, worker or both under SIGSTOP beyond the lease: where nobody sent heartbeats the run is another's."""
@@ -142,8 +160,7 @@ def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(flee
         wait_for(lambda: fleet.run("ACC-1").phase == "SNAPSHOT_BUILT", "the solve to begin")
         (child,) = (int(pid) for pid in Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split())
         pids = {"the parent": [parent.pid], "the worker": [child]}.get(stopped, [parent.pid, child])
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        _stop_between_transactions(fleet, pids)
         if stopped == "the parent":
             gate.open()
             wait_for(lambda: fleet.run("ACC-1").phase == "PERSISTED", "the worker to end the run")
