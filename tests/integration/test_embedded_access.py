@@ -35,6 +35,9 @@ from tests.integration.embedded_processes import (
     wait_stopped,
 )
 
+#: Root's PATH after a plain ``su`` has no sbin.
+USERADD, USERDEL = (shutil.which(name, path="/usr/sbin:/sbin:/usr/bin:/bin") or name for name in ("useradd", "userdel"))
+
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become other users")
 
 
@@ -69,7 +72,7 @@ def other_user():
     folder = Path(tempfile.mkdtemp(prefix="prometheus-"))
     folder.chmod(0o755)
     made = subprocess.run(
-        ["useradd", "--no-create-home", "--home-dir", str(folder / name), "--user-group", name],
+        [USERADD, "--no-create-home", "--home-dir", str(folder / name), "--user-group", name],
         capture_output=True,
         text=True,
         check=False,
@@ -81,7 +84,7 @@ def other_user():
     Path(user.pw_dir).mkdir(mode=0o700)
     os.chown(user.pw_dir, user.pw_uid, user.pw_gid)
     yield user
-    subprocess.run(["userdel", name], capture_output=True, check=False)
+    subprocess.run([USERDEL, name], capture_output=True, check=False)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -369,7 +372,7 @@ def test_the_service_user_is_made_where_it_is_missing(open_tmp, monkeypatch):
         account = server_account(open_tmp / "home")
         assert (account.pw_name, account.pw_dir, account.pw_shell) == (name, "/nonexistent", "/bin/false")
     finally:
-        subprocess.run(["userdel", name], capture_output=True, check=False)
+        subprocess.run([USERDEL, name], capture_output=True, check=False)
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(ConfigurationError, match="there is no 'useradd' to make the user"):
         server_account(open_tmp / "home")
