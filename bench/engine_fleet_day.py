@@ -35,7 +35,7 @@ from bench.server_load import server_cpu_seconds
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.orchestration import worker
+from prometheus.orchestration import run_work, worker
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline import advance, tasks
@@ -187,7 +187,7 @@ def one_day(url: str, workers: int) -> dict[str, float]:
         gc.collect()
         gc.freeze()
     began = {}
-    for owner, function in ((sys.modules[advance_all.__module__], "work"), (WorkerPool, "run")):
+    for owner, function in ((run_work, "work"), (WorkerPool, "run")):
         setattr(owner, function, noted(getattr(owner, function), began))
     size = database_size(database)
     counted["statements"] = 0

@@ -7,15 +7,13 @@ from collections.abc import Callable, Mapping
 from prometheus.bootstrap.health import health_limits
 from prometheus.bootstrap.settings import Settings
 from prometheus.db.database import Database
-from prometheus.domain.engine_run import Lease
+from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.foundation.ids import owner_instance
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.orchestration.outbox.command_receiver import CommandReceiver
 from prometheus.orchestration.outbox.delivery import OutboxConfig
 from prometheus.orchestration.outbox.file_receivers import DirectoryReceiver, FileReceiver
-from prometheus.orchestration.outbox.http_receiver import HttpReceiver
 from prometheus.orchestration.outbox.receivers import LogReceiver, Receiver
-from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
 
 
@@ -44,6 +42,10 @@ def outbox_config(settings: Settings) -> OutboxConfig:
         command = tuple(shlex.split(settings.alert_command))
         receivers.append(CommandReceiver(command, _without_secrets(os.environ), seconds))
     if settings.alert_url is not None:
+        from prometheus.orchestration.outbox.http_receiver import (  # noqa: PLC0415 -- TLS, for those who use it
+            HttpReceiver,
+        )
+
         receivers.append(HttpReceiver(settings.alert_url, seconds))
     return OutboxConfig(
         receivers=tuple(receivers) or (LogReceiver(),),

@@ -2,14 +2,12 @@
 
 import os
 import shlex
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
-
-from prometheus.foundation.errors import ConfigurationError
+from prometheus.bootstrap.variables import Field, FromEnvironment
 
 
 def default_home() -> Path:
@@ -27,7 +25,28 @@ def default_home() -> Path:
         return Path("/nonexistent/.prometheus-engine")
 
 
-class Settings(BaseSettings):
+def _absolute(value: Path) -> Path:
+    try:
+        return value.expanduser().absolute()
+    except RuntimeError as error:
+        raise ValueError("no such user, or no home directory known for it") from error
+
+
+def _command(value: str) -> str:
+    if not shlex.split(value):
+        raise ValueError("there is no command in it")
+    return value
+
+
+def _web_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError("an address such as https://host/path is needed, without user and password")
+    return value
+
+
+@dataclass(frozen=True, init=False)
+class Settings(FromEnvironment):
     """What an operator may set, by environment variable of the given name.
 
     Attributes:
@@ -61,18 +80,8 @@ class Settings(BaseSettings):
         outbox_max_attempts: PROMETHEUS_OUTBOX_MAX_ATTEMPTS; failures after which a message is given up.
     """
 
-    # Only the aliases are read: by its own name the field ``home`` would be taken from HOME.
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        validate_by_name=False,
-        validate_by_alias=True,
-        case_sensitive=True,
-        env_ignore_empty=True,
-        allow_inf_nan=False,
-    )
-
-    database_url: str | None = Field(None, validation_alias="PROMETHEUS_DATABASE_URL")
-    home: Path = Field(default_factory=default_home, validation_alias="PROMETHEUS_HOME")
+    database_url: str | None = Field(None, validation_alias="PROMETHEUS_DATABASE_URL", secret=True)
+    home: Path = Field(default_factory=default_home, validation_alias="PROMETHEUS_HOME", check=_absolute)
     embedded_linger_seconds: float = Field(5.0, ge=0, le=86_400, validation_alias="PROMETHEUS_EMBEDDED_LINGER_SECONDS")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", validation_alias="PROMETHEUS_LOG_LEVEL")
     log_format: Literal["text", "json"] = Field("text", validation_alias="PROMETHEUS_LOG_FORMAT")
@@ -94,36 +103,12 @@ class Settings(BaseSettings):
     health_silent_minutes: float = Field(15.0, gt=0, validation_alias="PROMETHEUS_HEALTH_SILENT_MINUTES")
 
     health_undelivered_minutes: int = Field(15, ge=1, validation_alias="PROMETHEUS_HEALTH_UNDELIVERED_MINUTES")
-    alert_file: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_FILE")
-    alert_directory: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_DIRECTORY")
-    alert_command: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_COMMAND")
-    alert_url: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_URL")
+    alert_file: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_FILE", check=_absolute)
+    alert_directory: Path | None = Field(None, validation_alias="PROMETHEUS_ALERT_DIRECTORY", check=_absolute)
+    alert_command: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_COMMAND", check=_command, secret=True)
+    alert_url: str | None = Field(None, validation_alias="PROMETHEUS_ALERT_URL", check=_web_address, secret=True)
     alert_timeout_seconds: float = Field(10.0, gt=0, le=300, validation_alias="PROMETHEUS_ALERT_TIMEOUT_SECONDS")
     outbox_max_attempts: int = Field(20, ge=1, validation_alias="PROMETHEUS_OUTBOX_MAX_ATTEMPTS")
-
-    @field_validator("alert_command", mode="after")
-    @classmethod
-    def _command(cls, value: str | None) -> str | None:
-        if value is not None and not shlex.split(value):
-            raise ValueError("there is no command in it")
-        return value
-
-    @field_validator("alert_url", mode="after")
-    @classmethod
-    def _web_address(cls, value: str | None) -> str | None:
-        if value is not None:
-            parts = urlsplit(value)
-            if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-                raise ValueError("an address such as https://host/path is needed, without user and password")
-        return value
-
-    @field_validator("home", "alert_file", "alert_directory", mode="after")
-    @classmethod
-    def _absolute(cls, value: Path | None) -> Path | None:
-        try:
-            return None if value is None else value.expanduser().absolute()
-        except RuntimeError as error:
-            raise ValueError("no such user, or no home directory known for it") from error
 
 
 def load_settings() -> Settings:
@@ -132,11 +117,4 @@ def load_settings() -> Settings:
     Raises:
         ConfigurationError: A variable has a value that cannot be used; the message names it.
     """
-    try:
-        return Settings()
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        # A URL may hold a password, a command line a token.
-        value = "" if name.endswith(("_URL", "_COMMAND")) else f"={first['input']!r}"
-        raise ConfigurationError(f"{name}{value}: {first['msg'].removeprefix('Value error, ')}.") from error
+    return Settings()

@@ -1,6 +1,7 @@
 """The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
 
 import json
+import re
 import select
 import time
 from collections.abc import Iterator, Mapping
@@ -48,6 +49,22 @@ _REFUSALS: Final[tuple[tuple[type[psycopg.Error], str, str], ...]] = (
     (sql_errors.DiskFull, "DISK_FULL", "The database server's disk is full"),
     (sql_errors.QueryCanceled, "TIMEOUT", "A statement ran into the server's timeout"),
 )
+#: The server cannot read its own files. Some of that has no code of its own, or comes before there is a session.
+_DAMAGES: Final = (sql_errors.DataCorrupted, sql_errors.IndexCorrupted, sql_errors.UndefinedFile, sql_errors.IoError)
+_DAMAGE_WORDS: Final = re.compile(
+    r"could not (open|read|access|stat|seek|find) .*(file|block|page|relation|directory|transaction)|invalid page in"
+    r"|missing chunk|unexpected (chunk|zero page)|cache lookup failed|relation mapping|corrupt|checksum"
+    r"|invalid memory alloc|could not find pg_|catalog is missing|is not a valid data directory"
+)
+_SHORT_OF: Final = ("No space left", "Too many open files", "Cannot allocate")
+#: A pooler that hands a connection to another client after each transaction does not know our sessions.
+_POOLER_WORDS: Final = re.compile(
+    r"unsupported startup parameter|prepared statement \"[^\"]*\" (already exists|does not exist)"
+)
+_POOLER: Final = (
+    "PROMETHEUS_DATABASE_URL leads to a connection pooler (such as PgBouncer), which does not keep a session's "
+    "settings and prepared statements. Name the PostgreSQL server itself, its own host and port"
+)
 #: Two transactions got into each other's way; nothing of this one was written.
 _COLLISIONS: Final = (
     sql_errors.SerializationFailure,
@@ -72,8 +89,10 @@ __all__ = [
     "Timeouts",
     "driver_connection",
     "jsonb_text",
+    "last_words",
     "lift_limits",
     "limit_lock_waits",
+    "pooler_refused",
     "translated_errors",
 ]
 
@@ -272,8 +291,9 @@ def translated_errors() -> Iterator[None]:
 
     Raises:
         DatabaseUnavailableError: The server cannot be reached, went away, or asks to try again.
-        DatabaseError: The server refuses: read-only, no permission, its disk is full, a timeout.
-        ConfigurationError: The URL has an option that PostgreSQL's client does not know.
+        DatabaseError: The server refuses: read-only, no permission, its disk is full, a timeout; or its files are
+            damaged.
+        ConfigurationError: The URL has an option that PostgreSQL's client does not know, or leads to a pooler.
     """
     try:
         yield
@@ -291,10 +311,40 @@ def translated_errors() -> Iterator[None]:
         raise translated from error
 
 
+def pooler_refused(why: str) -> ConfigurationError:
+    """Return the error for an address behind which a pooler shares out the server's sessions."""
+    return ConfigurationError(f"{_POOLER}: {why.rstrip('.')}.", code="POOLER")
+
+
+@contextmanager
+def last_words() -> Iterator[None]:
+    """Turn what nobody inside the block has handled of the database's errors into one of ours; for whole commands.
+
+    Raises:
+        DatabaseError: The server refused a statement, and no caller knew what that means.
+    """
+    try:
+        with translated_errors():
+            yield
+    except (DBAPIError, psycopg.Error) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(cause, "sqlstate", None)
+        raise DatabaseError(
+            f"The database refused a statement: {_first_line(cause).rstrip('.')}"
+            + (f" (SQLSTATE {state})." if state else ".")
+            + " Nothing of the transaction was written."
+        ) from error
+
+
 def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError | ConfigurationError | None:
     for kind, code, sentence in _REFUSALS:
         if isinstance(error, kind):
             return DatabaseError(f"{sentence}: {_first_line(error)}", code=code)
+    words = _first_line(error)
+    if isinstance(error, _DAMAGES) or _tells_of_damage(error):
+        return DatabaseError(f"The database is damaged: {words.rstrip('.')}.", code="DATABASE_DAMAGED")
+    if isinstance(error, psycopg.Error) and _POOLER_WORDS.search(str(error)):
+        return pooler_refused(words)
     if isinstance(error, _COLLISIONS):
         return CollisionError(f"Another transaction was in the way: {_first_line(error)}. Try again.")
     if broken:
@@ -305,6 +355,15 @@ def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError |
     if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None and "connect" in str(error):
         return ConfigurationError(f"PROMETHEUS_DATABASE_URL cannot be used: {_first_line(error)}.")
     return None
+
+
+def _tells_of_damage(error: BaseException | None) -> bool:
+    words = str(error)
+    # What the client library says by itself (a certificate that cannot be read) is no word of the server's.
+    of_server = isinstance(error, sql_errors.InternalError_) or (
+        isinstance(error, psycopg.OperationalError) and (error.sqlstate is not None or "FATAL:" in words)
+    )
+    return of_server and bool(_DAMAGE_WORDS.search(words)) and not any(lack in words for lack in _SHORT_OF)
 
 
 def _first_line(error: BaseException | None) -> str:

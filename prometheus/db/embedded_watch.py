@@ -1,5 +1,7 @@
 """Wait until nobody uses the embedded server, then stop it. A program of its own, standard library only.
 
+No pathlib: it costs start-up time in a process that stays.
+
 Started by whichever command finds no watcher, before it starts the server; it leaves that command's session and
 outlives it. Users hold a shared lock on one file; the kernel releases it when a process ends, however it ends. The
 watcher holds another file exclusively while it lives: where that one is free, the next command starts a new watcher.
@@ -20,35 +22,90 @@ _SECOND_LOOK_SECONDS = 1.0
 
 
 def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> None:
-    """Return once the users' lock file has had no holder for ``linger`` seconds and the server is stopped."""
-    with open(users_lock, "r+") as users:  # noqa: PTH123 -- pathlib costs start-up time in a process that stays
-        looked = False
-        while True:
-            fcntl.flock(users, fcntl.LOCK_EX)
+    """Return once the users' lock file has had no holder for ``linger`` seconds and the server is stopped.
+
+    A home may be removed or moved meanwhile and another one made at its path. What is stopped is the server beside the
+    lock that is held here, never one that is found by the path alone.
+    """
+    users = os.open(users_lock, os.O_RDWR)
+    looked = False
+    while True:
+        fcntl.flock(users, fcntl.LOCK_EX)
+        fcntl.flock(users, fcntl.LOCK_UN)
+        # Every user touches the file: one that came and went while we slept starts the time afresh.
+        touched = os.fstat(users).st_mtime_ns
+        time.sleep(max(linger, _SECOND_LOOK_SECONDS) if looked else linger)
+        try:
+            fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            looked = False
+            continue
+        if os.fstat(users).st_mtime_ns != touched:
+            looked = False
             fcntl.flock(users, fcntl.LOCK_UN)
-            # Every user touches the file: one that came and went while we slept starts the time afresh.
-            touched = os.fstat(users.fileno()).st_mtime_ns
-            time.sleep(max(linger, _SECOND_LOOK_SECONDS) if looked else linger)
-            try:
-                fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                looked = False
+            continue
+        home = directory_of(users)
+        if home is None:
+            # Nobody can find this lock any more. Where ours is still in its place the users may have a new one there.
+            home = directory_of(watch_descriptor)
+            again = None if home is None else _opened(f"{home}/{os.path.basename(users_lock)}")  # noqa: PTH119 -- no pathlib here
+            if again is not None:
+                os.close(users)
+                users, looked = again, False
                 continue
-            if os.fstat(users.fileno()).st_mtime_ns != touched:
-                looked = False
-                fcntl.flock(users, fcntl.LOCK_UN)
-                continue
-            # From here a new user waits for us at the lock, and starts the server afresh afterwards.
-            pid = postmaster_pid(data)
-            if pid is None and not looked:
-                looked = True
-                fcntl.flock(users, fcntl.LOCK_UN)
-                continue
-            if pid is not None:
-                stop(pid, data)
-            # This one first: whoever gets the users' lock must not take us for a watcher that goes on.
+        if home is None:
+            end_abandoned(data)
             os.close(watch_descriptor)
+            os.close(users)
             return
+        data = f"{home}/{os.path.basename(data)}"  # noqa: PTH119 -- no pathlib here
+        # From here a new user waits for us at the lock, and starts the server afresh afterwards.
+        pid = postmaster_pid(data)
+        if pid is None and not looked:
+            looked = True
+            fcntl.flock(users, fcntl.LOCK_UN)
+            continue
+        if pid is not None:
+            stop(pid, data)
+        # This one first: whoever gets the users' lock must not take us for a watcher that goes on.
+        os.close(watch_descriptor)
+        os.close(users)
+        return
+
+
+def directory_of(descriptor: int) -> str | None:
+    """Return the directory in which an open file lies now, None where it was removed or replaced by another one."""
+    path = os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115 -- no pathlib here
+    return os.path.dirname(path) if is_file_at(descriptor, path) else None  # noqa: PTH120 -- no pathlib here
+
+
+def is_file_at(descriptor: int, path: str) -> bool:
+    """Return whether an open file is still the one that its path names."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))  # noqa: PTH116 -- no pathlib here
+    except OSError:
+        return False
+
+
+def _opened(path: str) -> int | None:
+    try:
+        return os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return None
+
+
+def end_abandoned(data: str) -> None:
+    """End the server whose data directory was removed: there is nothing left that it could write to.
+
+    Known by what the kernel says of its working directory. PostgreSQL finds out by itself within a minute or two.
+    """
+    gone = f"{data} (deleted)"
+    for entry in os.listdir("/proc"):  # noqa: PTH208 -- no pathlib here
+        try:
+            if entry.isdigit() and os.readlink(f"/proc/{entry}/cwd") == gone:  # noqa: PTH115 -- no pathlib here
+                os.kill(int(entry), signal.SIGQUIT)
+        except OSError:
+            continue  # somebody else's, or gone
 
 
 def postmaster_pid(data: str) -> int | None:
@@ -57,7 +114,7 @@ def postmaster_pid(data: str) -> int | None:
     A number left by a crash may by now belong to any process; the server is the one whose working directory this is.
     """
     try:
-        with open(f"{data}/postmaster.pid") as handle:  # noqa: PTH123 -- as above
+        with open(f"{data}/postmaster.pid") as handle:  # noqa: PTH123 -- no pathlib here
             pid = int(handle.readline())
     except (OSError, ValueError):
         return None
@@ -71,13 +128,13 @@ def works_in(pid: int, data: str) -> bool:
     user's processes; then the program's name decides, so that a running server is never taken for a dead one.
     """
     try:
-        return os.path.samestat(os.stat(data), os.stat(f"/proc/{pid}/cwd"))  # noqa: PTH116 -- as above
+        return os.path.samestat(os.stat(data), os.stat(f"/proc/{pid}/cwd"))  # noqa: PTH116 -- no pathlib here
     except PermissionError:
         pass
     except OSError:
         return False
     try:
-        with open(f"/proc/{pid}/comm") as handle:  # noqa: PTH123 -- as above
+        with open(f"/proc/{pid}/comm") as handle:  # noqa: PTH123 -- no pathlib here
             return handle.read().strip() == "postgres"
     except OSError:
         return False

@@ -9,7 +9,7 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from prometheus.db.database import Database, lift_limits
+from prometheus.db.database import Database, driver_connection, lift_limits, pooler_refused
 from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 
@@ -71,7 +71,7 @@ def require_current_schema(database: Database) -> None:
         return
     if status.current is None:
         raise SchemaError(f"The database {database.url} is not migrated. Run 'prometheus db upgrade' first.")
-    if not _is_known(status.current):
+    if not is_known(status.current):
         raise _newer(database, status.current)
     raise SchemaError(
         f"The database {database.url} is at migration {status.current}, this version needs {status.head}. "
@@ -106,7 +106,7 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
         before = _current_revision(connection)
         if before != HEAD_REVISION:
-            if before is not None and not _is_known(before):
+            if before is not None and not is_known(before):
                 raise _newer(database, before)
             config = Config()
             config.set_main_option("script_location", str(migrations_directory()).replace("%", "%%"))
@@ -135,9 +135,12 @@ def _newer(database: Database, revision: str) -> SchemaError:
 
 
 def _refuse_unfit_server(database: Database, connection: Connection) -> None:
-    version, encoding = connection.execute(
-        text("SELECT current_setting('server_version_num')::int, current_setting('server_encoding')")
+    version, encoding, process = connection.execute(
+        text("SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_backend_pid()")
     ).one()
+    if process != driver_connection(connection).info.backend_pid:
+        # Who answered the login is not who answers the statements.
+        raise pooler_refused("a process that is not the one that answered the login runs the statements")
     if version < OLDEST_SERVER * 10_000:
         raise SchemaError(
             f"The server is PostgreSQL {version // 10_000}; {OLDEST_SERVER} is the oldest that works. "
@@ -158,5 +161,6 @@ def _current_revision(connection: Connection) -> str | None:
     return revision
 
 
-def _is_known(revision: str) -> bool:
+def is_known(revision: str) -> bool:
+    """Return whether this version has the migration."""
     return any(path.name.startswith(f"{revision}_") for path in (migrations_directory() / "versions").glob("*.py"))

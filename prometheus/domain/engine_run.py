@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
+from enum import StrEnum
 from typing import Any
 
 from prometheus.domain.phases import Phase
@@ -50,3 +51,17 @@ class Lease:
     attempt: int
     max_attempts: int
     taken_over: bool
+
+
+class Outcome(StrEnum):
+    """How an advance of a run ended."""
+
+    PERSISTED = "PERSISTED"
+    HELD = "HELD"
+    DEFERRED = "DEFERRED"
+    FROZEN = "FROZEN"
+    CANCELLED = "CANCELLED"
+    RELEASED = "RELEASED"
+    LOST = "LOST"
+    RETRY = "RETRY"
+    FAILED = "FAILED"

@@ -8,9 +8,12 @@ no compiled loops of other modules, and share constants with them that do not ch
 """
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from numba import njit
+
+from prometheus.foundation.logging import tell
 
 _Kernel = TypeVar("_Kernel", bound=Callable[..., object])
 
@@ -43,7 +46,20 @@ def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
             machine = njit(f"{returned}({types})", cache=True, error_model="numpy")(function)
         except RuntimeError:
             # no directory for the cache can be written
+            _say_once(
+                "The optimizer's loops are compiled for this process alone, which takes up to half a minute: no "
+                "directory can be written to keep them. Name one with NUMBA_CACHE_DIR."
+            )
             machine = njit(f"{returned}({types})", error_model="numpy")(function)
+        else:
+            if machine.stats.cache_misses:
+                _say_once("The optimizer's loops are compiled for this machine, once; it takes up to half a minute.")
         return cast("_Kernel", machine)
 
     return compile_one
+
+
+@cache
+def _say_once(sentence: str) -> None:
+    # Said after the first loop, the moment at which it is known; many follow.
+    tell(sentence)

@@ -3,10 +3,8 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime
-
-import structlog
 
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.kill_switch import record_kill_switch
@@ -15,23 +13,15 @@ from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import record_host
-from prometheus.domain.engine_run import Lease
-from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError
-from prometheus.optimizer.backends.base import backend_named
+from prometheus.domain.engine_run import Lease, Outcome
+from prometheus.foundation.errors import CollisionError
+from prometheus.foundation.logging import Logger
 from prometheus.orchestration.due_tasks import run_due_tasks
-from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
-from prometheus.orchestration.worker import WorkScope, WorkShare, work
-from prometheus.orchestration.worker_pool import WorkerPool
-from prometheus.pipeline.advance import Outcome
-from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.health import HealthLimits
-from prometheus.pipeline.tasks import TaskContext
 
-_log = structlog.get_logger(__name__)
-#: Imported before workers are forked, so that not each of them pays for it.
-_USUAL_SOLVER = "CLARABEL"
+_log = Logger(__name__)
 #: How long recovery waits for a row that somebody holds.
 _RECOVERY_WAIT_SECONDS = 2.0
 
@@ -92,7 +82,7 @@ def advance_all(
             leases in a thread, which a solver that holds the interpreter can starve. The process must have no other
             threads where it forks.
         time_budget_seconds: Begin with no further run once this is spent, and give claimed ones back; None for no
-            limit.
+            limit. Loading the optimizer, at the first run of a process, does not count.
         on_outcome: Told about each run as it ends; for progress display.
         must_stop: Asked again and again; once true, claimed runs are given back uncharged and the call returns.
         limits: What the monitoring sweep judges by; None for the defaults.
@@ -113,35 +103,34 @@ def advance_all(
     if summary.frozen is None:
         waiting, horizon = _look(database, config, as_of, account_ids)
     if waiting and not must_stop():
-        context = TaskContext(database, config, SharedInputs(database))
-        scope = WorkScope(
-            as_of=as_of,
-            account_ids=None if account_ids is None else tuple(account_ids),
-            horizon=horizon,
-            deadline=None if time_budget_seconds is None else started + time_budget_seconds,
-        )
+        loading = time.monotonic()
+        # Only now: what works on runs takes seconds to load, and most ticks find none.
+        from prometheus.orchestration.run_work import work_on_runs  # noqa: PLC0415 -- as said above
+        from prometheus.orchestration.worker import WorkScope  # noqa: PLC0415 -- likewise
+
+        loaded = time.monotonic() - loading
 
         def note(lease: Lease, outcome: Outcome, reason: str) -> None:
             _note(summary, lease, outcome, reason)
             if on_outcome is not None and outcome is not Outcome.RELEASED:
                 on_outcome(lease, outcome)
 
-        if workers > 0:
-            backend_named(_USUAL_SOLVER)
-            _share(context, waiting[0])
-            runs = sum(day.runs for day in waiting)
-            pool = WorkerPool(
-                context,
-                replace(scope, share=WorkShare(runs, workers)),
-                open_database,
-                on_outcome=note,
-                on_beat=lambda: _tend(database, config, summary),
-                must_stop=must_stop,
-            )
-            pool.run(min(workers, runs))
-        else:
-            with LeaseKeeper(open_database, config.lease_ttl) as keeper:
-                work(context, scope, _OwnDesk(keeper, scope, note, must_stop))
+        work_on_runs(
+            database,
+            config,
+            open_database,
+            WorkScope(
+                as_of=as_of,
+                account_ids=None if account_ids is None else tuple(account_ids),
+                horizon=horizon,
+                deadline=None if time_budget_seconds is None else started + loaded + time_budget_seconds,
+            ),
+            waiting,
+            workers=workers,
+            note=note,
+            on_beat=lambda: _tend(database, config, summary),
+            must_stop=must_stop,
+        )
         _deliver(database, config, outbox, summary, must_stop)
     summary.stopped = must_stop()
     summary.seconds = time.monotonic() - started
@@ -196,18 +185,6 @@ def _tend(database: Database, config: EngineConfig, summary: AdvanceSummary) -> 
     return recover(database, config, summary)
 
 
-def _share(context: TaskContext, first: Waiting) -> None:
-    """Read what the first day's accounts share, so that forked workers have it; whoever fails to read it says so."""
-    try:
-        context.shared.forget_if_changed()
-        context.shared.load(first.as_of, first.benchmarks)
-    except DatabaseUnavailableError:
-        raise
-    except Exception:  # noqa: BLE001 -- logged, and met again by each run that needs it
-        # It then stands in that run's own record; other days go on.
-        _log.exception("a day's shared inputs cannot be read", as_of=first.as_of.isoformat())
-
-
 def _deliver(
     database: Database,
     config: EngineConfig,
@@ -247,31 +224,6 @@ def _look(
     with database.transaction() as connection:
         waiting = look_for_work(connection, ttl=config.lease_ttl, as_of=as_of, account_ids=account_ids)
         return waiting, read_switch(connection).seen_at
-
-
-class _OwnDesk:
-    """Keeps the leases of a worker in this process."""
-
-    def __init__(
-        self,
-        keeper: LeaseKeeper,
-        scope: WorkScope,
-        note: Callable[[Lease, Outcome, str], None],
-        must_stop: Callable[[], bool],
-    ) -> None:
-        self.hold = keeper.hold
-        self.check = keeper.check
-        self.spent = scope.spent
-        self.must_stop = must_stop
-        self._keeper = keeper
-        self._note = note
-
-    def begin(self, lease: Lease) -> None:
-        """Nobody listens."""
-
-    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
-        self._keeper.drop(lease)
-        self._note(lease, outcome, reason)
 
 
 def _note(summary: AdvanceSummary, lease: Lease, outcome: Outcome, reason: str) -> None:

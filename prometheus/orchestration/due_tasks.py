@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
 from typing import Any, Final
 
-import structlog
-
 from prometheus.db.database import Database
 from prometheus.db.repositories.due_tasks import (
     DueClaim,
@@ -20,13 +18,12 @@ from prometheus.db.repositories.due_tasks import (
 from prometheus.db.repositories.engine_events import raise_fleet_alert
 from prometheus.db.repositories.market_data import newest_price_date
 from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError, PrometheusError
+from prometheus.foundation.logging import Logger
 from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
-from prometheus.pipeline.anchors import newest_day, take_anchor
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.health import Finding, HealthLimits, engine_health
-from prometheus.pipeline.risk_refresh import refresh_risk_model
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 #: Whose sessions the schedule follows.
 _REGION: Final = "US"
 _MAX_ATTEMPTS: Final = 5
@@ -96,6 +93,10 @@ def next_sweep(after: datetime) -> datetime:
 
 def refresh_risk(context: DueContext) -> Done:
     """Build the risk model of the newest day with prices; on a weekend that of the last session, newly stamped."""
+    from prometheus.pipeline.risk_refresh import (  # noqa: PLC0415 -- numpy and scipy, which an idle tick does without
+        refresh_risk_model,
+    )
+
     with context.database.transaction() as connection:
         as_of = newest_price_date(connection, context.now.date())
     if as_of is None:
@@ -132,6 +133,8 @@ def sweep(context: DueContext) -> Done:
 
 def anchor_chains(context: DueContext) -> Done:
     """Take the audit anchor through the newest day with a run, and have it leave the database; once for each state."""
+    from prometheus.pipeline.anchors import newest_day, take_anchor  # noqa: PLC0415 -- the ORM, which an idle tick does without
+
     as_of = newest_day(context.database)
     if as_of is None:
         return Done({"skipped": "there are no runs yet"})

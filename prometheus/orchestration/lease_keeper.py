@@ -5,14 +5,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Final, Self
 
-import structlog
-
 from prometheus.db.database import Database
 from prometheus.db.leases import heartbeat
 from prometheus.domain.engine_run import Lease
 from prometheus.foundation.errors import DatabaseError, RunCancelledError, StaleLeaseError
+from prometheus.foundation.logging import Logger
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 #: Heartbeats in one lease; three may be missed before it runs out.
 _BEATS_PER_LEASE: Final = 4
 _LONGEST_PAUSE_SECONDS: Final = 60.0

@@ -8,8 +8,8 @@ from datetime import date, datetime
 from typing import Final, Protocol
 
 from prometheus.db.leases import claim_batch
-from prometheus.domain.engine_run import Lease
-from prometheus.pipeline.advance import Outcome, Watch, advance_batch
+from prometheus.domain.engine_run import Lease, Outcome
+from prometheus.pipeline.advance import Watch, advance_batch
 from prometheus.pipeline.tasks import TaskContext
 
 #: A batch that takes about this long shares its statements among enough runs.

@@ -17,11 +17,9 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from typing import Any, Final
 
-import structlog
-
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import finish_cancel, heartbeat, release_lease
-from prometheus.domain.engine_run import Lease
+from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.foundation.errors import (
     DatabaseError,
     EngineError,
@@ -29,13 +27,14 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
+from prometheus.foundation.logging import Logger
 from prometheus.orchestration.lease_keeper import beat_pause
 from prometheus.orchestration.worker import WorkScope, work
 from prometheus.pipeline.account_inputs import AccountReader
-from prometheus.pipeline.advance import Outcome, report_failure
+from prometheus.pipeline.advance import report_failure
 from prometheus.pipeline.tasks import TaskContext
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 #: Longest that the parent waits for news: how late it may notice a signal or a heartbeat that is due.
 _TICK_SECONDS: Final = 0.2
 #: A worker that was told to stop, or whose run was lost, has this long to notice by itself.

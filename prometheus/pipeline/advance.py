@@ -6,10 +6,7 @@ import time
 import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from enum import StrEnum
 from typing import Any, Final, Protocol
-
-import structlog
 
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import (
@@ -21,7 +18,7 @@ from prometheus.db.leases import (
     why_refused,
 )
 from prometheus.db.repositories.engine_runs import get_run
-from prometheus.domain.engine_run import Lease
+from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import (
@@ -33,11 +30,12 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
+from prometheus.foundation.logging import Logger
 from prometheus.pipeline.effects import alert, record_together
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 #: Holds that pass by themselves when somebody else's transaction is done: no alert, nothing for a person to do.
 _PASSING: Final = frozenset({"BOOKS_MOVED", "ORDER"})
 #: Failures that no further attempt can mend.
@@ -46,20 +44,6 @@ _FINAL: Final = frozenset({"SUPERSEDED"})
 _LONGEST_MESSAGE: Final = 2000
 #: How long giving a run back may wait for whoever holds its row.
 _RELEASE_WAIT_SECONDS: Final = 2.0
-
-
-class Outcome(StrEnum):
-    """How an advance ended."""
-
-    PERSISTED = "PERSISTED"
-    HELD = "HELD"
-    DEFERRED = "DEFERRED"
-    FROZEN = "FROZEN"
-    CANCELLED = "CANCELLED"
-    RELEASED = "RELEASED"
-    LOST = "LOST"
-    RETRY = "RETRY"
-    FAILED = "FAILED"
 
 
 class Watch(Protocol):

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Final
 
 from prometheus.db.database import Database
-from prometheus.db.repositories.action_changes import action_words
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
 from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
 
@@ -62,6 +61,14 @@ def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ..
 def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits) -> tuple[Finding, ...]:
     """Return the findings in order of urgency."""
     found: list[Finding] = []
+    if not facts.has_accounts:
+        found.append(
+            Finding(
+                "EMPTY_DATABASE",
+                "The database has no accounts. Is it the right one? PROMETHEUS_HOME or PROMETHEUS_DATABASE_URL may be "
+                "mistyped; a new one gets them with 'prometheus ingest'.",
+            )
+        )
     if facts.frozen is not None:
         found.append(
             Finding("FROZEN", f"The engine is frozen: {facts.frozen}. 'prometheus engine unfreeze' lets it go on.")
@@ -108,6 +115,10 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         )
     if facts.unseen_actions:
+        from prometheus.db.repositories.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+            action_words,
+        )
+
         account_id, actions = next(iter(facts.unseen_actions.items()))
         found.append(
             Finding(

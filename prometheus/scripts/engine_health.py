@@ -15,8 +15,9 @@ from prometheus.scripts.boundary import Command
 def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
     """Say what is wrong with the fleet: one line for each finding, with its code.
 
-    Findings: FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, ACTIONS_NOT_BOOKED, STALE_RISK,
-    DUE_TASK_FAILED, DUE_TASK_LATE. Their limits are settings (PROMETHEUS_HEALTH_*). Nothing is written.
+    Findings: EMPTY_DATABASE, FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, ACTIONS_NOT_BOOKED,
+    STALE_RISK, UNDELIVERED_ALERTS, OUTBOX_STUCK, DUE_TASK_FAILED, DUE_TASK_LATE. Their limits are settings
+    (PROMETHEUS_HEALTH_*). Nothing is written, and no database is made where there is none.
 
     \b
     Example:
@@ -37,7 +38,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     if silent_minutes is not None:
         limits = replace(limits, silent_minutes=silent_minutes)
     try:
-        with open_database(settings) as database:
+        with open_database(settings, create=False) as database:
             findings = engine_health(database, limits)
     except DatabaseError as error:
         # A program that reads JSON gets JSON, most of all when there is trouble.

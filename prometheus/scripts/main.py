@@ -11,6 +11,7 @@ from prometheus.scripts.boundary import Group
 #: Command to the module that defines it as ``command``; imported when it is used, so that --help answers at once.
 _COMMANDS: Final = {
     "audit": "prometheus.scripts.audit",
+    "backup": "prometheus.scripts.backup",
     "compare-solvers": "prometheus.scripts.compare_solvers",
     "db": "prometheus.scripts.database",
     "demo": "prometheus.scripts.demo",
@@ -21,6 +22,7 @@ _COMMANDS: Final = {
     "ledger": "prometheus.scripts.ledger",
     "optimize": "prometheus.scripts.optimize",
     "replay": "prometheus.scripts.replay",
+    "restore": "prometheus.scripts.restore",
     "risk": "prometheus.scripts.risk",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",

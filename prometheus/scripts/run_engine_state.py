@@ -80,7 +80,6 @@ def command(
     from prometheus.bootstrap.engine import default_workers, engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline import state
 
     settings = load_settings()
     config = engine_config(settings)
@@ -89,6 +88,8 @@ def command(
     stop = StopSignals()
     with open_database(settings) as database:
         if scoped:
+            from prometheus.pipeline import state
+
             assert as_of is not None  # _check_usage has refused it
             scope = state.resolve_scope(database, as_of=as_of.date(), region=region, account_id=account_id)
             if reset:

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, text
 
-from prometheus.db.models import AlertRow, EngineRunEventRow
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 
@@ -80,6 +79,8 @@ def record_events(connection: Connection, events: Sequence[Event]) -> None:
     """Append events to the histories of runs, in one round trip."""
     if not events:
         return
+    from prometheus.db.models import EngineRunEventRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
+
     connection.execute(
         insert(EngineRunEventRow),
         [
@@ -130,6 +131,8 @@ def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> Non
 
 def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bool:
     """Return whether an alert of no single run with these words is recorded already."""
+    from prometheus.db.models import AlertRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
+
     found = connection.execute(
         select(AlertRow.alert_id)
         .where(AlertRow.run_id.is_(None), AlertRow.code == code, AlertRow.message == message)
@@ -140,6 +143,8 @@ def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bo
 
 def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ...]:
     """Return every event of a run, oldest first, by column."""
+    from prometheus.db.models import EngineRunEventRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
+
     rows = connection.execute(
         select(EngineRunEventRow.__table__)
         .where(EngineRunEventRow.run_id == run_id)
@@ -150,6 +155,8 @@ def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ..
 
 def take_alerts(connection: Connection, run_id: int) -> dict[str, str]:
     """Remove a run's alerts and return their messages by code: after a reset each may be raised again."""
+    from prometheus.db.models import AlertRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
+
     rows = connection.execute(
         delete(AlertRow).where(AlertRow.run_id == run_id).returning(AlertRow.code, AlertRow.message)
     )

@@ -7,7 +7,6 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
-from prometheus.db.repositories.action_changes import unseen_actions
 from prometheus.domain.securities import CorporateAction
 
 _SEEN: Final = text("""
@@ -143,6 +142,10 @@ def fleet_facts(
     limit: int = 100,
 ) -> FleetFacts:
     """Return what is known about the fleet now."""
+    from prometheus.db.repositories.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+        unseen_actions,
+    )
+
     fleet = connection.execute(_FLEET).one()
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(

@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import numpy as np
-from numpy.typing import NDArray
 from sqlalchemy import Connection, text
 
 from prometheus.db.database import driver_connection
 from prometheus.domain.securities import ActionType, CorporateAction, Security
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 _SECURITIES: Final = text("SELECT ticker, name, sector, sub_industry, group_id FROM securities ORDER BY ticker")
 
@@ -117,7 +119,7 @@ class ClosePanel:
 
     sessions: tuple[date, ...]
     tickers: tuple[str, ...]
-    closes: NDArray[np.float64]
+    closes: "NDArray[np.float64]"
 
 
 def securities(connection: Connection) -> dict[str, Security]:
@@ -236,6 +238,8 @@ def borrow_rates(connection: Connection, as_of: date) -> Mapping[str, Decimal]:
 
 def close_panel(connection: Connection, sessions: Sequence[date]) -> ClosePanel:
     """Return raw closes of every name that has at least one in the given sessions (ascending)."""
+    import numpy as np  # noqa: PLC0415 -- a tick that finds nothing to do reads this module and no panel
+
     first, last = sessions[0], sessions[-1]
     row_of = np.full((last - first).days + 1, -1, dtype=np.int64)
     for i, session in enumerate(sessions):

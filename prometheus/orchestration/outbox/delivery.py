@@ -5,15 +5,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import structlog
-
 from prometheus.db.database import Database
 from prometheus.db.repositories.outbox import claim_messages, mark_delivered, mark_failed, put_off
 from prometheus.domain.outbox import ClaimedMessage
+from prometheus.foundation.logging import Logger
 from prometheus.orchestration.outbox.courier import Courier
 from prometheus.orchestration.outbox.receivers import DeliveryError, LogReceiver, Receiver, letter_of
 
-_log = structlog.get_logger(__name__)
+_log = Logger(__name__)
 #: Refusals in a row after which a receiver is left in peace until the next round.
 _PATIENCE: Final = 3
 #: What a lease outlives the longest round by.

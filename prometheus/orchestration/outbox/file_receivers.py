@@ -27,10 +27,9 @@ class FileReceiver:
         """Append one line with one write, and return once it is on the disk."""
         line = f"{letter.text}\n".encode()
         try:
-            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            # Deliverers of several hosts take turns, so that what is cut off again is one's own.
+            file = self._locked()
             try:
-                # Deliverers of several hosts take turns, so that what is cut off again is one's own.
-                fcntl.flock(file, fcntl.LOCK_EX)
                 size = os.fstat(file).st_size
                 if size and os.pread(file, 1, size - 1) != b"\n":
                     # Somebody was ended in the middle of a line; ours begins on a new one.
@@ -46,6 +45,21 @@ class FileReceiver:
                 _sync_directory(self.path.parent)
         except OSError as error:
             raise DeliveryError(f"{self.path} cannot be written: {error.strerror}.") from error
+
+    def _locked(self) -> int:
+        """Return the file open and locked; the one that has the name after the wait, not one put aside meanwhile."""
+        while True:
+            file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(file), self.path.stat()):
+                    return file
+            except FileNotFoundError:
+                pass
+            except OSError:
+                os.close(file)
+                raise
+            os.close(file)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ import json
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-import structlog
-
 from prometheus.domain.outbox import ClaimedMessage, MessageKind
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import PrometheusError
+from prometheus.foundation.logging import Logger
 
 MESSAGE_FORMAT: Final = 1
 
@@ -81,7 +80,7 @@ class LogReceiver:
     def take(self, letter: Letter) -> None:
         """Write one line with what the message says; it counts as taken even where the log's level hides it."""
         said = {name: value for name, value in json.loads(letter.text)["payload"].items() if value not in (None, {})}
-        log = structlog.get_logger(__name__)
+        log = Logger(__name__)
         tell = log.warning if letter.kind is MessageKind.ALERT else log.info
         try:
             tell(letter.kind.value.lower(), idempotency_key=letter.key, **said)
