@@ -10,7 +10,10 @@ from typing import Any, Final
 
 from prometheus.domain.outbox import MessageKind
 from prometheus.foundation.errors import FileRefusedError
+from prometheus.foundation.files import TooLargeError, lines_of
 
+#: A message is some hundred characters; what is longer is none.
+_LONGEST: Final = 2**20
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -39,9 +42,9 @@ def read_delivered_anchors(path: Path) -> DeliveredAnchors:
                 message = json.loads(line)
                 if message["kind"] == MessageKind.ANCHOR:
                     anchors[_anchor(message["payload"])] = None
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 unreadable.append(where)
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, UnicodeDecodeError, TooLargeError) as error:
         raise FileRefusedError(f"{path} cannot be read: {error}.") from error
     if not anchors:
         raise FileRefusedError(f"There is no audit anchor in {path}; was it written by PROMETHEUS_ALERT_FILE?")
@@ -51,10 +54,11 @@ def read_delivered_anchors(path: Path) -> DeliveredAnchors:
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     if path.is_dir():
         for file in sorted(path.glob("*.json")):
-            yield str(file), file.read_text(encoding="utf-8")
+            with file.open(encoding="utf-8") as text:
+                yield str(file), text.read(_LONGEST)
         return
     with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
+        for number, line in enumerate(lines_of(lines, _LONGEST), start=1):
             if line.strip():
                 yield f"{path}, line {number}", line
 

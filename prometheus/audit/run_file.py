@@ -25,6 +25,7 @@ from prometheus.db.database import Database
 from prometheus.db.run_digests import altered_part
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import DatabaseError, FileRefusedError, PrometheusError
+from prometheus.foundation.files import lines_of
 from prometheus.pipeline.day_inputs import ArraySource, SharedInputs
 from prometheus.pipeline.tasks import matrices
 
@@ -108,7 +109,7 @@ def read_runs(path: Path, arrays: FileArrays) -> Iterator[RecordedRun]:
     with _opened(path, "r") as stream:
         number = 0
         try:
-            for number, text in enumerate(stream, start=1):
+            for number, text in enumerate(lines_of(stream), start=1):
                 line = json.loads(text)
                 if number == 1:
                     _check_header(line, path)
@@ -116,7 +117,7 @@ def read_runs(path: Path, arrays: FileArrays) -> Iterator[RecordedRun]:
                     arrays.add(_blob(line["blob"]))
                 else:
                     yield _run(line["run"])
-        except (ValueError, KeyError, TypeError, EOFError, OSError, ArithmeticError) as error:
+        except (ValueError, KeyError, TypeError, EOFError, OSError, ArithmeticError, RecursionError) as error:
             raise FileRefusedError(f"{path}, line {number}: cannot be read as a run ({error}).") from error
     if number == 0:
         raise FileRefusedError(f"{path} is empty; a run file begins with its format.")

@@ -15,6 +15,10 @@ from prometheus.db.models import BlobRow
 from prometheus.foundation.errors import DatabaseError
 
 _ALLOWED = ("<f4", "<f8")
+#: LZ4 cannot make more of a byte than this.
+_LZ4_RATIO = 255
+#: The largest matrix anybody has: exposures of 20,000 names to 3,000 factors.
+_MOST_BYTES = 2**29
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,14 @@ def decoded(blob: Blob) -> NDArray[Any]:
         DatabaseError: Its bytes were altered (BLOB_CORRUPT).
     """
     address, shape = blob.address, blob.shape
-    # LZ4 writes the raw length in front; a wrong one could ask for gigabytes before anything is checked.
-    if blob.dtype not in _ALLOWED or int.from_bytes(blob.data[:4], "little") != _raw_bytes(blob.dtype, shape):
+    # LZ4 writes the raw length in front; a wrong one could ask for gigabytes before anything is checked, and one that
+    # the data cannot give is wrong.
+    length = int.from_bytes(blob.data[:4], "little")
+    if (
+        blob.dtype not in _ALLOWED
+        or length != _raw_bytes(blob.dtype, shape)
+        or length > min(_MOST_BYTES, _LZ4_RATIO * len(blob.data))
+    ):
         raise DatabaseError(f"Blob {address.hex()} does not hold what its shape says.", code="BLOB_CORRUPT")
     try:
         raw = lz4.block.decompress(blob.data)

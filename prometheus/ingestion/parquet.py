@@ -12,6 +12,7 @@ from typing import Final
 
 import polars as pl
 
+from prometheus.foundation.files import MAX_BYTES
 from prometheus.ingestion.columns import Column, FieldType
 from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.reading import LINE, TextTable, checked_header, refusal
@@ -20,12 +21,36 @@ _TEXT: Final = (pl.String, pl.Categorical, pl.Enum)
 _WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _FLOAT: Final = (pl.Float32, pl.Float64)
 
-#: What the child runs: Parquet on its standard input, Arrow on its standard output.
+#: What the child runs: Parquet on its standard input, Arrow on its standard output. A few bytes can stand for gigabytes
+#: (dictionaries, runs), so it decodes a part at a time, counts what the text of it takes, and stops at the limit; a
+#: single value that is too large ends it at its own memory limit.
 _DECODER: Final = """
-import io, sys
+import io, resource, sys
 import polars
-polars.read_parquet(io.BytesIO(sys.stdin.buffer.read())).write_ipc(sys.stdout.buffer)
+limit, memory, most_rows, step = map(int, sys.argv[1:])
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+raw = io.BytesIO(sys.stdin.buffer.read())
+rows = polars.scan_parquet(raw).select(polars.len()).collect().item()
+if rows > most_rows:
+    sys.exit(3)
+size, parts = 0, [polars.read_parquet(raw, n_rows=0)]
+for start in range(0, rows, step):
+    part = polars.scan_parquet(raw).slice(start, step).collect()
+    for column in part:
+        text = column.dtype.base_type() in (polars.String, polars.Categorical, polars.Enum)
+        size += 8 * part.height + ((column.cast(polars.String).str.len_bytes().sum() or 0) if text else 0)
+        if size > limit:
+            sys.exit(3)
+    parts.append(part)
+polars.concat(parts).write_ipc(sys.stdout.buffer)
 """
+#: Exit code of the child where a limit was reached.
+_TOO_MUCH: Final = 3
+#: Address space of the child.
+_MEMORY: Final = 4 * 2**30
+#: Rows that are read of one file, and decoded at a time.
+_MOST_ROWS: Final = 10_000_000
+_STEP: Final = 500_000
 
 #: Column types accepted for each field type; text is judged like the text of a CSV file.
 _ACCEPTED: Final[Mapping[FieldType, tuple[type[pl.DataType], ...]]] = {
@@ -73,7 +98,14 @@ def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCol
 
 def _decoded(raw: bytes) -> pl.DataFrame:
     # -I: neither the working directory nor the environment decides which code the child runs
-    child = subprocess.run([sys.executable, "-I", "-c", _DECODER], input=raw, capture_output=True, check=False)
+    limits = map(str, (2 * MAX_BYTES, _MEMORY, _MOST_ROWS, _STEP))
+    child = subprocess.run([sys.executable, "-I", "-c", _DECODER, *limits], input=raw, capture_output=True, check=False)
+    if child.returncode == _TOO_MUCH:
+        raise refusal(
+            "FILE_TOO_LARGE",
+            f"The content of the Parquet file is larger than one load reads ({MAX_BYTES // 2**20} MiB of text, "
+            f"{_MOST_ROWS:,} rows); split it (prices by date) and load the parts.",
+        )
     if child.returncode != 0:
         raise refusal("CORRUPT_PARQUET", "This is no readable Parquet file; write or transfer it again.")
     return pl.read_ipc(io.BytesIO(child.stdout))

@@ -11,11 +11,21 @@ from typing import Final
 import polars as pl
 
 from prometheus.foundation.errors import FileRefusedError
+from prometheus.foundation.files import MAX_BYTES, TooLargeError, read_at_most
 from prometheus.ingestion.finding_table import FindingCollector
 
 #: Name of the column of line numbers; no header may use a name that starts like this.
 LINE: Final = "#line"
 _CHUNK: Final = 1 << 22
+_PIECE: Final = 1 << 16
+#: Content of a compressed file that is kept before its whole size is known.
+_KEPT: Final = 64 * 2**20
+#: A compressed file that unpacks to no more than this is read whatever its ratio; beyond, no table of text packs better
+#: than the ratio.
+_SMALL: Final = 16 * 2**20
+_MAX_RATIO: Final = 200
+#: A header with more columns is none.
+_MAX_COLUMNS: Final = 1000
 #: A character that no text file has; where one has it, its lines are read carefully.
 _NO_SEPARATOR: Final = "\x1f"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
@@ -44,10 +54,13 @@ def read_bytes(path: Path) -> bytes:
     """Return the bytes of the file as they are on disk.
 
     Raises:
-        FileRefusedError: It cannot be opened or read.
+        FileRefusedError: It cannot be opened or read, or is larger than ``MAX_BYTES``.
     """
     try:
-        return path.read_bytes()
+        with path.open("rb") as stream:
+            return read_at_most(stream)
+    except TooLargeError:
+        raise _too_large("The file is") from None
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise refusal(
@@ -58,26 +71,66 @@ def read_bytes(path: Path) -> bytes:
 def decompress(raw: bytes) -> bytes:
     """Return the content of a gzip file.
 
+    No more is kept than ``_KEPT`` bytes until the whole of it is known to be within the limits.
+
     Raises:
-        FileRefusedError: It is no gzip, is damaged, or ends early.
+        FileRefusedError: It is no gzip, is damaged, ends early, or unpacks to more than a data file does.
     """
     if not raw:
         raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")
     if not raw.startswith(_GZIP_MAGIC):
         raise refusal("NOT_GZIP", "The name says gzip, the content does not; rename the file to .csv or compress it.")
-    parts = []
+    parts: list[bytes] = []
+    size, kept = 0, True
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(raw)) as stream:
             while part := stream.read(_CHUNK):
-                parts.append(part)
+                size += len(part)
+                _check_size(size, len(raw))
+                kept = size <= _KEPT
+                parts = [*parts, part] if kept else []
+            if not kept:
+                stream.seek(0)
+                return read_at_most(stream)
     except EOFError:
-        line = zlib.decompressobj(wbits=31).decompress(raw).count(b"\n") + 1
+        line = _lines_before_the_end(raw) + 1
         raise refusal(
             "TRUNCATED_GZIP", "The compressed file ends early, on this line; transfer it again.", line=line
         ) from None
     except (gzip.BadGzipFile, zlib.error) as error:
         raise refusal("CORRUPT_GZIP", f"The compressed file is damaged ({error}); transfer it again.") from None
     return b"".join(parts)
+
+
+def _check_size(size: int, packed: int) -> None:
+    if size > MAX_BYTES:
+        raise _too_large("The content of the compressed file is")
+    if size > _SMALL and size > _MAX_RATIO * packed:
+        raise refusal(
+            "GZIP_BOMB",
+            f"The compressed file unpacks to more than {_MAX_RATIO} times its size, which no data file does; ask for "
+            "a new copy, or unpack it yourself and load the .csv.",
+        )
+
+
+def _too_large(what: str) -> FileRefusedError:
+    return refusal(
+        "FILE_TOO_LARGE",
+        f"{what} larger than {MAX_BYTES // 2**20} MiB, the most that one load reads; split it (prices by date) and "
+        "load the parts.",
+    )
+
+
+def _lines_before_the_end(raw: bytes) -> int:
+    """Return how many line ends a gzip file that ends early gives, a piece of it at a time."""
+    decoder, lines, rest, full = zlib.decompressobj(wbits=31), 0, io.BytesIO(raw), False
+    while not decoder.eof:
+        piece = decoder.unconsumed_tail
+        if not piece and not full and not (piece := rest.read(_PIECE)):
+            break
+        part = decoder.decompress(piece, _CHUNK)
+        lines, full = lines + part.count(b"\n"), len(part) == _CHUNK
+    return lines
 
 
 def read_csv(content: bytes, findings: FindingCollector) -> TextTable:
@@ -109,6 +162,10 @@ def checked_header(names: list[str]) -> list[str]:
     Raises:
         FileRefusedError: A name is empty, starts with ``#`` or occurs twice.
     """
+    if len(names) > _MAX_COLUMNS:
+        raise refusal(
+            "BAD_HEADER", f"Line 1 has {len(names):,} columns, more than {_MAX_COLUMNS:,}: it is no header.", line=1
+        )
     columns = [name.strip().lower() for name in names]
     for position, column in enumerate(columns, start=1):
         if not column or column.startswith("#"):
@@ -223,6 +280,12 @@ def _read_carefully(text: str, header: list[str], findings: FindingCollector) ->
             rows.append(row)
             lines.append(line)
     except csv.Error as error:
+        if "field larger" in str(error) and '"' not in text.split("\n", start)[start - 1]:
+            raise refusal(
+                "FIELD_TOO_LONG",
+                f"A field of this line has more than {csv.field_size_limit():,} characters; correct the line.",
+                line=start,
+            ) from None
         if "end of data" in str(error) or "field larger" in str(error):
             raise refusal(
                 "UNCLOSED_QUOTE", "A quote opened on this line is not closed on it; close it.", line=start

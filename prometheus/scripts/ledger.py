@@ -180,11 +180,15 @@ def wash_sales(
     from prometheus.accounting.lot_report import lot_lines
     from prometheus.domain.accounts import LotMethod, TaxRegime
     from prometheus.foundation.errors import FileRefusedError, RequestError
+    from prometheus.foundation.files import TooLargeError, read_at_most
     from prometheus.scripts.ledger_output import show_lots
     from prometheus.scripts.progress import counting
 
     try:
-        text = file.read_text(encoding="utf-8")
+        with file.open("rb") as stream:
+            text = read_at_most(stream).decode("utf-8").replace("\r\n", "\n").replace("\r", "\n")
+    except TooLargeError as error:
+        raise FileRefusedError(f"{file}: {error}; split it.") from error
     except UnicodeDecodeError as error:
         raise FileRefusedError(
             f"{file} is no UTF-8 text: {error.reason} at byte {error.start}. Save it as 'CSV UTF-8'."

@@ -65,11 +65,15 @@ def write_text(path: str, text: str) -> None:
 
 def _content(path: str) -> bytes:
     from prometheus.foundation.errors import FileRefusedError
+    from prometheus.foundation.files import TooLargeError, read_at_most
 
-    if path == "-":
-        return sys.stdin.buffer.read()
     try:
-        return Path(path).read_bytes()
+        if path == "-":
+            return read_at_most(sys.stdin.buffer)
+        with Path(path).open("rb") as stream:
+            return read_at_most(stream)
+    except TooLargeError as error:
+        raise FileRefusedError(f"{path} is no problem file: {error}.") from error
     except OSError as error:
         raise FileRefusedError(f"{path} cannot be read: {error.strerror}.") from error
 

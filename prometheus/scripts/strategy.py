@@ -8,6 +8,8 @@ import click
 
 from prometheus.scripts.boundary import Group
 
+#: A strategy has some dozen parameters.
+_LARGEST: Final = 2**20
 _PARTS: Final = "strategy_id, params and tag_overrides"
 
 
@@ -72,14 +74,16 @@ def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
     """Return the strategy's id, parameters and tag overrides, every one of them checked."""
     from prometheus.domain.strategy import StrategyParams
     from prometheus.foundation.errors import ConfigurationError
+    from prometheus.foundation.files import read_at_most
 
     see = "See 'prometheus strategy show'."
     try:
-        record = json.loads(file.read_text(encoding="utf-8"))
+        with file.open("rb") as stream:
+            record = json.loads(read_at_most(stream, _LARGEST))
         strategy_id, params, tags = (record[name] for name in ("strategy_id", "params", "tag_overrides"))
     except KeyError as error:
         raise ConfigurationError(f"{file} has no {error.args[0]}; it needs {_PARTS}. {see}") from error
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise ConfigurationError(f"{file} must be a JSON object with {_PARTS}: {error}. {see}") from error
     if not isinstance(strategy_id, str) or not strategy_id.strip():
         raise ConfigurationError(f"{file}: strategy_id must be a name, not {strategy_id!r}. {see}")
