@@ -126,3 +126,12 @@ def test_command_runs_as_a_module_and_without_a_database(open_tmp):
     )
     assert done.returncode == 1
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_an_empty_database_is_not_healthy(database_url):
+    """A database without accounts, as a mistyped home gives, is a finding and not a healthy fleet."""
+    done = CliRunner().invoke(
+        engine_health.command, ["--format", "json"], env={"PROMETHEUS_DATABASE_URL": database_url}
+    )
+    assert done.exit_code == 1
+    assert [one["code"] for one in json.loads(done.stdout)["findings"]] == ["EMPTY_DATABASE"]
