@@ -80,6 +80,7 @@ format: ready ## Format the code and mend what the linter can mend
 	$(BIN)/ruff format .
 
 bench-engine: bench-ready ## The engine beside procrastinate and DBOS, its recovery, and the real fleet's day
+	$(BIN)/python -m bench.idle_tick
 	$(BIN)/python -m bench.engine_transitions
 	$(BIN)/python -m bench.engine_recovery
 	$(BIN)/python -m bench.engine_fleet_day --data $(or $(DATA),../shared/data) --copies 1 50

@@ -137,7 +137,7 @@ def test_a_damaged_page_is_a_sentence_and_a_backup_brings_everything_back(home, 
     user = in_use(home)
     assert sql(home, "SELECT count(*) FROM securities") == [(9,)]
     assert sql(home, "SELECT has_table_privilege('prometheus_engine', 'runs', 'INSERT')") == [(True,)]
-    with pytest.raises(psycopg.errors.RaiseException):
+    with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="append-only"):
         sql(home, "TRUNCATE data_revisions")
     leave(user)
     wait_stopped(home)

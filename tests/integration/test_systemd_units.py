@@ -60,7 +60,14 @@ def test_service_only_calls_advance_all():
     """The one command of the service is run_engine_state --advance-all: no dates, no phases, no business logic."""
     assert _directives(SERVICE)["ExecStart"] == ["/usr/bin/env run_engine_state --advance-all"]
     assert _directives(SERVICE)["Type"] == ["oneshot"]
-    assert "EnvironmentFile" in _directives(SERVICE)
+
+
+def test_services_need_no_file_of_settings_and_keep_compiled_loops():
+    """engine.env may be missing, and the service user, who has no home, keeps the optimizer's loops in a cache."""
+    for service in (SERVICE, HEALTH):
+        assert _directives(service)["EnvironmentFile"] == ["-/etc/prometheus-engine/engine.env"]
+    heartbeat = _directives(SERVICE)
+    assert f"NUMBA_CACHE_DIR=/var/cache/{heartbeat['CacheDirectory'][0]}" in heartbeat["Environment"]
 
 
 def test_failing_units_call_somebody():
