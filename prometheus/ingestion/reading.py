@@ -57,6 +57,8 @@ def read_bytes(path: Path) -> bytes:
         FileRefusedError: It cannot be opened or read, or is larger than ``MAX_BYTES``.
     """
     try:
+        if path.stat().st_size > MAX_BYTES:
+            raise _too_large("The file is")
         with path.open("rb") as stream:
             return read_at_most(stream)
     except TooLargeError:
