@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "runs": "prometheus.scripts.runs",
     "show-engine-runs": "prometheus.scripts.show_engine_runs",
     "strategy": "prometheus.scripts.strategy",
+    "trades": "prometheus.scripts.trades",
     "verify-audit": "prometheus.scripts.verify_audit",
 }
 

@@ -51,7 +51,7 @@ _PRICE = text("""
 """)
 _CONSTITUENT = text("""
     INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight)
-    SELECT 'BM', '2024-01-02', security_id, 0.166666666666 FROM securities
+    SELECT 'BM', '2024-06-03', security_id, 0.166666666666 FROM securities
 """)
 _ACCOUNT = text("""
     INSERT INTO accounts (account_id, name, region, base_currency, tax_regime, lot_method, benchmark_id, st_rate,
@@ -100,7 +100,8 @@ def write_fleet(database: Database) -> None:
             ],
         )
         connection.execute(_CONSTITUENT)
-        change_strategy(connection, max_weight=0.6, max_active_weight=0.3)
+        # Tests of the engine take days one after the other without fills; the hold has tests of its own.
+        change_strategy(connection, max_weight=0.6, max_active_weight=0.3, unfilled_orders="trade")
         for account_id, region, method in (("ACC-1", "US", "HIFO"), ("ACC-2", "US", "FIFO"), ("ACC-3", "CA", "ACB")):
             add_account(connection, account_id, region=region, method=method)
         connection.execute(_OPENING)

@@ -7,6 +7,8 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from prometheus.db.repositories.data_dates import DataDates, data_dates, newest_day
+from prometheus.domain.orders import OpenOrder
 from prometheus.domain.securities import CorporateAction
 
 _SEEN: Final = text("""
@@ -48,6 +50,16 @@ _OUTBOX: Final = text("""
                              0), 0) AS oldest_minutes,
            (array_agg(last_error ORDER BY message_id) FILTER (WHERE last_error IS NOT NULL))[1] AS error
     FROM outbox WHERE delivered_at IS NULL
+""")
+
+# The last reason that an account's run was given back for says whether it waits for orders.
+_WAITING: Final = text("""
+    SELECT run.account_id, max(run.as_of_date) AS as_of_date
+    FROM engine_runs AS run CROSS JOIN LATERAL (
+        SELECT kind, details FROM engine_run_events AS event WHERE event.run_id = run.run_id
+        ORDER BY event_id DESC LIMIT 1) AS last
+    WHERE run.phase = 'DATA_READY' AND last.kind = 'HOLD' AND last.details ->> 'code' = 'UNSETTLED_ORDERS'
+    GROUP BY run.account_id
 """)
 
 _FLEET: Final = text("""
@@ -110,6 +122,9 @@ class FleetFacts:
         outbox: Messages that nobody outside has.
         unseen_actions: By account the corporate actions that came or changed after its books had passed their day and
             that nobody has booked or looked at since.
+        day: The newest day that any account has a run of, None before the first.
+        dates: How far the data for that day reaches; None before the first.
+        unsettled: Open orders of accounts of which a later day waits for them to be settled.
     """
 
     now: datetime
@@ -125,6 +140,9 @@ class FleetFacts:
     expired_total: int
     outbox: OutboxFacts
     unseen_actions: Mapping[str, tuple[CorporateAction, ...]] = field(default_factory=dict)
+    day: date | None = None
+    dates: DataDates | None = None
+    unsettled: tuple[OpenOrder, ...] = ()
 
 
 def record_host(connection: Connection, owner: str) -> None:
@@ -152,6 +170,7 @@ def fleet_facts(
         _STUCK, {"phase_minutes": phase_minutes, "waiting_minutes": waiting_minutes, "limit": limit}
     ).all()
     expired = connection.execute(_EXPIRED, {"limit": limit}).all()
+    day = newest_day(connection)
     outbox = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
     return FleetFacts(
         now=fleet.now,
@@ -167,4 +186,20 @@ def fleet_facts(
         expired_total=expired[0].total if expired else 0,
         outbox=OutboxFacts(outbox.given_up, outbox.late, float(outbox.oldest_minutes), outbox.error),
         unseen_actions=unseen_actions(connection),
+        day=day,
+        dates=None if day is None else data_dates(connection, day),
+        unsettled=_unsettled(connection),
     )
+
+
+def _unsettled(connection: Connection) -> tuple[OpenOrder, ...]:
+    """Return the open orders that a later day of their account waits for."""
+    waiting = {row.account_id: row.as_of_date for row in connection.execute(_WAITING)}
+    if not waiting:
+        return ()
+    from prometheus.db.repositories.open_orders import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+        open_orders,
+    )
+
+    found = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
+    return tuple(order for order in found if order.as_of_date < waiting[order.account_id])
