@@ -52,8 +52,11 @@ def main() -> None:
       prometheus ingest DIR
       prometheus risk refresh --as-of 2018-06-01
       run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready --advance-all
-      show_engine_runs
       prometheus runs show ACC-001 RUN-001
+
+    \b
+    Completion of commands and options by the shell (bash; zsh and fish likewise):
+      eval "$(_PROMETHEUS_COMPLETE=bash_source prometheus)"
 
     Exit codes, where a command says nothing else: 0 done, 1 something failed or waits for a person, 2 the request
     cannot be met and nothing was written.
