@@ -4,7 +4,7 @@ import os
 import shlex
 from collections.abc import Callable, Mapping
 
-from prometheus.bootstrap.health import health_limits
+from prometheus.bootstrap.health import age_limits, health_limits
 from prometheus.bootstrap.settings import Settings
 from prometheus.db.database import Database
 from prometheus.domain.engine_run import Lease
@@ -26,6 +26,7 @@ def engine_config(settings: Settings) -> EngineConfig:
         lease_ttl=settings.run_heartbeat_stale_seconds,
         retry_base_seconds=settings.retry_base_seconds,
         risk_model_max_age_hours=settings.risk_model_max_age_hours,
+        ages=age_limits(settings),
         phase_deadline_seconds=settings.phase_deadline_seconds,
         max_active_runs=settings.max_active_runs_per_account,
         frozen_by_environment=settings.runner_flag_frozen,

@@ -1,7 +1,18 @@
 """What monitoring judges by, from the settings; apart from the engine, whose imports take longer than the question."""
 
 from prometheus.bootstrap.settings import Settings
+from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.health import HealthLimits
+
+
+def age_limits(settings: Settings) -> AgeLimits:
+    """Return how old the data of a day may be."""
+    return AgeLimits(
+        benchmark_days=settings.benchmark_max_age_days,
+        unchanged_prices=settings.unchanged_prices_max_share,
+        borrow_days=settings.borrow_max_age_days,
+        actions_days=settings.actions_max_age_days,
+    )
 
 
 def health_limits(settings: Settings) -> HealthLimits:

@@ -42,6 +42,11 @@ class Settings(BaseSettings):
         phase_deadline_seconds: PROMETHEUS_PHASE_DEADLINE_SECONDS; longest that one attempt at a phase may take.
         retry_base_seconds: PROMETHEUS_RETRY_BASE_SECONDS; first delay after a failed phase, doubled each time.
         risk_model_max_age_hours: PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS; an older model holds the phase.
+        benchmark_max_age_days: PROMETHEUS_BENCHMARK_MAX_AGE_DAYS; older constituents hold the phase, 0 for no limit.
+        unchanged_prices_max_share: PROMETHEUS_UNCHANGED_PRICES_MAX_SHARE; share of the closes that may be those of the
+            day before, 1 for no limit.
+        borrow_max_age_days: PROMETHEUS_BORROW_MAX_AGE_DAYS; older borrow rates hold what sells short, 0 for no limit.
+        actions_max_age_days: PROMETHEUS_ACTIONS_MAX_AGE_DAYS; older corporate actions hold the phase, 0 for no limit.
         risk_estimator: PROMETHEUS_RISK_ESTIMATOR; how ``risk refresh`` estimates, unset for the default of the room.
         risk_bias_low: PROMETHEUS_RISK_BIAS_LOW; least bias of the last quarter's forecasts without an alert.
         risk_bias_high: PROMETHEUS_RISK_BIAS_HIGH; largest bias of the last quarter's forecasts without an alert.
@@ -82,6 +87,12 @@ class Settings(BaseSettings):
     phase_deadline_seconds: float = Field(3600.0, ge=0, validation_alias="PROMETHEUS_PHASE_DEADLINE_SECONDS")
     retry_base_seconds: float = Field(30.0, ge=0, validation_alias="PROMETHEUS_RETRY_BASE_SECONDS")
     risk_model_max_age_hours: float = Field(36.0, gt=0, validation_alias="PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS")
+    benchmark_max_age_days: float = Field(45.0, ge=0, validation_alias="PROMETHEUS_BENCHMARK_MAX_AGE_DAYS")
+    unchanged_prices_max_share: float = Field(
+        0.25, ge=0, le=1, validation_alias="PROMETHEUS_UNCHANGED_PRICES_MAX_SHARE"
+    )
+    borrow_max_age_days: float = Field(7.0, ge=0, validation_alias="PROMETHEUS_BORROW_MAX_AGE_DAYS")
+    actions_max_age_days: float = Field(7.0, ge=0, validation_alias="PROMETHEUS_ACTIONS_MAX_AGE_DAYS")
     risk_estimator: str | None = Field(None, validation_alias="PROMETHEUS_RISK_ESTIMATOR")
     risk_bias_low: float = Field(0.8, ge=0, validation_alias="PROMETHEUS_RISK_BIAS_LOW")
     risk_bias_high: float = Field(1.25, gt=0, validation_alias="PROMETHEUS_RISK_BIAS_HIGH")

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.code_version import code_version
 
 
@@ -15,6 +16,7 @@ class EngineConfig:
         lease_ttl: Lease in seconds; 0 or less disables take-over.
         retry_base_seconds: First delay after a failed phase; doubled with every attempt.
         risk_model_max_age_hours: Age of a risk model (build time to the database's clock) that holds the phase.
+        ages: How old other data may be before it holds the phase.
         max_active_runs: Unfinished runs an account may have.
         phase_deadline_seconds: Longest that one attempt at a phase may take before the reaper ends the run; 0 or less
             for no limit.
@@ -28,6 +30,7 @@ class EngineConfig:
     lease_ttl: int = 300
     retry_base_seconds: float = 30.0
     risk_model_max_age_hours: float = 36.0
+    ages: AgeLimits = field(default_factory=AgeLimits)
     max_active_runs: int = 5
     phase_deadline_seconds: float = 3600.0
     frozen_by_environment: bool = False

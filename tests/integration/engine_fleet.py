@@ -51,7 +51,7 @@ _PRICE = text("""
 """)
 _CONSTITUENT = text("""
     INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight)
-    SELECT 'BM', '2024-01-02', security_id, 0.166666666666 FROM securities
+    SELECT 'BM', '2024-06-03', security_id, 0.166666666666 FROM securities
 """)
 _ACCOUNT = text("""
     INSERT INTO accounts (account_id, name, region, base_currency, tax_regime, lot_method, benchmark_id, st_rate,

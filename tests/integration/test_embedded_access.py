@@ -22,6 +22,7 @@ from prometheus.db.embedded_home import (
     server_account,
     socket_directory,
 )
+from prometheus.db.migrations import HEAD_REVISION
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 from tests.integration.embedded_processes import (
     CLIENT,
@@ -241,7 +242,7 @@ def test_a_normal_user_works_in_its_own_home_directory(other_user, python_for_ot
         linger = {"PROMETHEUS_EMBEDDED_LINGER_SECONDS": "0.2"}
         done = run_for(other_user, other_user.pw_dir, python_for_others, code, environment=linger)
         assert done.returncode == 0, done.stderr
-        assert done.stdout.endswith("empty -> 0001\n")
+        assert done.stdout.endswith(f"empty -> {HEAD_REVISION}\n")
         assert (home.stat().st_uid, stat.S_IMODE(home.stat().st_mode)) == (other_user.pw_uid, 0o700)
         wait_stopped(home)
         with pytest.raises(ConfigurationError, match="only its owner may enter"):

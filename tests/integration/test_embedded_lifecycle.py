@@ -15,6 +15,7 @@ from prometheus.db import embedded
 from prometheus.db.embedded import EmbeddedServer, release
 from prometheus.db.embedded_cluster import processes_in
 from prometheus.db.embedded_home import server_account
+from prometheus.db.migrations import HEAD_REVISION
 from prometheus.foundation.errors import DatabaseUnavailableError, SchemaError
 from tests.integration.embedded_processes import (
     EIGHT_COMMANDS,
@@ -88,7 +89,7 @@ def test_eight_commands_at_once_on_a_cold_machine_share_one_of_everything(cold_h
         stderr=subprocess.PIPE,
     )
     answers = [commands.stdout.readline().strip() for _ in range(8)]
-    assert answers == ["0001"] * 8, commands.communicate(input="")
+    assert answers == [HEAD_REVISION] * 8, commands.communicate(input="")
     assert starts(cold_home) == 1
     assert len(watchers(cold_home)) == 1
     with psycopg.connect(host=str(cold_home / "run"), user="prometheus", dbname="prometheus") as connection:

@@ -27,15 +27,15 @@ from tests.conftest import administer
 #: Everything that is history: what stands there is never changed nor removed.
 APPEND_ONLY = (
     "account_entries", "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
-    "outbox_events", "risk_models", "run_trades", "runs",
+    "order_executions", "order_settlements", "outbox_events", "risk_models", "run_trades", "runs",
     "strategies", "transactions",
 )  # fmt: skip
 
 NEXT_REVISION = """
 import sqlalchemy as sa
 from alembic import op
-revision = "0002"
-down_revision = "0001"
+revision = "next"
+down_revision = "{head}"
 def upgrade():
     op.create_table("later", sa.Column("n", sa.Integer()))
     op.execute("{statement}")
@@ -62,13 +62,14 @@ def empty_database(empty_url):
 
 @pytest.fixture
 def next_version(tmp_path, monkeypatch):
-    """A function that makes this process a newer version, whose migration 0002 ends with a given statement."""
+    """A function that makes this process a newer version, whose own migration ends with a given statement."""
 
     def become(statement="SELECT 1"):
         shutil.copytree(migrations.migrations_directory(), tmp_path / "migrations")
-        (tmp_path / "migrations" / "versions" / "0002_later.py").write_text(NEXT_REVISION.format(statement=statement))
+        later = NEXT_REVISION.format(statement=statement, head=HEAD_REVISION)
+        (tmp_path / "migrations" / "versions" / "next_later.py").write_text(later)
         monkeypatch.setattr(migrations, "migrations_directory", lambda: tmp_path / "migrations")
-        monkeypatch.setattr(migrations, "HEAD_REVISION", "0002")
+        monkeypatch.setattr(migrations, "HEAD_REVISION", "next")
 
     return become
 
@@ -238,14 +239,17 @@ def test_upgrade_and_status_say_where_the_database_stands(empty_url, monkeypatch
     """Status fails before the first upgrade and succeeds after it; the second upgrade finds nothing to do."""
     before = db_command(monkeypatch, empty_url, "status")
     assert (before.exit_code, before.output.count("\n")) == (1, 1)
-    assert before.output.endswith(": at no migration, this version needs 0001\n")
+    assert before.output.endswith(f": at no migration, this version needs {HEAD_REVISION}\n")
     first = db_command(monkeypatch, empty_url, "upgrade")
     assert (first.exit_code, first.output.count("\n")) == (0, 1)
-    assert first.output.endswith(": empty -> 0001\n")
+    assert first.output.endswith(f": empty -> {HEAD_REVISION}\n")
     second = db_command(monkeypatch, empty_url, "upgrade")
-    assert (second.exit_code, second.output.split(": ")[-1]) == (0, "already at 0001\n")
+    assert (second.exit_code, second.output.split(": ")[-1]) == (0, f"already at {HEAD_REVISION}\n")
     after = db_command(monkeypatch, empty_url, "status")
-    assert (after.exit_code, after.output.split(": ")[-1]) == (0, "at 0001, this version needs 0001\n")
+    assert (after.exit_code, after.output.split(": ")[-1]) == (
+        0,
+        f"at {HEAD_REVISION}, this version needs {HEAD_REVISION}\n",
+    )
 
 
 def test_a_database_that_is_not_migrated_is_refused_and_left_alone(empty_url, empty_database, monkeypatch):
@@ -273,7 +277,7 @@ def test_upgrades_at_once_migrate_once(empty_url):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(results, key=str) == [("0001", "0001")] * 5 + [(None, "0001")]
+    assert sorted(results, key=str) == [(HEAD_REVISION, HEAD_REVISION)] * 5 + [(None, HEAD_REVISION)]
     own = Database(empty_url)
     with own.autocommit() as connection:
         assert connection.execute(text("SELECT count(*) FROM strategies")).scalar_one() == len(
@@ -298,10 +302,10 @@ def test_an_older_database_is_refused_and_upgraded_on_request(database, next_ver
     """A newer version refuses the older schema with the remedy, and its upgrade moves on from where it stood."""
     next_version()
     with pytest.raises(
-        SchemaError, match=r"is at migration 0001, this version needs 0002\. Run 'prometheus db upgrade'"
+        SchemaError, match=rf"is at migration {HEAD_REVISION}, this version needs next\. Run 'prometheus db upgrade'"
     ):
         require_current_schema(database)
-    assert upgrade(database) == ("0001", "0002")
+    assert upgrade(database) == (HEAD_REVISION, "next")
     assert schema_status(database).is_current
     assert "later" in tables(database)
 
@@ -311,7 +315,7 @@ def test_a_migration_that_fails_leaves_nothing_behind(database, next_version):
     next_version("SELECT no_such_column FROM accounts")
     with pytest.raises(SchemaError, match="cannot be migrated, and nothing in it was changed"):
         upgrade(database)
-    assert schema_status(database).current == "0001"
+    assert schema_status(database).current == HEAD_REVISION
     assert "later" not in tables(database)
 
 
@@ -320,7 +324,7 @@ def test_a_failure_that_is_the_migrations_own_is_not_explained_away(database, ne
     next_version("INSERT INTO engine_flags (flag_id) VALUES (2)")
     with pytest.raises(IntegrityError):
         upgrade(database)
-    assert schema_status(database).current == "0001"
+    assert schema_status(database).current == HEAD_REVISION
 
 
 def test_a_newer_database_is_refused_by_every_command(database, database_url, monkeypatch):
@@ -356,7 +360,7 @@ def test_a_read_only_server_is_one_sentence_and_nothing_is_done(empty_url, empty
     assert "The database is read-only" in refused.output
     assert "[READ_ONLY]" in refused.output
     assert refused.output.count("\n") == 1
-    assert db_command(monkeypatch, replica, "status").output.endswith("this version needs 0001\n")
+    assert db_command(monkeypatch, replica, "status").output.endswith(f"this version needs {HEAD_REVISION}\n")
     assert tables(empty_database) == set()
 
 
@@ -364,7 +368,7 @@ def test_a_migrated_replica_can_be_read(database_url):
     """Commands that only read work on a replica; one that writes gets the sentence."""
     replica = Settings(PROMETHEUS_DATABASE_URL=f"{database_url}&options=-c%20default_transaction_read_only%3Don")
     with wiring.open_database(replica) as database:
-        assert wiring.upgrade_database(database) == ("0001", "0001")
+        assert wiring.upgrade_database(database) == (HEAD_REVISION, HEAD_REVISION)
         with pytest.raises(DatabaseError, match="read-only") as caught, database.transaction() as connection:
             connection.execute(text("UPDATE engine_flags SET frozen = true"))
     assert caught.value.code == "READ_ONLY"

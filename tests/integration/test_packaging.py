@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import make_url
 
 from prometheus.bootstrap.wiring import shipped_strategies
+from prometheus.db.migrations import HEAD_REVISION
 from tests.installed import REPOSITORY, SOURCES, install
 
 # One worker builds and installs; the demo runs from what it installed.
@@ -99,7 +100,7 @@ def test_an_installed_package_upgrades_its_database(installed_sources, server, d
         connection.execute("CREATE SCHEMA installed")
     upgraded = installed_sources.run("prometheus", "db", "upgrade", PROMETHEUS_DATABASE_URL=database)
     assert upgraded.returncode == 0, upgraded.stderr
-    assert upgraded.stdout.endswith(": empty -> 0001\n")
+    assert upgraded.stdout.endswith(f": empty -> {HEAD_REVISION}\n")
     status = installed_sources.run("prometheus", "db", "status", PROMETHEUS_DATABASE_URL=database)
     assert status.returncode == 0, status.stderr
     assert list(installed_sources.elsewhere.iterdir()) == []

@@ -17,6 +17,7 @@ from prometheus.db.models.engine import (
     StagedSolutionRow,
     StrategyRow,
 )
+from prometheus.db.models.orders import OrderExecutionRow, OrderSettlementRow
 from prometheus.db.models.outbox import OutboxEventRow, OutboxRow
 from prometheus.db.models.reference import (
     BenchmarkConstituentRow,
@@ -47,6 +48,8 @@ __all__ = [
     "EngineRunEventRow",
     "EngineRunRow",
     "IngestFileRow",
+    "OrderExecutionRow",
+    "OrderSettlementRow",
     "OutboxEventRow",
     "OutboxRow",
     "PriceRow",

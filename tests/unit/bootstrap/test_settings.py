@@ -45,6 +45,10 @@ def test_every_setting_has_a_default_that_works():
         ("PROMETHEUS_PHASE_DEADLINE_SECONDS", "90", "phase_deadline_seconds", 90.0),
         ("PROMETHEUS_RETRY_BASE_SECONDS", "0.5", "retry_base_seconds", 0.5),
         ("PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS", "12", "risk_model_max_age_hours", 12.0),
+        ("PROMETHEUS_BENCHMARK_MAX_AGE_DAYS", "100", "benchmark_max_age_days", 100.0),
+        ("PROMETHEUS_UNCHANGED_PRICES_MAX_SHARE", "0.5", "unchanged_prices_max_share", 0.5),
+        ("PROMETHEUS_BORROW_MAX_AGE_DAYS", "0", "borrow_max_age_days", 0.0),
+        ("PROMETHEUS_ACTIONS_MAX_AGE_DAYS", "30", "actions_max_age_days", 30.0),
         ("PROMETHEUS_RISK_ESTIMATOR", "linked", "risk_estimator", "linked"),
         ("PROMETHEUS_RISK_BIAS_LOW", "0.7", "risk_bias_low", 0.7),
         ("PROMETHEUS_RISK_BIAS_HIGH", "1.4", "risk_bias_high", 1.4),
@@ -79,7 +83,7 @@ def test_each_variable_reaches_its_setting(monkeypatch, name, value, field, expe
 def test_all_variables_are_documented_and_tested():
     """The class's own documentation names every variable it reads."""
     assert all(name in (Settings.__doc__ or "") for name in NAMES)
-    assert len(NAMES) == 28
+    assert len(NAMES) == 32
 
 
 @pytest.mark.parametrize("name", ["HOME", "home", "DATABASE_URL", "LOG_LEVEL", "LOG_FORMAT"])
