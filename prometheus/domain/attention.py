@@ -51,12 +51,18 @@ _HOLDS: Final = (
     _of("BOOKS_MOVED", Tells.HOLD, passing=True),
     _of("LOT_AFTER_DAY", Tells.HOLD, command="run_engine_state --as-of {as_of} --account {account} --cancel"),
     _of("MISSING_PRICES", Tells.HOLD, command=_INGEST),
+    _of("NO_DATA", Tells.HOLD, command=_INGEST),
     _of("NO_ASSETS", Tells.HOLD, command=_INGEST),
-    _of("NO_BENCHMARK", Tells.HOLD, command=_INGEST),
+    _of("NO_BENCHMARK", Tells.HOLD, Tells.FINDING, command=_INGEST),
     _of("NO_PRICE", Tells.HOLD, command=_INGEST),
     _of("ORDER", Tells.HOLD, passing=True),
     _of("SHORTS_NOT_BOOKED", Tells.HOLD, command="prometheus strategy load FILE"),
+    _of("STALE_ACTIONS", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind actions"),
+    _of("STALE_BENCHMARK", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind benchmark"),
+    _of("STALE_BORROW", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind borrow"),
+    _of("STALE_PRICES", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind prices"),
     _of("STALE_RISK", Tells.HOLD, Tells.FINDING, command="prometheus risk refresh --as-of {as_of}"),
+    _of("UNSETTLED_ORDERS", Tells.HOLD, Tells.FINDING, command="prometheus ingest FILE --kind executions"),
 )
 _FLAGS: Final = (
     _of("MISSING_PRICE", Tells.FLAG),
@@ -74,6 +80,7 @@ _ALERTS: Final = (
 )
 #: Findings of engine_health in the order in which they are judged.
 _FINDINGS: Final = (
+    _of("EMPTY_DATABASE", Tells.FINDING),
     _of("FROZEN", Tells.FINDING),
     _of("NO_HEARTBEAT", Tells.FINDING),
     _of("EXPIRED_LEASES", Tells.FINDING),
@@ -85,6 +92,7 @@ _FINDINGS: Final = (
     _of("OUTBOX_STUCK", Tells.FINDING),
     _of("DUE_TASK_FAILED", Tells.FINDING, Tells.ALERT),
     _of("DUE_TASK_LATE", Tells.FINDING),
+    _of("CALENDAR_ENDS", Tells.FINDING),
 )
 
 ATTENTION: Final[Mapping[str, Attention]] = {one.code: one for one in (*_HOLDS, *_FLAGS, *_ALERTS, *_FINDINGS)}

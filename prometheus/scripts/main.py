@@ -22,10 +22,12 @@ _COMMANDS: Final = {
     "optimize": "prometheus.scripts.optimize",
     "replay": "prometheus.scripts.replay",
     "risk": "prometheus.scripts.risk",
+    "run-daily": "prometheus.scripts.run_daily",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",
     "show-engine-runs": "prometheus.scripts.show_engine_runs",
     "strategy": "prometheus.scripts.strategy",
+    "today": "prometheus.scripts.today",
     "verify-audit": "prometheus.scripts.verify_audit",
 }
 
@@ -51,7 +53,8 @@ def main() -> None:
     A day from files to trades:
       prometheus ingest DIR
       prometheus risk refresh --as-of 2018-06-01
-      run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready --advance-all
+      prometheus run-daily --as-of 2018-06-01
+      prometheus today --as-of 2018-06-01
       prometheus runs show ACC-001 RUN-001
 
     \b

@@ -169,6 +169,7 @@ def _finish(outcomes: "Sequence[Replayed]", output: Literal["table", "json"]) ->
                     for outcome in outcomes
                 ],
                 right=("weights differ", "trades differ", "s"),
+                optional=("s", "solver"),
             )
         _print_summary(summary)
     if summary.mismatches:
