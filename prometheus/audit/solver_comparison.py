@@ -1,6 +1,5 @@
 """Two back-ends on every run of a period, side by side: status, objective, gap, weights, trades, time."""
 
-import csv
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any, Final
 from prometheus.audit.recorded_run import RecordedRun, RunKey, load_recorded_run
 from prometheus.audit.replay import decide
 from prometheus.db.database import Database
+from prometheus.foundation import csv_text
 from prometheus.foundation.errors import PrometheusError, RequestError
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.pipeline.day_inputs import ArraySource, SharedInputs
@@ -110,9 +110,8 @@ def compare_solvers(
 def write_csv(rows: Sequence[SolverRow], path: Path) -> None:
     """Write the table as CSV; empty cells where there is no answer."""
     with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow([field.name for field in fields(SolverRow)])
-        writer.writerows(["" if value is None else value for value in astuple(row)] for row in rows)
+        columns = [field.name for field in fields(SolverRow)]
+        csv_text.write_csv(stream, columns, (dict(zip(columns, astuple(row), strict=True)) for row in rows))
 
 
 def write_plot(rows: Sequence[SolverRow], a: str, b: str, path: Path) -> None:

@@ -5,9 +5,14 @@ first line.
 """
 
 import contextlib
+import shutil
 import sys
-from typing import Any, Literal, TextIO, cast
+import textwrap
+from collections.abc import MutableMapping
+from typing import Any, Final, Literal, TextIO, cast
 
+#: What a terminal does not show of a line: keys by which programs put records together.
+_FOR_MACHINES: Final = frozenset({"alert_id", "attempt", "idempotency_key", "lease_token", "raised_at", "run_id"})
 #: What a command asked for before structlog was loaded.
 _wanted: tuple[str, Literal["text", "json"]] | None = None
 
@@ -44,7 +49,12 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
 
 def tell(sentence: str, **facts: object) -> None:
     """Say something worth knowing that is no trouble, where a command has set up logging; libraries stay silent."""
-    if _wanted is not None or ("structlog" in sys.modules and _structlog().is_configured()):
+    if _wanted is None and not ("structlog" in sys.modules and _structlog().is_configured()):
+        return
+    if StandardError().isatty():
+        # A terminal shows no news of the log (``default_level``), but a person who waits is told why.
+        StandardError().write(f"{sentence}\n")
+    else:
         Logger("prometheus").info(sentence, **facts)
 
 
@@ -62,19 +72,19 @@ def _structlog() -> Any:
 def _configure(structlog: Any, level: str, style: Literal["text", "json"]) -> None:
     import logging  # noqa: PLC0415 -- loaded with structlog
 
-    renderer = (
-        structlog.processors.JSONRenderer()
-        if style == "json"
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    processors = [
+    renderer: Any
+    if style == "json":
+        renderer = structlog.processors.JSONRenderer()
+    elif StandardError().isatty():
+        renderer = _for_a_terminal
+    else:
+        renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    processors: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    if style == "json":
+    if style == "json" or StandardError().isatty():
         processors.append(structlog.processors.format_exc_info)
     structlog.configure(
         processors=[*processors, renderer],
@@ -82,6 +92,26 @@ def _configure(structlog: Any, level: str, style: Literal["text", "json"]) -> No
         logger_factory=structlog.PrintLoggerFactory(cast("TextIO", StandardError())),
         cache_logger_on_first_use=False,
     )
+
+
+def default_level() -> str:
+    """Return the least level shown where nobody chose one: a person at a terminal has progress instead of news."""
+    return "WARNING" if StandardError().isatty() else "INFO"
+
+
+def _for_a_terminal(logger: object, name: str, event: MutableMapping[str, Any]) -> str:  # noqa: ARG001 -- structlog's
+    """Return a line of the log as lines that fit a terminal: what it is about, its sentence, the rest."""
+    told = dict(event)
+    instant, level = str(told.pop("timestamp", ""))[11:19], told.pop("level", "")
+    trace = told.pop("exception", None)
+    about = [str(told.pop(key)) for key in ("code", "account", "as_of") if told.get(key)]
+    sentence = [str(told.pop(key)) for key in ("message", "reason") if told.get(key)]
+    head = " ".join((f"{instant}Z", str(level), str(told.pop("event", "")), *about))
+    rest = [f"{key}={value}" for key, value in told.items() if key not in _FOR_MACHINES]
+    text = ": ".join([head, *sentence]) + (f" ({', '.join(rest)})" if rest else "")
+    width = max(shutil.get_terminal_size((80, 24)).columns, 40)
+    lines = textwrap.wrap(text, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+    return "\n".join([*lines, trace] if trace else lines)
 
 
 class StandardError:

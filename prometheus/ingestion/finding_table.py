@@ -1,13 +1,14 @@
 """Findings of one file, kept as columns: a file with a million bad rows must still be reportable."""
 
-import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, overload
 
 import polars as pl
 
 from prometheus.domain.findings import Finding
+from prometheus.foundation.csv_text import write_csv
 
 _SCHEMA: Final = {
     "code": pl.String,
@@ -19,6 +20,27 @@ _SCHEMA: Final = {
 }
 #: Longest part of an offending value that is kept.
 _VALUE_LENGTH: Final = 80
+#: Lines and offending values that a group names.
+_EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FindingGroup:
+    """The same finding about one or more rows.
+
+    Attributes:
+        first: The first of them.
+        rows: How many rows it concerns.
+        lines: The lines of the first few.
+        values: How many different offending values there are.
+        examples: The first few of them.
+    """
+
+    first: Finding
+    rows: int
+    lines: tuple[int, ...]
+    values: int
+    examples: tuple[str, ...]
 
 
 class FindingTable(Sequence[Finding]):
@@ -55,6 +77,38 @@ class FindingTable(Sequence[Finding]):
         """Return the first ``count`` findings, fatal ones before remarks."""
         ordered = self._frame.sort("fatal", descending=True, maintain_order=True).head(count)
         return tuple(self._finding(row) for row in ordered.iter_rows())
+
+    def grouped(self) -> tuple[FindingGroup, ...]:
+        """Return the findings with what is said of several rows put together: fatal ones first, then by line.
+
+        Rows without a line of their own, which concern the file, stay apart.
+        """
+        said = ["fatal", "code", "column", "reason"]
+        frame = self._frame.with_row_index("#at").with_columns(
+            # a finding of the whole file is no row of a group
+            pl.when(pl.col("line").is_null()).then(pl.col("#at")).otherwise(None).alias("#alone")
+        )
+        groups = (
+            frame.group_by([*said, "#alone"], maintain_order=True)
+            .agg(
+                pl.len().alias("#rows"),
+                pl.col("#at").first(),
+                pl.col("line").drop_nulls().head(_EXAMPLES).alias("#lines"),
+                pl.col("value").drop_nulls().n_unique().alias("#values"),
+                pl.col("value").drop_nulls().unique(maintain_order=True).head(_EXAMPLES).alias("#examples"),
+            )
+            .sort(["fatal", "#at"], descending=[True, False])
+        )
+        return tuple(
+            FindingGroup(
+                self._finding(self._frame.row(row["#at"])),
+                row["#rows"],
+                tuple(row["#lines"]) or (0,),
+                row["#values"],
+                tuple(row["#examples"]),
+            )
+            for row in groups.iter_rows(named=True)
+        )
 
     @property
     def fatal_count(self) -> int:
@@ -153,14 +207,14 @@ def write_findings(path: Path, tables: Sequence[FindingTable]) -> None:
     Raises:
         OSError: The file cannot be written.
     """
+    columns = ("file", "line", "column", "value", "code", "fatal", "reason")
     with path.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle)
-        writer.writerow(["file", "line", "column", "value", "code", "fatal", "reason"])
-        for table in tables:
-            for finding in table:
-                writer.writerow(
-                    [
-                        finding.file, finding.line, finding.column, finding.value, finding.code,
-                        "true" if finding.fatal else "false", finding.reason,
-                    ]
-                )  # fmt: skip
+        write_csv(
+            handle,
+            columns,
+            (
+                {name: getattr(finding, name) for name in columns} | {"fatal": "true" if finding.fatal else "false"}
+                for table in tables
+                for finding in table
+            ),
+        )

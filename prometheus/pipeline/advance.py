@@ -18,6 +18,7 @@ from prometheus.db.leases import (
     why_refused,
 )
 from prometheus.db.repositories.engine_runs import get_run
+from prometheus.domain.attention import PASSING_HOLDS
 from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
@@ -40,8 +41,6 @@ from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
 _log = Logger(__name__)
-#: Holds that pass by themselves when somebody else's transaction is done: no alert, nothing for a person to do.
-_PASSING: Final = frozenset({"BOOKS_MOVED", "ORDER"})
 #: Failures that no further attempt can mend, whatever class they are of.
 _FINAL: Final = frozenset({"SUPERSEDED"})
 #: What the surroundings are to blame for: another moment, another worker or another host may have it.
@@ -227,7 +226,7 @@ def _give_way(context: TaskContext, lease: Lease, error: CollisionError) -> tupl
 
 
 def _hold(context: TaskContext, lease: Lease, error: PhaseHeldError) -> tuple[Outcome, str]:
-    passing = error.code in _PASSING
+    passing = error.code in PASSING_HOLDS
     with context.database.transaction() as connection:
         details = {"code": error.code, "message": error.message}
         if release_lease(connection, lease, kind="HOLD", details=details) and not passing:

@@ -10,6 +10,7 @@ from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
 from prometheus.foundation.ids import run_label
 from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import judge_ages
+from prometheus.foundation.trading_calendar import TradingCalendar
 
 #: A due task may be late by a few heartbeats before anybody is told.
 _LATE_MINUTES: Final = 60
@@ -134,6 +135,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
                 len(facts.unseen_actions),
             )
         )
+    found.extend(_left_out(facts))
     if facts.has_accounts:
         found.extend(_stale_risk(facts, limits))
         found.extend(_stale_data(facts, limits))
@@ -147,6 +149,36 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         elif late > _LATE_MINUTES:
             found.append(Finding("DUE_TASK_LATE", f"{task.name} has been due for {late:.0f} minutes."))
+    return tuple(found)
+
+
+def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
+    """Return what is said of accounts that no heartbeat works on: without a run of the newest day, or paused."""
+    found = []
+    # Where the day is no session of an account's region it has no run by right.
+    lacking = [
+        one for one in facts.without_run if TradingCalendar.for_region(one.region).is_trading_day(one.as_of_date)
+    ]
+    if lacking:
+        first = lacking[0]
+        found.append(
+            Finding(
+                "NO_RUN_OF_THE_DAY",
+                f"{len(lacking)} account(s) have no run of {first.as_of_date}, first {first.account_id} (region "
+                f"{first.region}). 'prometheus run-daily --as-of {first.as_of_date}' creates them.",
+                len(lacking),
+            )
+        )
+    if facts.paused:
+        account_id, reason = facts.paused[0]
+        found.append(
+            Finding(
+                "PAUSED_ACCOUNTS",
+                f"{facts.paused_total} account(s) are paused and not rebalanced, first {account_id}: {reason}. "
+                f"'prometheus engine resume {account_id}' lets it go on.",
+                facts.paused_total,
+            )
+        )
     return tuple(found)
 
 

@@ -7,6 +7,7 @@ import click
 
 from prometheus.scripts.boundary import DATE, Group
 from prometheus.scripts.rehearsal import real, year
+from prometheus.scripts.tables import say
 
 
 @click.group("audit", cls=Group)
@@ -38,9 +39,9 @@ def anchor(as_of: datetime) -> None:
 
     with open_database(load_settings()) as database:
         taken = take_anchor(database, as_of.date())
-    click.echo(f"{taken.as_of}={taken.digest}")
+    say(f"{taken.as_of}={taken.digest}")
     state = "stored" if taken.added else "stood already"
-    click.echo(f"{taken.accounts} accounts; {state}. Check: prometheus verify-audit --anchor DATE=DIGEST", err=True)
+    say(f"{taken.accounts} accounts; {state}. Check: prometheus verify-audit --anchor DATE=DIGEST", err=True)
 
 
 @command.command()
@@ -69,7 +70,7 @@ def archive(before: datetime, out: Path, reason: str) -> None:
         counting("archiving runs", len(archivable(database, before.date()))) as count,
     ):
         done = archive_runs(database, before=before.date(), path=out, reason=reason, on_run=lambda: count(1))
-    click.echo(f"Archive {done.archive_id}: {done.runs} runs in {out}, SHA-256 {done.file_sha256}")
+    say(f"Archive {done.archive_id}: {done.runs} runs in {out}, SHA-256 {done.file_sha256}")
 
 
 @command.command()
@@ -97,6 +98,8 @@ def archives() -> None:
             for one in found
         ],
         right=("no", "runs"),
+        optional=("archived at",),
+        below=("file", "sha256", "reason"),
     )
 
 
@@ -134,4 +137,4 @@ def export(account_id: str | None, run: str | None, first: datetime | None, last
             raise RequestError(f"The directory '{out.absolute().parent}' does not exist.")
         with counting("exporting runs", len(keys)) as count:
             write_runs(database, keys, out, on_run=lambda: count(1))
-    click.echo(f"{len(keys)} runs in {out}")
+    say(f"{len(keys)} runs in {out}")

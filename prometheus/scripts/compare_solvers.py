@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command, workers_option
+from prometheus.scripts.boundary import DATE, Command, OneOf, workers_option
 
 if TYPE_CHECKING:
     from prometheus.audit.solver_comparison import SolverRow
@@ -20,8 +20,8 @@ _SOLVERS: Final = ("CLARABEL", "CVXPY", "CUOPT", "STRUCTURED")
 @click.command("compare-solvers", cls=Command)
 @click.option("--from", "first", type=DATE, required=True, help="First day, YYYY-MM-DD.")
 @click.option("--to", "last", type=DATE, required=True, help="Last day, YYYY-MM-DD.")
-@click.option("--a", "a", type=click.Choice(_SOLVERS), default="CLARABEL", show_default=True, help="One back-end.")
-@click.option("--b", "b", type=click.Choice(_SOLVERS), default="CVXPY", show_default=True, help="The other.")
+@click.option("--a", "a", type=OneOf(_SOLVERS), default="CLARABEL", show_default=True, help="One back-end.")
+@click.option("--b", "b", type=OneOf(_SOLVERS), default="CVXPY", show_default=True, help="The other.")
 @click.option("--account", "account_id", help="Only this account.")
 @click.option("--csv", "table", type=click.Path(dir_okay=False, path_type=Path), help="Write the table here.")
 @click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Draw it here, .png or .svg.")
@@ -75,7 +75,7 @@ def command(
 
 def _print_rows(rows: "Sequence[SolverRow]", a: str, b: str) -> None:
     from prometheus.foundation.ids import run_label
-    from prometheus.scripts.tables import print_table
+    from prometheus.scripts.tables import print_table, say
 
     header = (
         "as_of", "account", "run", f"status {a}", f"status {b}", f"objective {a}", f"{b} less {a}", f"gap {a}",
@@ -102,15 +102,17 @@ def _print_rows(rows: "Sequence[SolverRow]", a: str, b: str) -> None:
             for row in rows
         ],
         right=header[5:],
+        optional=(*header[11:], header[5], header[7], header[8], header[9]),
+        elsewhere="a pipe and --csv have them",
     )
     for row in rows:
         if row.error:
-            click.echo(f"{row.account_id} {run_label(row.run_seq)}: {row.error}", err=True)
+            say(f"{row.account_id} {run_label(row.run_seq)}: {row.error}", err=True)
     same = sum(row.trades_differing == 0 for row in rows)
     weights = [row.weight_difference for row in rows if row.weight_difference is not None]
     objectives = [abs(row.objective_difference) for row in rows if row.objective_difference is not None]
     times = (median(row.seconds_a for row in rows), median(row.seconds_b for row in rows))
-    click.echo(
+    say(
         f"{len(rows)} runs: the same trades in {same}; largest weight difference {max(weights, default=0.0):.1e}, "
         f"largest objective difference {max(objectives, default=0.0):.4f} bps; median time {a} "
         f"{1000 * times[0]:.0f} ms, {b} {1000 * times[1]:.0f} ms"

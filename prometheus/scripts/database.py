@@ -5,6 +5,7 @@ import sys
 import click
 
 from prometheus.scripts.boundary import Group
+from prometheus.scripts.tables import say
 
 
 @click.group("db", cls=Group)
@@ -24,7 +25,7 @@ def upgrade() -> None:
     with unchecked_database(load_settings()) as database:
         before, after = upgrade_database(database)
         where = database.url
-    click.echo(f"{where}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
+    say(f"{where}: " + (f"already at {after}" if before == after else f"{before or 'empty'} -> {after}"))
 
 
 @command.command()
@@ -40,6 +41,6 @@ def status() -> None:
     with unchecked_database(load_settings()) as database:
         found = schema_status(database)
         where = database.url
-    click.echo(f"{where}: at {found.current or 'no migration'}, this version needs {found.head}")
+    say(f"{where}: at {found.current or 'no migration'}, this version needs {found.head}")
     if not found.is_current:
         sys.exit(1)

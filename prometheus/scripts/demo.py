@@ -5,14 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.scripts.boundary import Command, StopSignals
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
     from prometheus.db.database import Database
 
 
-@click.command("demo", cls=Command)
+@click.command(
+    "demo",
+    cls=Command,
+    interrupted="Interrupted: what was finished stays. 'prometheus demo' goes on where it stopped.",
+)
 def command() -> None:
     """Run a synthetic fleet of 20 accounts through three sessions, from files to filled trades.
 
@@ -28,7 +33,7 @@ def command() -> None:
     with open_database(settings) as database:
         complete = demo_is_complete(database)
         if complete:
-            click.echo("The demo is complete: all its runs are PERSISTED and filled. There is nothing to do.")
+            say("The demo is complete: all its runs are PERSISTED and filled. There is nothing to do.")
         else:
             complete = _run(database, settings)
         _report(database)
@@ -46,27 +51,36 @@ def _run(database: "Database", settings: "Settings") -> bool:
     from prometheus.simulation.sessions import run_session
 
     with ingest_progress() as progress:
-        load_demo(database, today=SystemClock().now().date(), progress=progress, say=click.echo)
+        load_demo(database, today=SystemClock().now().date(), progress=progress, say=say)
     config = engine_config(settings)
 
+    stop = StopSignals()
+
     def advance() -> None:
-        with counting("advancing runs") as count:
-            summary = advance_everything(database, settings, on_outcome=lambda *_: count(1))
+        with counting("advancing runs") as count, stop.heard():
+            summary = advance_everything(
+                database,
+                settings,
+                on_outcome=lambda *_: count(1),
+                must_stop=lambda: stop.received is not None,
+            )
+        stop.leave_if_told()
         for problem in summary.problems:
-            click.echo(f"  {problem}")
-        click.echo(f"  advanced {sum(summary.outcomes.values())} runs in {summary.seconds:.1f} s")
+            say(f"  {problem}")
+        say(f"  advanced {sum(summary.outcomes.values())} runs in {summary.seconds:.1f} s")
 
     for session in DEMO_SESSIONS:
-        click.echo(f"Session {session}")
-        run_session(database, session, config, advance=advance, say=click.echo)
+        say(f"Session {session}")
+        run_session(database, session, config, advance=advance, say=say)
     return demo_is_complete(database)
 
 
 def _report(database: "Database") -> None:
     from prometheus.db.repositories.engine_runs import list_runs
     from prometheus.db.repositories.runs import list_persisted
-    from prometheus.scripts.runs import print_summaries, summary_row
+    from prometheus.scripts.run_output import print_summaries, summary_row
     from prometheus.scripts.tables import print_table
+    from prometheus.simulation.corporate_events import DEMO_SESSIONS
 
     with database.transaction() as connection:
         runs = list_runs(connection)
@@ -75,16 +89,16 @@ def _report(database: "Database") -> None:
     for run in runs:
         key = (run.as_of_date.isoformat(), run.region, run.phase.value)
         counts[key] = counts.get(key, 0) + 1
-    click.echo("\nEngine runs")
+    say("\nEngine runs")
     print_table(("as_of", "region", "phase", "runs"), [(*key, count) for key, count in sorted(counts.items())])
-    click.echo("\nDecisions (risk and turnover in percent, money in the account's currency)")
+    say("\nDecisions (risk and turnover in percent, money in the account's currency)")
     print_summaries([summary_row(run) for run in persisted])
-    click.echo("\nWhere to look next")
+    say("\nWhere to look next")
     for line in (
-        "prometheus runs show ACC-001 RUN-002     one decision: trades by lot, gains, tax, proof",
-        "show_engine_runs --format table          where every run stands",
-        "prometheus runs list ACC-001             an account's history",
-        "prometheus strategy show                 the parameters and what each account tag changes",
-        "prometheus engine status                 the kill switch",
+        "prometheus today --as-of {session}    each region's day, ages of data, what to do next",
+        "prometheus runs show ACC-001 RUN-002    one decision: trades, gains, tax, proof",
+        "prometheus runs list ACC-001            an account's history",
+        "show_engine_runs --format table         where every run stands",
+        "prometheus strategy show                parameters, and what each tag changes",
     ):
-        click.echo(f"  {line}")
+        say("  " + line.format(session=DEMO_SESSIONS[-1]))

@@ -4,6 +4,7 @@ import click
 
 from prometheus.scripts.boundary import Group
 from prometheus.scripts.outbox import command as outbox
+from prometheus.scripts.tables import print_table, say, short_time
 
 
 @click.group("engine", cls=Group)
@@ -49,11 +50,11 @@ def status() -> None:
         switch = read_switch(connection)
         paused = paused_accounts(connection)
     state = f"FROZEN: {switch.reason}" if switch.frozen else "running"
-    click.echo(f"{state} (since {switch.changed_at.isoformat()})")
+    say(f"{state} (since {switch.changed_at.isoformat()})")
     if settings.runner_flag_frozen:
-        click.echo("RUNNER_FLAG_FROZEN is set here: processes that see it claim and commit nothing")
+        say("RUNNER_FLAG_FROZEN is set here: processes that see it claim and commit nothing")
     for account_id, reason in paused:
-        click.echo(f"{account_id} is paused: {reason}")
+        say(f"{account_id} is paused: {reason}")
 
 
 @command.command()
@@ -92,7 +93,6 @@ def tasks() -> None:
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.due_tasks import list_due_tasks
-    from prometheus.scripts.tables import print_table
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         rows = list_due_tasks(connection)
@@ -101,14 +101,18 @@ def tasks() -> None:
         [
             (
                 row.name,
-                row.next_due_at.isoformat(),
-                None if row.finished_at is None else row.finished_at.isoformat(),
+                short_time(row.next_due_at),
+                short_time(row.finished_at),
                 row.attempt,
                 None if row.error is None else f"{row.error['code']}: {row.error['message']}",
             )
             for row in rows
         ],
+        right=("attempt",),
+        below=("error",),
     )
+    if not rows:
+        say("No heartbeat has scheduled any yet; 'run_engine_state --advance-all' does.")
 
 
 def _pause(account_id: str, *, paused: bool, reason: str) -> None:
@@ -132,7 +136,7 @@ def _set(*, frozen: bool, reason: str | None) -> None:
     word = "frozen" if frozen else "running"
     click.echo(f"The engine is {'now' if thrown.changed else 'already'} {word}.")
     if thrown.ended:
-        click.echo(
+        say(
             f"{len(thrown.ended)} database session(s) hung in the middle of a commit and were ended for it; what they "
             "had begun was rolled back.",
             err=True,

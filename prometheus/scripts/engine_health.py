@@ -2,29 +2,32 @@
 
 import json
 import sys
-from typing import Literal
+from typing import Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.domain.attention import FINDING_CODES
+from prometheus.scripts.boundary import Command, format_option
+from prometheus.scripts.tables import say
+
+_HELP: Final = f"""Say what is wrong with the fleet: one line for each finding, with its code.
+
+Findings: {", ".join(FINDING_CODES)}. Their limits are settings (PROMETHEUS_HEALTH_*); docs/runbook.md has cause and
+remedy of each. Nothing is written, and no database is made where there is none.
+
+\b
+Example:
+  engine_health --format json
+
+Exit codes: 0 healthy, 1 findings (or the database is gone: as JSON a finding with the error's code), 2 misuse.
+"""
 
 
-@click.command("engine-health", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.command("engine-health", cls=Command, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
+@format_option("text", "json", default="text")
 @click.option("--silent-minutes", type=click.FloatRange(min=0, min_open=True), help="Longest time without heartbeat.")
 def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
-    """Say what is wrong with the fleet: one line for each finding, with its code.
-
-    Findings: EMPTY_DATABASE, FROZEN, NO_HEARTBEAT, EXPIRED_LEASES, STUCK_RUNS, FAILURE_RATE, ACTIONS_NOT_BOOKED,
-    STALE_RISK, UNDELIVERED_ALERTS, OUTBOX_STUCK, DUE_TASK_FAILED, DUE_TASK_LATE. Their limits are settings
-    (PROMETHEUS_HEALTH_*). Nothing is written, and no database is made where there is none.
-
-    \b
-    Example:
-      engine_health --format json
-
-    Exit codes: 0 healthy, 1 findings (or the database is gone: as JSON a finding with the error's code), 2 misuse.
-    """
+    """Print the findings."""
     from dataclasses import asdict, replace
 
     from prometheus.bootstrap.health import health_limits
@@ -51,7 +54,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
         click.echo(json.dumps({"healthy": not findings, "findings": [asdict(one) for one in findings]}, indent=2))
     else:
         for finding in findings:
-            click.echo(f"{finding.code}: {finding.message}")
+            say(f"{finding.code}: {finding.message}", hanging="  ")
         if not findings:
             click.echo("healthy")
     if findings:

@@ -5,14 +5,15 @@ from typing import Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.scripts.boundary import Command, format_option
+from prometheus.scripts.tables import say_markdown
 
 
 @click.command("explain", cls=Command)
 @click.argument("account_id")
 @click.argument("run")
 @click.option("--ticker", help="Only what concerns this name, traded or not.")
-@click.option("--format", "output", type=click.Choice(["markdown", "json"]), default="markdown", show_default=True)
+@format_option("markdown", "json", default="markdown")
 def command(account_id: str, run: str, ticker: str | None, output: Literal["markdown", "json"]) -> None:
     """Say why each trade was made, which limits bound at what price, what was locked by which trade, and the risk.
 
@@ -44,4 +45,4 @@ def command(account_id: str, run: str, ticker: str | None, output: Literal["mark
     if output == "json":
         click.echo(json.dumps(found.to_json(), indent=2))
     else:
-        click.echo(as_markdown(found), nl=False)
+        say_markdown(as_markdown(found))

@@ -3,6 +3,10 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+import click
+
+from prometheus.scripts.tables import print_table, say
+
 #: Prices nearer to zero than this (bps of NAV per unit of weight) are left out of the list of limits.
 _SHOWN_PRICE: Final = 0.005
 _PARTS: Final = ("active_risk", "tax", "trading_cost", "tilt", "cash")
@@ -14,15 +18,11 @@ def print_explanations(explanations: Iterable[Mapping[str, Any]]) -> None:
     Args:
         explanations: As a run's ``result["explanations"]`` stores them.
     """
-    import click
-
-    from prometheus.scripts.tables import print_table
-
     largest_first = sorted(explanations, key=lambda item: (-abs(item["trade"]), item["ticker"]))
     if not largest_first:
         return
     click.echo()
-    click.echo("Why: slopes at the optimum, bps of NAV for one unit of weight bought; with the bound they add to zero.")
+    say("Why: slopes at the optimum, bps of NAV for one unit of weight bought; with the bound they add to zero.")
     parts = (*_PARTS, "borrow") if any(item.get("borrow") for item in largest_first) else _PARTS
     header = ("ticker", "trade %", *(name.replace("_", " ") for name in parts), "limits", "bound", "reason")
     print_table(
@@ -39,6 +39,8 @@ def print_explanations(explanations: Iterable[Mapping[str, Any]]) -> None:
             for item in largest_first
         ],
         right=(*header[1 : 2 + len(parts)], "bound"),
+        optional=("cash", "tilt", "borrow", "trading cost", "bound", "active risk", "tax"),
+        below=("limits", "reason"),
     )
 
 

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
-from prometheus.scripts.tables import print_table
+from prometheus.scripts.boundary import Command, OneOf, format_option
+from prometheus.scripts.progress import ProgressLine, progress_line
+from prometheus.scripts.tables import print_table, say, width_of
 
 if TYPE_CHECKING:
     from prometheus.db.database import Database
+    from prometheus.ingestion.finding_table import FindingGroup
     from prometheus.ingestion.reports import FileReport, IngestOptions, Progress
 
-#: Findings printed; all of them go to --findings-out.
+#: Lines of findings printed; all findings go to --findings-out.
 _PRINTED: Final = 50
 _KINDS: Final = (
     "securities",
@@ -33,12 +35,17 @@ _KINDS: Final = (
 )
 
 
-@click.command("ingest", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "ingest",
+    cls=Command,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    interrupted="Interrupted: finished files stay loaded, nothing of the file under way is. Load again to go on.",
+)
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--kind", type=click.Choice(_KINDS), help="What FILE holds; not for a directory.")
+@click.option("--kind", type=OneOf(_KINDS), help="What FILE holds; not for a directory.")
 @click.option("--benchmark-id", default="SP500", show_default=True, help="Benchmark of files without that column.")
 @click.option("--skip-bad-rows", is_flag=True, help="Load the good rows of a file with bad ones, instead of none.")
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json", default="table")
 @click.option("--findings-out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file for every finding.")
 def command(
     path: Path,
@@ -59,7 +66,9 @@ def command(
       prometheus ingest data/
       prometheus ingest prices.csv --kind prices --skip-bad-rows
 
-    Exit codes: 0 every file loaded, 2 a file was refused.
+    What is wrong with a row is an error and keeps it, or the file, from loading; a remark stops nothing.
+
+    Exit codes: 0 every file loaded, 2 a file was refused, 130 ended by Ctrl-C.
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
@@ -109,31 +118,34 @@ def _run(
         return (ingest_file(database, path, FileKind(kind), options=options, progress=progress),)
     left_alone = list_directory(path).left_alone
     if left_alone:
-        click.echo(f"Left alone: {', '.join(left_alone)}.", err=True)
+        say(f"Left alone: {', '.join(left_alone)}.", err=True)
     return ingest_directory(database, path, options=options, progress=progress)
 
 
 @contextmanager
 def ingest_progress() -> "Iterator[Progress]":
-    """Give a progress bar on a terminal, plain lines otherwise; on standard error, so that output stays clean."""
-    if not sys.stderr.isatty():
+    """Give a line of progress on a terminal, plain lines otherwise; on standard error, so that output stays clean."""
+    if width_of(sys.stderr) is None:
         yield _PlainProgress()
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    with progress_line() as line:
+        yield _TerminalProgress(line)
 
-    columns = (TextColumn("{task.description:<42}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"))
-    with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=None)
 
-        class RichProgress:
-            """One bar that shows the step at work."""
+class _TerminalProgress:
+    """One line that shows the step at work and how far it is.
 
-            def step(self, file: str, step: str, done: int, total: int) -> None:
-                """Show how far the step is."""
-                bar.update(task, description=f"{file}: {step}", completed=done, total=total)
+    Args:
+        line: Where to show it.
+    """
 
-        yield RichProgress()
+    def __init__(self, line: ProgressLine) -> None:
+        self._line = line
+
+    def step(self, file: str, step: str, done: int, total: int) -> None:
+        """Show how far the step is."""
+        share = f"  {done / total:.0%}" if total else ""
+        self._line.show(f"{file}: {step}{share}")
 
 
 class _PlainProgress:
@@ -151,34 +163,56 @@ class _PlainProgress:
 
 
 def _print_reports(reports: "Sequence[FileReport]", seconds: float, findings_out: Path | None) -> None:
-    numbers = ("read", "inserted", "revised", "unchanged", "skipped", "findings")
+    numbers = ("read", "inserted", "revised", "unchanged", "skipped", "errors", "remarks")
     rows = []
     for report in reports:
+        errors = report.findings.fatal_count
         counts = (report.rows_read, report.inserted, report.revised, report.unchanged, report.skipped)
-        rows.append((report.file, report.status.value, *(f"{count:,}" for count in (*counts, len(report.findings)))))
-    print_table(("file", "status", *numbers), rows, right=numbers)
-    # not in the table, which a narrow terminal would cut
+        rows.append(
+            (report.file, report.status.value, *(f"{n:,}" for n in (*counts, errors, len(report.findings) - errors)))
+        )
+    print_table(("file", "status", *numbers), rows, right=numbers, optional=("unchanged", "revised"))
     for report in reports:
         if report.findings:
             codes = (f"{code} {count:,}" for code, count in report.findings.counts_by_code().items())
-            click.echo(f"{report.file}: {', '.join(codes)}")
+            say(f"{report.file}: {', '.join(codes)}")
     _print_findings(reports, findings_out)
     status = Counter(report.status.value for report in reports)
     outcome = ", ".join(f"{count} {word.lower().replace('_', ' ')}" for word, count in sorted(status.items()))
-    click.echo(f"{len(reports)} {'file' if len(reports) == 1 else 'files'}: {outcome}, in {seconds:.1f} s.")
+    say(f"{len(reports)} {'file' if len(reports) == 1 else 'files'}: {outcome}, in {seconds:.1f} s.")
 
 
 def _print_findings(reports: "Sequence[FileReport]", findings_out: Path | None) -> None:
+    """Print what was found: what is said of many rows once, with how many rows and values it concerns."""
     total = sum(len(report.findings) for report in reports)
-    left = _PRINTED
+    left, told = _PRINTED, 0
     for report in reports:
-        for finding in report.findings.leading(left):
-            place = finding.file if finding.line is None else f"{finding.file}:{finding.line}"
-            about = "" if finding.column is None else f" {finding.column}"
-            value = "" if finding.value is None else f" '{finding.value}'"
-            word = "" if finding.fatal else " (remark)"
-            click.echo(f"{place}{about}{value}: {finding.reason} {finding.code}{word}")
-        left -= min(left, len(report.findings))
-    if total > _PRINTED:
+        for group in report.findings.grouped():
+            if left == 0:
+                break
+            left -= 1
+            told += group.rows
+            say(f"{group.first.file}{_where(group)}: {group.first.reason} {group.first.code}{_remark(group)}")
+    if told < total:
         where = f"all are in {findings_out}" if findings_out else "--findings-out FILE writes all"
-        click.echo(f"... and {total - _PRINTED:,} more findings; {where}.")
+        say(f"... and {total - told:,} more findings; {where}.")
+
+
+def _where(group: "FindingGroup") -> str:
+    """Return where something was found: lines and values of a few rows, of more how many values and rows there are."""
+    first = group.first
+    examples = ", ".join(f"'{value}'" for value in group.examples)
+    if group.rows <= len(group.lines):
+        place = "" if first.line is None else ":" + ",".join(str(line) for line in group.lines)
+        column = "" if first.column is None else f" {first.column}"
+        return place + column + (f" {examples}" if examples else "")
+    rows = f"{group.rows:,} rows from line {first.line}"
+    if not examples:
+        return f": {rows}"
+    name = f"{first.column or 'value'}{'' if group.values == 1 else 's'}"
+    more = ", ..." if group.values > len(group.examples) else ""
+    return f": {group.values:,} {name}, {rows} ({examples}{more})"
+
+
+def _remark(group: "FindingGroup") -> str:
+    return "" if group.first.fatal else " (remark)"

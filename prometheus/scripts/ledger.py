@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from prometheus.scripts.boundary import DATE, Group
+from prometheus.scripts.boundary import DATE, Group, OneOf, format_option
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.accounting.tie_rules import TieRules
 
-_FORMAT = click.option(
-    "--format", "output", type=click.Choice(["table", "csv", "json"]), default="table", show_default=True
-)
+_FORMAT = format_option("table", "csv", "json", default="table")
 
 
 @click.group("ledger", cls=Group)
@@ -61,24 +60,23 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     wrong = [proof for proof in proofs if proof.differences]
     rows = sum(proof.rows for proof in proofs)
     lots = sum(proof.lots for proof in proofs)
-    click.echo(f"{len(proofs)} accounts, {rows} journal rows replayed, {lots} lots")
+    say(f"{len(proofs)} accounts, {rows} journal rows replayed, {lots} lots")
     if not wrong:
-        click.echo("Lots and cash equal the journal replayed.")
+        say("Lots and cash equal the journal replayed.")
         if check:
-            click.echo("Wash sales and superficial losses are those that the journal's other rows give.")
-            click.echo("No corporate action came or changed later than it was booked.")
+            say("Wash sales and superficial losses are those that the journal's other rows give.")
+            say("No corporate action came or changed later than it was booked.")
         return
     first = wrong[0]
     found = sum(len(proof.differences) for proof in wrong)
-    click.echo(f"{found} differences in {len(wrong)} accounts; the first: account {first.account_id}, ", nl=False)
-    click.echo(f"{first.differences[0]}.")
+    say(f"{found} differences in {len(wrong)} accounts; the first: account {first.account_id}, {first.differences[0]}.")
     if check:
         remedy = "'prometheus ledger rebuild' writes the tables anew from the journal."
         if any(isinstance(one, UnbookedActions) for proof in wrong for one in proof.differences):
             remedy += " 'prometheus ledger rebook --dry-run' lists what corporate actions would change."
-        click.echo(remedy, err=True)
+        say(remedy, err=True)
         sys.exit(1)
-    click.echo("The tables were written anew from the journal.")
+    say("The tables were written anew from the journal.")
 
 
 @command.command()
@@ -123,26 +121,26 @@ def rebook(accounts: tuple[str, ...], *, dry_run: bool) -> None:
                         found = rebook_actions(connection, name, groups, write=not dry_run)
                 except AccountingError as error:
                     refused += 1
-                    click.echo(f"{name}: left as it is; {error.message}", err=True)
+                    say(f"{name}: left as it is; {error.message}", err=True)
                 else:
                     booked += len(found)
                     for difference in found:
-                        click.echo(f"{difference.account_id}: {difference.effect}; {difference.rows} journal rows.")
+                        say(f"{difference.account_id}: {difference.effect}; {difference.rows} journal rows.")
                 done(1)
     if not concerned or not (booked or refused):
-        click.echo("The books have every corporate action.")
+        say("The books have every corporate action.")
         return
-    click.echo(f"{booked} accounts {'would be' if dry_run else 'were'} booked again, {refused} households refused.")
+    say(f"{booked} accounts {'would be' if dry_run else 'were'} booked again, {refused} households refused.")
     if refused or dry_run:
         sys.exit(1)
 
 
 @command.command("wash-sales")
 @click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
-@click.option("--regime", type=click.Choice(["US", "CA"]), default="US", show_default=True, help="Whose rules apply.")
+@click.option("--regime", type=OneOf(["US", "CA"]), default="US", show_default=True, help="Whose rules apply.")
 @click.option("--ira", "sheltered", multiple=True, metavar="ACCOUNT", help="A sheltered account; may be repeated.")
 @click.option(
-    "--method", type=click.Choice(["FIFO", "HIFO"]), default="FIFO", show_default=True, help="Where no lot is named."
+    "--method", type=OneOf(["FIFO", "HIFO"]), default="FIFO", show_default=True, help="Where no lot is named."
 )
 @click.option("--as-of", type=DATE, help="Day on which losses count as provisional; the file's last where not given.")
 @click.option("--tie", "ties", multiple=True, metavar="RULE=CHOICE", help="A tie rule; may be repeated. See the specs.")
@@ -211,9 +209,9 @@ def wash_sales(
     findings = sorted((*found.findings, *books.findings), key=lambda finding: finding.row)
     show_lots(books, lot_lines(books), findings, output)
     for finding in findings:
-        click.echo(str(finding), err=True)
+        say(str(finding), err=True)
     if findings:
-        click.echo(f"{len(findings)} of {found.rows} rows left out.", err=True)
+        say(f"{len(findings)} of {found.rows} rows left out.", err=True)
         sys.exit(1)
 
 

@@ -1,8 +1,6 @@
 """Lots and tax reports as tables, CSV or JSON; every one of them says that it is no advice."""
 
-import csv
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from datetime import date
@@ -19,7 +17,8 @@ from prometheus.accounting.tax_report import TaxReport
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.entries import EntryFinding
 from prometheus.domain.money import plain_text, to_cents
-from prometheus.scripts.tables import print_table
+from prometheus.foundation.csv_text import csv_text
+from prometheus.scripts.tables import print_table, say
 
 _NUMBERS: Final = frozenset(
     {"quantity", "basis", "adjusted_basis", "proceeds", "gain", "disallowed_loss", "recognized_gain", "adjustment"}
@@ -29,6 +28,11 @@ _LOT_COLUMNS: Final = (
     "account", "ticker", "lot_id", "acquired_on", "holding_period_start", "quantity", "basis", "adjusted_basis",
     "sold_on", "proceeds", "gain", "disallowed_loss", "recognized_gain", "term", "provisional_until",
     "replacement_lots",
+)  # fmt: skip
+#: What a narrow terminal leaves out, the first to go first.
+_OPTIONAL: Final = (
+    "provisional_until", "holding_period_start", "adjusted_basis", "proceeds", "basis", "term", "disallowed_loss",
+    "gain", "adjusted_cost_base", "outlays", "acquired_on", "account",
 )  # fmt: skip
 Row = Mapping[str, Any]
 
@@ -51,12 +55,12 @@ def show_lots(books: HouseholdBooks, lines: Sequence[LotLine], findings: Sequenc
         _print_csv(rows, _LOT_COLUMNS)
     else:
         _print_rows(rows, title=f"Lots as of {books.as_of}")
-        click.echo(
+        say(
             f"realised {_money(totals['realized_gain'])}, disallowed {_money(totals['disallowed_loss'])} (for good "
             f"{_money(totals['disallowed_for_good'])}), recognised {_money(totals['recognized_gain'])}; "
             f"{totals['provisional_sales']} sales provisional"
         )
-        click.echo(NOT_ADVICE)
+        say(NOT_ADVICE)
 
 
 def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
@@ -92,14 +96,14 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
         return
     _print_rows(rows, title=f"{name}, {account_id}, sales from {report.first} to {report.last}")
     for year in report.years:
-        click.echo(
+        say(
             f"{year.year}: short-term {_money(year.short_term)}, long-term {_money(year.long_term)}; carried in "
             f"{_money(year.carried_in.short_term)} short, {_money(year.carried_in.long_term)} long; net "
             f"{_money(year.total)}; against ordinary income {_money(year.against_income)}; carried on "
             f"{_money(year.carried_out.short_term)} short, {_money(year.carried_out.long_term)} long"
         )
     for gains in report.taxable_gains:
-        click.echo(
+        say(
             f"{gains.year}: line 13199 {_money(gains.proceeds)}, line 13200 {_money(gains.gain)}, taxable at "
             f"{plain_text(gains.inclusion_rate)}: {_money(gains.taxable_gain)}"
         )
@@ -108,8 +112,8 @@ def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
         # A year that is netted above may still change after its end: say how much of it, and how long.
         open_lines += f" (losses of {_money(report.provisional_loss)}, the last until {report.provisional_until})"
     gone = f" (for good {_money(report.disallowed_for_good)})" if report.disallowed_for_good else ""
-    click.echo(f"disallowed {_money(report.disallowed_loss)}{gone}; {open_lines}")
-    click.echo(NOT_ADVICE)
+    say(f"disallowed {_money(report.disallowed_loss)}{gone}; {open_lines}")
+    say(NOT_ADVICE)
 
 
 def _lot_row(line: LotLine) -> dict[str, Any]:
@@ -168,15 +172,20 @@ def _print_json(value: dict[str, Any]) -> None:
 def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """Print rows as CSV, the header also where there is none; the notice is a column, not a comment to stumble over."""
     header = [*columns, "notice"]
-    writer = csv.DictWriter(sys.stdout, header, lineterminator="\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "notice": NOT_ADVICE})
+    click.echo(csv_text(header, ({**row, "notice": NOT_ADVICE} for row in rows)), nl=False)
 
 
 def _print_rows(rows: Sequence[Row], *, title: str) -> None:
     if not rows:
-        click.echo(f"{title}: none")
+        say(f"{title}: none")
         return
     header = list(rows[0])
-    print_table(header, [list(row.values()) for row in rows], title=title, right=[n for n in header if n in _NUMBERS])
+    print_table(
+        header,
+        [list(row.values()) for row in rows],
+        title=title,
+        right=[name for name in header if name in _NUMBERS],
+        optional=_OPTIONAL,
+        below=("replacement_lots",),
+        elsewhere="a wider terminal, a pipe, --format csv and json have them",
+    )

@@ -24,10 +24,12 @@ _COMMANDS: Final = {
     "replay": "prometheus.scripts.replay",
     "restore": "prometheus.scripts.restore",
     "risk": "prometheus.scripts.risk",
+    "run-daily": "prometheus.scripts.run_daily",
     "run-engine-state": "prometheus.scripts.run_engine_state",
     "runs": "prometheus.scripts.runs",
     "show-engine-runs": "prometheus.scripts.show_engine_runs",
     "strategy": "prometheus.scripts.strategy",
+    "today": "prometheus.scripts.today",
     "trades": "prometheus.scripts.trades",
     "verify-audit": "prometheus.scripts.verify_audit",
 }
@@ -54,9 +56,13 @@ def main() -> None:
     A day from files to trades:
       prometheus ingest DIR
       prometheus risk refresh --as-of 2018-06-01
-      run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready --advance-all
-      show_engine_runs
+      prometheus run-daily --as-of 2018-06-01
+      prometheus today --as-of 2018-06-01
       prometheus runs show ACC-001 RUN-001
+
+    \b
+    Completion of commands and options by the shell (bash; zsh and fish likewise):
+      eval "$(_PROMETHEUS_COMPLETE=bash_source prometheus)"
 
     Exit codes, where a command says nothing else: 0 done, 1 something failed or waits for a person, 2 the request
     cannot be met and nothing was written.

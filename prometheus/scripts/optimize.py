@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.scripts.boundary import Command, format_option
 
 _BPS: Final = 1e4
 #: Locks of a kind that a person is shown; the result file has them all.
@@ -19,7 +19,7 @@ _LOCKS_SHOWN: Final = 10
 @click.argument("problem", type=click.Path(allow_dash=True))
 @click.option("--solver", help="CLARABEL, CVXPY, CUOPT or STRUCTURED; the file's own params.solver where absent.")
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the result to this file, as JSON.")
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json", default="table")
 def command(problem: str, solver: str | None, out: str | None, output: Literal["table", "json"]) -> None:
     """Solve a problem file with the engine's own optimizer and accounting: trades by lot, with proof.
 
@@ -80,12 +80,9 @@ def _content(path: str) -> bytes:
 
 def _print_answer(result: Mapping[str, Any]) -> None:
     from prometheus.scripts.explanations import print_explanations
-    from prometheus.scripts.tables import print_table
+    from prometheus.scripts.tables import print_facts, print_table
 
-    facts = _facts(result)
-    width = max(len(name) for name, _ in facts)
-    for name, value in facts:
-        click.echo(f"{name:<{width}}  {value}")
+    print_facts(_facts(result))
     click.echo()
     if not result["trades"]:
         click.echo("No trades.")
@@ -99,6 +96,8 @@ def _print_answer(result: Mapping[str, Any]) -> None:
         header,
         [[trade[key] for key in keys] for trade in result["trades"]],
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
+        optional=("no", "basis", "price", "acquired", "tax"),
+        elsewhere="a wider terminal, a pipe and --format json have them",
     )
     print_explanations(result["explanations"])
 

@@ -1,7 +1,5 @@
 """``prometheus engine outbox``: what was told outside the database, and what reached nobody yet."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from datetime import datetime
@@ -9,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.foundation.csv_text import csv_text
+from prometheus.scripts.boundary import Command, format_option, say_more_rows
 
 if TYPE_CHECKING:
     from prometheus.domain.outbox import MessageState
@@ -30,13 +29,14 @@ COLUMNS: Final = (
     "idempotency_key",
     "payload",
 )
+_TIMES: Final = ("created_at", "delivered_at")
 _SHOWN: Final = ("message_id", "kind", "state", "account_id", "attempt", "created_at", "delivered_at", "last_error")
 
 
 @click.command("outbox", cls=Command)
 @click.option("--undelivered", is_flag=True, help="Only messages that not every receiver has.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The newest so many.")
-@click.option("--format", "output", type=click.Choice(["csv", "table", "json"]), default="csv", show_default=True)
+@format_option("csv", "table", "json", default="csv")
 @click.option("--retry", is_flag=True, help="Have every given-up message tried anew; needs --reason.")
 @click.option("--reason", default="", help="Why; recorded with --retry.")
 def command(
@@ -67,7 +67,10 @@ def command(
         if retry:
             armed = retry_given_up(connection, owner=owner_instance(), reason=reason)
         else:
-            rows = [_row(message) for message in list_messages(connection, undelivered=undelivered, limit=limit)]
+            found = list_messages(connection, undelivered=undelivered, limit=limit + 1)
+            rows = [_row(message) for message in found[-limit:]]
+    if not retry and len(found) > limit:
+        say_more_rows(limit, "messages")
     if retry:
         click.echo(f"{armed} message(s) will be tried again at the next heartbeat.")
     elif output == "json":
@@ -75,9 +78,18 @@ def command(
     elif output == "csv":
         click.echo(_csv(rows), nl=False)
     else:
-        from prometheus.scripts.tables import print_table
+        from prometheus.scripts.tables import print_table, say, short_time
 
-        print_table(_SHOWN, [[row[name] for name in _SHOWN] for row in rows], right=("message_id", "attempt"))
+        print_table(
+            _SHOWN,
+            [[short_time(row[name]) if name in _TIMES else row[name] for name in _SHOWN] for row in rows],
+            right=("message_id", "attempt"),
+            optional=("delivered_at", "attempt", "account_id"),
+            below=("last_error",),
+            elsewhere="--format csv has them",
+        )
+        if not rows:
+            say("No messages: " + ("every one has reached its receivers." if undelivered else "none was ever written."))
 
 
 def _row(message: "MessageState") -> dict[str, Any]:
@@ -86,10 +98,8 @@ def _row(message: "MessageState") -> dict[str, Any]:
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Return RFC 4180 text, header first; the payload as JSON, receivers parted by spaces."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({**row, "taken_by": " ".join(row["taken_by"]), "payload": json.dumps(row["payload"])})
-    return text.getvalue()
+    """Return the rows as CSV; the payload as JSON, receivers parted by spaces."""
+    return csv_text(
+        COLUMNS,
+        ({**row, "taken_by": " ".join(row["taken_by"]), "payload": json.dumps(row["payload"])} for row in rows),
+    )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command, workers_option
+from prometheus.scripts.boundary import DATE, Command, StopSignals, workers_option
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
@@ -55,7 +56,7 @@ def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
                     database,
                     today=SystemClock().now().date(),
                     progress=progress,
-                    say=click.echo,
+                    say=say,
                     first=days[0],
                     purpose=PURPOSE,
                 )
@@ -164,7 +165,7 @@ def _run_sessions(
 
     left = sessions_left(database, days, len(members))
     if len(left) < len(days):
-        click.echo(f"{len(days) - len(left)} of {len(days)} sessions stand already.")
+        say(f"{len(days) - len(left)} of {len(days)} sessions stand already.")
     config = engine_config(settings)
     began, runs = time.monotonic(), 0
     advance = _heartbeat(database, settings, workers)
@@ -176,20 +177,29 @@ def _run_sessions(
             count(1)
             elapsed = time.monotonic() - began
             if number % 21 == 0 or number == len(left):
-                click.echo(f"{session}: {number} of {len(left)} sessions, {runs} runs, {elapsed:.0f} s")
+                say(f"{session}: {number} of {len(left)} sessions, {runs} runs, {elapsed:.0f} s")
     if runs:
         seconds = time.monotonic() - began
-        click.echo(f"Ran {runs} runs in {seconds:.1f} s with {workers} workers: {runs / seconds:.1f} runs a second")
+        say(f"Ran {runs} runs in {seconds:.1f} s with {workers} workers: {runs / seconds:.1f} runs a second")
 
 
 def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Callable[[], None]:
     """Return one heartbeat of the engine; what needs a person is told on standard error."""
     from prometheus.bootstrap.engine import advance_everything
 
+    stop = StopSignals()
+
     def beat() -> None:
-        summary = advance_everything(database, settings, workers=workers if workers > 1 else 0)
+        with stop.heard():
+            summary = advance_everything(
+                database,
+                settings,
+                workers=workers if workers > 1 else 0,
+                must_stop=lambda: stop.received is not None,
+            )
+        stop.leave_if_told()
         for problem in summary.problems:
-            click.echo(f"  {problem}", err=True)
+            say(f"  {problem}", err=True)
 
     return beat
 
@@ -211,9 +221,9 @@ def _report(
     with database.transaction() as connection:
         size = database_bytes(connection)
     persisted = size.runs
-    click.echo(f"{persisted} of {expected} runs PERSISTED")
+    say(f"{persisted} of {expected} runs PERSISTED")
     if persisted:
-        click.echo(
+        say(
             f"Database: {size.total / 1e6:.1f} MB, {size.total / persisted / 1e3:.1f} kB a run with everything; "
             f"the record alone (runs, trades, matrices) {size.record / persisted / 1e3:.1f} kB"
         )

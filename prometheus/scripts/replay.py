@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command, workers_option
+from prometheus.scripts.boundary import DATE, Command, OneOf, format_option, workers_option
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.audit.replay import Replayed
@@ -28,10 +29,10 @@ _SHOWN: Final = 20
 @click.option("--from", "first", type=DATE, help="First day of a period, YYYY-MM-DD.")
 @click.option("--to", "last", type=DATE, help="Last day of the period, YYYY-MM-DD.")
 @click.option("--file", "path", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Runs from a file.")
-@click.option("--solver", type=click.Choice(_SOLVERS), help="Another back-end than the recorded one.")
+@click.option("--solver", type=OneOf(_SOLVERS), help="Another back-end than the recorded one.")
 @click.option("--against-current", is_flag=True, help="Show what today's tables would change; one run only.")
 @workers_option
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json", default="table")
 def command(
     account_id: str | None,
     run: str | None,
@@ -134,7 +135,7 @@ def replay_and_report(database: "Database", *, first: date, last: date, workers:
             count(1)
     seconds = time.monotonic() - began
     _print_summary(summary)
-    click.echo(f"Replayed in {seconds:.1f} s with {workers} workers: {summary.replayed / seconds:.1f} runs a second")
+    say(f"Replayed in {seconds:.1f} s with {workers} workers: {summary.replayed / seconds:.1f} runs a second")
     return not summary.mismatches
 
 
@@ -168,6 +169,7 @@ def _finish(outcomes: "Sequence[Replayed]", output: Literal["table", "json"]) ->
                     for outcome in outcomes
                 ],
                 right=("weights differ", "trades differ", "s"),
+                optional=("s", "solver"),
             )
         _print_summary(summary)
     if summary.mismatches:
@@ -176,14 +178,14 @@ def _finish(outcomes: "Sequence[Replayed]", output: Literal["table", "json"]) ->
 
 def _print_summary(summary: "ReplaySummary") -> None:
     for outcome in summary.mismatches[:_SHOWN]:
-        click.echo(f"{outcome.key.label} of {outcome.key.as_of} does not agree:", err=True)
+        say(f"{outcome.key.label} of {outcome.key.as_of} does not agree:", err=True)
         for difference in outcome.differences:
-            click.echo(f"  {difference}", err=True)
+            say(f"  {difference}", err=True)
     from prometheus.pipeline.code_version import code_version
 
     for code, runs in sorted(summary.other_code.items()):
-        click.echo(f"{runs} of them were decided by other code: {code}; this is {code_version()}", err=True)
-    click.echo(
+        say(f"{runs} of them were decided by other code: {code}; this is {code_version()}", err=True)
+    say(
         f"{summary.replayed} runs replayed: {summary.agreed} agree, {len(summary.mismatches)} mismatches; "
         f"largest weight difference {summary.largest_weight_difference:.1e}"
     )
@@ -223,10 +225,10 @@ def _against_current(account_id: str, run: str, output: Literal["table", "json"]
         return
     _print_lines(f"{account_id} {run}: inputs that are others today", comparison.input_lines())
     _print_lines("Trades that today's inputs would have changed", comparison.trade_lines())
-    click.echo("The persisted trades stay as they are.")
+    say("The persisted trades stay as they are.")
 
 
 def _print_lines(title: str, lines: Iterable[str]) -> None:
-    click.echo(title)
+    say(title)
     for line in list(lines) or ["none"]:
-        click.echo(f"  {line}")
+        say(f"  {line}")

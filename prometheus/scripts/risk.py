@@ -6,7 +6,8 @@ from typing import Final
 import click
 
 from prometheus.scripts import risk_calibrate, risk_evaluate, risk_show
-from prometheus.scripts.boundary import DATE, Group
+from prometheus.scripts.boundary import DATE, REGION, Group
+from prometheus.scripts.tables import say
 
 #: A model younger than this share of the largest accepted age need not be built again.
 _FRESH_SHARE: Final = 1 / 3
@@ -24,7 +25,9 @@ command.add_command(risk_show.command)
 
 @command.command()
 @click.option("--as-of", type=DATE, required=True, help="Date of the model, YYYY-MM-DD.")
-@click.option("--region", default="US", show_default=True, help="Whose exchange calendar counts the sessions.")
+@click.option(
+    "--region", type=REGION, default="US", show_default=True, help="Whose exchange calendar counts the sessions."
+)
 @click.option("--benchmark", help="Benchmark that is the market; without it the one with the most constituents.")
 @click.option("--estimator", help="Estimator by name; without it PROMETHEUS_RISK_ESTIMATOR or the default.")
 def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str | None) -> None:
@@ -56,14 +59,14 @@ def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str 
             reuse_within_hours=settings.risk_model_max_age_hours * _FRESH_SHARE,
         )
     if done.reused:
-        click.echo("The same model was stored a short while ago; nothing was written.", err=True)
+        say("The same model was stored a short while ago; nothing was written.", err=True)
     found = done.model.diagnostics
-    click.echo(
+    say(
         f"risk model {done.risk_model_id} of {as_of:%Y-%m-%d}: {len(done.model.tickers)} names, {found.sessions} "
         f"sessions ({found.first_date} to {found.last_date}), {found.variance_explained:.0%} of variance explained by "
         f"factors, {len(found.fallback)} names with fallback values"
     )
     for ticker, reason in found.fallback[:10]:
-        click.echo(f"  fallback: {ticker} ({reason})")
+        say(f"  fallback: {ticker} ({reason})")
     if len(found.fallback) > 10:
-        click.echo(f"  and {len(found.fallback) - 10} more")
+        say(f"  and {len(found.fallback) - 10} more")

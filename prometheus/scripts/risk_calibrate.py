@@ -5,12 +5,15 @@ from datetime import datetime
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.scripts.boundary import DATE, REGION, Command
+from prometheus.scripts.tables import say
 
 
 @click.command("calibrate", cls=Command)
 @click.option("--to", "through", type=DATE, help="Last day of the quarter, YYYY-MM-DD; default: the last with prices.")
-@click.option("--region", default="US", show_default=True, help="Whose exchange calendar counts the sessions.")
+@click.option(
+    "--region", type=REGION, default="US", show_default=True, help="Whose exchange calendar counts the sessions."
+)
 def command(through: datetime | None, region: str) -> None:
     """Compare the tracking error that runs predicted in the last 63 sessions with what followed.
 
@@ -36,7 +39,7 @@ def command(through: datetime | None, region: str) -> None:
             bias_range=(settings.risk_bias_low, settings.risk_bias_high),
         )
     if found.fleet is None:
-        click.echo(f"No run's forecast has a session between {found.first} and {found.last} to be judged by.")
+        say(f"No run's forecast has a session between {found.first} and {found.last} to be judged by.")
         return
     header = ("account", "forecasts", "sessions", "forecast_te_pct", "realised_te_pct", "bias")
     print_table(
@@ -56,7 +59,7 @@ def command(through: datetime | None, region: str) -> None:
         right=header[1:],
     )
     if found.fleet.sessions < LEAST_SESSIONS:
-        click.echo(f"fewer than {LEAST_SESSIONS} sessions in all: too few to judge the model", err=True)
+        say(f"fewer than {LEAST_SESSIONS} sessions in all: too few to judge the model", err=True)
     if found.alert is not None:
-        click.echo(f"alert: {found.alert}", err=True)
+        say(f"alert: {found.alert}", err=True)
         sys.exit(1)

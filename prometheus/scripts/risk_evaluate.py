@@ -1,6 +1,5 @@
 """``prometheus risk evaluate``: how far risk forecasts were off, for our estimators and the textbook's."""
 
-import csv
 from collections.abc import Sequence
 from dataclasses import asdict, fields
 from datetime import datetime
@@ -9,7 +8,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.foundation.csv_text import write_csv
+from prometheus.scripts.boundary import DATE, REGION, Command
 
 if TYPE_CHECKING:
     from prometheus.risk.evaluation.history import MarketHistory
@@ -25,7 +25,9 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--textbook/--no-textbook", default=True, show_default=True, help="Textbook estimators beside.")
 @click.option("--directory", type=_PATH, help="Read market files from here instead of the database.")
 @click.option("--benchmark", help="Benchmark in the database; without it the one with the most constituents.")
-@click.option("--region", default="US", show_default=True, help="Whose exchange calendar counts the sessions.")
+@click.option(
+    "--region", type=REGION, default="US", show_default=True, help="Whose exchange calendar counts the sessions."
+)
 @click.option("--csv", "csv_file", type=_PATH, help="Write every month's scores to this file.")
 @click.option("--plot", "plot_file", type=_PATH, help="Draw bias and QLIKE into this file (PNG, SVG or PDF).")
 def command(
@@ -115,7 +117,7 @@ def _print(summary: "Sequence[ClassScore]", names: Sequence[str], reference: str
                 )
             )
         months = of[reference, "B2"].months
-        print_table(header, rows, title=f"{period}: {months} months", right=header[1:])
+        print_table(header, rows, title=f"{period}: {months} months", right=header[1:], optional=header[-1:0:-1])
         click.echo()
 
 
@@ -133,9 +135,7 @@ def _write_csv(path: Path, scores: "Sequence[ClassMonth]") -> None:
 
     try:
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, [field.name for field in fields(ClassMonth)])
-            writer.writeheader()
-            writer.writerows(asdict(score) for score in scores)
+            write_csv(file, [field.name for field in fields(ClassMonth)], (asdict(score) for score in scores))
     except OSError as error:
         raise RequestError(f"{path} cannot be written: {error.strerror}.") from error
     click.echo(f"{len(scores)} rows written to {path}", err=True)

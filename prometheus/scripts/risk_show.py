@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.scripts.boundary import DATE, Command, format_option
 
 _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -16,7 +16,7 @@ _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 @click.option(
     "--names", type=click.IntRange(min=1), default=4, show_default=True, help="Names at each end of a factor."
 )
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json", default="table")
 def command(as_of: datetime | None, names: int, output: Literal["table", "json"]) -> None:
     """Show the risk model in force: factors with their largest names, specific volatilities, links, age.
 
@@ -43,9 +43,9 @@ def command(as_of: datetime | None, names: int, output: Literal["table", "json"]
 
 
 def _print(found: dict[str, Any]) -> None:
-    from prometheus.scripts.tables import print_table
+    from prometheus.scripts.tables import print_table, say
 
-    click.echo(
+    say(
         f"risk model {found['risk_model_id']} of {found['as_of']}, {found['estimator']}, built {found['built_at']} "
         f"({found['age_hours']:.1f} hours ago): {found['names']} names, {found['sessions']} sessions, "
         f"{found['variance_explained']:.0%} of variance explained by factors, "
@@ -65,6 +65,7 @@ def _print(found: dict[str, Any]) -> None:
             for factor in found["factors"]
         ),
         right=("volatility_pct", "share_of_factor_variance_pct"),
+        below=("highest", "lowest"),
     )
     click.echo()
     print_table(
@@ -88,4 +89,5 @@ def _print(found: dict[str, Any]) -> None:
                 for block in found["links"]
             ),
             right=("linked_names", "pairs", "mean_correlation", "largest"),
+            optional=("between",),
         )

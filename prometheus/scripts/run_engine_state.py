@@ -1,17 +1,15 @@
 """``run_engine_state``: what timers and operators call to create, ready, advance, cancel and reset runs."""
 
 import os
-import signal
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import datetime
-from types import FrameType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import click
 
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.scripts.boundary import DATE, REGION, Command, StopSignals
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
     "run-engine-state", cls=Command, context_settings={"help_option_names": ["-h", "--help"]}, no_args_is_help=False
 )
 @click.option("--as-of", type=DATE, help="Day of the runs, YYYY-MM-DD.")
-@click.option("--region", help="All accounts of a region (US, CA).")
+@click.option("--region", type=REGION, help="All accounts of a region (US, CA).")
 @click.option("--account", "account_id", help="One account.")
 @click.option("--ensure", is_flag=True, help="Create the day's runs where they are missing.")
 @click.option("--data-ready", is_flag=True, help="Mark the day's data as complete: WAITING_FOR_DATA -> DATA_READY.")
@@ -129,31 +127,6 @@ def command(
         sys.exit(1)
 
 
-#: What tells the process to end.
-_STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-
-
-class StopSignals:
-    """Remembers that the process was told to end, instead of ending in the middle of something."""
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-
-    @contextmanager
-    def heard(self) -> Iterator[None]:
-        """Remember SIGTERM, SIGINT and SIGHUP while the block lasts; what was ignored before (nohup) stays ignored."""
-        heard = [number for number in _STOPS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {number: signal.signal(number, self._remember) for number in heard}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _remember(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 -- the signature of a handler
-        self.received = number
-
-
 def _check_usage(
     *, scoped: bool, advance: bool, as_of: datetime | None, region: str | None, account_id: str | None
 ) -> None:
@@ -196,8 +169,13 @@ def _advance(
             _say(problem, err=True)
         return summary.needs_a_person
     advanced = sum(summary.outcomes.values())
-    said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s" + (": " if advanced else ", nothing to do"))
-    said[-1] += _counts({outcome.value: count for outcome, count in summary.outcomes.items()}) if advanced else ""
+    waiting = _waiting(database, None if time_budget is None or summary.seconds < time_budget else time_budget)
+    said.append(f"advanced {advanced} runs in {summary.seconds:.1f} s")
+    if advanced:
+        said[-1] += ": " + _counts({outcome.value: count for outcome, count in summary.outcomes.items()})
+    elif waiting is None:
+        said[-1] += ", nothing to do"
+    said += [waiting] if waiting is not None else []
     if summary.given_back:
         said.append(f"{summary.given_back} given back unbegun")
     if summary.stopped:
@@ -210,10 +188,20 @@ def _advance(
     return summary.needs_a_person
 
 
+def _waiting(database: "Database", out_of_time: float | None) -> str | None:
+    """Return what waits and why: "nothing to do" must not hide a hundred runs that nobody takes."""
+    from prometheus.db.repositories.standing_runs import standing_counts
+    from prometheus.scripts.standing import waiting_in_words
+
+    with database.transaction() as connection:
+        counts = standing_counts(connection)
+    return waiting_in_words(counts, out_of_time=out_of_time)
+
+
 def _say(line: str, *, err: bool = False) -> None:
     """Print a line; a reader that went away does not change what was done, nor the exit code that tells of it."""
     try:
-        click.echo(line, err=err)
+        say(line, err=err)
     except OSError:
         stream = sys.stderr if err else sys.stdout
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

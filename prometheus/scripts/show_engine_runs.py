@@ -1,7 +1,5 @@
 """``show_engine_runs``: where every run stands, as CSV for monitoring."""
 
-import csv
-import io
 import json
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -10,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from prometheus.domain.phases import Phase
-from prometheus.scripts.boundary import DATE, Command
+from prometheus.foundation.csv_text import csv_text
+from prometheus.scripts.boundary import DATE, REGION, Command, OneOf, format_option, say_more_rows
 
 if TYPE_CHECKING:
     from prometheus.domain.engine_run import EngineRun
@@ -40,11 +39,11 @@ COLUMNS: Final = (
 @click.command("show-engine-runs", cls=Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--active", is_flag=True, help="Only runs that are neither PERSISTED nor FAILED.")
 @click.option("--as-of", type=DATE, help="Only runs of this day, YYYY-MM-DD.")
-@click.option("--region", help="Only runs of this region.")
+@click.option("--region", type=REGION, help="Only runs of this region.")
 @click.option("--account", "account_id", help="Only runs of this account.")
-@click.option("--phase", type=click.Choice([phase.value for phase in Phase]), help="Only runs in this phase.")
+@click.option("--phase", type=OneOf(Phase), help="Only runs in this phase.")
 @click.option("--limit", type=click.IntRange(min=1), default=100, show_default=True, help="The latest so many rows.")
-@click.option("--format", "output", type=click.Choice(["csv", "table", "json"]), default="csv", show_default=True)
+@format_option("csv", "table", "json", default="csv")
 def command(
     active: bool,  # noqa: FBT001 -- click passes options by keyword
     as_of: datetime | None,
@@ -73,11 +72,13 @@ def command(
             account_id=account_id,
             phase=None if phase is None else Phase(phase),
             active_only=active,
-            limit=limit,
+            limit=limit + 1,
         )
-    rows = [_row(run) for run in runs]
+    rows = [_row(run) for run in runs[-limit:]]
+    if len(runs) > limit:
+        say_more_rows(limit, "runs")
     if output == "csv":
-        click.echo(_csv(rows), nl=False)
+        click.echo(csv_text(COLUMNS, rows), nl=False)
     elif output == "json":
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -100,17 +101,8 @@ def _text(value: Any) -> Any:
     return value.value if isinstance(value, Phase) else value
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Return RFC 4180 text: quoted where needed, line ends CR LF, header first."""
-    text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\r\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue()
-
-
 def _print_table(rows: Sequence[dict[str, Any]]) -> None:
-    from prometheus.scripts.tables import print_table
+    from prometheus.scripts.tables import print_table, short_time
 
     shown = (
         "as_of_date",
@@ -122,7 +114,14 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
         "error_code",
         "error_message",
     )
-    print_table(shown, [[row[name] for name in shown] for row in rows])
+    print_table(
+        shown,
+        [[short_time(row[name]) if name == "phase_entered_at" else row[name] for name in shown] for row in rows],
+        right=("attempt",),
+        optional=("attempt", "region", "phase_entered_at"),
+        below=("error_message",),
+        elsewhere="--format csv has them",
+    )
 
 
 def main() -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from prometheus.scripts.boundary import Command
+from prometheus.scripts.boundary import Command, format_option
+from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
     from prometheus.audit.verification import AuditReport
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     type=click.Path(exists=True, path_type=Path),
     help="File or directory to which the outbox delivered the daily anchors.",
 )
-@click.option("--format", "output", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@format_option("text", "json", default="text")
 def command(
     account_id: str | None, published: tuple[str, ...], delivered: Path | None, output: Literal["text", "json"]
 ) -> None:
@@ -51,7 +52,7 @@ def command(
         found = read_delivered_anchors(delivered)
         anchors += found.anchors
         for where in found.unreadable:
-            click.echo(f"{where} is no message and was passed over.", err=True)
+            say(f"{where} is no message and was passed over.", err=True)
     with open_database(load_settings()) as database:
         report = _verify(database, account_id, anchors)
     if output == "json":
@@ -90,16 +91,16 @@ def _anchor(text: str) -> tuple[date, str]:
 
 def _print_report(report: "AuditReport") -> None:
     for finding in report.findings:
-        click.echo(f"{finding.kind.value}: {finding.where}: {finding.message}", err=True)
+        say(f"{finding.kind.value}: {finding.where}: {finding.message}", err=True)
     from prometheus.pipeline.code_version import told_apart
 
     for code, runs in sorted(report.codes.items()):
         other = told_apart(code)
         if other is not None:
-            click.echo(f"{runs} runs: {other}. They replay exactly under the code that decided.", err=True)
+            say(f"{runs} runs: {other}. They replay exactly under the code that decided.", err=True)
     archived = f" ({report.archived} archived: hashes only)" if report.archived else ""
     verdict = f"{len(report.findings)} findings" if report.findings else "nothing altered"
-    click.echo(
+    say(
         f"{report.accounts} chains, {report.runs} runs{archived}, {report.blobs} matrices, {report.anchors} anchors: "
         f"{verdict}"
     )

@@ -146,7 +146,7 @@ def test_day_without_an_answer_is_persisted_and_shown(url, tmp_path):
     shown = call(url, "runs", "show", "ACC-1", "1").stdout
     assert re.search(r"^attempt failed +INFEASIBLE: .+", shown, re.MULTILINE)
     assert "proof" not in shown
-    assert shown.rstrip().splitlines()[-1].split()[:3] == ["no", "side", "ticker"]
+    assert shown.rstrip().splitlines()[-1] == "No trades."
 
 
 def test_run_that_waits_for_a_person_is_exit_code_one(url):
@@ -170,11 +170,36 @@ def test_frozen_engine_says_so_and_does_nothing(url):
 
 
 def test_no_time_left_means_nothing_is_claimed(url):
-    """With a time budget of nothing the heartbeat claims no run and still ends well."""
+    """With a time budget of nothing the heartbeat claims no run, says what waits for time, and still ends well."""
     state(url, *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
     done = state(url, "--advance-all", "--time-budget", 0)
     assert done.exit_code == 0
+    assert "nothing to do" not in done.stdout
+    assert "1 waits: 1 for time (the budget of 0 s was spent)" in done.stdout
     assert phases(url)["ACC-4"][0] == "DATA_READY"
+
+
+def test_what_waits_is_said_with_its_reason(url):
+    """A heartbeat that takes nothing names what waits: a paused account with its reason, a day not marked ready."""
+    state(url, *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
+    state(url, *DAY, "--account", "ACC-1", "--ensure")
+    call(url, "engine", "pause", "ACC-4", "--reason", "the client asked")
+    done = state(url, "--advance-all")
+    assert done.exit_code == 0
+    assert "2 wait: 1 paused (ACC-4: the client asked), 1 for data (--data-ready)" in done.stdout
+    call(url, "engine", "resume", "ACC-4")
+    held = state(url, "--advance-all", PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS="0.0000001")
+    assert held.exit_code == 1
+    assert "2 wait: 1 held (STALE_RISK), 1 for data" in held.stdout
+
+
+def test_region_is_understood_in_any_case(url):
+    """--region us is the region US; a region that is none is said to be none, with those there are."""
+    assert state(url, *DAY, "--region", "us", "--ensure").stdout == (
+        "run_engine_state: 3 created, 0 marked ready, 3 in scope\n"
+    )
+    unknown = state(url, *DAY, "--region", "moon", "--ensure")
+    assert "There is no region MOON; known are US, CA." in unknown.stderr
 
 
 def test_database_gone_is_exit_code_one_and_one_sentence():

@@ -104,11 +104,32 @@ def test_every_trade_is_explained_in_the_record_and_shown(url):
     for item in explained:
         parts = [item[name] for name in ("active_risk", "tax", "trading_cost", "tilt", "cash", "bound")]
         assert abs(sum(parts) + sum(item["limits"].values())) <= 1e-6
-    table = call(url, "runs", "show", "ACC-1", "1").stdout.split("\nWhy: ", 1)[1].splitlines()
+    table = call(url, "runs", "show", "ACC-1", "1", "--details").stdout.split("\nWhy: ", 1)[1].splitlines()
     largest = max(explained, key=lambda item: abs(item["trade"]))
     assert table[2].split()[:2] == [largest["ticker"], f"{100 * largest['trade']:+.3f}"]
     assert table[2].rstrip().endswith(largest["reason"])
     assert len(table) == 2 + len(explained)
+
+
+def test_show_is_a_summary_until_details_are_asked_for(url):
+    """Without --details the trades come by name and the rest is said to be there; with it every lot has its line."""
+    summary = call(url, "runs", "show", "ACC-1", "1").stdout
+    trades = json.loads(call(url, "runs", "show", "ACC-1", "1", "--format", "json").stdout)["trades"]
+    assert f"Trades: {len(trades)} in {len({trade['ticker'] for trade in trades})} names" in summary
+    assert "Why: " not in summary
+    assert "'prometheus runs show ACC-1 RUN-001 --details'" in summary
+    assert len(summary.splitlines()) < 45
+    details = call(url, "runs", "show", "ACC-1", "1", "--details").stdout
+    (header,) = (line for line in details.splitlines() if line.startswith("no  "))
+    assert header.split() == [
+        "no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax",
+    ]  # fmt: skip
+
+
+def test_lists_that_are_cut_say_so(url):
+    """Where --limit leaves runs out standard error says that there are more."""
+    assert "Only the newest 2 runs are shown" in call(url, "runs", "list", "--limit", 2).stderr
+    assert call(url, "runs", "list", "--limit", 7).stderr == ""
 
 
 @pytest.mark.parametrize(

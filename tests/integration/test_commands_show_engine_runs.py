@@ -59,7 +59,7 @@ def test_header_is_printed_on_an_empty_database(database_url):
     """Without a single run the CSV is its header alone, JSON an empty list, and the exit code 0."""
     done = call(database_url, "show-engine-runs")
     assert done.exit_code == 0
-    assert done.stdout_bytes == (",".join(COLUMNS) + "\r\n").encode()
+    assert done.stdout_bytes == (",".join(COLUMNS) + "\n").encode()
     assert json.loads(call(database_url, "show-engine-runs", "--format", "json").stdout) == []
     assert call(database_url, "show-engine-runs", "--format", "table").stdout.startswith("as_of_date")
 
@@ -101,6 +101,20 @@ def test_rows_come_by_day_region_and_account(url):
 def test_filters_narrow_and_combine(url, arguments, expected):
     """Each filter keeps the rows it names, several keep what meets all, and the limit keeps the latest days."""
     assert keys(printed(url, *arguments)) == expected
+
+
+def test_more_rows_than_the_limit_are_said(url):
+    """Where the limit leaves rows out standard error says so, and standard output stays the rows alone."""
+    cut = call(url, "show-engine-runs", "--limit", 2)
+    assert cut.stderr == ("Only the newest 2 runs are shown, there are more: --limit 20 shows up to that many.\n")
+    assert len(list(csv.DictReader(io.StringIO(cut.stdout, newline="")))) == 2
+    assert call(url, "show-engine-runs", "--limit", 5).stderr == ""
+
+
+@pytest.mark.parametrize("arguments", [("--phase", "failed"), ("--region", "ca")])
+def test_words_are_understood_in_any_case(url, arguments):
+    """Phases and regions may be typed in lower case."""
+    assert keys(printed(url, *arguments)) == [("2024-06-28", "Z")]
 
 
 def test_times_are_iso_with_an_offset_and_nothing_is_empty_text(url):
@@ -145,7 +159,7 @@ def test_table_keeps_an_error_on_the_lines_of_its_run(url):
 
 
 def test_module_runs_as_a_program(url):
-    """``python -m prometheus.scripts.show_engine_runs`` prints the same bytes as the command, CR LF included."""
+    """``python -m prometheus.scripts.show_engine_runs`` prints what the command does."""
     done = spawn(url, "prometheus.scripts.show_engine_runs", "--active")
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.splitlines() == call(url, "show-engine-runs", "--active").stdout.splitlines()

@@ -73,16 +73,17 @@ def test_json_is_one_document(database_url, folder):
     ]
 
 
-def test_refused_file_exits_with_two_and_prints_at_most_fifty_findings(database_url, folder, tmp_path):
-    """Findings beyond fifty are counted on the terminal and written to the file, fatal ones first."""
+def test_what_is_wrong_with_many_rows_is_said_once(database_url, folder, tmp_path):
+    """The same error of seventy rows is one line with how many values and rows it concerns; the file has each row."""
     (folder / "prices.csv").write_text(PRICES + "".join(f"2024-06-27,Z{number},1\n" for number in range(70)))
     out = tmp_path / "findings.csv"
     code, output, _ = run(database_url, folder, "--findings-out", out)
     assert code == 2
-    assert output.count("UNKNOWN_TICKER") == 51
+    assert output.count("UNKNOWN_TICKER") == 2
     assert "prices.csv: UNKNOWN_TICKER 70" in output.splitlines()
-    assert "prices.csv:4 ticker 'Z0': The ticker is not among the securities" in output
-    assert "... and 20 more findings" in output
+    assert (
+        "prices.csv: 70 tickers, 70 rows from line 4 ('Z0', 'Z1', 'Z2', ...): The ticker is not among the securities"
+    ) in output
     assert "1 loaded, 1 refused" in output
     with out.open(encoding="utf-8", newline="") as handle:
         written = list(csv.DictReader(handle))
@@ -96,6 +97,34 @@ def test_refused_file_exits_with_two_and_prints_at_most_fifty_findings(database_
         "fatal": "true",
         "reason": "The ticker is not among the securities; load it with the securities file or correct it.",
     }
+
+
+def test_a_few_bad_rows_are_named_by_line(database_url, folder):
+    """The same error of up to three rows names their lines and values."""
+    (folder / "prices.csv").write_text(PRICES + "2024-06-27,Z0,1\n2024-06-27,Z1,1\n")
+    output = run(database_url, folder)[1]
+    assert "prices.csv:4,5 ticker 'Z0', 'Z1': The ticker is not among the securities" in output
+
+
+def test_dates_without_a_session_are_one_line(database_url, folder):
+    """Rows of many names on a few days that are no sessions are one line: how many dates, how many rows."""
+    tickers = [f"T{number}" for number in range(25)]
+    (folder / "securities.csv").write_text("ticker,name,sector\n" + "".join(f"{t},{t},Energy\n" for t in tickers))
+    days = [f"2024-06-{day:02d}" for day in (1, 2, 8, 9, 15, 16, 22, 23, 29, 30)]
+    (folder / "prices.csv").write_text("date,ticker,close\n" + "".join(f"{d},{t},1\n" for d in days for t in tickers))
+    output = run(database_url, folder)[1]
+    assert output.count("NOT_A_SESSION") == 2
+    assert "prices.csv: 10 dates, 250 rows from line 2 ('2024-06-01', '2024-06-02', '2024-06-08', ...): " in output
+
+
+def test_errors_and_remarks_are_counted_apart(database_url, folder):
+    """What stops nothing is a remark: a file that loaded has no errors in its row of the table."""
+    (folder / "prices.csv").write_text(PRICES + "2024-06-27,AAA,10.1\n")
+    output = run(database_url, folder)[1]
+    header, _, prices = output.splitlines()[:3]
+    assert header.split()[-2:] == ["errors", "remarks"]
+    assert prices.split()[:2] == ["prices.csv", "LOADED"]
+    assert prices.split()[-2:] == ["0", "1"]
 
 
 def test_bad_rows_are_skipped_on_request(database_url, folder):
@@ -140,8 +169,10 @@ def test_interrupt_leaves_nothing_and_no_traceback(database_url, database, serve
         wait_for_lock(server, database_url)
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=DEADLINE_SECONDS)
-    assert process.returncode not in {0, 2}
+    assert process.returncode == 130
+    assert "Interrupted: finished files stay loaded, nothing of the file under way is. Load again to go on." in errors
     assert "Traceback" not in errors
+    assert "Aborted" not in errors
     with database.transaction() as connection:
         counted = driver_connection(connection).execute(
             "SELECT (SELECT count(*) FROM prices), (SELECT count(*) FROM ingest_files WHERE kind = 'prices')"

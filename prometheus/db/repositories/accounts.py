@@ -46,6 +46,8 @@ def accounts_of(
     missing = sorted(set(account_ids or ()) - {account.account_id for account in found})
     if missing:
         raise UnknownAccountError(f"There is no account {missing[0]}. 'prometheus ingest' loads accounts from a file.")
+    if region is not None and region not in set(Region):
+        raise UnknownAccountError(f"There is no region {region}; known are {', '.join(Region)}.")
     if region is not None and not found:
         raise UnknownAccountError(f"Region {region} has no accounts. 'prometheus ingest' loads accounts from a file.")
     return found

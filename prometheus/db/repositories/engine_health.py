@@ -62,6 +62,26 @@ _WAITING: Final = text("""
     GROUP BY run.account_id
 """)
 
+_PAUSED: Final = text("""
+    SELECT account_id, pause_reason, count(*) OVER () AS total FROM accounts WHERE paused
+    ORDER BY account_id LIMIT :limit
+""")
+
+# A day is over once all its runs have ended and one was persisted; before that 'prometheus today' says what lacks.
+_WITHOUT_RUN: Final = text("""
+    WITH newest AS (
+        SELECT as_of_date FROM engine_runs WHERE phase = 'PERSISTED' ORDER BY as_of_date DESC LIMIT 1
+    )
+    SELECT account_id, region, newest.as_of_date FROM accounts CROSS JOIN newest
+    WHERE NOT accounts.paused
+      AND (accounts.books_as_of IS NULL OR accounts.books_as_of <= newest.as_of_date)
+      AND NOT EXISTS (SELECT 1 FROM engine_runs AS run
+                      WHERE run.as_of_date = newest.as_of_date AND run.account_id = accounts.account_id)
+      AND NOT EXISTS (SELECT 1 FROM engine_runs AS run
+                      WHERE run.as_of_date = newest.as_of_date AND run.phase NOT IN ('PERSISTED', 'FAILED'))
+    ORDER BY account_id
+""")
+
 _FLEET: Final = text("""
     SELECT engine_now() AS now, flags.frozen, flags.reason, flags.changed_at,
            (SELECT extract(epoch FROM engine_now() - max(last_seen_at)) / 60 FROM engine_hosts) AS silent_minutes,
@@ -88,6 +108,15 @@ class ExpiredLease:
     account_id: str
     as_of_date: date
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class WithoutRun:
+    """An account that has no run of the newest day that the fleet has finished; it may be no session of its region."""
+
+    account_id: str
+    region: str
+    as_of_date: date
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +154,9 @@ class FleetFacts:
         day: The newest day that any account has a run of, None before the first.
         dates: How far the data for that day reaches; None before the first.
         unsettled: Open orders of accounts of which a later day waits for them to be settled.
+        paused: Paused accounts with the reason given, at most ``limit`` of ``paused_total``.
+        paused_total: How many there are.
+        without_run: Accounts that are not paused and have no run of the newest finished day.
     """
 
     now: datetime
@@ -143,11 +175,20 @@ class FleetFacts:
     day: date | None = None
     dates: DataDates | None = None
     unsettled: tuple[OpenOrder, ...] = ()
+    paused: tuple[tuple[str, str], ...] = ()
+    paused_total: int = 0
+    without_run: tuple[WithoutRun, ...] = ()
 
 
 def record_host(connection: Connection, owner: str) -> None:
     """Record that a heartbeat of this owner's host begins."""
     connection.execute(_SEEN, {"host": owner.partition(":")[0], "owner": owner})
+
+
+def outbox_facts(connection: Connection, *, undelivered_minutes: int) -> OutboxFacts:
+    """Return which messages reached nobody."""
+    row = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
+    return OutboxFacts(row.given_up, row.late, float(row.oldest_minutes), row.error)
 
 
 def fleet_facts(
@@ -171,7 +212,8 @@ def fleet_facts(
     ).all()
     expired = connection.execute(_EXPIRED, {"limit": limit}).all()
     day = newest_day(connection)
-    outbox = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
+    paused = connection.execute(_PAUSED, {"limit": limit}).all()
+    without_run = connection.execute(_WITHOUT_RUN).all()
     return FleetFacts(
         now=fleet.now,
         frozen=(fleet.reason or "no reason given") if fleet.frozen else None,
@@ -184,11 +226,14 @@ def fleet_facts(
         stuck_total=stuck[0].total if stuck else 0,
         expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
         expired_total=expired[0].total if expired else 0,
-        outbox=OutboxFacts(outbox.given_up, outbox.late, float(outbox.oldest_minutes), outbox.error),
+        outbox=outbox_facts(connection, undelivered_minutes=undelivered_minutes),
         unseen_actions=unseen_actions(connection),
         day=day,
         dates=None if day is None else data_dates(connection, day),
         unsettled=_unsettled(connection),
+        paused=tuple((row.account_id, row.pause_reason or "no reason given") for row in paused),
+        paused_total=paused[0].total if paused else 0,
+        without_run=tuple(WithoutRun(row.account_id, row.region, row.as_of_date) for row in without_run),
     )
 
 

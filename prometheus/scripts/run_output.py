@@ -1,0 +1,269 @@
+"""Persisted runs as people read them: a list, a summary first, details on request."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final, overload
+
+import click
+
+from prometheus.foundation.ids import run_label
+from prometheus.scripts.tables import print_facts, print_table, say, short_time
+
+if TYPE_CHECKING:
+    from prometheus.db.repositories.runs import RunSummary
+
+#: Names that a summary shows; the rest with --details.
+_NAMES_SHOWN: Final = 10
+#: Flags of one kind that a summary shows.
+_FLAGS_SHOWN: Final = 3
+
+
+def summary_row(run: "RunSummary") -> dict[str, Any]:
+    """Return what a list shows of a run, JSON types; risk in percent a year, turnover in percent of NAV."""
+    # Of an archived run the columns are left.
+    result = run.result or {}
+    settled = result.get("settlement", {})
+    return {
+        "as_of": run.as_of_date.isoformat(),
+        "account": run.account_id,
+        "run": run_label(run.run_seq),
+        "status": run.status,
+        "te_before_pct": _percent(result.get("tracking_error_before")),
+        "te_after_pct": _percent(result.get("tracking_error_after")),
+        "turnover_pct": _percent(result.get("turnover")),
+        "gain_short": settled.get("realized_gain_short"),
+        "gain_long": settled.get("realized_gain_long"),
+        "gain_ca": settled.get("realized_gain_other"),
+        "tax": settled.get("tax"),
+        "trades": settled.get("trades"),
+        "gap_bps": _rounded(run.gap_bps, 4),
+        "gap_rounded_bps": _rounded(run.rounded_gap_bps, 3),
+        "flags": len(run.flags),
+    }
+
+
+def print_summaries(rows: list[dict[str, Any]]) -> None:
+    """Print run summaries as a table."""
+    header = (
+        "as_of", "account", "run", "status", "te_before_pct", "te_after_pct", "turnover_pct", "gain_short", "gain_long",
+        "gain_ca", "tax", "trades", "gap_bps", "gap_rounded_bps", "flags",
+    )  # fmt: skip
+    print_table(
+        header,
+        [[row[name] for name in header] for row in rows],
+        right=header[4:],
+        optional=(
+            "gap_rounded_bps", "gap_bps", "te_before_pct", "gain_ca", "gain_short", "gain_long", "turnover_pct", "tax",
+        ),
+        elsewhere="a wider terminal, a pipe and --format json have them",
+    )  # fmt: skip
+
+
+def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: bool) -> None:
+    """Print a run: facts and its largest trades by name, or with ``details`` every trade by lot, why, every flag."""
+    from prometheus.audit.recorded_run import read_result
+    from prometheus.scripts.explanations import print_explanations
+
+    print_facts(_facts(record, details=details))
+    click.echo()
+    if not trades:
+        click.echo("No trades.")
+        return
+    if details:
+        _print_trades(trades)
+        print_explanations(read_result(record["result"])["explanations"] or ())
+        return
+    _print_names(trades)
+    label = f"{record['account_id']} {run_label(record['run_seq'])}"
+    say(f"Every trade by lot, and why: 'prometheus runs show {label} --details'.")
+
+
+def print_events(events: Sequence[Mapping[str, Any]]) -> None:
+    """Print the history of a run, JSON types."""
+    header = ("recorded_at", "kind", "from_phase", "to_phase", "lease_token", "owner_instance", "details")
+    print_table(
+        header,
+        [
+            (
+                short_time(event["recorded_at"]),
+                *(event[name] or None for name in header[1:-1]),
+                _event_text(event["details"]),
+            )
+            for event in events
+        ],
+        right=("lease_token",),
+        optional=("owner_instance", "lease_token", "from_phase"),
+        below=("details",),
+        elsewhere="--format json has them",
+    )
+
+
+def _event_text(details: Mapping[str, Any] | None) -> str | None:
+    """Return what an event says of itself: code and sentence, then the rest."""
+    if not details:
+        return None
+    rest = {name: value for name, value in details.items() if name not in {"code", "message"}}
+    told = ": ".join(str(details[name]) for name in ("code", "message") if details.get(name))
+    return " ".join(part for part in (told, json.dumps(rest) if rest else "") if part)
+
+
+def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
+    from prometheus.pipeline.code_version import told_apart
+    from prometheus.pipeline.snapshot import opened
+
+    same = told_apart(record["code_version"]) is None
+    result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
+    snapshot = opened(record["snapshot"])
+    currency = snapshot["base_currency"]
+    facts: list[tuple[str, Any]] = [
+        ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
+        ("run", f"{run_label(record['run_seq'])} of {record['as_of_date']}, {record['status']}"),
+        ("net asset value", f"{_money(result['nav'])} {currency}"),
+        ("strategy", f"{record['strategy_id']} version {record['strategy_version']}; tags: {_words(snapshot['tags'])}"),
+        (
+            "benchmark",
+            (
+                f"{snapshot['benchmark']['id']}, constituents of {snapshot['benchmark']['effective_date']}; "
+                f"risk model of {snapshot['risk_model']['as_of']}"
+            ),
+        ),
+        (
+            "tracking error",
+            f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",
+        ),
+        *_risk_parts(result.get("tracking_error_split")),
+        ("turnover", f"{_percent(result['turnover'])} % of NAV, one way"),
+        (
+            "realised gains",
+            (
+                f"short-term {_money(settled['realized_gain_short'])}, "
+                f"long-term {_money(settled['realized_gain_long'])}, "
+                f"without term {_money(settled['realized_gain_other'])}, "
+                f"disallowed {_money(settled['disallowed_loss'])}"
+            ),
+        ),
+        ("tax", f"{_money(settled['tax'])} {currency} (negative: losses that reduce other tax)"),
+        ("cash after", f"{_money(settled['cash_after'])} {currency}, estimated costs {_money(settled['cost'])}"),
+        (
+            "wash-sale locks",
+            f"{len(snapshot['buy_locks'])} names not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
+        ),
+        ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
+        ("decided by", f"code {record['code_version']}{'' if same else ' (other code than this)'}"),
+    ]
+    if certificate is not None:
+        facts.append(
+            (
+                "proof",
+                (
+                    f"within {_rounded(certificate['gap_bps'], 4):.4f} bps of NAV of the best possible, "
+                    f"{_rounded(certificate['rounded_gap_bps'], 3):.3f} after rounding to shares"
+                ),
+            )
+        )
+    facts.extend(("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"])
+    facts.extend(("flag", told) for told in _flags(record["flags"], details=details))
+    return facts
+
+
+def _flags(flags: Iterable[Sequence[str]], *, details: bool) -> list[str]:
+    """Return what was unusual; of each kind a few, and how many more."""
+    by_code: dict[str, list[str]] = {}
+    for code, message in flags:
+        by_code.setdefault(code, []).append(message)
+    told = []
+    for code, messages in by_code.items():
+        shown = messages if details else messages[:_FLAGS_SHOWN]
+        told += [f"{code}: {message}" for message in shown]
+        if len(shown) < len(messages):
+            told.append(f"{code}: and {len(messages) - len(shown):,} more; --details shows them")
+    return told
+
+
+def _print_names(trades: Sequence[Mapping[str, Any]]) -> None:
+    """Print the trades by name, the largest first."""
+    names: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for trade in trades:
+        names.setdefault((trade["ticker"], trade["side"]), []).append(trade)
+
+    def total(lines: Sequence[Mapping[str, Any]], column: str) -> Decimal | None:
+        known = [Decimal(line[column]) for line in lines if line[column] is not None]
+        return sum(known, Decimal(0)) if known else None
+
+    def amount(lines: Sequence[Mapping[str, Any]]) -> Decimal:
+        return total(lines, "amount") or Decimal(0)
+
+    largest = sorted(names.items(), key=lambda item: (-abs(amount(item[1])), item[0]))
+    header = ("side", "ticker", "lots", "quantity", "amount", "gain", "tax")
+    print_table(
+        header,
+        [
+            (
+                side,
+                ticker,
+                len(lines),
+                f"{(total(lines, 'quantity') or Decimal(0)).normalize():f}",
+                *(_money(total(lines, column)) for column in ("amount", "realized_gain", "tax")),
+            )
+            for (ticker, side), lines in largest[:_NAMES_SHOWN]
+        ],
+        title=f"Trades: {len(trades)} in {len(names)} names"
+        + (f", the {_NAMES_SHOWN} largest" if len(names) > _NAMES_SHOWN else ""),
+        right=header[2:],
+    )
+
+
+def _print_trades(trades: Sequence[Mapping[str, Any]]) -> None:
+    header = ("no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax")
+    print_table(
+        header,
+        [
+            [
+                trade["trade_no"],
+                trade["side"],
+                trade["ticker"],
+                trade["lot_id"],
+                trade["acquired_on"],
+                f"{trade['quantity'].normalize():f}",
+                f"{trade['price'].normalize():f}",
+                _money(trade["amount"]),
+                _money(trade["basis"]),
+                _money(trade["realized_gain"]),
+                trade["term"],
+                _money(trade["tax"]),
+            ]
+            for trade in trades
+        ],
+        right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
+        optional=("no", "basis", "price", "acquired", "tax"),
+        elsewhere="a wider terminal, a pipe and --format json have them",
+    )
+
+
+def _risk_parts(split: Mapping[str, float] | None) -> list[tuple[str, str]]:
+    """Return the line on where the predicted tracking error comes from; none for runs recorded before it was kept."""
+    if split is None:
+        return []
+    return [("of it", ", ".join(f"{name.replace('_', ' ')} {_percent(part)} %" for name, part in split.items()))]
+
+
+@overload
+def _percent(fraction: float) -> float: ...
+@overload
+def _percent(fraction: None) -> None: ...
+def _percent(fraction: float | None) -> float | None:
+    return None if fraction is None else round(100 * fraction, 3)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    # Adding zero turns a negative zero into a plain one.
+    return None if value is None else round(value, digits) + 0.0
+
+
+def _money(amount: Any) -> str:
+    return "" if amount is None else f"{Decimal(amount):,.2f}"
+
+
+def _words(items: list[str]) -> str:
+    return ", ".join(items) or "none"
