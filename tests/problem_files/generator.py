@@ -74,7 +74,8 @@ def _asset(random: Random, number: int, factors: int, kind: str, nav: float, as_
     if kind == "realistic":
         price = min(max(price, 2.0), 0.009 * nav)
     if kind == "extreme" and random.random() < 0.3:
-        price = random.choice((0.0001, 0.01, 0.5, 4_000.0, 394_145.98))
+        # no account may be able to buy more than 1e15 steps of a name
+        price = random.choice((0.0001, 0.01, 0.5, 4_000.0, 394_145.98)) if nav < 1e8 else 394_145.98
     asset: Document = {
         "ticker": f"T{number:03d}",
         "price": f"{max(price, 0.0001):.{4 if price < 1 else 2}f}",
