@@ -90,6 +90,15 @@ prove-optimizer: bench-ready ## The optimizer against SCIP, enumeration, a refer
 	$(BIN)/python bench/optimizer_proof.py
 	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=long -k optimizer --timeout=7200
 
+.PHONY: prove-problem-files
+PROBLEMS ?= 10000
+ATTACKS ?= 3000
+FIRST ?= 0
+prove-problem-files: ready ## 10,000 random problem files and 3,000 attacks on single fields against an independent checker (PROBLEMS, ATTACKS, FIRST)
+	@$(COMPILE_LOOPS)
+	$(BIN)/python -m tests.problem_files.prove --problems $(PROBLEMS) --attacks $(ATTACKS) --first $(FIRST) \
+	  --workers $$(getconf _NPROCESSORS_ONLN)
+
 .PHONY: prove-ledger
 # One property at a time, or some: make prove-ledger PROPERTIES="accounting and households".
 PROPERTIES ?= accounting

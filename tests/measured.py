@@ -19,6 +19,7 @@ UNMEASURED = (
     "acceptance/test_odd",
     "acceptance/test_real",
     "chaos",
+    "problem_files/test_problem",
     "property",
 )
 

@@ -199,7 +199,8 @@ def _replaces(loss: RecentTrade, purchase: RecentTrade, group_of: Mapping[str, s
         return False
     if group_of_ticker(loss.ticker, group_of) != group_of_ticker(purchase.ticker, group_of):
         return False
-    if purchase.lot_id is not None and purchase_of(purchase.lot_id) == purchase_of(loss.lot_id):
+    own = purchase.lot_id is not None and not purchase.account
+    if own and purchase_of(purchase.lot_id) == purchase_of(loss.lot_id):
         return False
     assert loss.acquired_on is not None  # disposition_order has refused it
     if purchase.trade_date == loss.acquired_on:

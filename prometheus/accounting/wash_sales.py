@@ -133,7 +133,8 @@ def known_purchases(
     the earliest.
     """
     purchases = [trade for trade in recent_trades if trade.side is Side.BUY]
-    lot_ids = {trade.lot_id for trade in purchases}
+    # another account may call its lot as this one calls its own
+    lot_ids = {trade.lot_id for trade in purchases if not trade.account}
     known = {(account_of(trade.lot_id), trade.ticker) for trade in purchases if not trade.account}
     purchases += [
         trade
@@ -151,12 +152,13 @@ def replacement_shares(purchase: RecentTrade, held: Mapping[str, TaxLot]) -> Dec
     """Return how many shares of a purchase can still replace shares sold at a loss.
 
     A replacement share is used once, and a share sold again replaces nothing, because there is no lot left that could
-    carry the loss. A purchase without a lot (made elsewhere) counts in full.
+    carry the loss. A purchase made elsewhere counts in full: one without a lot, or of another account, whose lots are
+    not among those held.
 
     Source: Treas. Reg. 1.1091-1(e) (a share is used once); the second half is a reading, see docs/specs/accounting.md.
     """
     unreplaced = purchase.quantity if purchase.unreplaced is None else purchase.unreplaced
-    if purchase.lot_id is None:
+    if purchase.lot_id is None or purchase.account:
         return unreplaced
     lot = held.get(purchase.lot_id)
     return min(unreplaced, lot.quantity) if lot is not None else Decimal(0)
@@ -234,7 +236,10 @@ def loss_sale_locks(
         washing = tuple(
             purchase
             for purchase in purchases.get(group, ())
-            if regime is TaxRegime.CA or purchase.lot_id is None or purchase.lot_id != purchase_of(lot.lot_id)
+            if regime is TaxRegime.CA
+            or purchase.account
+            or purchase.lot_id is None
+            or purchase.lot_id != purchase_of(lot.lot_id)
         )
         if washing:
             shares = min(lot.quantity, sum((purchase.shares for purchase in washing), Decimal(0)))

@@ -89,6 +89,12 @@ class StrategyParams:
             value = getattr(self, name)
             if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
                 raise ConfigurationError(f"strategy parameter {name} = {value!r} must be a number in [{low}, {high}].")
+        for name in ("solver", "loss_sale_policy"):
+            word = getattr(self, name)
+            if not isinstance(word, str):
+                raise ConfigurationError(f"strategy parameter {name} = {word!r} must be a name, as text.")
+        if self.limit("max_names") != int(self.max_names) and self.limit("max_names") != float("inf"):
+            raise ConfigurationError(f"strategy parameter max_names = {self.max_names!r} must be a whole number.")
         if self.cash_min > self.cash_max:
             raise ConfigurationError(f"cash_min {self.cash_min} exceeds cash_max {self.cash_max}.")
         if self.long_max > 1 and self.limit("max_names") != float("inf"):
@@ -133,7 +139,10 @@ class StrategyParams:
             if isinstance(current, tuple):
                 if isinstance(value, str) or not isinstance(value, Sequence):
                     raise ConfigurationError(f"strategy parameter {name} takes a list, not {value!r}.")
-                changes[name] = current + tuple(str(item) for item in value if str(item) not in current)
+                unnamed = [item for item in value if not isinstance(item, str)]
+                if unnamed:
+                    raise ConfigurationError(f"strategy parameter {name} lists names as text, not {unnamed[0]!r}.")
+                changes[name] = current + tuple(item for item in value if item not in current)
             else:
                 changes[name] = value
         return replace(self, **changes)

@@ -140,7 +140,7 @@ def search(
                 best = found
     return BestTrades(
         trades=best.trades,
-        limits=_settled(lagrangian, best.trades),
+        limits=settled_groups(lagrangian, best.trades),
         objective=best.objective,
         dual=best.dual,
         leaves=(*(leaf for leaf, _ in leaves), *stuck),
@@ -154,7 +154,7 @@ def _most_nodes(lagrangian: Lagrangian) -> int:
     return max(min(_MAX_NODES, int(_MAX_WORK / (len(lagrangian.pieces.asset) * prices))), _LEAST_NODES)
 
 
-def _settled(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:
+def settled_groups(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:
     """Forbid purchases in the groups in which the trades sell a loss, and loss sales in the others."""
     limits, loss_start = lagrangian.limits, lagrangian.cost.order.loss_start
     grouped = limits.group >= 0

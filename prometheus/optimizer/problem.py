@@ -52,6 +52,9 @@ class RebalanceProblem:
         cash: Cash before trading, fraction of NAV; with the lots' values it adds to one.
         cash_min: Least cash after trading and costs.
         cash_max: Most cash after trading and costs.
+        rounded_cash_min: Least cash that a list of rounded trades leaves, above ``cash_min`` by what the ledger's
+            cents can add up to; a list without any trade needs ``cash_min`` only. None for ``cash_min``.
+        rounded_cash_max: Most cash that such a list leaves. None for ``cash_max``.
         lower: (N,) least weight after trading. At most ``upper``.
         upper: (N,) greatest weight after trading.
         can_buy: (N,) False forbids u_i > 0 (wash-sale buy-lock, restricted).
@@ -145,6 +148,8 @@ class RebalanceProblem:
     short_max: float = 0.0
     long_max: float = float("inf")
     borrow_rate: FloatArray = field(default_factory=lambda: np.zeros(0))
+    rounded_cash_min: float | None = None
+    rounded_cash_max: float | None = None
 
     def __post_init__(self) -> None:
         for member in fields(self):
@@ -171,6 +176,16 @@ class RebalanceProblem:
         if self.cash_flow == 0:
             return self.cash - self.cash_max, self.cash - self.cash_min
         return self.cash + self.cash_flow - self.cash_max, self.cash + self.cash_flow - self.cash_min
+
+    def rounded_cash_range(self) -> tuple[float, float]:
+        """Return the least and the most cash that rounded trades may use: no more than ``cash_range``."""
+        least, most = self.cash_range()
+        cash = self.cash + self.cash_flow
+        if self.rounded_cash_max is not None:
+            least = max(least, cash - self.rounded_cash_max)
+        if self.rounded_cash_min is not None:
+            most = min(most, cash - self.rounded_cash_min)
+        return least, most
 
     def _check(self) -> None:
         n, k, lots = self.size, self.loadings.shape[1] if self.loadings.ndim == 2 else -1, len(self.lot_id)

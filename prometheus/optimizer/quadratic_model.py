@@ -10,6 +10,8 @@ _STEPS_A_MOVE = 1
 _MOST_IDLE_STEPS = 40
 #: For how many steps a move is not taken back.
 _BLOCKED_STEPS = 7
+#: Better patterns that a search may find beyond one for each move.
+_ROUNDS = 10
 #: Improvements smaller than this (0.00001 bps) are noise.
 WORTHWHILE = 1e-9
 
@@ -62,8 +64,11 @@ def _least_signs(
                 load[j] += disturbance[i, j]
     blocked = np.zeros(count, dtype=np.int64)
     value = least = 0.0
-    step = idle = 0
-    while idle < allowed:
+    idle = 0
+    # each move may lead to a better pattern once and again; the bound is for numbers so large that round-off does
+    for step in range(allowed * (count + _ROUNDS)):
+        if idle >= allowed:
+            break
         best = free = -1
         change = change_free = np.inf
         for i in range(count):
@@ -82,7 +87,7 @@ def _least_signs(
             load[j] += sign[best] * disturbance[best, j]
         sign[best] = -sign[best]
         blocked[best] = step + 1 + blocked_steps
-        step, idle = step + 1, idle + 1
+        idle += 1
         if value < least - worthwhile:
             least, idle = value, 0
             pattern[:] = sign

@@ -32,6 +32,8 @@ class Certificate:
         rounded_objective: Objective of the rounded trades.
         rounded_gap_bps: 1e4 times (rounded_objective - rounded_lower_bound).
         rounded_lower_bound: Bound over rounded trades (whole shares, minimum trade); at least ``lower_bound``.
+        rounding_allowance_bps: What single shares may cost beside that bound, bps of NAV (rounding_allowance.py); a gap
+            after rounding is accepted up to the account's limit plus this.
         max_violation: Largest constraint violation of the rounded trades, fraction of NAV, recomputed from the data.
     """
 
@@ -42,6 +44,7 @@ class Certificate:
     rounded_gap_bps: float
     rounded_lower_bound: float
     max_violation: float
+    rounding_allowance_bps: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class RebalanceResult:
         turnover: One-way: (sum of buys + sum of sells) / 2, fraction of NAV.
         cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
+        coarse_names: The names whose single shares may cost most, with the weight of one, the costliest first.
         explanations: Why each name is traded that is traded after rounding, in the order of the names.
     """
 
@@ -125,3 +129,4 @@ class RebalanceResult:
     cash_after: float
     facts: SolverFacts
     explanations: tuple[Explanation, ...] = ()
+    coarse_names: tuple[tuple[str, float], ...] = ()

@@ -12,7 +12,9 @@ from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
 from prometheus.optimizer.asset_functions import SeparableCost
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.coupling import RowLimits
+from prometheus.optimizer.exchanges import improving_exchange
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.rounding_limits import WORTHWHILE, AllLimits, Effects
 from prometheus.optimizer.share_grid import ShareGrid
@@ -20,10 +22,13 @@ from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
 #: Most improving steps, as a multiple of the number of names.
 _STEPS_A_NAME = 2
-#: Most pairs of steps that improve where no single one does: each costs a look at some thousand pairs.
-_MAX_PAIRS = 20
-#: Most repairing changes where there are limits besides cash, as a multiple of the number of names.
+#: Most exchanges of two or three names where no single step improves.
+_MAX_EXCHANGES = 60
+#: Most repairing changes, as a multiple of the number of names and beside.
 _REPAIRS_A_NAME = 2
+_MORE_REPAIRS = 100
+#: First changes that are tried with a second one that completes them.
+_COMPLETED = 48
 #: Cash is brought into its range by at most this weight of one name at a time (half a basis point).
 _PORTION = 5e-5
 
@@ -48,6 +53,7 @@ class RoundingModel:
         grid: The tradable amounts, on the sides that stay allowed.
         cash: Range of the cash used.
         rows: Limits besides cash.
+        cash_at_rest: Range of the cash used where nothing is traded; ``cash`` where it is None.
     """
 
     problem: RebalanceProblem
@@ -56,6 +62,7 @@ class RoundingModel:
     grid: ShareGrid
     cash: CashRange
     rows: RowLimits = field(default_factory=RowLimits)
+    cash_at_rest: CashRange | None = None
 
     def missed(self, used: FloatArray) -> FloatArray:
         """Return by how much amounts of cash used exceed their range (positive) or fall short of it (negative)."""
@@ -65,24 +72,85 @@ class RoundingModel:
         return over
 
 
-def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
+def round_trades(model: RoundingModel, trades: FloatArray, dual: DualPoint) -> FloatArray:
     """Return (N,) whole numbers of steps, -inf for an exact sell-out.
 
     Args:
         model: The problem.
         trades: (N,) trade weights before rounding.
+        dual: Prices of the limits at these trades.
 
     Raises:
-        InfeasibleProblemError: No step leads into the cash range; the message says by how much it is missed.
+        InfeasibleProblemError: No step leads into the limits; the message says by how much they are missed.
     """
     grid = model.grid
     # what was sold to the last share stays sold
     sold_out = grid.sell_out & (trades <= -grid.all * (1 - 1e-9))
     state = _State(model, np.where(sold_out, -np.inf, grid.nearest(trades)))
-    if model.rows.any:
-        return _round_within_limits(model, state)
-    _into_cash_range(model, state)
-    for _ in range(_STEPS_A_NAME * len(trades)):
+    if not _into_limits(model, state):
+        raise _refusal(model, state)
+    return _improved(model, state, dual)
+
+
+def rest(model: RoundingModel, dual: DualPoint, steps: FloatArray | None) -> FloatArray | None:
+    """Return (N,) steps at least as good as no trade at all, or what was given where no trade would break a limit.
+
+    Args:
+        model: The problem; its cash range is that of any trades, which no trade at all need not leave a cent of.
+        dual: Prices of the limits.
+        steps: Legal steps found otherwise; None for none.
+    """
+    if not model.grid.may_rest.all():
+        return steps
+    state = _State(model, np.zeros(len(model.grid.step)))
+    cash, use, variance = state.position()
+    at_rest = AllLimits(model.cash_at_rest or model.cash, model.rows)
+    if at_rest.missed(np.array([cash]), use[:, None], np.array([variance]))[0] > 0:
+        return steps
+    if steps is not None and _State(model, steps).objective() <= state.objective():
+        return steps
+    return _improved(model, state, dual)
+
+
+def worth(model: RoundingModel, steps: FloatArray) -> float:
+    """Return the objective of (N,) steps, the tilt on the holdings left out."""
+    return _State(model, steps).objective()
+
+
+def _improved(model: RoundingModel, state: "_State", dual: DualPoint) -> FloatArray:
+    """Take the steps that improve and keep every limit: single ones, and exchanges where no single one is left."""
+    if not model.rows.any:
+        _improve_alone(model, state)
+    limits, names = AllLimits(model.cash, model.rows), len(state.steps)
+    prices = dual.rows(len(model.rows.names))
+    exchanges = 0
+    for _ in range(_STEPS_A_NAME * names + _MAX_EXCHANGES):
+        cash, use, variance = state.position()
+        targets = state.candidates()
+        effects = state.effects(targets)
+        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+        change = np.where(after == 0, effects.change, np.inf)
+        best = int(np.argmin(change))
+        chosen: tuple[int, ...] = (best,)
+        if not change[best] < -WORTHWHILE:
+            exchanges += 1
+            if exchanges > _MAX_EXCHANGES:
+                break
+            rank = effects.change + dual.cash_price * effects.cash + np.einsum("r,rm->m", prices, effects.use)
+            rank += dual.risk_price * effects.variance
+            at = (cash, use, variance)
+            exchange = improving_exchange(limits, at, effects, model.risk, model.problem.risk_aversion, rank)
+            if exchange is None:
+                break
+            chosen = exchange
+        for one in chosen:
+            state.move(one % names, float(targets.ravel()[one]))
+    return state.steps
+
+
+def _improve_alone(model: RoundingModel, state: "_State") -> None:
+    """Take the single steps that improve and stay within the cash range, the only limit."""
+    for _ in range(_STEPS_A_NAME * len(state.steps)):
         change, cash = state.moves()
         legal = model.missed(state.cash_used + cash) == 0
         change = np.where(legal, change, np.inf)
@@ -90,97 +158,19 @@ def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
         if not change.flat[best] < -WORTHWHILE:
             break
         state.take(best)
-    return _improved(model, state)
 
 
-def _improved(model: RoundingModel, state: "_State") -> FloatArray:
-    """Take the steps that improve and keep every limit: single ones, and pairs where no single one is left."""
-    limits, names = AllLimits(model.cash, model.rows), len(state.steps)
-    pairs = 0
-    for _ in range(_STEPS_A_NAME * names):
-        cash, use, variance = state.position()
-        targets = state.neighbours()
-        effects = state.effects(targets)
-        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
-        change = np.where(after == 0, effects.change, np.inf)
-        best = int(np.argmin(change))
-        chosen: tuple[int, ...] = (best,)
-        if not change[best] < -WORTHWHILE:
-            at = (cash, use, variance)
-            pair = limits.improving_pair(at, effects, model.risk, model.problem.risk_aversion)
-            pairs += 1
-            if pair is None or pairs > _MAX_PAIRS:
-                break
-            chosen = pair
-        for one in chosen:
-            state.move(one % names, float(targets.ravel()[one]))
-    return state.steps
-
-
-def _into_cash_range(model: RoundingModel, state: "_State") -> None:
-    """Take the steps that cost least for the cash they move, until the range is met."""
-    while True:
-        over = float(model.missed(np.array([state.cash_used]))[0])
-        missed = abs(over)
-        if missed == 0:
-            return
-        steps, change, cash = state.towards(-np.sign(over), min(missed, _PORTION))
-        progress = missed - np.abs(model.missed(state.cash_used + cash))
-        better = np.isfinite(change) & (progress > 0)
-        if not better.any():
-            if _take_pair(model, state, missed):
-                continue
-            low, high = model.problem.cash_min, model.problem.cash_max
-            raise InfeasibleProblemError(
-                f"whole steps of shares cannot bring cash into its range of {low:.4%} to {high:.4%} of NAV: it is "
-                f"missed by {missed:.6%}. Widen the range by the value of one share.",
-                details={
-                    "constraint": "cash range in whole steps",
-                    "required": high - low,
-                    "reachable": high - low + missed,
-                    "violation": missed,
-                },
-            )
-        # names that can move but a sliver come last, or a thousand slivers would be tried one by one
-        ample = better & (progress >= 0.25 * min(missed, _PORTION))
-        usable = ample if ample.any() else better
-        rate = np.full(len(change), np.inf)
-        rate[usable] = change[usable] / progress[usable]
-        best = int(np.argmin(rate))
-        state.move(best, float(steps[best]))
-
-
-def _take_pair(model: RoundingModel, state: "_State", missed: float) -> bool:
-    """Step two names at once where no single step comes nearer to the cash range; say whether a pair was found.
-
-    Whole shares are coarse, their differences are not: one name's step up and another's step down reach cash that no
-    step alone can.
-    """
-    change, cash = (table.ravel() for table in state.moves())
-    off = np.abs(model.missed(state.cash_used + cash[:, None] + cash[None, :]))
-    name = np.tile(np.arange(len(cash) // 2), 2)
-    off[~np.isfinite(change), :] = np.inf
-    off[:, ~np.isfinite(change)] = np.inf
-    off[name[:, None] == name[None, :]] = np.inf
-    least = float(off.min(initial=np.inf))
-    if not least < missed:
-        return False
-    ties = np.argwhere(off <= least)
-    first, second = ties[np.argmin(change[ties[:, 0]] + change[ties[:, 1]])]
-    state.take(int(first))
-    state.take(int(second))
-    return True
-
-
-def _round_within_limits(model: RoundingModel, state: "_State") -> FloatArray:
-    """Meet every limit by the cheapest changes, then take the single steps that improve and keep them all."""
+def _into_limits(model: RoundingModel, state: "_State") -> bool:
+    """Meet every limit by the cheapest changes; say whether they are met."""
+    if not model.rows.any:
+        _into_cash_range(model, state)
     limits = AllLimits(model.cash, model.rows)
     names = len(state.steps)
-    for _ in range(_REPAIRS_A_NAME * names + 100):
+    for _ in range(_REPAIRS_A_NAME * names + _MORE_REPAIRS):
         cash, use, variance = state.position()
         missed = float(limits.missed(np.array([cash]), use[:, None], np.array([variance]))[0])
         if missed == 0:
-            break
+            return True
         portion = min(missed, _PORTION)
         targets = np.concatenate(
             [
@@ -200,13 +190,86 @@ def _round_within_limits(model: RoundingModel, state: "_State") -> FloatArray:
             state.move(best % names, float(targets.ravel()[best]))
             continue
         pair = limits.best_pair((cash, use, variance), effects, model.risk)
-        if pair is None:
-            raise limits.refuse(cash, use, variance)
-        for one in pair:
-            state.move(one % names, float(targets.ravel()[one]))
-    else:
-        raise limits.refuse(*state.position())
-    return _improved(model, state)
+        if pair is not None:
+            for one in pair:
+                state.move(one % names, float(targets.ravel()[one]))
+        elif not _complete(limits, model, state, targets, effects, missed):
+            return False
+    cash, use, variance = state.position()
+    return bool(limits.missed(np.array([cash]), use[:, None], np.array([variance]))[0] == 0)
+
+
+def _complete(
+    limits: AllLimits, model: RoundingModel, state: "_State", targets: FloatArray, effects: Effects, missed: float
+) -> bool:
+    """Change one name, and a second one by whatever number of steps completes it; say whether that comes nearer.
+
+    Whole shares differ in size: one share of a dear name may take ten of a cheap one to pay for.
+    """
+    cash, use, variance = state.position()
+    names = len(state.steps)
+    usable = np.flatnonzero(np.isfinite(effects.change))
+    alone = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+    best, chosen = missed - WEIGHT_TOLERANCE, None
+    for one in usable[np.argsort(alone[usable], kind="stable")[:_COMPLETED]]:
+        asset = int(effects.asset[one])
+        spent = cash + float(effects.cash[one])
+        seconds = state.with_cash(0.5 * (limits.cash.least + limits.cash.most) - spent)
+        second = state.effects(seconds)
+        linked = 2.0 * model.risk.price(model.risk.exposures_of(asset, float(effects.delta[one])))
+        after = limits.missed(
+            spent + second.cash,
+            (use + effects.use[:, one])[:, None] + second.use,
+            variance + effects.variance[one] + second.variance + linked[second.asset] * second.delta,
+        )
+        after = np.where(np.isfinite(second.change) & (second.asset != asset), after, np.inf)
+        other = int(np.argmin(after))
+        if after[other] < best:
+            best = float(after[other])
+            first = (asset, float(targets.ravel()[one]))
+            chosen = (first, (other % names, float(seconds.ravel()[other])))
+    for i, steps in chosen or ():
+        state.move(i, steps)
+    return chosen is not None
+
+
+def _refusal(model: RoundingModel, state: "_State") -> InfeasibleProblemError:
+    """Return the error that says which limits whole steps miss, and by how much."""
+    if model.rows.any:
+        return AllLimits(model.cash, model.rows).refuse(*state.position())
+    missed = abs(float(model.missed(np.array([state.cash_used]))[0]))
+    low, high = model.problem.cash_min, model.problem.cash_max
+    return InfeasibleProblemError(
+        f"whole steps of shares cannot bring cash into its range of {low:.4%} to {high:.4%} of NAV: it is "
+        f"missed by {missed:.6%}. Widen the range by the value of one share.",
+        details={
+            "constraint": "cash range in whole steps",
+            "required": high - low,
+            "reachable": high - low + missed,
+            "violation": missed,
+        },
+    )
+
+
+def _into_cash_range(model: RoundingModel, state: "_State") -> None:
+    """Take the steps that cost least for the cash they move, as long as they bring it nearer to its range."""
+    for _ in range(_REPAIRS_A_NAME * len(state.steps) + _MORE_REPAIRS):
+        over = float(model.missed(np.array([state.cash_used]))[0])
+        missed = abs(over)
+        if missed == 0:
+            return
+        steps, change, cash = state.towards(-np.sign(over), min(missed, _PORTION))
+        progress = missed - np.abs(model.missed(state.cash_used + cash))
+        better = np.isfinite(change) & (progress > 0)
+        if not better.any():
+            return
+        # names that can move but a sliver come last, or a thousand slivers would be tried one by one
+        ample = better & (progress >= 0.25 * min(missed, _PORTION))
+        usable = ample if ample.any() else better
+        rate = np.full(len(change), np.inf)
+        rate[usable] = change[usable] / progress[usable]
+        best = int(np.argmin(rate))
+        state.move(best, float(steps[best]))
 
 
 class _State:
@@ -266,9 +329,26 @@ class _State:
         variance = float((self._exposures**2).sum() + (self._risk.specific_variance * moved * moved).sum())
         return self.cash_used, self._cost.row_use(self.trades).sum(axis=1), variance
 
+    def objective(self) -> float:
+        """Return the objective of the trades."""
+        return self._problem.risk_aversion * float((self._exposures**2).sum()) + float(self._value.sum())
+
     def neighbours(self) -> FloatArray:
         """Return (2, N) the next tradable steps below and above."""
         return self._target
+
+    def candidates(self) -> FloatArray:
+        """Return (5, N) the next two tradable steps below and above, and no trade where there is one; NaN for none."""
+        grid, (below, above) = self._grid, self._target
+        none = np.where((self.steps != 0) & grid.may_rest, 0.0, np.nan)
+        return np.stack([below, above, grid.below(below), grid.above(above), none])
+
+    def with_cash(self, amount: float) -> FloatArray:
+        """Return (3, N) tradable steps of each name that would change the cash used by about an amount."""
+        used = self._cash_of(self.trades) + amount
+        rate = np.where(used < 0, -1.0, 1.0) * self._problem.cost_rate
+        nearest = self._grid.nearest(used / np.maximum(1.0 + rate, WEIGHT_TOLERANCE))
+        return np.stack([nearest, self._grid.below(nearest), self._grid.above(nearest)])
 
     def shifted(self, sign: float, amount: float) -> FloatArray:
         """Return (N,) steps about ``amount`` away in one direction."""

@@ -11,12 +11,11 @@ import numpy as np
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.active_risk import FactorRisk
 from prometheus.optimizer.assembly import CashRange
-from prometheus.optimizer.compiled import compiled
 from prometheus.optimizer.coupling import TRACKING_ERROR, RowLimits
 from prometheus.optimizer.problem import FloatArray, IntArray
 
 #: The last bits of a sum must not buy a share.
-_NEGLIGIBLE = 1e-12
+NEGLIGIBLE = 1e-12
 #: Changes that improve the objective by less (0.00001 bps of NAV) are not worth the search.
 WORTHWHILE = 1e-9
 #: Candidates of which all pairs are looked at.
@@ -66,7 +65,7 @@ class AllLimits:
 
         def add(name: str, value: float, low: float, high: float) -> None:
             missed = max(value - high, low - value)
-            if missed > _NEGLIGIBLE:
+            if missed > NEGLIGIBLE:
                 required = high if value > high else low
                 conflicts.append(
                     {"constraint": name, "required": required, "reachable": value, "violation": float(missed)}
@@ -77,6 +76,9 @@ class AllLimits:
             base = float(self.rows.base[r])
             add(name, float(use[r]) + base, float(self.rows.least[r]) + base, float(self.rows.most[r]) + base)
         add(TRACKING_ERROR, max(variance, 0.0) ** 0.5, 0.0, self.rows.te_max)
+        if not conflicts:
+            # each limit is missed by less than the last bits of a sum, all of them together by more
+            conflicts.append({"constraint": "all limits together", "required": 0.0, "reachable": 0.0, "violation": 0.0})
         listed = "; ".join(f"{item['constraint']} is missed by {item['violation']:.6%}" for item in conflicts)
         worst = max(conflicts, key=lambda item: item["violation"])
         return InfeasibleProblemError(
@@ -100,40 +102,11 @@ class AllLimits:
         alone = self.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
         one, two, _, missed = self._pairs(at, effects, risk, alone)
         least = float(missed.min(initial=np.inf))
-        if not least < now - _NEGLIGIBLE:
+        if not least < now - NEGLIGIBLE:
             return None
-        ties = np.flatnonzero(missed <= least + _NEGLIGIBLE)
+        ties = np.flatnonzero(missed <= least + NEGLIGIBLE)
         best = ties[np.argmin((effects.change[one] + effects.change[two])[ties])]
         return int(one[best]), int(two[best])
-
-    def improving_pair(
-        self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk, risk_aversion: float
-    ) -> tuple[int, int] | None:
-        """Return the two candidates of different names that together improve most and keep every limit, if any do.
-
-        Where a limit binds no single step may be open although one name's step up pays for another's down.
-
-        Args:
-            at: Cash used, (R,) uses and active variance now, which keep the limits.
-            effects: Candidates.
-            risk: Says what two changes do to the variance together.
-            risk_aversion: Weight of the variance in the objective.
-        """
-        if not self.rows.any:
-            few = _first(effects.change)
-            first, second = _least_pair(
-                effects.change[few], effects.cash[few], effects.asset[few], effects.delta[few],
-                risk.shared_covariance(effects.asset[few]), risk_aversion, at[0], self.cash.least, self.cash.most,
-                _NEGLIGIBLE, -WORTHWHILE,
-            )  # fmt: skip
-            return (int(few[first]), int(few[second])) if first >= 0 else None
-        one, two, together, missed = self._pairs(at, effects, risk, effects.change)
-        if not len(one):
-            return None
-        change = effects.change[one] + effects.change[two] + risk_aversion * together
-        change = np.where(missed == 0, change, np.inf)
-        best = int(np.argmin(change))
-        return (int(one[best]), int(two[best])) if change[best] < -WORTHWHILE else None
 
     def _pairs(
         self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk, rank: FloatArray
@@ -158,53 +131,10 @@ class AllLimits:
 
 
 def _rest(excess: FloatArray) -> FloatArray:
-    return np.where(excess > _NEGLIGIBLE, excess, 0.0)
+    return np.where(excess > NEGLIGIBLE, excess, 0.0)
 
 
 def _first(rank: FloatArray) -> IntArray:
     """Return the candidates that come first, those of infinite rank left out."""
     few = np.argsort(rank, kind="stable")[:_IN_PAIRS]
     return few[np.isfinite(rank[few])]
-
-
-@compiled("i i <- F F I F F2 f f f f f f")
-def _least_pair(
-    change: FloatArray,
-    cash: FloatArray,
-    asset: IntArray,
-    delta: FloatArray,
-    covariance: FloatArray,
-    risk_aversion: float,
-    used: float,
-    least: float,
-    most: float,
-    negligible: float,
-    enough: float,
-) -> tuple[int, int]:  # pragma: no cover - machine code, which is not traced; arrays check it
-    """Return the two changes of different names that keep the cash range and together improve most, -1 for none.
-
-    Args:
-        change: (M,) change of the objective.
-        cash: (M,) change of the cash used.
-        asset: (M,) the name that changes.
-        delta: (M,) change of its trade.
-        covariance: (M, M) covariances of the names that exposures carry.
-        risk_aversion: Weight of the variance in the objective.
-        used: Cash used now.
-        least: Least cash used.
-        most: Most cash used.
-        negligible: Amount by which it may be missed.
-        enough: Change of the objective that the pair must fall below.
-    """
-    first = second = -1
-    best = enough
-    for one in range(len(change)):
-        for two in range(len(change)):
-            if asset[one] >= asset[two]:
-                continue
-            together = 2.0 * (covariance[one, two] * delta[one] * delta[two])
-            both = change[one] + change[two] + risk_aversion * together
-            after = used + cash[one] + cash[two]
-            if both < best and not max(after - most, least - after) > negligible:
-                first, second, best = one, two, both
-    return first, second

@@ -45,6 +45,8 @@ def _one_above(
     smallest: float,
     may_rest: bool,  # noqa: FBT001 -- compiled loops take no keywords
 ) -> float:  # pragma: no cover - machine code, which is not traced
+    if np.isnan(steps):
+        return np.nan
     following = steps + 1.0 if steps > -np.inf else first
     if -smallest < following < 0.0:
         following = 0.0

@@ -1,7 +1,6 @@
 """One account's rebalancing problem in, certified trades out."""
 
 import time
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,19 +15,18 @@ from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.resting import no_trades
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
-from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
+from prometheus.optimizer.rounding_allowance import rounding_allowance
 from prometheus.optimizer.row_reach import out_of_reach
-from prometheus.optimizer.share_grid import share_grid
+from prometheus.optimizer.share_grid import ShareGrid, share_grid
 from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
+from prometheus.optimizer.whole_shares import WholeShares, whole_shares
 
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
 _CONSISTENCY = 1e-6
 _BPS = 1e4
-#: Roundings tried, each from trades that keep this many times the last miss away from the missed limits.
-_ROUNDINGS = 4
-_MARGIN = 1.5
 
 
 def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> RebalanceResult:
@@ -63,14 +61,12 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     grid = share_grid(problem, order, limits)
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
-    _refuse_out_of_reach(problem, lagrangian, solver)
-    answer = _search(problem, lagrangian, solver)
-    proof, limited = answer, lagrangian
-    if problem.max_names is not None:
-        answer, limited = limit_names(problem, lagrangian, answer, lambda part: _search(problem, part, solver))
+    answer, limited, proof = _found(problem, lagrangian, solver)
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
+    bound, rounded_bound = _bounds(problem, answer, proof, grid)
 
-    steps = _rounded(problem, order, risk, limited, answer, solver)
+    parts = WholeShares(problem, order, risk, limited, limits, answer, solver)
+    steps = whole_shares(parts, rounded_bound)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -79,12 +75,8 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
     constant = -float((problem.tilt * held).sum())
     objective = answer.objective + constant
-    if problem.max_names is None:
-        bound, rounded_bound = proof.lower_bound() + constant, proof.rounded_lower_bound(grid) + constant
-    else:
-        prices = (answer.dual,)
-        bound = bound_with_names(proof.leaves, prices, problem.max_names, None) + constant
-        rounded_bound = max(bound_with_names(proof.leaves, prices, problem.max_names, grid) + constant, bound)
+    bound, rounded_bound = bound + constant, rounded_bound + constant
+    allowance = rounding_allowance(lagrangian, grid, answer.trades, answer.dual)
     trades = weights - held
     return RebalanceResult(
         trades=_frozen(answer.trades),
@@ -101,7 +93,9 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             rounded_gap_bps=_BPS * (terms.total - rounded_bound),
             rounded_lower_bound=rounded_bound,
             max_violation=violation,
+            rounding_allowance_bps=_BPS * allowance.total,
         ),
+        coarse_names=tuple((problem.tickers[i], float(grid.step[i])) for i in allowance.coarsest),
         tracking_error_before=risk.variance(problem.active(held)) ** 0.5,
         tracking_error_after=risk.variance(problem.active(weights)) ** 0.5,
         turnover=float(np.abs(trades).sum()) / 2,
@@ -120,6 +114,36 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
         ),
         explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
     )
+
+
+def _found(
+    problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend
+) -> tuple[BestTrades, Lagrangian, BestTrades]:
+    """Return the trades before rounding, the problem over the range they were found in, and what proves them.
+
+    Where nothing is found although doing nothing is legal, that is the answer; how good it is its gap must tell.
+    """
+    try:
+        _refuse_out_of_reach(problem, lagrangian, solver)
+        proof = _search(problem, lagrangian, solver)
+        if problem.max_names is None:
+            return proof, lagrangian, proof
+        answer, limited = limit_names(problem, lagrangian, proof, lambda part: _search(problem, part, solver))
+    except (InfeasibleProblemError, SolverFailedError):
+        resting = no_trades(problem, lagrangian)
+        if resting is None:
+            raise
+        return resting, lagrangian, resting
+    return answer, limited, proof
+
+
+def _bounds(problem: RebalanceProblem, answer: BestTrades, proof: BestTrades, grid: ShareGrid) -> tuple[float, float]:
+    """Return the bounds over any trades and over trades in whole steps, the tilt on the holdings left out."""
+    if problem.max_names is None:
+        return proof.lower_bound(), proof.rounded_lower_bound(grid)
+    prices = (answer.dual,)
+    bound = bound_with_names(proof.leaves, prices, problem.max_names, None)
+    return bound, max(bound_with_names(proof.leaves, prices, problem.max_names, grid), bound)
 
 
 def _refuse_out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> None:
@@ -141,40 +165,6 @@ def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: Quadratic
     if not np.isfinite(answer.objective):
         raise conflicting_limits(problem, lagrangian, solver) or no_sides(problem, lagrangian)
     return answer
-
-
-def _rounded(
-    problem: RebalanceProblem,
-    order: LotOrder,
-    risk: FactorRisk,
-    lagrangian: Lagrangian,
-    answer: BestTrades,
-    solver: QuadraticBackend,
-) -> FloatArray:
-    """Round the trades; where whole steps miss a limit, round trades that keep a distance from it.
-
-    The certificate is not touched: its bounds are those of the limits as they were asked for.
-    """
-    margins: dict[str, float] = {}
-    for attempt in range(_ROUNDINGS):
-        sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
-        model = RoundingModel(problem, risk, lagrangian.cost, sided, lagrangian.cash, lagrangian.rows)
-        try:
-            return round_trades(model, answer.trades)
-        except InfeasibleProblemError as error:
-            if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any:
-                raise
-            for conflict in error.details["conflicts"]:
-                name = conflict["constraint"]
-                margins[name] = margins.get(name, 0.0) + _MARGIN * conflict["violation"]
-            try:
-                tightened = replace(lagrangian, rows=lagrangian.rows.tightened(margins))
-                answer = search(tightened, solver, problem.tolerance, answer.dual)
-            except (SolverFailedError, InfeasibleProblemError):
-                raise error from None
-            if not np.isfinite(answer.objective):
-                raise
-    raise AssertionError
 
 
 def _check_consistency(problem: RebalanceProblem) -> None:

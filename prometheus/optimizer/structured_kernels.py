@@ -195,7 +195,9 @@ def spread_name(
     # zero marks what is not in use
     for b in range(begin, end):
         share[b] = 0.0 if opened == 1 and centre[b] == 0.0 else 1.0
-    while True:
+    used, excess = 1, 0.0
+    # every round but the last drops a branch
+    for _ in range(end - begin + 1):
         total, used = 0.0, 0
         for b in range(begin, end):
             if share[b] != 0.0:

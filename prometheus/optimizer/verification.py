@@ -13,8 +13,10 @@ from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 
 #: Accepted violation of a rule, fraction of NAV.
 FEASIBILITY_TOLERANCE = 1e-7
-#: Shares by which a sum of lots may differ from the trade (the rounding of the lots' ninth decimal).
+#: Shares by which a sum of lots may differ from the trade: the rounding of the lots' ninth decimal, and of many shares
+#: the last bits.
 _SHARES = 1e-8
+_LAST_BITS = 4e-16
 #: Weights below this are not held.
 _HELD = 1e-9
 #: Units of the rules whose violation is no amount of money.
@@ -90,12 +92,13 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         mine, ticker, wished = lots.of_name[i], problem.tickers[i], asked[i]
         total = sum(sold[j] for j in mine)
         wanted = max(-wished, 0.0)
-        if wanted - total > _SHARES and problem.short_max > 0:
+        nearly = max(_SHARES, _LAST_BITS * abs(wished))
+        if wanted - total > nearly and problem.short_max > 0:
             found += _short_violations(problem, i, (wanted - total) * value[i], mine)
             left = sum(lots.shares[j] - sold[j] for j in mine)
-            if left > _SHARES:
+            if left > nearly:
                 found.append(Violation("short before its lots are sold", ticker, left * value[i]))
-        elif abs(total - wanted) > _SHARES:
+        elif abs(total - wanted) > nearly:
             found.append(Violation("lots do not add up to the sale", ticker, abs(total - wanted) * value[i]))
         found += _lot_order_violations(problem, lots, i, sold)
         short = max(wanted - total, 0.0) * value[i] if problem.short_max > 0 else 0.0
@@ -104,7 +107,7 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         liquidates = all(sold[j] == lots.shares[j] for j in mine)
         steps = wished / step[i]
         off = abs(steps - round(steps)) * step[i]
-        if off > _SHARES and not (liquidates and wished < 0):
+        if off > nearly and not (liquidates and wished < 0):
             found.append(Violation("not a whole step", ticker, off * value[i]))
         held = sum(lots.weight[j] for j in mine)
         forced = held > upper[i] + 1e-12 or held < lower[i] - 1e-12

@@ -16,6 +16,7 @@ from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE
 from prometheus.pipeline.snapshot import Snapshot
 
 _BPS: Final = 1e-4
@@ -78,7 +79,7 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
     groups = {group: i for i, group in enumerate(dict.fromkeys(name.group for name in names))}
     cash = float(snapshot.cash) / nav
     steps = np.full(n, float(share_step(fractional=snapshot.fractional_shares)))
-    cash_min, cash_max = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
+    after = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
     rows = _rows(snapshot, params, weights, loadings)
     gain_max = min(
         params.limit("tax_budget"), params.limit("tax_budget_ytd") - float(snapshot.realized_this_year) / nav
@@ -95,8 +96,10 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         cost_rate=read_only(np.full(n, params.cost_bps * _BPS)),
         tilt=read_only(_low_volatility_tilt(loadings, snapshot, specific, params)),
         cash=cash,
-        cash_min=cash_min,
-        cash_max=cash_max,
+        cash_min=after.least,
+        cash_max=after.most,
+        rounded_cash_min=after.rounded_least,
+        rounded_cash_max=after.rounded_most,
         lower=read_only(limits.lower),
         upper=read_only(limits.upper),
         can_buy=read_only(limits.can_buy, np.bool_),
@@ -165,17 +168,29 @@ def _specific_blocks(snapshot: Snapshot, matrices: Matrices, specific: FloatArra
         yield SpecificBlock(block.names, below + below.T + np.diag(specific[block.names]))
 
 
-def _cash_range(
-    params: StrategyParams, cash: float, *, lines: int, nav: float, step_values: FloatArray
-) -> tuple[float, float]:
+@dataclass(frozen=True, slots=True)
+class _CashRange:
+    """Cash after trading, fractions of NAV: what any trades may leave, and what rounded trades keep clear of."""
+
+    least: float
+    most: float
+    rounded_least: float
+    rounded_most: float
+
+
+def _cash_range(params: StrategyParams, cash: float, *, lines: int, nav: float, step_values: FloatArray) -> _CashRange:
     """Return the range of cash after trading that the ledger and whole shares can meet, fractions of NAV."""
     # Each line of the ledger is rounded to a cent: keep what that can add up to, so that cash is never short. An
-    # account that stands between the minimum and that reserve is not made to sell for it.
-    reserved = params.cash_min + float(CENT) * lines / nav
+    # account that stands between the minimum and that reserve is not made to sell for it; if it trades, it keeps it.
+    reserve = float(CENT) * lines / nav
+    reserved = params.cash_min + reserve
     least = min(reserved, cash) if cash >= params.cash_min else reserved
     # A range narrower than a share or two of the cheapest name cannot be hit by a small account in whole shares.
-    cheapest = float(step_values.min()) if len(step_values) else 0.0
-    return least, max(params.cash_max, least + 2 * cheapest)
+    cheapest = 2 * float(step_values.min()) if len(step_values) else 0.0
+    most = max(params.cash_max, reserved + cheapest)
+    # What a comparison of sums forgives is more than a cent in a large account.
+    rounded_least = reserved + 2 * WEIGHT_TOLERANCE
+    return _CashRange(least, most, rounded_least, min(most, max(params.cash_max - reserve, rounded_least + cheapest)))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

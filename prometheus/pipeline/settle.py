@@ -19,6 +19,8 @@ from prometheus.foundation.errors import AccountingError
 from prometheus.pipeline.snapshot import Snapshot
 
 _BPS = Decimal("0.0001")
+#: Part of itself by which a sum of floats may miss the exact number of shares.
+_LAST_BITS = Decimal("4e-16")
 _DISALLOWANCES = (TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS)
 
 
@@ -90,11 +92,18 @@ def planned_fills(
                 as_of=snapshot.as_of,
                 price=price,
             )
+            quantity = -_whole_position(ordered, -quantity, locked_lots)
             picks = tuple(
                 LotPick(lot.lot_id, taken) for lot, taken in select_lots(ordered, -quantity, locked=locked_lots)
             )
         fills.append(planned_fill(snapshot.account_id, snapshot.as_of, ticker, quantity, price, picks))
     return tuple(fills)
+
+
+def _whole_position(lots: Sequence[TaxLot], quantity: Decimal, locked: Sequence[str]) -> Decimal:
+    """Return the quantity of a sale; exactly what the lots hold where it is that as near as a float can say it."""
+    held = sum((lot.quantity for lot in lots if lot.lot_id not in locked), Decimal(0))
+    return held if abs(held - quantity) <= held * _LAST_BITS else quantity
 
 
 def planned_fill(
@@ -136,8 +145,8 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
     lot, after the others. The ledger keeps no short lots: such a list is an answer, not a booking.
 
     Raises:
-        AccountingError: Cash would fall below zero, or a loss would be washed although the policy forbids it; both
-            mean that the answer breaks a rule it was solved under, and nothing is persisted.
+        AccountingError: Trades would borrow (``refuse_borrowing``), or a loss would be washed although the policy
+            forbids it; both mean that the answer breaks a rule it was solved under, and nothing is persisted.
     """
     forbid = params.loss_sale_policy == "forbid"
     locked = [lock.subject for lock in snapshot.loss_sale_locks] if forbid else []
@@ -172,10 +181,7 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
         + short_lines
     )
     cost = sum((line.cost for line in lines), Decimal(0))
-    if books.cash - cost < 0:
-        raise AccountingError(
-            f"the trades leave cash of {books.cash - cost} after estimated costs; an account may not borrow."
-        )
+    refuse_borrowing(snapshot.cash, books.cash - cost)
     return Settlement(
         lines=lines,
         cash_after=books.cash - cost,
@@ -186,6 +192,20 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
         tax=sum((line.tax or Decimal(0) for line in lines), Decimal(0)),
         cost=cost,
     )
+
+
+def refuse_borrowing(before: Decimal, after: Decimal) -> None:
+    """Refuse trades that borrow; an account that is overdrawn already may stay so, but no trade may take it further.
+
+    Args:
+        before: Cash before the trades, base currency.
+        after: Cash after them and their estimated costs.
+
+    Raises:
+        AccountingError: The trades leave less than nothing, and less than there was.
+    """
+    if after < 0 and after < before:
+        raise AccountingError(f"the trades leave cash of {after} after estimated costs; an account may not borrow.")
 
 
 def _beyond_lots(snapshot: Snapshot, shares: Mapping[str, str]) -> dict[str, Decimal]:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from decimal import Decimal
 from typing import Any, Final
 
 import numpy as np
 
+from prometheus.domain.money import plain_text
 from prometheus.domain.phases import RunStatus
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import (
@@ -26,6 +28,11 @@ _EXPLAINED: Final = tuple(field.name for field in fields(Explanation))
 #: The second try asks for this much less residual, and always of the direct solver.
 _TIGHTER: Final = 0.01
 _TIGHTEST: Final = 1e-12
+#: A gap after rounding above this, bps of NAV, has its reason in the result; less where less is accepted.
+_WIDE_GAP: Final = 5.0
+#: Shares by which a whole number of steps may differ from itself as a float, and the same relative to many shares.
+_RESIDUE: Final = 4e-9
+_LAST_BITS: Final = 4e-16
 #: Decimals of a stored target weight, fraction of NAV: the ten-thousandth part of what a replay may differ by.
 _WEIGHT_DECIMALS: Final = 12
 _SECOND_SOLVER: Final = "CLARABEL"
@@ -69,7 +76,7 @@ def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: M
                 # A tighter tolerance cannot make room where there is none.
                 break
         else:
-            return Solution(RunStatus.OPTIMAL, _optimal(problem, result, failures), result)
+            return Solution(RunStatus.OPTIMAL, _optimal(problem, params, result, failures), result)
     return Solution(RunStatus.NON_OPTIMAL, _unchanged(problem, params, previous_targets, failures))
 
 
@@ -78,6 +85,13 @@ def _require_tight(result: RebalanceResult, params: StrategyParams) -> None:
     if not gap <= params.max_gap_bps:
         raise CertificateRejectedError(
             f"The certified gap of {gap:.4f} bps exceeds the limit of {params.max_gap_bps} bps.", code="GAP_TOO_WIDE"
+        )
+    rounded, allowance = result.certificate.rounded_gap_bps, result.certificate.rounding_allowance_bps
+    if not rounded <= params.max_gap_bps + allowance:
+        raise CertificateRejectedError(
+            f"The gap after rounding to shares, {rounded:.4f} bps, exceeds the limit of {params.max_gap_bps} bps and "
+            f"the {allowance:.4f} bps that whole shares may cost this account.",
+            code="GAP_TOO_WIDE",
         )
 
 
@@ -90,16 +104,35 @@ def _failure(error: OptimizerError) -> dict[str, Any]:
     return {"code": error.code, "message": error.message, **({"details": details} if details else {})}
 
 
-def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[dict[str, Any]]) -> dict[str, Any]:
+def _rounding_reason(result: RebalanceResult, params: StrategyParams) -> str | None:
+    """Return why the gap after rounding is wide; None where it is not."""
+    proof = result.certificate
+    if proof.rounded_gap_bps <= min(_WIDE_GAP, params.max_gap_bps):
+        return None
+    shares = ", ".join(f"{weight:.3%} of NAV for {ticker}" for ticker, weight in result.coarse_names)
+    return (
+        f"Single steps of shares are large against this account ({shares or 'none alone'}): of the gap of "
+        f"{proof.rounded_gap_bps:.2f} bps after rounding {proof.gap_bps:.2f} bps were there before, and whole steps "
+        f"may cost up to {proof.rounding_allowance_bps:.2f} bps."
+    )
+
+
+def _optimal(
+    problem: RebalanceProblem, params: StrategyParams, result: RebalanceResult, failures: list[dict[str, Any]]
+) -> dict[str, Any]:
+    reason = _rounding_reason(result, params)
     traded = np.flatnonzero(result.shares)
     weights = result.rounded_weights
     return {
         "target_weights": {
             problem.tickers[i]: round(float(weights[i]), _WEIGHT_DECIMALS) for i in np.flatnonzero(weights)
         },
-        "shares": {problem.tickers[i]: shares_text(float(result.shares[i])) for i in traded},
+        "shares": {
+            problem.tickers[i]: shares_text(float(result.shares[i]), float(problem.share_step[i])) for i in traded
+        },
         "terms": {**asdict(result.terms), "total": result.terms.total},
         "certificate": asdict(result.certificate),
+        **({} if reason is None else {"rounding_reason": reason}),
         "tracking_error_before": result.tracking_error_before,
         "tracking_error_after": result.tracking_error_after,
         "tracking_error_split": split_tracking_error(problem, weights),
@@ -116,11 +149,19 @@ def explained(explanation: Explanation) -> dict[str, Any]:
     return {**{name: getattr(explanation, name) for name in _EXPLAINED}, "limits": dict(explanation.limits)}
 
 
-def shares_text(shares: float) -> str:
+def shares_text(shares: float, step: float) -> str:
     """Return a signed number of shares as exact decimal text; the other place where floats become ledger values.
 
-    Shares are whole steps of at least 0.00000001, so eight decimals say them exactly.
+    Whole steps are counted and said exactly, however many they are. What is no whole number of steps is a position sold
+    to the last share; lots have eight decimals.
+
+    Args:
+        shares: Shares, positive buys.
+        step: Trading step in shares.
     """
+    steps = round(shares / step)
+    if abs(steps * step - shares) <= max(_RESIDUE, _LAST_BITS * abs(shares)):
+        return plain_text(steps * Decimal(repr(step)))
     return f"{shares:.8f}".rstrip("0").rstrip(".")
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from prometheus.domain.money import to_cents
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import to_jsonable
-from prometheus.foundation.errors import AccountingError, BackendUnavailableError, InvalidProblemError, RequestError
+from prometheus.foundation.errors import BackendUnavailableError, InvalidProblemError, RequestError
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.pipeline.portable.problem_file import PortableProblem
 from prometheus.pipeline.run_record import library_versions, trade_row
-from prometheus.pipeline.settle import Settlement, settle
+from prometheus.pipeline.settle import Settlement, refuse_borrowing, settle
 from prometheus.pipeline.snapshot import LockRecord
 from prometheus.pipeline.solve import Solution, solve
 
@@ -86,10 +86,7 @@ def _settle(portable: PortableProblem, shares: Mapping[str, str]) -> Settlement:
         replace(line, cost=to_cents(line.amount * portable.cost_rates.get(line.ticker, common))) for line in free.lines
     )
     cost = sum((line.cost for line in lines), Decimal(0))
-    if free.cash_after < cost:
-        raise AccountingError(
-            f"the trades leave cash of {free.cash_after - cost} after estimated costs; an account may not borrow."
-        )
+    refuse_borrowing(portable.snapshot.cash, free.cash_after - cost)
     return replace(free, lines=lines, cost=cost, cash_after=free.cash_after - cost)
 
 
@@ -130,6 +127,8 @@ def _document(
             "rounded_lower_bound": certificate["rounded_lower_bound"],
             "gap_bps": certificate["gap_bps"],
             "rounded_gap_bps": certificate["rounded_gap_bps"],
+            "rounding_allowance_bps": certificate["rounding_allowance_bps"],
+            "rounding_reason": result.get("rounding_reason"),
             "max_violation": certificate["max_violation"],
             "tracking_error_before": result["tracking_error_before"],
             "tracking_error_after": result["tracking_error_after"],
@@ -169,6 +168,7 @@ _CERTIFICATE: Final = (
     "rounded_lower_bound",
     "gap_bps",
     "rounded_gap_bps",
+    "rounding_allowance_bps",
     "max_violation",
 )
 

@@ -9,9 +9,19 @@ from typing import Any
 from prometheus.foundation.errors import FileRefusedError
 from prometheus.pipeline.portable.defects import Defect, Location, json_path, refuse
 
+#: Integers below this are finite as floats.
+_LARGE = 10**300
+#: Levels of lists and objects in one another that no problem file needs.
+_DEEPEST = 20
+
 
 class _DuplicateKeyError(Exception):
     pass
+
+
+def exact(value: Decimal | int | str) -> Decimal:
+    """Return a decimal of the document, written as a number or as text."""
+    return Decimal(value)
 
 
 def parse_document(raw: bytes, name: str) -> dict[str, Any]:
@@ -42,7 +52,7 @@ def parse_document(raw: bytes, name: str) -> dict[str, Any]:
         raise _refused(name, "the JSON is nested too deeply for a problem file.") from error
     if not isinstance(document, dict):
         raise _refused(name, f"a problem file holds one JSON object, not a {type(document).__name__}.")
-    refuse(name, _not_finite(document, ()))
+    refuse(name, _unfit(document, ()))
     return document
 
 
@@ -58,15 +68,31 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _not_finite(value: Any, location: Location) -> Iterator[Defect]:
-    if isinstance(value, dict):
+def _unfit(value: Any, location: Location) -> Iterator[Defect]:
+    """Return the values that no file of this kind can hold: no finite number, no text, nesting without end."""
+    if len(location) > _DEEPEST:
+        yield Defect(json_path(location), None, "is nested too deeply for a problem file; take it out.")
+    elif isinstance(value, dict):
         for key, item in value.items():
-            yield from _not_finite(item, (*location, key))
+            if not _is_text(key):
+                yield Defect(json_path(location), repr(key)[:40], "is a key with half a character; mend it.")
+            else:
+                yield from _unfit(item, (*location, key))
     elif isinstance(value, list):
+        # rows of numbers are most of a large file
         for position, item in enumerate(value):
-            yield from _not_finite(item, (*location, position))
+            if type(item) is not int or not -_LARGE < item < _LARGE:
+                yield from _unfit(item, (*location, position))
+    elif isinstance(value, str):
+        if not _is_text(value):
+            yield Defect(json_path(location), repr(value)[:40], "holds half a character; write all of it.")
     elif isinstance(value, int | Decimal) and not _fits_a_float(value):
         yield Defect(json_path(location), str(value)[:40], "is not a finite number; write one that is.")
+
+
+def _is_text(value: str) -> bool:
+    """Say whether a text can be written to a file: JSON can name half a character (a lone surrogate)."""
+    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _fits_a_float(value: Decimal | int) -> bool:

@@ -1,7 +1,7 @@
 """A problem file as the engine's own values: snapshot, strategy parameters and matrices."""
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from prometheus.accounting.acb import pool_lots
+from prometheus.accounting.acb import pool_id, pool_lots
+from prometheus.accounting.wash_sales import in_wash_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
@@ -18,14 +19,12 @@ from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.problem import RebalanceProblem, read_only
 from prometheus.pipeline.locks import day_locks
 from prometheus.pipeline.portable.defects import Defect, refuse
-from prometheus.pipeline.portable.document import parse_document
+from prometheus.pipeline.portable.document import exact, parse_document
 from prometheus.pipeline.portable.schema import PROBLEM_SCHEMA, schema_defects
-from prometheus.pipeline.portable.sense import exact, plain_number, sense_defects
+from prometheus.pipeline.portable.sense import ANONYMOUS, plain_number, sense_defects
 from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
 from prometheus.pipeline.snapshot import Flag, Snapshot, UniverseName
 
-#: Account of a file that names none.
-ANONYMOUS: Final = "PORTABLE"
 #: Stands where a run names its strategy and its benchmark.
 _FROM_FILE: Final = "problem-file"
 #: Weights of a benchmark that add up to one but for rounding need no remark.
@@ -102,8 +101,11 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
     universe = tuple(_name(asset, i, as_of) for i, asset in enumerate(assets))
     # Books put lots into the order in which every account of the engine has them.
     lots = Books(tuple(_lot(row) for row in document["lots"])).lots
-    lots = pool_lots(lots) if method is LotMethod.ACB else lots
     trades = tuple(_trade(row) for row in document["recent_trades"])
+    if method is LotMethod.ACB:
+        # a pool dates from its earliest purchase: the later ones must be known before the lots are pooled
+        trades = (*trades, *_purchases_in_pools(lots, trades, as_of))
+        lots = pool_lots(lots)
     sheltered = document.get("sheltered", False)
     locks = day_locks(
         universe,
@@ -142,7 +144,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         loss_sale_locks=locks.loss_sale,
         borrow_rates={asset["ticker"]: exact(asset["borrow_rate"]) for asset in assets if "borrow_rate" in asset},
         corporate_actions=(),
-        flags=_remarks(assets, universe, params),
+        flags=_remarks(document, universe, params),
         realized_this_year=exact(document.get("realized_this_year", 0)),
     )
 
@@ -174,14 +176,18 @@ def _lot(row: Mapping[str, Any]) -> TaxLot:
 
 
 def _trade(row: Mapping[str, Any]) -> RecentTrade:
+    side, quantity = Side(row["side"]), exact(row["quantity"])
+    elsewhere = side is Side.BUY and "account" in row
+    unreplaced = exact(row["unreplaced"]) if "unreplaced" in row else None
     return RecentTrade(
         ticker=row["ticker"],
         trade_date=date.fromisoformat(row["date"]),
-        side=Side(row["side"]),
-        quantity=exact(row["quantity"]),
+        side=side,
+        quantity=quantity,
         realized_gain=exact(row.get("realized_gain", 0)),
-        lot_id=row.get("lot_id"),
-        unreplaced=exact(row["unreplaced"]) if "unreplaced" in row else None,
+        # no lot of this account is called so
+        lot_id=None if elsewhere else row.get("lot_id"),
+        unreplaced=quantity if elsewhere and unreplaced is None else unreplaced,
         washed_quantity=exact(row.get("washed_quantity", 0)),
         disallowed_loss=exact(row.get("disallowed_loss", 0)),
         acquired_on=_day(row, "acquired_on"),
@@ -190,6 +196,27 @@ def _trade(row: Mapping[str, Any]) -> RecentTrade:
         account=row.get("account", ""),
         denied_for_good=exact(row.get("denied_for_good", 0)),
     )
+
+
+def _purchases_in_pools(
+    lots: tuple[TaxLot, ...], trades: tuple[RecentTrade, ...], as_of: date
+) -> Iterator[RecentTrade]:
+    """Return the purchases of the last 30 days that Canadian lots prove by their date and no trade states.
+
+    A lot that is a pool already proves its own purchase, or none where a trade states one (``known_purchases``).
+    """
+    stated = {(trade.ticker, trade.trade_date) for trade in trades if trade.side is Side.BUY and not trade.account}
+    for lot in lots:
+        recent = lot.acquired_on <= as_of and in_wash_window(as_of, lot.acquired_on)
+        if recent and lot.lot_id != pool_id(lot.ticker) and (lot.ticker, lot.acquired_on) not in stated:
+            yield RecentTrade(
+                ticker=lot.ticker,
+                trade_date=lot.acquired_on,
+                side=Side.BUY,
+                quantity=lot.quantity,
+                lot_id=lot.lot_id,
+                unreplaced=lot.quantity,
+            )
 
 
 def _day(row: Mapping[str, Any], name: str) -> date | None:
@@ -214,11 +241,11 @@ def _block(block: Mapping[str, Any], position: Mapping[str, int]) -> Correlation
 
 
 def _remarks(
-    assets: list[Mapping[str, Any]], universe: tuple[UniverseName, ...], params: StrategyParams
+    document: Mapping[str, Any], universe: tuple[UniverseName, ...], params: StrategyParams
 ) -> tuple[Flag, ...]:
     """Return what is no defect but may be an oversight."""
     remarks = []
-    total = sum((exact(asset["benchmark_weight"]) for asset in assets), Decimal(0))
+    total = sum((exact(asset["benchmark_weight"]) for asset in document["assets"]), Decimal(0))
     if abs(total - 1) > _ROUNDED_WEIGHTS:
         remarks.append(
             Flag("BENCHMARK_SCALED", f"The benchmark weights add up to {total:.6f}; they are scaled to one.")
@@ -235,4 +262,13 @@ def _remarks(
             for name in named
             if name not in there
         ]
+    remarks += [
+        Flag(
+            "LOT_ELSEWHERE",
+            f"recent_trades[{i}] is a purchase of account '{trade['account']}' and names lot '{trade['lot_id']}'; that "
+            "is no lot of this account and has no effect.",
+        )
+        for i, trade in enumerate(document["recent_trades"])
+        if trade["side"] == Side.BUY and "account" in trade and "lot_id" in trade
+    ]
     return tuple(remarks)

@@ -17,8 +17,12 @@ from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
 from prometheus.optimizer.specific_split import LEAST_EIGENVALUE
 from prometheus.pipeline.portable.defects import Defect, Location, defect, json_path
+from prometheus.pipeline.portable.document import exact
+from prometheus.pipeline.portable.magnitudes import magnitude_defects, net_asset_value
 from prometheus.pipeline.portable.schema import advice
 
+#: Account of a file that names none.
+ANONYMOUS: Final = "PORTABLE"
 _NAV_TOLERANCE: Final = Decimal("0.01")
 _NAV_RELATIVE_TOLERANCE: Final = Decimal("1e-8")
 #: What the weights of a benchmark may add up to. They are scaled to one, as the engine does where a constituent has
@@ -32,7 +36,7 @@ _SEMIDEFINITE_TOLERANCE: Final = 1e-9
 
 def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
     """Return the defects that only the whole document shows, in its order."""
-    return (
+    found = (
         *_assets(document),
         *_factor_covariance(document),
         *_correlation_blocks(document),
@@ -42,18 +46,8 @@ def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
         *_taxes(document),
         *_params(document.get("params", {})),
     )
-
-
-def exact(value: Any) -> Decimal:
-    """Return a decimal of the document, written as a number or as text."""
-    return Decimal(value)
-
-
-def net_asset_value(document: Mapping[str, Any]) -> Decimal:
-    """Return cash plus every lot at its price; lots of unknown tickers count as nothing."""
-    price = {asset["ticker"]: exact(asset["price"]) for asset in document["assets"]}
-    lots = (exact(lot["quantity"]) * price.get(lot["ticker"], Decimal(0)) for lot in document["lots"])
-    return exact(document["cash"]) + sum(lots, Decimal(0))
+    # magnitudes are compared with the net asset value and the covariance: these must make sense first
+    return found or tuple(magnitude_defects(document))
 
 
 def _assets(document: Mapping[str, Any]) -> Iterator[Defect]:
@@ -199,10 +193,15 @@ def _net_asset_value(document: Mapping[str, Any]) -> Iterator[Defect]:
 def _recent_trades(document: Mapping[str, Any]) -> Iterator[Defect]:
     as_of = document["as_of"]
     group_of = {asset["ticker"]: asset.get("group", asset["ticker"]) for asset in document["assets"]}
+    outside: dict[str, str] = {}
     for i, trade in enumerate(document["recent_trades"]):
         where: Location = ("recent_trades", i)
         if trade["date"] > as_of:
             yield defect((*where, "date"), trade["date"], f"lies after as_of {as_of}; a recent trade is a past one.")
+        if trade.get("account") == document.get("account_id", ANONYMOUS):
+            yield defect(
+                (*where, "account"), trade["account"], "is the account of this file itself; leave it out of its trades."
+            )
         if trade["side"] == Side.BUY and exact(trade.get("realized_gain", 0)) != 0:
             yield defect(
                 (*where, "realized_gain"), trade["realized_gain"], "a purchase realises nothing; leave it out."
@@ -211,6 +210,10 @@ def _recent_trades(document: Mapping[str, Any]) -> Iterator[Defect]:
         if group is not None and group != group_of.get(trade["ticker"], group):
             yield defect(
                 (*where, "group"), group, f"but asset {trade['ticker']} is of group {group_of[trade['ticker']]}; agree."
+            )
+        elif group is not None and group != outside.setdefault(trade["ticker"], group):
+            yield defect(
+                (*where, "group"), group, f"but {trade['ticker']} is of group {outside[trade['ticker']]} above; agree."
             )
         for name in ("unreplaced", "washed_quantity"):
             if exact(trade.get(name, 0)) > exact(trade["quantity"]):
@@ -226,8 +229,10 @@ def _recent_trades(document: Mapping[str, Any]) -> Iterator[Defect]:
 
 
 def _may_wash_into_nowhere(document: Mapping[str, Any], trade: Mapping[str, Any]) -> bool:
+    """Say whether a purchase of the account itself could wash a loss and names no lot to carry it."""
     allowed = document.get("params", {}).get("loss_sale_policy") == "allow"
-    return allowed and document["tax_regime"] == TaxRegime.US and trade["side"] == Side.BUY and "lot_id" not in trade
+    own_purchase = trade["side"] == Side.BUY and "account" not in trade
+    return allowed and document["tax_regime"] == TaxRegime.US and own_purchase and "lot_id" not in trade
 
 
 def _taxes(document: Mapping[str, Any]) -> Iterator[Defect]:

@@ -4,14 +4,11 @@ import pytest
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import FactorRisk
-from prometheus.optimizer.assembly import CashRange
-from prometheus.optimizer.coupling import RowLimits
 from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.rounding_limits import AllLimits, Effects
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
 from tests.unit.optimizer.legality import broken_rules
-from tests.unit.optimizer.problems import random_problem
+from tests.unit.optimizer.problems import changed, random_problem
 from tests.unit.optimizer.small import small_problem
 
 
@@ -174,31 +171,45 @@ def test_pairs_of_steps_improve_where_a_limit_stops_single_ones(monkeypatch):
     ]
     paired = [rebalance(problem) for problem in problems]
     assert [broken_rules(*one) for one in zip(problems, paired, strict=True)] == [[]] * len(problems)
-    monkeypatch.setattr("prometheus.optimizer.rounding._MAX_PAIRS", 0)
+    monkeypatch.setattr("prometheus.optimizer.rounding._MAX_EXCHANGES", 0)
     alone = [rebalance(problem).certificate.rounded_objective for problem in problems]
     better = [single - pair.certificate.rounded_objective for single, pair in zip(alone, paired, strict=True)]
     assert min(better) >= -1e-12
     assert max(better) > 1e-7
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_the_best_pair_is_the_best_of_all_pairs(seed):
-    """Under the cash range alone the compiled search picks the pair that trying every pair picks, or none."""
-    random = np.random.default_rng(seed)
-    risk = FactorRisk(random.normal(0, 0.1, (20, 3)), np.full(20, 0.04))
-    asset = np.tile(np.arange(20), 2)
-    delta = random.normal(0, 1e-3, 40)
-    change = np.where(random.random(40) < 0.2, np.inf, random.normal(2e-5 * (seed == 5), 1e-6, 40))
-    effects = Effects(change, delta, np.zeros((0, 40)), np.zeros(40), asset, delta)
-    limits = AllLimits(CashRange(-2e-4, 2e-4), RowLimits())
-    used, best, chosen = 1e-4, -1e-9, None
-    for one in range(40):
-        for two in range(40):
-            after = used + delta[one] + delta[two]
-            if asset[one] < asset[two] and -2e-4 <= after <= 2e-4:
-                covariance = risk.loadings[asset[one]] @ risk.loadings[asset[two]] * delta[one] * delta[two]
-                both = change[one] + change[two] + 10.0 * 2 * covariance
-                best, chosen = (both, (one, two)) if both < best else (best, chosen)
-    found = limits.improving_pair((used, np.zeros(0), 0.0), effects, risk, 10.0)
-    assert found == chosen
-    assert (found is None) == (seed == 5)
+@pytest.mark.parametrize("seed", range(8))
+def test_no_rounded_list_is_worse_than_no_trade(seed):
+    """With shares of a tenth of the account and a narrow cash range the list is legal and never worse than nothing."""
+    problem = random_problem(seed, names=5, nav=1_000.0, min_trade=0.0, cash_range=(0.0, 1.0), lock_share=0.3)
+    result = rebalance(problem)
+    assert broken_rules(problem, result) == []
+    held = problem.active(problem.holdings())
+    resting = problem.risk_aversion * FactorRisk(
+        problem.loadings @ np.linalg.cholesky(problem.factor_covariance), problem.specific_variance
+    ).variance(held) - float(problem.tilt @ problem.holdings())
+    assert result.certificate.rounded_objective <= resting + 1e-12
+
+
+def test_an_unequal_pair_reaches_the_cash_range():
+    """One share of a dear name is paid for by ten of a cheap one where neither single steps nor equal pairs lead in."""
+    problem = small_problem(
+        [0.0, 1.0], [(1, 101.0, 0.0)], prices=np.array([264.69, 19.91]), nav=2116.32, min_trade=100 / 2116.32,
+        cash_min=0.010028, cash_max=0.028844, cost_rate=np.full(2, 0.01), upper=np.array([0.3, 0.9502]),
+        lower=np.array([0.0, 0.7]),
+    )  # fmt: skip
+    result = rebalance(problem)
+    assert broken_rules(problem, result) == []
+    assert result.shares.tolist() == [1.0, -10.0]
+
+
+def test_a_share_worth_more_than_the_account_does_not_spoil_the_rest():
+    """The weight of a name that no single share fits goes to the others by a search of its own, not by single steps."""
+    ordinary = random_problem(1, names=30, nav=100_000.0, min_trade=0.0, group_share=0.0)
+    prices = ordinary.prices.copy()
+    dear = int(np.argmax(np.where(ordinary.holdings() == 0, ordinary.benchmark_weights, -1.0)))
+    prices[dear] = 250_000.0
+    result = rebalance(changed(ordinary, prices=prices))
+    assert result.shares[dear] == 0
+    assert result.coarse_names[0][0] == ordinary.tickers[dear]
+    assert result.certificate.rounded_gap_bps <= result.certificate.rounding_allowance_bps + 1.0

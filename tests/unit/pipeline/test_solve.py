@@ -201,8 +201,21 @@ def test_missing_solver_is_no_failed_solve():
 
 
 @pytest.mark.parametrize(
-    ("shares", "said"), [(-12.0, "-12"), (0.0001, "0.0001"), (1500000.0, "1500000"), (0.12340000000000001, "0.1234")]
+    ("shares", "step", "said"),
+    [
+        (-12.0, 1.0, "-12"),
+        (0.0001, 0.0001, "0.0001"),
+        (1500000.0, 1.0, "1500000"),
+        (0.12340000000000001, 0.0001, "0.1234"),
+        # a position sold to the last share
+        (-10.50000003, 1.0, "-10.50000003"),
+        (-12.34567, 0.0001, "-12.34567"),
+        # above 18 million shares the fourth decimal is no longer what a float's text says
+        (100000000.0007, 0.0001, "100000000.0007"),
+        (-987654321.1234, 0.0001, "-987654321.1234"),
+        (73_000_000_000.0003, 0.0001, "73000000000.0003"),
+    ],
 )
-def test_shares_are_said_exactly(shares, said):
-    """Shares become decimal text without noise and without an exponent."""
-    assert shares_text(shares) == said
+def test_shares_are_said_exactly(shares, step, said):
+    """Shares become decimal text without noise and without an exponent, however many they are."""
+    assert shares_text(shares, step) == said

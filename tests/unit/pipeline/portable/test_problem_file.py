@@ -181,8 +181,8 @@ def test_oversights_are_remarked():
     assert read(document).optimizer_problem().benchmark_weights.sum() == pytest.approx(1)
 
 
-def test_data_the_optimizer_refuses_are_a_defect_of_the_file():
-    """A variance that is positive as a decimal and zero as a float is refused by the optimizer's own check."""
+def test_a_decimal_that_is_zero_as_a_float_is_refused():
+    """A variance that is positive as a decimal and zero as a float is too small to be meant."""
     content = raw(small_document()).replace(b'"specific_variance": 0.04', b'"specific_variance": 1e-400', 1)
-    with pytest.raises(FileRefusedError, match=r"specific_variance of AAA \(0\.0\) is not positive"):
+    with pytest.raises(FileRefusedError, match=r"\$\.assets\[0\]\.specific_variance .* must be at least 1e-12"):
         read_problem(content, "problem.json")
