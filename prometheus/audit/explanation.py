@@ -15,6 +15,7 @@ from prometheus.foundation.errors import RequestError
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.pipeline.day_inputs import ArraySource
 from prometheus.pipeline.problem import build_problem
+from prometheus.pipeline.rebalancing_words import rebalancing_words
 from prometheus.pipeline.snapshot import LockRecord, Snapshot
 from prometheus.pipeline.tasks import matrices
 
@@ -88,6 +89,7 @@ class RunExplanation:
     restrictions: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
     failures: tuple[str, ...]
+    rebalancing: str
     gap_bps: float | None
     solver: str
     code: str
@@ -149,6 +151,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         restrictions=tuple(_restrictions(snapshot, run.record["params_snapshot"], ticker)),
         flags=tuple((code, message) for code, message in run.record["flags"]),
         failures=tuple(f"{failure['code']}: {failure['message']}" for failure in result["failures"]),
+        rebalancing=rebalancing_words(result.get("rebalancing")),
         gap_bps=run.record["gap_bps"],
         solver=f"{run.record['solver']} ({run.record['solver_status']})",
         code=run.record["code_version"],

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
+from prometheus.domain.rebalancing import CALENDARS, DAILY
 from prometheus.foundation.errors import ConfigurationError
 
 
@@ -45,6 +46,11 @@ class StrategyParams:
         long_max: Long/short extension: largest sum of long positions after trading, fraction of NAV; short positions
             may add up to this minus one, in names with a borrow rate and down to ``max_active_weight`` below the
             benchmark weight. One, the default, is long only.
+        harvest_min_share: A loss counts for the tax only where it exceeds this share of the lot's basis (0.02 is 2 %).
+        harvest_sigma: And only where it exceeds so many standard deviations of the name over the 31 days of a lock:
+            this times its annualised volatility times sqrt(31/365). Zero for both, the default, counts every loss.
+        rebalance: ``daily``, the default: every day rebalances the whole account. ``weekly``, ``monthly``: the first
+            session of a week or month does; other days trade only what needs it (docs/specs/rebalancing.md).
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -75,6 +81,9 @@ class StrategyParams:
     tax_budget_ytd: float = 1.0
     max_names: int = 100_000
     long_max: float = 1.0
+    harvest_min_share: float = 0.0
+    harvest_sigma: float = 0.0
+    rebalance: str = DAILY
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -95,6 +104,8 @@ class StrategyParams:
             )
         if self.loss_sale_policy not in {"forbid", "allow"}:
             raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
+        if self.rebalance not in CALENDARS:
+            raise ConfigurationError(f"rebalance {self.rebalance!r} must be one of {', '.join(CALENDARS)}.")
 
     def limit(self, name: str) -> float:
         """Return the value of a limit, infinity where it stands at the end of its range that means no limit."""
@@ -155,6 +166,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "tax_budget_ytd": (-1.0, 1.0),
     "max_names": (1, 100_000),
     "long_max": (1.0, 2.0),
+    "harvest_min_share": (0.0, 1.0),
+    "harvest_sigma": (0.0, 100.0),
 }
 
 

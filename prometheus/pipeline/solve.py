@@ -8,6 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.rebalancing import Scope
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import (
     CertificateRejectedError,
@@ -19,6 +20,8 @@ from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.optimizer.result import Explanation, RebalanceResult
+from prometheus.optimizer.standstill import stand_still
+from prometheus.pipeline.partial_day import DayProblem
 from prometheus.pipeline.risk_split import split_tracking_error
 
 #: ``asdict`` would copy each of a hundred explanations deeply.
@@ -44,6 +47,36 @@ class Solution:
     status: RunStatus
     result: Mapping[str, Any]
     answer: RebalanceResult | None = None
+
+
+def solve_day(day: DayProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
+    """Solve what a day asks; ``result["rebalancing"]`` says what could trade and why.
+
+    A day without a reason to trade needs no solver. Where the names of a partial day's reasons cannot meet the rules by
+    themselves every name may trade.
+
+    Args:
+        day: The day's problem.
+        params: Merged strategy parameters.
+        previous_targets: Target weights of the account's last run by ticker; None on its first day.
+    """
+    scope = day.scope
+    if scope is Scope.NOTHING:
+        still = stand_still(day.problem)
+        solution = Solution(RunStatus.OPTIMAL, _optimal(day.problem, still, []), still)
+    else:
+        solution = solve(day.problem, params, previous_targets)
+    if scope is Scope.REASONS and _is_infeasible(solution):
+        scope, failed = Scope.ALL, solution.result["failures"]
+        solution = solve(day.whole, params, previous_targets)
+        solution = replace(solution, result={**solution.result, "failures": [*failed, *solution.result["failures"]]})
+    told = day.record(scope, certified=solution.status is RunStatus.OPTIMAL)
+    return replace(solution, result={**solution.result, "rebalancing": told})
+
+
+def _is_infeasible(solution: Solution) -> bool:
+    failures = solution.result["failures"]
+    return solution.status is RunStatus.NON_OPTIMAL and failures[-1]["code"] == InfeasibleProblemError.default_code
 
 
 def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:

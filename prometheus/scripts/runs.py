@@ -133,6 +133,7 @@ def summary_row(run: "RunSummary") -> dict[str, Any]:
         "account": run.account_id,
         "run": run_label(run.run_seq),
         "status": run.status,
+        "rebalancing": result.get("rebalancing", {}).get("kind"),
         "te_before_pct": _percent(result.get("tracking_error_before")),
         "te_after_pct": _percent(result.get("tracking_error_after")),
         "turnover_pct": _percent(result.get("turnover")),
@@ -162,6 +163,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
     from prometheus.audit.recorded_run import read_result
     from prometheus.foundation.ids import run_label
     from prometheus.pipeline.code_version import told_apart
+    from prometheus.pipeline.rebalancing_words import rebalancing_words
     from prometheus.pipeline.snapshot import opened
     from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_table
@@ -170,6 +172,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
     snapshot = opened(record["snapshot"])
     currency = snapshot["base_currency"]
+    rebalancing = rebalancing_words(result.get("rebalancing"))
     facts: list[tuple[str, Any]] = [
         ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
         ("run", f"{run_label(record['run_seq'])} of {record['as_of_date']}, {record['status']}"),
@@ -182,6 +185,7 @@ def _print_run(record: dict[str, Any], trades: list[dict[str, Any]]) -> None:
                 f"risk model of {snapshot['risk_model']['as_of']}"
             ),
         ),
+        *([("rebalancing", rebalancing)] if rebalancing else []),
         (
             "tracking error",
             f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",

@@ -100,7 +100,15 @@ def write_fleet(database: Database) -> None:
             ],
         )
         connection.execute(_CONSTITUENT)
-        change_strategy(connection, max_weight=0.6, max_active_weight=0.3)
+        # Tests of the engine want every day to trade; the calendar has tests of its own.
+        change_strategy(
+            connection,
+            max_weight=0.6,
+            max_active_weight=0.3,
+            rebalance="daily",
+            harvest_min_share=0.0,
+            harvest_sigma=0.0,
+        )
         for account_id, region, method in (("ACC-1", "US", "HIFO"), ("ACC-2", "US", "FIFO"), ("ACC-3", "CA", "ACB")):
             add_account(connection, account_id, region=region, method=method)
         connection.execute(_OPENING)
