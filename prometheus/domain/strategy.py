@@ -45,6 +45,9 @@ class StrategyParams:
         long_max: Long/short extension: largest sum of long positions after trading, fraction of NAV; short positions
             may add up to this minus one, in names with a borrow rate and down to ``max_active_weight`` below the
             benchmark weight. One, the default, is long only.
+        order_cost: Fixed cost of an order whatever its size, base currency: ticket charges, settlement, work.
+        order_cost_bps: The same in bps of NAV. The larger of the two counts. A name is traded where its trade is worth
+            more than that; it is weighed in the objective and not taken from cash. Zero for both, the default, is off.
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -75,6 +78,8 @@ class StrategyParams:
     tax_budget_ytd: float = 1.0
     max_names: int = 100_000
     long_max: float = 1.0
+    order_cost: float = 0.0
+    order_cost_bps: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -155,6 +160,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "tax_budget_ytd": (-1.0, 1.0),
     "max_names": (1, 100_000),
     "long_max": (1.0, 2.0),
+    "order_cost": (0.0, 1e6),
+    "order_cost_bps": (0.0, 100.0),
 }
 
 
