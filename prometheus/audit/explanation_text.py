@@ -49,6 +49,7 @@ def as_markdown(explanation: RunExplanation) -> str:
 def _trades(explanation: RunExplanation) -> Iterator[str]:
     if not explanation.trades:
         yield "Nothing was traded." if explanation.ticker is None else f"{explanation.ticker} was not traded."
+    yield from (f"- {ticker} {reason}." for ticker, reason in explanation.held_back)
     for trade in explanation.trades:
         yield f"- **{_deal(trade)}**: {trade.reason}."
         yield from (f"  - {_line(line, explanation.currency)}" for line in trade.lines)

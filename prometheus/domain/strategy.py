@@ -51,6 +51,9 @@ class StrategyParams:
             this times its annualised volatility times sqrt(31/365). Zero for both, the default, counts every loss.
         rebalance: ``daily``, the default: every day rebalances the whole account. ``weekly``, ``monthly``: the first
             session of a week or month does; other days trade only what needs it (docs/specs/rebalancing.md).
+        order_cost: Fixed cost of an order whatever its size, base currency: ticket charges, settlement, work.
+        order_cost_bps: The same in bps of NAV. The larger of the two counts. A name is traded where its trade is worth
+            more than that; it is weighed in the objective and not taken from cash. Zero for both, the default, is off.
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -84,6 +87,8 @@ class StrategyParams:
     harvest_min_share: float = 0.0
     harvest_sigma: float = 0.0
     rebalance: str = DAILY
+    order_cost: float = 0.0
+    order_cost_bps: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -168,6 +173,8 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "long_max": (1.0, 2.0),
     "harvest_min_share": (0.0, 1.0),
     "harvest_sigma": (0.0, 100.0),
+    "order_cost": (0.0, 1e6),
+    "order_cost_bps": (0.0, 100.0),
 }
 
 

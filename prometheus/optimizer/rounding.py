@@ -93,6 +93,16 @@ def round_trades(model: RoundingModel, trades: FloatArray) -> FloatArray:
     return _improved(model, state)
 
 
+def rounding_state(model: RoundingModel, steps: FloatArray) -> "_State":
+    """Return the state of (N,) rounded trades, for searches that go on from there."""
+    return _State(model, steps)
+
+
+def improved_steps(model: RoundingModel, steps: FloatArray) -> FloatArray:
+    """Return (N,) steps after the single steps and pairs that improve and keep every limit."""
+    return _improved(model, _State(model, steps))
+
+
 def _improved(model: RoundingModel, state: "_State") -> FloatArray:
     """Take the steps that improve and keep every limit: single ones, and pairs where no single one is left."""
     limits, names = AllLimits(model.cash, model.rows), len(state.steps)

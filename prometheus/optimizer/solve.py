@@ -18,6 +18,7 @@ from prometheus.optimizer.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding import RoundingModel, one_side, round_trades
+from prometheus.optimizer.rounding_orders import settled_orders, without_new_names
 from prometheus.optimizer.row_reach import out_of_reach
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import trade_range
@@ -70,7 +71,10 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
         answer, limited = limit_names(problem, lagrangian, answer, lambda part: _search(problem, part, solver))
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
 
-    steps = _rounded(problem, order, risk, limited, answer, solver)
+    orders = None
+    if problem.order_cost > 0:
+        orders = limited.within(answer.limits).orders(answer.dual)
+    steps = _rounded(problem, order, risk, limited, answer, solver, None if orders is None else orders[1])
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
 
@@ -118,7 +122,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             solve_seconds=answer.solution.seconds,
             total_seconds=time.perf_counter() - began,
         ),
-        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
+        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold, orders),
     )
 
 
@@ -150,17 +154,22 @@ def _rounded(
     lagrangian: Lagrangian,
     answer: BestTrades,
     solver: QuadraticBackend,
+    wishes: FloatArray | None,
 ) -> FloatArray:
     """Round the trades; where whole steps miss a limit, round trades that keep a distance from it.
 
-    The certificate is not touched: its bounds are those of the limits as they were asked for.
+    The certificate is not touched: its bounds are those of the limits as they were asked for. Where orders have a cost
+    ``wishes`` are the trades that orders would have at the prices.
     """
     margins: dict[str, float] = {}
     for attempt in range(_ROUNDINGS):
-        sided = share_grid(problem, order, one_side(answer.limits, answer.trades))
+        sides = one_side(answer.limits, answer.trades)
+        if wishes is not None and problem.max_names is not None:
+            sides = without_new_names(sides, order, problem.holdings(), answer.trades)
+        sided = share_grid(problem, order, sides)
         model = RoundingModel(problem, risk, lagrangian.cost, sided, lagrangian.cash, lagrangian.rows)
         try:
-            return round_trades(model, answer.trades)
+            steps = round_trades(model, answer.trades)
         except InfeasibleProblemError as error:
             if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any:
                 raise
@@ -174,6 +183,8 @@ def _rounded(
                 raise error from None
             if not np.isfinite(answer.objective):
                 raise
+        else:
+            return steps if wishes is None else settled_orders(model, steps, wishes)
     raise AssertionError
 
 
@@ -245,6 +256,7 @@ def _objective_terms(
         tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
         tilt=-float((problem.tilt * weights).sum()),
         borrow=_borrow(problem, weights),
+        orders=problem.order_cost * int(np.count_nonzero(trades)),
     )
 
 

@@ -206,8 +206,8 @@ def worth_harvesting(problem: RebalanceProblem, order: LotOrder) -> FloatArray:
     """Return (N,) the weight of each name's lots that are worth selling for their losses, zero where none are.
 
     They are its first lots in selling order, as many as save most: the tax of their losses, as far as the problem
-    counts it, less the cost of selling them and of buying as much of another name. The sale must be large enough to be
-    placed.
+    counts it, less the cost of selling them and of buying as much of another name, that of the two orders included. The
+    sale must be large enough to be placed.
 
     Args:
         problem: The problem of a whole rebalancing.
@@ -222,6 +222,7 @@ def worth_harvesting(problem: RebalanceProblem, order: LotOrder) -> FloatArray:
         own = ~order.short[mine]
         lots, size = order.lot[mine][own], order.size[mine][own]
         saved = np.cumsum(-problem.tax_weight * problem.lot_tax[lots] * size - 2 * problem.cost_rate[i] * size)
+        saved -= 2 * problem.order_cost
         best = int(np.argmax(saved))
         sold = float(size[: best + 1].sum())
         placeable = sold >= problem.min_trade or best == len(size) - 1

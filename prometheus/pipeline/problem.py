@@ -133,6 +133,7 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         long_max=params.long_max if params.long_max > 1 else float("inf"),
         borrow_rate=read_only(_borrow_rates(snapshot) if params.long_max > 1 else ()),
         specific_blocks=tuple(_specific_blocks(snapshot, matrices, specific)),
+        order_cost=max(params.order_cost / nav, params.order_cost_bps * _BPS),
     )
 
 

@@ -131,7 +131,7 @@ def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[
             problem.tickers[i]: round(float(weights[i]), _WEIGHT_DECIMALS) for i in np.flatnonzero(weights)
         },
         "shares": {problem.tickers[i]: shares_text(float(result.shares[i])) for i in traded},
-        "terms": {**asdict(result.terms), "total": result.terms.total},
+        "terms": _terms(problem, result),
         "certificate": asdict(result.certificate),
         "tracking_error_before": result.tracking_error_before,
         "tracking_error_after": result.tracking_error_after,
@@ -142,6 +142,14 @@ def _optimal(problem: RebalanceProblem, result: RebalanceResult, failures: list[
         "failures": failures,
         "explanations": [explained(item) for item in result.explanations],
     }
+
+
+def _terms(problem: RebalanceProblem, result: RebalanceResult) -> dict[str, float]:
+    terms: dict[str, float] = {**asdict(result.terms), "total": result.terms.total}
+    if not problem.order_cost:
+        # runs without a cost of orders are recorded as they were before there was one
+        del terms["orders"]
+    return terms
 
 
 def explained(explanation: Explanation) -> dict[str, Any]:

@@ -133,7 +133,6 @@ def summary_row(run: "RunSummary") -> dict[str, Any]:
         "account": run.account_id,
         "run": run_label(run.run_seq),
         "status": run.status,
-        "rebalancing": result.get("rebalancing", {}).get("kind"),
         "te_before_pct": _percent(result.get("tracking_error_before")),
         "te_after_pct": _percent(result.get("tracking_error_after")),
         "turnover_pct": _percent(result.get("turnover")),

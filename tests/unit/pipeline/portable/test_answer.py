@@ -199,3 +199,21 @@ def test_a_long_short_extension_is_answered_with_short_lines():
     assert {line["side"] for line in lines} == {"SELL"}
     long_only = answer_problem(read(changed(document, ("params", "long_max"), 1.0))).document
     assert min(long_only["rounded_weights"].values()) >= 0
+
+
+def test_a_file_may_say_what_an_order_costs():
+    """With the parameter a line of the objective says what the orders cost; without it the answer has no such line."""
+    document = small_document()
+    free = answer_problem(read(document)).document
+    assert "orders" not in free["objective"]
+    document["params"] |= {"order_cost": 1, "order_cost_bps": 2.0}
+    found = answer_problem(read(document)).document
+    assert schema_defects(found, RESULT_SCHEMA) == ()
+    orders = {(trade["ticker"], trade["side"]) for trade in found["trades"]}
+    assert found["objective"]["orders"] == pytest.approx(0.0002 * len(orders))
+    document["params"] |= {"order_cost": 1000000, "cash_max": 1.0}
+    found = answer_problem(read(document)).document
+    assert schema_defects(found, RESULT_SCHEMA) == ()
+    assert (found["status"], found["trades"], found["objective"]["orders"]) == ("OPTIMAL", [], 0.0)
+    assert found["explanations"]
+    assert all(one["trade"] == 0 and one["reason"].startswith("not traded: ") for one in found["explanations"])

@@ -1,0 +1,90 @@
+"""Orders that rounding made not worth their cost, and orders that it made worth it.
+
+Where an order has a cost (``RebalanceProblem.order_cost``) a step more or less says nothing about the order as a whole.
+After the steps of rounding.py whole orders are dropped, others are placed at the size they would have at the prices,
+alone or two changes at once, as long as the objective falls and every limit holds; then single steps follow again.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+
+from prometheus.optimizer.lot_order import LotOrder
+from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.rounding import RoundingModel, improved_steps, rounding_state
+from prometheus.optimizer.rounding_limits import WORTHWHILE, AllLimits
+from prometheus.optimizer.trade_range import TradeRange
+
+#: Most rounds of changed orders and steps behind them.
+_MAX_ROUNDS = 4
+#: Most changes of orders in a round, as a part of the number of names, and at least.
+_CHANGES_A_NAME, _LEAST_CHANGES = 0.25, 8
+#: Most pairs of changes in all: each costs a look at some thousand pairs.
+_MAX_PAIRS = 10
+
+
+def without_new_names(limits: TradeRange, order: LotOrder, held: FloatArray, trades: FloatArray) -> TradeRange:
+    """Return the range in which no name is held after trading that the trades do not hold.
+
+    Args:
+        limits: Range of each name's trade.
+        order: The sellable lots.
+        held: (N,) weights before trading.
+        trades: (N,) trades before rounding.
+    """
+    empty = (held == 0) & (trades == 0)
+    gone = (order.lots > 0) & (trades <= -order.lots * (1 - 1e-9)) & ~order.has_locked
+    low, high = np.where(empty, 0.0, limits.low), np.where(empty, 0.0, limits.high)
+    return replace(limits, low=np.where(gone, -order.lots, low), high=np.where(gone, -order.lots, high))
+
+
+def settled_orders(model: RoundingModel, steps: FloatArray, wishes: FloatArray) -> FloatArray:
+    """Return (N,) steps at which dropping or placing an order, alone or with another change, improves nothing.
+
+    Args:
+        model: The problem, on the sides that rounding allows.
+        steps: (N,) rounded trades that keep every limit.
+        wishes: (N,) trades that orders would have at the prices; zero for none.
+    """
+    pairs = 0
+    for _ in range(_MAX_ROUNDS):
+        before = steps
+        steps, pairs = _changed_orders(model, steps, wishes, pairs)
+        if np.array_equal(steps, before):
+            return steps
+        steps = improved_steps(model, steps)
+    return steps
+
+
+def _changed_orders(model: RoundingModel, steps: FloatArray, wishes: FloatArray, pairs: int) -> tuple[FloatArray, int]:
+    """Drop and place orders as long as that improves; return the steps and how many pairs were looked for."""
+    limits, names, grid = AllLimits(model.cash, model.rows), len(steps), model.grid
+    state = rounding_state(model, steps)
+    placed = grid.nearest(wishes)
+    for _ in range(max(int(_CHANGES_A_NAME * names), _LEAST_CHANGES)):
+        traded = state.steps != 0
+        droppable = traded & grid.may_rest
+        open_ = ~traded & (wishes != 0) & (placed != 0)
+        targets = np.concatenate(
+            [
+                np.stack([np.where(droppable, 0.0, np.nan), np.where(open_, placed, np.nan)]),
+                state.neighbours(),
+            ]
+        )
+        effects = state.effects(targets)
+        cash, use, variance = state.position()
+        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
+        change = np.where(after == 0, effects.change, np.inf)
+        best = int(np.argmin(change[: 2 * names]))
+        chosen: tuple[int, ...] = (best,)
+        if not change[best] < -WORTHWHILE:
+            if pairs >= _MAX_PAIRS:
+                break
+            pairs += 1
+            pair = limits.improving_pair((cash, use, variance), effects, model.risk, model.problem.risk_aversion)
+            if pair is None:
+                break
+            chosen = pair
+        for one in chosen:
+            state.move(one % names, float(targets.ravel()[one]))
+    return state.steps, pairs
