@@ -62,7 +62,7 @@ def test_the_rebalancing_calendar_is_one_of_three(value):
     """Only the documented calendars are accepted, and daily is the default."""
     assert StrategyParams().rebalance == "daily"
     assert StrategyParams.from_dict({"rebalance": "monthly"}).rebalance == "monthly"
-    with pytest.raises(ConfigurationError, match="rebalance .* must be one of daily, weekly, monthly"):
+    with pytest.raises(ConfigurationError, match=r"rebalance .* must be one of daily, weekly, monthly"):
         StrategyParams.from_dict({"rebalance": value})
 
 

@@ -112,12 +112,19 @@ def test_a_name_gives_up_the_lots_of_its_losses_only():
         ),
         # a round trip of 2 x 500 bps costs more than the 0.408 x 20 % of tax it saves
         ({}, replace(HARVEST_C, cost_bps=500.0)),
+        # 2,448 of tax less 30 of trading cost is worth two orders of 1,200 and not of 1,210
+        ({}, replace(HARVEST_C, order_cost=1210.0)),
     ],
-    ids=["washed", "restricted", "harvesting off", "sheltered", "dearer than it saves"],
+    ids=["washed", "restricted", "harvesting off", "sheltered", "dearer than it saves", "dearer than its orders"],
 )
 def test_a_loss_that_cannot_or_need_not_be_harvested_is_no_reason(changes, params):
     """Beyond the trigger is not enough: the lot must be sellable and its tax worth both trades."""
     assert day_of(params, **changes).scope is Scope.NOTHING
+
+
+def test_a_loss_that_pays_for_its_two_orders_is_a_reason():
+    """The tax of C1 less its trading cost is 2,418: enough for two orders of 1,200 each."""
+    assert day_of(replace(HARVEST_C, order_cost=1200.0)).scope is Scope.REASONS
 
 
 def test_a_sale_too_small_to_be_placed_is_no_reason():
