@@ -109,6 +109,12 @@ prove-ledger: ready ## Each property of the ledger over 5,000 random journals
 bench-ledger: ready ## Rebuild and check a journal of a million transactions over a thousand accounts
 	$(BIN)/python -m bench.ledger_rebuild
 
+.PHONY: bench-policy
+bench-policy: ready ## The trading policy on the demo and on four real accounts over 63 sessions, resumable (DATA=, POLICY_HOME=; an hour)
+	@home=$(or $(POLICY_HOME),$$($(BIN)/python -c "from prometheus.bootstrap.settings import default_home; print(default_home().with_name('prometheus-policy-study'))")) && \
+	  $(BIN)/python -m bench.policy_study demo --home $$home-demo && \
+	  $(BIN)/python -m bench.policy_study real --home $$home-real --data $(or $(DATA),../shared/data)
+
 bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
 	$(BIN)/python bench/ingest_vs_copy.py
 

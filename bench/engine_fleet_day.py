@@ -51,11 +51,11 @@ _COLUMNS = text("""
 _NAMES = ("account_id", "household")
 #: Functions of the pipeline whose CPU is told apart: where they are called from, and under which name.
 _PARTS = {
-    "solver": (tasks, "solve"),
+    "solver": (tasks, "solve_day"),
     "claim": (worker, "claim_batch"),
     "read account": (tasks, "read_account"),
     "build snapshot": (tasks, "build_snapshot"),
-    "build problem": (tasks, "build_problem"),
+    "build problem": (tasks, "day_problem"),
     "settle by lots": (tasks, "settle"),
     "commit": (advance, "_commit_together"),
 }

@@ -1,6 +1,7 @@
 """The true problem as a mixed-integer program for SCIP, stated from the problem's own fields.
 
-One binary for each name's side and one for each group: whether it sells a loss. None of the optimizer's code is used.
+One binary for each name's side and one for each group: whether it sells a loss; where an order has a cost, another one
+for each name's sale. None of the optimizer's code is used.
 """
 
 import time
@@ -46,6 +47,7 @@ def solve_by_scip(problem, seconds):
     room = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
     buys = [model.addVar(lb=0.0, ub=float(room[i])) for i in range(n)]
     is_buy = [model.addVar(vtype="B") for _ in range(n)]
+    is_sale = [model.addVar(vtype="B") for _ in range(n)] if problem.order_cost else []
     loses = {label: model.addVar(vtype="B") for label in np.unique(problem.group).tolist()}
     sells = {j: model.addVar(lb=0.0, ub=float(problem.lot_weight[j])) for i in range(n) for j in lots[i]}
     active = []
@@ -56,6 +58,8 @@ def solve_by_scip(problem, seconds):
         harmful = False
         for j in lots[i]:
             model.addCons(sells[j] <= float(problem.lot_weight[j]) * (1 - is_buy[i]))
+            if is_sale:
+                model.addCons(sells[j] <= float(problem.lot_weight[j]) * is_sale[i])
             harmful = harmful or bool(problem.lot_is_loss[j])
             if harmful:
                 # neither a loss nor what the lot order puts behind one
@@ -85,7 +89,8 @@ def solve_by_scip(problem, seconds):
     model.addCons(g * variance <= risk)
     tax = quicksum(problem.tax_weight * float(problem.lot_tax[j]) * sell for j, sell in sells.items())
     tilt = quicksum(float(problem.tilt[i]) * (active[i] + float(problem.benchmark_weights[i])) for i in range(n))
-    model.setObjective(risk + volume + tax - tilt, "minimize")
+    orders = quicksum(problem.order_cost * (is_buy[i] + is_sale[i]) for i in range(n)) if is_sale else 0.0
+    model.setObjective(risk + volume + tax - tilt + orders, "minimize")
     began = time.perf_counter()
     model.optimize()
     took = time.perf_counter() - began
@@ -94,11 +99,13 @@ def solve_by_scip(problem, seconds):
     # its own value is short by its feasibility tolerance on the quadratic row
     sold = {j: max(model.getVal(sell), 0.0) for j, sell in sells.items()}
     trades = np.array([max(model.getVal(buys[i]), 0.0) - sum(sold[j] for j in lots[i]) for i in range(n)])
+    placed = sum(round(model.getVal(one)) for one in (*is_buy, *is_sale)) if is_sale else 0
     away = held + trades - problem.benchmark_weights
     y = root.T @ away
     objective = g * float(y @ y + problem.specific_variance @ away**2)
     objective += float(k @ np.abs(trades)) - float(problem.tilt @ (held + trades))
     objective += problem.tax_weight * sum(float(problem.lot_tax[j]) * amount for j, amount in sold.items())
+    objective += problem.order_cost * placed
     return ScipAnswer(
         objective, model.getDualbound(), proven=model.getStatus() in {"optimal", "gaplimit"}, seconds=took
     )

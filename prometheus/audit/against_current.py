@@ -17,6 +17,7 @@ from prometheus.db.repositories.runs import day_of_run
 from prometheus.db.repositories.strategies import latest_strategy
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
+from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.errors import RequestError
@@ -176,6 +177,8 @@ def _rebuilt(
         **{name: getattr(built, name) for name in _FROM_TODAY},
         buy_locks=locks.buy,
         loss_sale_locks=locks.loss_sale,
+        # another calendar may make another kind of the day
+        rebalancing=kind_of_day(params.rebalance, recorded.last_whole, as_of),
     )
     return today, params, actions, _Arrays(shared, weights.address, weights.array)
 

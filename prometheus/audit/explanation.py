@@ -15,6 +15,7 @@ from prometheus.foundation.errors import RequestError
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.pipeline.day_inputs import ArraySource
 from prometheus.pipeline.problem import build_problem
+from prometheus.pipeline.rebalancing_words import rebalancing_words
 from prometheus.pipeline.snapshot import LockRecord, Snapshot
 from prometheus.pipeline.tasks import matrices
 
@@ -81,6 +82,7 @@ class RunExplanation:
     weight_after: float | None
     benchmark_weight: float | None
     trades: tuple[ExplainedTrade, ...]
+    held_back: tuple[tuple[str, str], ...]
     limits: tuple[BindingLimit, ...]
     at_bound: tuple[NameAtBound, ...]
     buy_locks: tuple[LockRecord, ...]
@@ -88,6 +90,7 @@ class RunExplanation:
     restrictions: tuple[str, ...]
     flags: tuple[tuple[str, str], ...]
     failures: tuple[str, ...]
+    rebalancing: str
     gap_bps: float | None
     solver: str
     code: str
@@ -140,6 +143,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         weight_after=None if ticker is None else after.get(ticker, 0.0),
         benchmark_weight=None if position is None else float(problem.benchmark_weights[position]),
         trades=shown,
+        held_back=tuple(pair for pair in _held_back(run, explanations) if ticker is None or pair[0] == ticker),
         limits=tuple(_limits(shown)),
         at_bound=tuple(bound for bound in _at_bound(problem, after) if ticker is None or bound.ticker == ticker),
         buy_locks=tuple(lock for lock in snapshot.buy_locks if group is None or lock.subject == group),
@@ -149,6 +153,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         restrictions=tuple(_restrictions(snapshot, run.record["params_snapshot"], ticker)),
         flags=tuple((code, message) for code, message in run.record["flags"]),
         failures=tuple(f"{failure['code']}: {failure['message']}" for failure in result["failures"]),
+        rebalancing=rebalancing_words(result.get("rebalancing")),
         gap_bps=run.record["gap_bps"],
         solver=f"{run.record['solver']} ({run.record['solver_status']})",
         code=run.record["code_version"],
@@ -166,6 +171,13 @@ def _position(problem: RebalanceProblem, ticker: str, label: str) -> int:
             f"{ticker} is not among the {problem.size} names of {label}: neither held nor in the benchmark.",
             code="UNKNOWN_TICKER",
         ) from None
+
+
+def _held_back(run: RecordedRun, explanations: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+    """Yield the names that the cost of an order kept from being traded, and the sentence."""
+    for item in explanations:
+        if item["ticker"] not in run.result["shares"]:
+            yield item["ticker"], item["reason"]
 
 
 def _trades(run: RecordedRun, explanations: Sequence[Mapping[str, Any]]) -> tuple[ExplainedTrade, ...]:

@@ -29,6 +29,8 @@ def as_markdown(explanation: RunExplanation) -> str:
     if explanation.gap_bps is not None:
         gap = f"{explanation.gap_bps + 0.0:.4f} bps"
         lines += [f"Solved by {explanation.solver}; proved to be within {gap} of the best answer."]
+    if explanation.rebalancing:
+        lines += [f"Rebalancing: {explanation.rebalancing}."]
     lines += [f"Decided by code {explanation.code}."]
     lines += [f"No certified answer: {failure}" for failure in explanation.failures]
     if explanation.ticker is not None:
@@ -47,6 +49,7 @@ def as_markdown(explanation: RunExplanation) -> str:
 def _trades(explanation: RunExplanation) -> Iterator[str]:
     if not explanation.trades:
         yield "Nothing was traded." if explanation.ticker is None else f"{explanation.ticker} was not traded."
+    yield from (f"- {ticker} {reason}." for ticker, reason in explanation.held_back)
     for trade in explanation.trades:
         yield f"- **{_deal(trade)}**: {trade.reason}."
         yield from (f"  - {_line(line, explanation.currency)}" for line in trade.lines)

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
+from prometheus.domain.rebalancing import CALENDARS, DAILY
 from prometheus.foundation.errors import ConfigurationError
 
 
@@ -47,6 +48,14 @@ class StrategyParams:
             benchmark weight. One, the default, is long only.
         unfilled_orders: ``hold``: a day waits while orders of the account's run before are neither filled nor settled
             by a person; ``trade``, the default: it trades from the books as they stand, with a flag.
+        harvest_min_share: A loss counts for the tax only where it exceeds this share of the lot's basis (0.02 is 2 %).
+        harvest_sigma: And only where it exceeds so many standard deviations of the name over the 31 days of a lock:
+            this times its annualised volatility times sqrt(31/365). Zero for both, the default, counts every loss.
+        rebalance: ``daily``, the default: every day rebalances the whole account. ``weekly``, ``monthly``: the first
+            session of a week or month does; other days trade only what needs it (docs/specs/rebalancing.md).
+        order_cost: Fixed cost of an order whatever its size, base currency: ticket charges, settlement, work.
+        order_cost_bps: The same in bps of NAV. The larger of the two counts. A name is traded where its trade is worth
+            more than that; it is weighed in the objective and not taken from cash. Zero for both, the default, is off.
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -78,6 +87,11 @@ class StrategyParams:
     max_names: int = 100_000
     long_max: float = 1.0
     unfilled_orders: str = "trade"
+    harvest_min_share: float = 0.0
+    harvest_sigma: float = 0.0
+    rebalance: str = DAILY
+    order_cost: float = 0.0
+    order_cost_bps: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -106,6 +120,8 @@ class StrategyParams:
             raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
         if self.unfilled_orders not in {"trade", "hold"}:
             raise ConfigurationError(f"unfilled_orders {self.unfilled_orders!r} must be 'trade' or 'hold'.")
+        if self.rebalance not in CALENDARS:
+            raise ConfigurationError(f"rebalance {self.rebalance!r} must be one of {', '.join(CALENDARS)}.")
 
     def limit(self, name: str) -> float:
         """Return the value of a limit, infinity where it stands at the end of its range that means no limit."""
@@ -169,6 +185,10 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
     "tax_budget_ytd": (-1.0, 1.0),
     "max_names": (1, 100_000),
     "long_max": (1.0, 2.0),
+    "harvest_min_share": (0.0, 1.0),
+    "harvest_sigma": (0.0, 100.0),
+    "order_cost": (0.0, 1e6),
+    "order_cost_bps": (0.0, 100.0),
 }
 
 

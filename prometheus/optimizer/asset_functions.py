@@ -1,11 +1,14 @@
 """Each name's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
 
-On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous. It need not be
-convex: the slope falls from one piece to the next at u = 0 when the first lot is a loss worth more than the round trip,
-and wherever the account's lot order sells a dear lot before a cheap one (FIFO). A maximal convex run is a BRANCH.
+On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous but at u = 0 where an
+order has a cost: there it is less than on either side by that cost, and the point is a piece without width. f_i need
+not be convex: the slope falls from one piece to the next at u = 0 when the first lot is a loss worth more than the
+round trip, and wherever the account's lot order sells a dear lot before a cheap one (FIFO). A maximal convex run is a
+BRANCH; so is the point at no trade.
 """
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +33,7 @@ class SeparableCost:
         buy_slope: (N,) cost per unit bought: k - tilt.
         row_sell: (R, M) what a unit sold of each sellable lot adds to each coupling row (coupling.py); R may be zero.
         row_buy: (R, N) what a unit bought of each name adds to each coupling row.
+        order_cost: c, what any trade costs whatever its size.
     """
 
     curvature: FloatArray
@@ -39,13 +43,14 @@ class SeparableCost:
     buy_slope: FloatArray
     row_sell: FloatArray
     row_buy: FloatArray
+    order_cost: float = 0.0
 
     def __call__(self, trades: FloatArray) -> FloatArray:
         """Return (N,) f_i(u_i)."""
         order = self.order
         found: FloatArray = _own_costs(
             np.ascontiguousarray(trades), self.curvature, self.active, self.buy_slope,
-            order.bounds, order.start, order.size, self.sell_slope,
+            order.bounds, order.start, order.size, self.sell_slope, self.order_cost,
         )  # fmt: skip
         return found
 
@@ -88,10 +93,11 @@ class SeparableCost:
         taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
         moved = self.active[asset] + trade
         tax = float((self.sell_slope[lots] * taken).sum())
-        return float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+        own = float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+        return own + self.order_cost if trade != 0 else own
 
 
-@compiled("F <- F F F F I F F F")
+@compiled("F <- F F F F I F F F f")
 def _own_costs(
     trades: FloatArray,
     curvature: FloatArray,
@@ -101,6 +107,7 @@ def _own_costs(
     start: FloatArray,
     size: FloatArray,
     sell_slope: FloatArray,
+    order_cost: float,
 ) -> FloatArray:  # pragma: no cover - machine code, which is not traced
     found = np.empty(len(trades))
     for i in range(len(trades)):
@@ -109,6 +116,8 @@ def _own_costs(
         for m in range(bounds[i], bounds[i + 1]):
             tax += sell_slope[m] * min(max(sold - start[m], 0.0), size[m])
         found[i] = curvature[i] * moved * moved + buy_slope[i] * max(trades[i], 0.0) + tax
+        if trades[i] != 0.0:
+            found[i] += order_cost
     return found
 
 
@@ -121,12 +130,13 @@ class Pieces:
         left: (P,) least trade of the piece.
         right: (P,) greatest trade of the piece.
         slope: (P,) linear slope on the piece.
-        offset: (P,) constant that makes f continuous with f(0) = q d^2.
+        offset: (P,) constant that makes f continuous with f(0) = q d^2; what an order costs is added to it.
         loses: (P,) True where a sale on the piece has touched a loss lot.
         branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all names.
         first: (N,) index of each name's first piece.
         row_slope: (R, P) what a unit of trade adds to each coupling row on the piece.
         row_offset: (R, P) constant that makes each row's use continuous with no use at no trade.
+        rests: (P,) True for the points at no trade, which are there where an order has a cost.
     """
 
     asset: IntArray
@@ -139,6 +149,7 @@ class Pieces:
     first: IntArray
     row_slope: FloatArray
     row_offset: FloatArray
+    rests: BoolArray
 
     def on_branches(self, chosen: IntArray) -> "Pieces":
         """Return the pieces of one branch for each name.
@@ -167,6 +178,7 @@ class Pieces:
             first=np.cumsum(counts) - counts,
             row_slope=self.row_slope[:, at],
             row_offset=self.row_offset[:, at],
+            rests=self.rests[at],
         )
 
     def cut(self, low: FloatArray, high: FloatArray) -> "Pieces":
@@ -177,6 +189,7 @@ class Pieces:
             high: (N,) greatest trade.
         """
         keep = (self.right > low[self.asset]) & (self.left < high[self.asset])
+        keep |= self.rests & (low[self.asset] <= 0) & (high[self.asset] >= 0)
         pieces = self
         empty = np.flatnonzero(np.bincount(self.asset[keep], minlength=len(self.first)) == 0)
         if len(empty):
@@ -206,6 +219,7 @@ def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
         buy_slope=problem.cost_rate - problem.tilt,
         row_sell=np.zeros((0, len(order.lot))),
         row_buy=np.zeros((0, problem.size)),
+        order_cost=problem.order_cost,
     )
 
 
@@ -242,7 +256,7 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
         # a row that is used up ever more slowly would make the problem with fixed sides non-convex as well
         starts[1:] |= (np.diff(row_slope, axis=1) < -_SLOPE_TOLERANCE).any(axis=0)
     counts = np.bincount(asset, minlength=size)
-    return Pieces(
+    pieces = Pieces(
         asset=asset,
         left=lefts[by],
         right=np.concatenate([right[sell], np.where(stuck, buy_left, high[buy])])[by],
@@ -253,6 +267,48 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
         first=np.cumsum(counts) - counts,
         row_slope=row_slope,
         row_offset=row_offset,
+        rests=np.zeros(len(asset), dtype=bool),
+    )
+    return _with_orders(pieces, cost.order_cost, limits) if cost.order_cost > 0 else pieces
+
+
+def _with_orders(pieces: Pieces, order_cost: float, limits: TradeRange) -> Pieces:
+    """Return pieces of trades that cost an order, with the point at no trade, which costs none, between them."""
+    owner = pieces.asset
+    point = (pieces.left == 0) & (pieces.right == 0)
+    sale = pieces.left < 0
+    names = np.flatnonzero(limits.rests() & (np.bincount(owner, weights=~point, minlength=len(pieces.first)) > 0))
+    # behind the sales of the name, before its purchases
+    at = pieces.first[names] + np.bincount(owner, weights=sale, minlength=len(pieces.first)).astype(np.int64)[names]
+    new = np.zeros(len(owner) + len(at), dtype=bool)
+    new[at + np.arange(len(at))] = True
+    old = ~new
+
+    def spread(values: Any, fill: Any = 0) -> Any:
+        wider = np.full((*values.shape[:-1], len(new)), fill, dtype=values.dtype)
+        wider[..., old] = values
+        return wider
+
+    asset = spread(owner)
+    asset[new] = names
+    starts = np.ones(len(owner), dtype=bool)
+    starts[1:] = np.diff(pieces.branch) > 0
+    begins = spread(starts, fill=True)
+    # whatever follows the point is another branch
+    begins[1:] |= new[:-1]
+    counts = np.bincount(asset, minlength=len(pieces.first))
+    return Pieces(
+        asset=asset,
+        left=spread(pieces.left),
+        right=spread(pieces.right),
+        slope=spread(pieces.slope),
+        offset=spread(np.where(point, pieces.offset, pieces.offset + order_cost)),
+        loses=spread(pieces.loses),
+        branch=np.cumsum(begins) - 1,
+        first=np.cumsum(counts) - counts,
+        row_slope=spread(pieces.row_slope),
+        row_offset=spread(pieces.row_offset),
+        rests=new,
     )
 
 

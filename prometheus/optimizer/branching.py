@@ -22,6 +22,8 @@ from prometheus.optimizer.two_stage import TwoStageAnswer, TwoStageSearch
 _GOOD_ENOUGH = 1e-6
 #: After a few nodes a gap below this will do (0.05 bps).
 _ACCEPTABLE = 5e-6
+#: Where an order has a cost a gap below one order is not worth another node either, up to this (0.1 bps).
+_AN_ORDER = 1e-5
 _FEW_NODES = 8
 _MAX_NODES = 24
 #: Large problems get fewer: nodes times pieces times prices that a name answers to (exposures, cash, limits; of links
@@ -110,11 +112,12 @@ def search(
     leaves = [(Leaf(lagrangian, root.duals, root.lower_bound), root)]
     stuck: list[Leaf] = []
     nodes, said = 1, root.solution
+    an_order = min(lagrangian.cost.order_cost, _AN_ORDER)
     most_nodes = 1 if centre is not None else _most_nodes(lagrangian)
     # where nothing meets the limits yet, a node costs many vain decisions and the answer is most likely a refusal
     while leaves and nodes < (most_nodes if np.isfinite(best.objective) else min(most_nodes, _FEW_NODES)):
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
-        enough = _GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE
+        enough = max(_GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE, an_order)
         halves = _halves(leaf.lagrangian, answer) if best.objective - leaf.lower_bound > enough else None
         if halves is None:
             break
@@ -176,8 +179,12 @@ def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange,
         if group is None or below[widest] > looseness:
             asset = int(places.asset[widest])
             pieces = lagrangian.pieces
-            number = pieces.branch[pieces.first[asset]] + places.ends[widest, 1]
-            return limits.split_name(asset, float(pieces.left[np.searchsorted(pieces.branch, number)]))
+            first = pieces.branch[pieces.first[asset]]
+            left, right = np.searchsorted(pieces.branch, first + places.ends[widest])
+            at = float(pieces.left[right])
+            # the point at no trade belongs to one part only
+            placed = None if at != 0 or not lagrangian.cost.order_cost > 0 else 1 if pieces.rests[left] else 0
+            return limits.split_name(asset, at, placed)
     return None if group is None else limits.split_group(group, order.loss_start)
 
 

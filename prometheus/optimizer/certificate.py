@@ -183,6 +183,19 @@ class Lagrangian:
         )  # fmt: skip
         return NameMinima(value, trade, no_purchase=sides[0], no_loss=sides[1], branch_value=branch_value)
 
+    def orders(self, dual: DualPoint) -> tuple[FloatArray, FloatArray]:
+        """Return (N,) what the best order of each name saves at the prices before its own cost, and its trade.
+
+        Infinite savings are those of names that must be traded; a name that can take no order has a trade of zero.
+        """
+        pieces = self.pieces
+        curvature, slope, offset = self._priced(dual)
+        q, d = curvature[pieces.asset], self.cost.active[pieces.asset]
+        u = np.minimum(np.maximum(-d - slope / (2 * q), pieces.left), pieces.right)
+        least, trade = self._least(np.where(pieces.rests, np.inf, self._value(u, q, slope, offset)), u)
+        saved = self._at_zero(curvature) - (least - self.cost.order_cost)
+        return np.where(trade != 0, saved, 0.0), trade
+
     def rounded_minima(self, dual: DualPoint, grid: ShareGrid) -> NameMinima:
         """Return each name's least value over whole steps of at least the minimum trade, and the exact sell-out.
 
@@ -282,8 +295,7 @@ class Lagrangian:
 
     def _at_zero(self, curvature: FloatArray) -> FloatArray:
         active = self.cost.active
-        resting = (self.limits.low <= 0) & (self.limits.high >= 0)
-        return np.where(resting, curvature * active * active, np.inf)
+        return np.where(self.limits.rests(), curvature * active * active, np.inf)
 
     def _least(self, value: FloatArray, trade: FloatArray) -> tuple[FloatArray, FloatArray]:
         first, owner = self.pieces.first, self.pieces.asset
@@ -298,5 +310,9 @@ def branch_of(pieces: Pieces, trade: FloatArray) -> IntArray:
     reaches = np.where(pieces.right >= trade[pieces.asset], np.arange(len(pieces.asset)), len(pieces.asset))
     last = np.append(pieces.first[1:], len(pieces.asset)) - 1
     at = np.minimum(np.minimum.reduceat(reaches, pieces.first), last)
+    # without a trade no order is placed
+    resting = pieces.rests.nonzero()[0]
+    resting = resting[trade[pieces.asset[resting]] == 0]
+    at[pieces.asset[resting]] = resting
     branch: IntArray = pieces.branch[at]
     return branch

@@ -10,6 +10,8 @@ from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
 
 #: Strictly between these parts of its tangent a name counts as undecided.
 _UNDECIDED = 1e-4
+#: The same where an order has a cost: a sliver that must be traded costs a whole order.
+_UNDECIDED_ORDER = 1e-7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,6 +76,11 @@ class RestingPlaces:
         return replace(self, branch=moved, ends=ends)
 
 
+def least_part(pieces: Pieces) -> float:
+    """Return the part of a tangent from whose ends a name must be away to count as undecided."""
+    return _UNDECIDED_ORDER if pieces.rests.any() else _UNDECIDED
+
+
 def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -> RestingPlaces:
     """Locate every trade on the envelope of its name's cost."""
     count = len(envelope.asset)
@@ -92,7 +99,8 @@ def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -
     part = (trades[movable] - left) / (right - left)
     branch[movable] = np.where(part <= 0.5, envelope.branch_left[piece], envelope.branch_right[piece]) - base[movable]
     tangent = envelope.branch_left[piece] != envelope.branch_right[piece]
-    between = np.flatnonzero(tangent & (part > _UNDECIDED) & (part < 1 - _UNDECIDED))
+    least = least_part(pieces)
+    between = np.flatnonzero(tangent & (part > least) & (part < 1 - least))
     widest = between[np.argsort(left[between] - right[between], kind="stable")]
     asset, piece = movable[widest], piece[widest]
     return RestingPlaces(

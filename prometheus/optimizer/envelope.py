@@ -239,6 +239,8 @@ def _common_tangents(
     owner = pieces.asset[start[left]]
     low = np.minimum.reduceat(marginal_left, pieces.first)[owner]
     high = np.maximum.reduceat(marginal_right, pieces.first)[owner]
+    if cost.order_cost > 0:
+        low, high = _beyond_chords(pieces, cost, (left, right, start), low, high)
     on_left = _Branches(pieces, cost, at_left, head_left)
     on_right = _Branches(pieces, cost, at_right, head_right)
     m, done = 0.5 * (low + high), np.zeros(len(left), dtype=bool)
@@ -264,6 +266,27 @@ def _common_tangents(
         if done.all():
             break
     return m, on_left.minimum(m)[1], on_right.minimum(m)[1]
+
+
+def _beyond_chords(
+    pieces: Pieces, cost: SeparableCost, pairs: tuple[IntArray, IntArray, IntArray], low: FloatArray, high: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Widen the brackets by the slopes of the chords between the branches' left ends and between their right ends.
+
+    Where the cost jumps the slope of a tangent may lie outside the marginal costs: what an order costs is paid by the
+    whole sale or purchase.
+    """
+    left, right, start = pairs
+    q, d = cost.curvature[pieces.asset], cost.active[pieces.asset]
+
+    def chord(ends: FloatArray, at: IntArray) -> FloatArray:
+        u = ends[at]
+        value = (q * (d + ends) * (d + ends) + pieces.slope * ends + pieces.offset)[at]
+        run = u[right] - u[left]
+        slope: FloatArray = np.divide(value[right] - value[left], run, out=np.full(len(run), np.nan), where=run > 0)
+        return slope
+
+    return np.fmin(low, chord(pieces.left, start[:-1])), np.fmax(high, chord(pieces.right, start[1:] - 1))
 
 
 def _expand(start: IntArray, branch: IntArray) -> tuple[IntArray, IntArray]:

@@ -5,17 +5,21 @@ name strictly inside a piece of its cost. Where a name rests on a bound, on the 
 what its own bound or kink holds back. Source: docs/specs/optimizer.md.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.coupling import TRACKING_ERROR
 from prometheus.optimizer.lot_order import LotOrder
-from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.result import Explanation
 
 _BPS = 1e4
 #: Prices below this (bps of NAV per unit) are not told.
 _NO_PRICE = 1e-9
+#: Names that the cost of an order holds back are told up to this number, those that come nearest to a trade.
+_MOST_HELD_BACK = 10
 #: A trade that moves the active weight towards zero by less is not made for that.
 _TOWARDS = 1e-9
 
@@ -27,8 +31,9 @@ def explain(
     dual: DualPoint,
     rounded: FloatArray,
     lot_shares_sold: FloatArray,
+    orders: tuple[FloatArray, FloatArray] | None = None,
 ) -> tuple[Explanation, ...]:
-    """Explain every trade that is placed.
+    """Explain every trade that is placed, and where an order has a cost the nearest ones that it held back.
 
     Args:
         problem: The problem.
@@ -37,15 +42,22 @@ def explain(
         dual: Prices that support them.
         rounded: (N,) trades after rounding, to which the reasons belong.
         lot_shares_sold: (L,) shares sold of each lot.
+        orders: (N,) what an order in each name saves at the prices before its own cost, and (N,) its trade
+            (``Lagrangian.orders``); None where an order has no cost.
     """
+    held_back = np.zeros(problem.size, dtype=bool)
+    if orders is not None:
+        held_back = _held_back(problem, orders[0], (trades == 0) & (rounded == 0))
     risk, cost, order = lagrangian.risk, lagrangian.cost, lagrangian.cost.order
     away = cost.active + trades
     # half the slope of the active variance
     pull = risk.price(risk.exposures(away)) + risk.specific_variance * away
     # every part for every name at once; below only what is placed is written down, as plain numbers
     side = np.where(trades != 0, np.sign(trades), np.sign(rounded))
+    if orders is not None:
+        side = np.where(held_back, np.sign(orders[1]), side)
     tax, borrow, uses = np.zeros(problem.size), np.zeros(problem.size), cost.row_buy.copy()
-    selling = np.flatnonzero((side < 0) & (rounded != 0))
+    selling = np.flatnonzero((side < 0) & ((rounded != 0) | held_back))
     last = _last_lots(order, selling, -trades[selling])
     short = order.short[last]
     borrow[selling[short]] = -problem.borrow_rate[selling[short]] if short.any() else 0.0
@@ -68,7 +80,7 @@ def explain(
     traded: list[float] = rounded.tolist()
     reasons = _Reasons(problem, lagrangian, dual, rounded, lot_shares_sold)
     explained = []
-    for i in np.flatnonzero(rounded).tolist():
+    for i in np.flatnonzero((rounded != 0) | held_back).tolist():
         own = {name: values[i] for name, values in listed.items()}
         joint = tuple((name, values[i]) for name, values in limits)
         total = sum(own.values()) + sum(price for _, price in joint)
@@ -79,10 +91,32 @@ def explain(
                 **own,
                 limits=joint,
                 bound=-total,
-                reason=reasons.of(i),
+                reason=reasons.of(i) if orders is None else _with_order(problem, reasons.of, orders, traded[i], i),
             )
         )
     return tuple(explained)
+
+
+def _held_back(problem: RebalanceProblem, saved: FloatArray, idle: BoolArray) -> BoolArray:
+    """Return (N,) the names without a trade whose order would be placed if it cost nothing, the nearest of them."""
+    at = np.flatnonzero(idle & (saved > 0) & (saved <= problem.order_cost))
+    at = at[np.argsort(-saved[at], kind="stable")][:_MOST_HELD_BACK]
+    held_back = np.zeros(problem.size, dtype=bool)
+    held_back[at] = True
+    return held_back
+
+
+def _with_order(
+    problem: RebalanceProblem, reason: Callable[[int], str], orders: tuple[FloatArray, FloatArray], trade: float, i: int
+) -> str:
+    """Return the sentence with what the order is worth beside its cost."""
+    worth, cost, wish = _BPS * float(orders[0][i]), _BPS * problem.order_cost, float(orders[1][i])
+    if trade == 0:
+        verb = "buying" if wish > 0 else "selling"
+        return f"not traded: {verb} {abs(wish):.3%} of NAV would gain {worth:.3f} bps, an order costs {cost:.3f} bps"
+    if cost < worth < float("inf"):
+        return f"{reason(i)}; gains {worth:.3f} bps before the {cost:.3f} bps of its order"
+    return reason(i)
 
 
 def _last_lots(order: LotOrder, names: IntArray, sold: FloatArray) -> IntArray:

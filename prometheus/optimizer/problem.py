@@ -100,6 +100,8 @@ class RebalanceProblem:
             positive, else empty.
         specific_blocks: Links between specific returns: disjoint blocks of names, one of all names for a dense specific
             covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its diagonal.
+        order_cost: c, what placing an order costs whatever its size, fraction of NAV, non-negative. Part of the
+            objective for every name that is traded, no part of cash. Zero for none.
     """
 
     as_of: date
@@ -150,6 +152,7 @@ class RebalanceProblem:
     borrow_rate: FloatArray = field(default_factory=lambda: np.zeros(0))
     rounded_cash_min: float | None = None
     rounded_cash_max: float | None = None
+    order_cost: float = 0.0
 
     def __post_init__(self) -> None:
         for member in fields(self):
@@ -255,6 +258,8 @@ class RebalanceProblem:
                 f"short_max {self.short_max} must be non-negative, long_max {self.long_max} positive and every "
                 "borrow_rate non-negative."
             )
+        if not 0 <= self.order_cost < float("inf"):
+            raise InvalidProblemError(f"order_cost {self.order_cost} must be finite and non-negative.")
         if self.max_names is not None and self.short_max > 0:
             raise InvalidProblemError("max_names cannot be combined with short positions; drop one of the two.")
         if self.max_names is not None and self.max_names < 1:

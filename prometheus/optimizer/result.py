@@ -7,18 +7,19 @@ from prometheus.optimizer.problem import FloatArray
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveTerms:
-    """Parts of the objective, fractions of NAV a year; they add to ``total``."""
+    """Parts of the objective, fractions of NAV a year; they add to ``total``. ``orders`` is what the orders cost."""
 
     active_risk: float
     trading_cost: float
     tax: float
     tilt: float
     borrow: float = 0.0
+    orders: float = 0.0
 
     @property
     def total(self) -> float:
         """Return the sum of the parts."""
-        return self.active_risk + self.trading_cost + self.tax + self.tilt + self.borrow
+        return self.active_risk + self.trading_cost + self.tax + self.tilt + self.borrow + self.orders
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class SolverFacts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why one name is traded.
+    """Why one name is traded, or why the cost of an order kept it from being traded (``trade`` is zero then).
 
     The parts are slopes at the trades before rounding, in bps of NAV for one unit of weight bought (negative: buying
     more would pay). With ``bound`` they add to zero; ``bound`` itself is zero where the trade is strictly inside a
@@ -113,7 +114,8 @@ class RebalanceResult:
         cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
         coarse_names: The names whose single shares may cost most, with the weight of one, the costliest first.
-        explanations: Why each name is traded that is traded after rounding, in the order of the names.
+        explanations: Why each name is traded that is traded after rounding, in the order of the names; where an order
+            has a cost also the names whose trade came nearest to being worth it.
     """
 
     trades: FloatArray

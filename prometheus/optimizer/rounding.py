@@ -71,6 +71,15 @@ class RoundingModel:
         over[np.abs(over) <= WEIGHT_TOLERANCE] = 0.0
         return over
 
+    def exchange(
+        self, limits: AllLimits, at: tuple[float, FloatArray, float], effects: Effects, dual: DualPoint
+    ) -> tuple[int, ...] | None:
+        """Return the two or three candidates that improve most together, those cheapest at the prices looked at."""
+        prices = dual.rows(len(self.rows.names))
+        rank = effects.change + dual.cash_price * effects.cash + np.einsum("r,rm->m", prices, effects.use)
+        rank += dual.risk_price * effects.variance
+        return improving_exchange(limits, at, effects, self.risk, self.problem.risk_aversion, rank)
+
 
 def round_trades(model: RoundingModel, trades: FloatArray, dual: DualPoint) -> FloatArray:
     """Return (N,) whole numbers of steps, -inf for an exact sell-out.
@@ -122,7 +131,6 @@ def _improved(model: RoundingModel, state: "_State", dual: DualPoint) -> FloatAr
     if not model.rows.any:
         _improve_alone(model, state)
     limits, names = AllLimits(model.cash, model.rows), len(state.steps)
-    prices = dual.rows(len(model.rows.names))
     exchanges = 0
     for _ in range(_STEPS_A_NAME * names + _MAX_EXCHANGES):
         cash, use, variance = state.position()
@@ -136,10 +144,7 @@ def _improved(model: RoundingModel, state: "_State", dual: DualPoint) -> FloatAr
             exchanges += 1
             if exchanges > _MAX_EXCHANGES:
                 break
-            rank = effects.change + dual.cash_price * effects.cash + np.einsum("r,rm->m", prices, effects.use)
-            rank += dual.risk_price * effects.variance
-            at = (cash, use, variance)
-            exchange = improving_exchange(limits, at, effects, model.risk, model.problem.risk_aversion, rank)
+            exchange = model.exchange(limits, (cash, use, variance), effects, dual)
             if exchange is None:
                 break
             chosen = exchange
@@ -158,6 +163,16 @@ def _improve_alone(model: RoundingModel, state: "_State") -> None:
         if not change.flat[best] < -WORTHWHILE:
             break
         state.take(best)
+
+
+def rounding_state(model: RoundingModel, steps: FloatArray) -> "_State":
+    """Return the state of (N,) rounded trades, for searches that go on from there."""
+    return _State(model, steps)
+
+
+def improved_steps(model: RoundingModel, steps: FloatArray, dual: DualPoint) -> FloatArray:
+    """Return (N,) steps after the single steps and exchanges that improve and keep every limit."""
+    return _improved(model, _State(model, steps), dual)
 
 
 def _into_limits(model: RoundingModel, state: "_State") -> bool:

@@ -65,7 +65,10 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
     bound, rounded_bound = _bounds(problem, answer, proof, grid)
 
-    parts = WholeShares(problem, order, risk, limited, limits, answer, solver)
+    orders = None
+    if problem.order_cost > 0:
+        orders = limited.within(answer.limits).orders(answer.dual)
+    parts = WholeShares(problem, order, risk, limited, limits, answer, solver, None if orders is None else orders[1])
     steps = whole_shares(parts, rounded_bound)
     shares, lot_shares_sold = _book(problem, order, steps)
     violation = reject(problem, violations_of_shares(problem, shares, lot_shares_sold), "rounded trades")
@@ -112,7 +115,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
             solve_seconds=answer.solution.seconds,
             total_seconds=time.perf_counter() - began,
         ),
-        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold),
+        explanations=explain(problem, lagrangian, answer.trades, answer.dual, trades, lot_shares_sold, orders),
     )
 
 
@@ -235,6 +238,7 @@ def _objective_terms(
         tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
         tilt=-float((problem.tilt * weights).sum()),
         borrow=_borrow(problem, weights),
+        orders=problem.order_cost * int(np.count_nonzero(trades)),
     )
 
 

@@ -19,7 +19,7 @@ from prometheus.optimizer.backends.base import (
     check_vector,
 )
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
-from prometheus.optimizer.decisions import RestingPlaces
+from prometheus.optimizer.decisions import RestingPlaces, least_part
 from prometheus.optimizer.joint_terms import JointTerms
 from prometheus.optimizer.problem import FloatArray, read_only
 from prometheus.optimizer.structured_climb import ClimbAnswer, climb
@@ -31,8 +31,6 @@ TIGHT_GAP: Final = 1e-7
 TIGHT_RESIDUAL: Final = 1e-8
 _VERSION: Final = "2"
 _BPS: Final = 1e4
-#: Between these parts of the way from one branch to the other a name counts as undecided.
-_UNDECIDED: Final = 1e-4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -126,7 +124,8 @@ def _resting_places(dual: CoupledDual, response: Response, relaxed: FloatArray) 
     left, right = response.left - dual.first_branch[several], response.right - dual.first_branch[several]
     branch[several] = np.where(share > 0.5, right, left)
     jump = response.trade[response.right] - response.trade[response.left]
-    between = ((share > _UNDECIDED) & (share < 1 - _UNDECIDED)).nonzero()[0]
+    least = least_part(dual.lagrangian.pieces)
+    between = ((share > least) & (share < 1 - least)).nonzero()[0]
     between = between[np.argsort(-jump[between], kind="stable")]
     asset = several[between]
     ends = np.stack([response.trade[response.left[between]], response.trade[response.right[between]]], axis=1)

@@ -141,6 +141,8 @@ class CoupledDual:
         self.first_branch = self._bounds[:-1]
         self._ends = np.stack([self.first_branch[self.several], self.first_branch[self.several] + 1])
         self.is_crowded = bool((count > 2).any())
+        # where many names have three branches, or links make names alike, a third one often overtakes
+        self._mode = SPREAD if joint.links or cost.order_cost > 0 else CENTRED
         self.typical_softness = float((0.5 / self._branches[CURVATURE]).mean())
 
     # ------------------------------------------------------------------ answers
@@ -167,7 +169,7 @@ class CoupledDual:
             mode, share, ends = BEST, np.empty(count), np.empty_like(ends)
         kept, epsilon, opened = _NONE, _NONE, _NOWHERE
         if centre is not None and len(self.several):
-            mode, kept, epsilon = SPREAD if joint.links else CENTRED, centre.share, centre.epsilon
+            mode, kept, epsilon = self._mode, centre.share, centre.epsilon
             opened = _NOWHERE if centre.open is None else centre.open
         answers, rows, inside = np.empty((2, count)), np.empty((2 * rates, count)), np.empty(count, dtype=np.bool_)
         gradient, active = np.empty(joint.size), np.empty(joint.size, dtype=np.bool_)

@@ -1,6 +1,6 @@
 """How much of each name may be traded at all, and the named reasons why a problem has no answer."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -24,11 +24,14 @@ class TradeRange:
         group: (N,) label 0..G-1 of the names of each substantially identical group that needs a decision (two names
             or more, a reachable loss sale and a possible purchase); -1 elsewhere. A name alone in its group needs
             none: it cannot be bought and sold at once.
+        placed: Names whose order counts as placed whatever its size, where an order has a cost: parts of a branched
+            search that leave the point at no trade to the other part.
     """
 
     low: FloatArray
     high: FloatArray
     group: IntArray
+    placed: frozenset[int] = field(default=frozenset())
 
     def with_groups(self, sells_losses: BoolArray, loss_start: FloatArray) -> "TradeRange":
         """Return the range after every group's decision.
@@ -52,11 +55,26 @@ class TradeRange:
         no_loss = replace(self, low=np.where(members, np.maximum(self.low, -loss_start), self.low), group=group)
         return no_purchase, no_loss
 
-    def split_name(self, asset: int, at: float) -> "tuple[TradeRange, TradeRange]":
-        """Return the range with one name's trade kept at or below a value, and at or above it."""
+    def split_name(self, asset: int, at: float, placed: int | None = None) -> "tuple[TradeRange, TradeRange]":
+        """Return the range with one name's trade kept at or below a value, and at or above it.
+
+        Args:
+            asset: The name.
+            at: The value.
+            placed: Part (0 or 1) in which the name's order counts as placed, so that the parts do not both hold the
+                point at no trade; None for neither.
+        """
         high, low = self.high.copy(), self.low.copy()
         high[asset], low[asset] = at, at
-        return replace(self, high=high), replace(self, low=low)
+        orders = [self.placed | {asset} if part == placed else self.placed for part in (0, 1)]
+        return replace(self, high=high, placed=orders[0]), replace(self, low=low, placed=orders[1])
+
+    def rests(self) -> BoolArray:
+        """Return (N,) True for names that need not be traded."""
+        rests = (self.low <= 0) & (self.high >= 0)
+        if self.placed:
+            rests[sorted(self.placed)] = False
+        return rests
 
 
 def cash_used(problem: RebalanceProblem, trades: FloatArray) -> FloatArray:

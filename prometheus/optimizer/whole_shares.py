@@ -20,8 +20,9 @@ from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.lot_order import LotOrder
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.rounding import RoundingModel, one_side, rest, round_trades, worth
+from prometheus.optimizer.rounding_orders import settled_orders, without_new_names
 from prometheus.optimizer.share_grid import share_grid
-from prometheus.optimizer.trade_range import TradeRange
+from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 
 #: Roundings tried, each from trades that keep this many times the last miss away from the missed limits.
 _ROUNDINGS = 4
@@ -48,6 +49,7 @@ class WholeShares:
         whole: Range of the trades without what a limit on the number of names took from it.
         answer: The answer before rounding.
         solver: Finds other ones.
+        wishes: (N,) trades that orders would have at the prices; None where an order has no cost.
     """
 
     problem: RebalanceProblem
@@ -57,6 +59,7 @@ class WholeShares:
     whole: TradeRange
     answer: BestTrades
     solver: QuadraticBackend
+    wishes: FloatArray | None = None
 
     def model(self, limits: TradeRange) -> RoundingModel:
         """Return the rounding model over a range of the trades.
@@ -103,15 +106,30 @@ def whole_shares(parts: WholeShares, bound: float) -> FloatArray:
     if steps is None:
         assert refusal is not None  # nothing else leaves it without steps
         raise refusal
+    steps = _with_orders_settled(parts, steps)
     best = worth(both_sides, steps)
     if best - bound > _NARROW:
         for other in _settled_roundings(parts, both_sides, best - bound):
-            value = worth(both_sides, other)
+            settled = _with_orders_settled(parts, other)
+            value = worth(both_sides, settled)
             if value < best:
-                steps, best = other, value
+                steps, best = settled, value
             if best - bound <= _NARROW:
                 break
     return steps
+
+
+def _with_orders_settled(parts: WholeShares, steps: FloatArray) -> FloatArray:
+    """Drop and place whole orders, where they have a cost, within the range that the answer was found in."""
+    if parts.wishes is None:
+        return steps
+    problem, limits = parts.problem, parts.answer.limits
+    weights = parts.model(limits).grid.weight(steps)
+    if (weights < limits.low - WEIGHT_TOLERANCE).any() or (weights > limits.high + WEIGHT_TOLERANCE).any():
+        return steps  # found beyond that range, which says nothing about other steps there
+    if problem.max_names is not None:
+        limits = without_new_names(limits, parts.order, problem.holdings(), weights)
+    return settled_orders(parts.model(limits), steps, parts.wishes, parts.answer.dual)
 
 
 def _at_rest(parts: WholeShares, both_sides: RoundingModel) -> Iterator[RoundingModel]:

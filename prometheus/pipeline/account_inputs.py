@@ -220,6 +220,8 @@ def _account_day(database: Database, shared: SharedInputs, found: _Found, day: D
         household=found.household,
         actions_seen=found.seen if unbooked is None else None,
         unbooked_actions=unbooked,
+        rebalance=params.rebalance,
+        last_whole=None if rows.previous is None else rows.previous.whole_on,
     )
     unpriced = sorted(held - day.prices.keys())
     if unpriced:

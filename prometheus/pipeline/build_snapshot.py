@@ -20,6 +20,7 @@ from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, AccountKind, LotMethod
 from prometheus.domain.books import Books, Transaction
+from prometheus.domain.rebalancing import DAILY, kind_of_day
 from prometheus.domain.securities import CorporateAction, Security
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.pipeline.day_inputs import DayInputs
@@ -53,6 +54,8 @@ class AccountInputs:
         booked_actions: Actions of the day that the books have already, because its losses met purchases.
         actions_seen: Number of the latest change of a corporate action that the books have looked at; None where they
             lack one.
+        rebalance: Rebalancing calendar, from the merged parameters.
+        last_whole: Day of the account's last whole rebalancing; None where it had none.
         unbooked_actions: What the books lack of actions that came or changed later, in words; it moves no shares.
     """
 
@@ -73,6 +76,8 @@ class AccountInputs:
     booked_actions: tuple[CorporateAction, ...] = ()
     actions_seen: int | None = None
     unbooked_actions: str | None = None
+    rebalance: str = DAILY
+    last_whole: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +165,8 @@ def build_snapshot(
             None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
         ),
         realized_this_year=recognized_in_year((*inputs.year_rows, *transactions), as_of),
+        rebalancing=kind_of_day(inputs.rebalance, inputs.last_whole, as_of),
+        last_whole=inputs.last_whole,
     )
     if snapshot.nav() <= 0:
         raise PhaseHeldError(

@@ -8,9 +8,9 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
 from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
 from prometheus.foundation.ids import run_label
+from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import judge_ages
-from prometheus.foundation.trading_calendar import TradingCalendar
 
 #: A due task may be late by a few heartbeats before anybody is told.
 _LATE_MINUTES: Final = 60

@@ -17,6 +17,7 @@ from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
 from prometheus.optimizer.problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
 from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE
+from prometheus.pipeline.harvest_trigger import harvest_triggers, is_beyond, total_volatility
 from prometheus.pipeline.snapshot import Snapshot
 
 _BPS: Final = 1e-4
@@ -57,10 +58,10 @@ class Matrices:
 
 
 def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> RebalanceProblem:
-    """Return the rebalancing problem of a snapshot under merged strategy parameters.
+    """Return the problem of a whole rebalancing of a snapshot under merged strategy parameters.
 
-    The matrices must be the decoded blobs, never the originals they were rounded from: that is what makes a replay
-    agree. Weights are fractions of the snapshot's NAV.
+    What a partial day leaves of it: ``partial_day.day_problem``. The matrices must be the decoded blobs, never the
+    originals they were rounded from: that is what makes a replay agree. Weights are fractions of the snapshot's NAV.
 
     Args:
         snapshot: The account's day.
@@ -73,7 +74,10 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
     prices = np.array([float(name.price) for name in names])
     loadings, specific = _risk(snapshot, matrices)
     weights = _benchmark_weights(snapshot, matrices)
-    lots = _lots(snapshot, params, nav)
+    volatility = np.zeros(n)
+    if params.low_volatility_tilt or params.harvest_sigma:
+        volatility = total_volatility(loadings, np.array(snapshot.factor_covariance), specific)
+    lots = _lots(snapshot, params, nav, harvest_triggers(params, volatility))
     held = np.bincount(lots.asset, weights=lots.weight, minlength=n).astype(np.float64)
     limits = _limits(snapshot, params, weights, held, lots)
     groups = {group: i for i, group in enumerate(dict.fromkeys(name.group for name in names))}
@@ -94,7 +98,7 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         factor_covariance=read_only(snapshot.factor_covariance),
         specific_variance=read_only(specific),
         cost_rate=read_only(np.full(n, params.cost_bps * _BPS)),
-        tilt=read_only(_low_volatility_tilt(loadings, snapshot, specific, params)),
+        tilt=read_only(_low_volatility_tilt(volatility, params)),
         cash=cash,
         cash_min=after.least,
         cash_max=after.most,
@@ -132,6 +136,7 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         long_max=params.long_max if params.long_max > 1 else float("inf"),
         borrow_rate=read_only(_borrow_rates(snapshot) if params.long_max > 1 else ()),
         specific_blocks=tuple(_specific_blocks(snapshot, matrices, specific)),
+        order_cost=max(params.order_cost / nav, params.order_cost_bps * _BPS),
     )
 
 
@@ -233,7 +238,7 @@ def _benchmark_weights(snapshot: Snapshot, matrices: Matrices) -> FloatArray:
     return np.asarray(weights / total if total > 0 else weights, dtype=np.float64)
 
 
-def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
+def _lots(snapshot: Snapshot, params: StrategyParams, nav: float, triggers: FloatArray) -> _Lots:
     by_ticker: dict[str, list[TaxLot]] = defaultdict(list)
     for lot in snapshot.lots:
         by_ticker[lot.ticker].append(lot)
@@ -263,17 +268,19 @@ def _lots(snapshot: Snapshot, params: StrategyParams, nav: float) -> _Lots:
                 term = term_of(start, snapshot.as_of, snapshot.tax_regime)
                 rate = rates[start] = tax_rate_of(term, snapshot.rates)
             washed = lot.lot_id in locks
-            # Under "allow" a washed loss may be realised, but it saves no tax now.
-            slope = 0.0 if washed and not forbid else float(rate * (price - lot.adjusted_basis / lot.quantity) / price)
+            value = lot.quantity * price
+            is_loss = lot.adjusted_basis > value
+            # Under "allow" a washed loss may be realised, but it saves no tax now; neither does one that is too
+            # shallow to be harvested, which may still be sold for the sake of risk.
+            worthless = (washed and not forbid) or (is_loss and not is_beyond(triggers[i], value, lot.adjusted_basis))
+            slope = 0.0 if worthless else float(rate * (price - lot.adjusted_basis / lot.quantity) / price)
             blocked = washed and forbid
             if not blocked:
                 is_convex = is_convex and slope >= last - _ORDER_TOLERANCE
                 last = slope
-            value = lot.quantity * price
             # a washed loss is disallowed: selling the lot realises nothing
             realised = 1 - lot.adjusted_basis / value if value else Decimal(0)
             gain = 0.0 if washed and realised < 0 else float(realised)
-            is_loss = lot.adjusted_basis > value
             rows.append(
                 (lot.lot_id, i, float(lot.quantity), float(value) / nav, slope, is_loss, blocked, position, gain)
             )
@@ -361,16 +368,10 @@ def _never_held(snapshot: Snapshot, params: StrategyParams) -> set[str]:
     }
 
 
-def _low_volatility_tilt(
-    loadings: FloatArray, snapshot: Snapshot, specific: FloatArray, params: StrategyParams
-) -> FloatArray:
-    if params.low_volatility_tilt == 0:
-        return np.zeros(len(specific))
-    factor = np.array(snapshot.factor_covariance)
-    volatility = np.sqrt(np.einsum("ik,kl,il->i", loadings, factor, loadings) + specific)
+def _low_volatility_tilt(volatility: FloatArray, params: StrategyParams) -> FloatArray:
     spread = volatility.std()
-    if spread == 0:
-        return np.zeros(len(specific))
+    if params.low_volatility_tilt == 0 or spread == 0:
+        return np.zeros(len(volatility))
     return np.asarray(-params.low_volatility_tilt * _BPS * (volatility - volatility.mean()) / spread, dtype=np.float64)
 
 

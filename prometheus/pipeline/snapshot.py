@@ -1,4 +1,4 @@
-"""The frozen input bundle of one account's day, and its JSON form (version 3: columns, each of them one text)."""
+"""The frozen input bundle of one account's day, and its JSON form (version 4: columns, each of them one text)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import RecentTrade, TaxLot
+from prometheus.domain.rebalancing import Rebalancing
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
@@ -28,9 +29,10 @@ from prometheus.pipeline.trade_columns import (
     trade_columns,
 )
 
-SNAPSHOT_VERSION: Final = 3
-#: Version 1 knew no correlations of specific returns; up to version 2 columns were lists.
-_READABLE: Final = (1, 2, SNAPSHOT_VERSION)
+SNAPSHOT_VERSION: Final = 4
+#: Version 1 knew no correlations of specific returns; up to version 2 columns were lists; up to version 3 every day was
+#: a whole rebalancing.
+_READABLE: Final = (1, 2, 3, SNAPSHOT_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,8 @@ class Snapshot:
 
     ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
     matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts
-    of the calendar year before the run, base currency.
+    of the calendar year before the run, base currency. ``rebalancing`` is the kind of the day, ``last_whole`` the day
+    of the account's last whole rebalancing before it, None where there was none.
     """
 
     account_id: str
@@ -118,6 +121,8 @@ class Snapshot:
     sheltered: bool = False
     specific_correlation_sha256: str | None = None
     realized_this_year: Decimal = Decimal(0)
+    rebalancing: Rebalancing = Rebalancing.WHOLE
+    last_whole: date | None = None
 
     def nav(self) -> Decimal:
         """Return net asset value: cash plus every lot at the snapshot's price."""
@@ -166,6 +171,7 @@ class Snapshot:
                 "flags": [[flag.code, flag.message] for flag in self.flags],
                 **({"sheltered": True} if self.sheltered else {}),
                 "realized_this_year": self.realized_this_year,
+                "rebalancing": {"kind": self.rebalancing, "last_whole": self.last_whole},
             }
         )
         return stored
@@ -187,6 +193,8 @@ class Snapshot:
         rates, benchmark, model = stored["rates"], stored["benchmark"], stored["risk_model"]
         universe = _universe(stored["universe"], as_of)
         lots = _lots(stored["lots"], universe, stored["account_id"])
+        rebalancing = stored.get("rebalancing", {"kind": Rebalancing.WHOLE, "last_whole": None})
+        last_whole = rebalancing["last_whole"]
         return cls(
             account_id=stored["account_id"],
             as_of=as_of,
@@ -218,6 +226,8 @@ class Snapshot:
             sheltered=stored.get("sheltered", False),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
+            rebalancing=Rebalancing(rebalancing["kind"]),
+            last_whole=None if last_whole is None else date.fromisoformat(last_whole),
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from prometheus.domain.money import plain_text
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.rebalancing import Scope
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import (
     CertificateRejectedError,
@@ -21,6 +22,8 @@ from prometheus.optimizer import rebalance
 from prometheus.optimizer.active_risk import tracking_error
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.optimizer.result import Explanation, RebalanceResult
+from prometheus.optimizer.standstill import stand_still
+from prometheus.pipeline.partial_day import DayProblem
 from prometheus.pipeline.risk_split import split_tracking_error
 
 #: ``asdict`` would copy each of a hundred explanations deeply.
@@ -51,6 +54,36 @@ class Solution:
     status: RunStatus
     result: Mapping[str, Any]
     answer: RebalanceResult | None = None
+
+
+def solve_day(day: DayProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
+    """Solve what a day asks; ``result["rebalancing"]`` says what could trade and why.
+
+    A day without a reason to trade needs no solver. Where the names of a partial day's reasons cannot meet the rules by
+    themselves every name may trade.
+
+    Args:
+        day: The day's problem.
+        params: Merged strategy parameters.
+        previous_targets: Target weights of the account's last run by ticker; None on its first day.
+    """
+    scope = day.scope
+    if scope is Scope.NOTHING:
+        still = stand_still(day.problem)
+        solution = Solution(RunStatus.OPTIMAL, _optimal(day.problem, params, still, []), still)
+    else:
+        solution = solve(day.problem, params, previous_targets)
+    if scope is Scope.REASONS and _is_infeasible(solution):
+        scope, failed = Scope.ALL, solution.result["failures"]
+        solution = solve(day.whole, params, previous_targets)
+        solution = replace(solution, result={**solution.result, "failures": [*failed, *solution.result["failures"]]})
+    told = day.record(scope, certified=solution.status is RunStatus.OPTIMAL)
+    return replace(solution, result={**solution.result, "rebalancing": told})
+
+
+def _is_infeasible(solution: Solution) -> bool:
+    failures = solution.result["failures"]
+    return solution.status is RunStatus.NON_OPTIMAL and failures[-1]["code"] == InfeasibleProblemError.default_code
 
 
 def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
@@ -130,7 +163,7 @@ def _optimal(
         "shares": {
             problem.tickers[i]: shares_text(float(result.shares[i]), float(problem.share_step[i])) for i in traded
         },
-        "terms": {**asdict(result.terms), "total": result.terms.total},
+        "terms": _terms(problem, result),
         "certificate": asdict(result.certificate),
         **({} if reason is None else {"rounding_reason": reason}),
         "tracking_error_before": result.tracking_error_before,
@@ -142,6 +175,14 @@ def _optimal(
         "failures": failures,
         "explanations": [explained(item) for item in result.explanations],
     }
+
+
+def _terms(problem: RebalanceProblem, result: RebalanceResult) -> dict[str, float]:
+    terms: dict[str, float] = {**asdict(result.terms), "total": result.terms.total}
+    if not problem.order_cost:
+        # runs without a cost of orders are recorded as they were before there was one
+        del terms["orders"]
+    return terms
 
 
 def explained(explanation: Explanation) -> dict[str, Any]:

@@ -35,11 +35,12 @@ from prometheus.pipeline.effects import (
     refuse_before_earlier_days,
 )
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
+from prometheus.pipeline.partial_day import day_problem
+from prometheus.pipeline.problem import CorrelationBlock, Matrices
 from prometheus.pipeline.run_record import run_record, trade_row
 from prometheus.pipeline.settle import settle
 from prometheus.pipeline.snapshot import Flag, Snapshot
-from prometheus.pipeline.solve import Solution, solve
+from prometheus.pipeline.solve import Solution, solve_day
 from prometheus.pipeline.stored_result import stored_result
 from prometheus.risk.specific_correlation import unpacked_blocks
 
@@ -218,7 +219,7 @@ def solve_snapshot(
     snapshot: Snapshot, params: StrategyParams, arrays: ArraySource, previous_targets: Mapping[str, float] | None
 ) -> Solution:
     """Solve a day from its frozen inputs and the decoded blobs; the one way for the engine and for every replay."""
-    return solve(build_problem(snapshot, params, matrices(arrays, snapshot)), params, previous_targets)
+    return solve_day(day_problem(snapshot, params, matrices(arrays, snapshot)), params, previous_targets)
 
 
 def matrices(shared: ArraySource, snapshot: Snapshot) -> Matrices:

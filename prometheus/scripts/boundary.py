@@ -126,7 +126,7 @@ def guarded(run: Callable[[], Any]) -> Any:
 
     try:
         settings = load_settings()
-        chosen = "log_level" in settings.model_fields_set or settings.log_format == "json"
+        chosen = bool(os.environ.get("PROMETHEUS_LOG_LEVEL")) or settings.log_format == "json"
         configure_logging(settings.log_level if chosen else default_level(), settings.log_format)
         return run()
     except PrometheusError as error:

@@ -110,8 +110,10 @@ def _event_text(details: Mapping[str, Any] | None) -> str | None:
 
 def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
     from prometheus.pipeline.code_version import told_apart
+    from prometheus.pipeline.rebalancing_words import rebalancing_words
     from prometheus.pipeline.snapshot import opened
 
+    rebalancing = rebalancing_words(record["result"].get("rebalancing"))
     same = told_apart(record["code_version"]) is None
     result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
     snapshot = opened(record["snapshot"])
@@ -128,6 +130,7 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
                 f"risk model of {snapshot['risk_model']['as_of']}"
             ),
         ),
+        *([("rebalancing", rebalancing)] if rebalancing else []),
         (
             "tracking error",
             f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",

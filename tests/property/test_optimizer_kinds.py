@@ -59,6 +59,7 @@ def problems(draw):
             problem = binding(problem, kinds, draw(st.sampled_from([0.005, 0.05, 0.3])), seed)
         except InfeasibleProblemError:
             kinds = ()
+    problem = changed(problem, order_cost=draw(st.sampled_from([0.0, 0.0, 1e-6, 1e-5, 1e-4, 2e-3])))
     if draw(st.booleans()) and draw(st.booleans()):
         problem = changed(problem, max_names=draw(st.integers(1, names)))
     return problem, kinds
@@ -80,6 +81,7 @@ def test_every_answer_is_legal_and_certified_or_refused_by_name(backend, drawn):
         assert all(item["violation"] > 0 for item in refusal.details.get("conflicts", ()))
         return
     assert broken_rules(problem, result) == []
+    assert result.terms.orders == pytest.approx(problem.order_cost * np.count_nonzero(result.shares), abs=1e-15)
     certificate = result.certificate
     noise = negligible_gap(result)
     assert certificate.gap_bps >= -noise

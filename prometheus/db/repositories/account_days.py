@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from prometheus.db.database import driver_connection
 from prometheus.domain.books import Transaction, TransactionType
 from prometheus.domain.lots import TaxLot, Term
+from prometheus.domain.phases import RunStatus
 from prometheus.foundation.ids import run_label
 
 _LOTS: Final = """
@@ -38,16 +39,19 @@ _POSITIONS: Final = """
     FROM unnest(%s::text[]) AS wanted(account_id)
 """
 
-# Of each account its latest run before the day: targets to keep, and whether any of its trades was booked.
+# Of each account its latest run before the day: targets to keep, whether any of its trades was booked, and what it says
+# of whole rebalancings.
 _PREVIOUS: Final = """
     SELECT previous.account_id, run_seq, as_of_date, targets,
            EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = previous.run_id)
            AND NOT EXISTS (SELECT 1 FROM transactions AS row
                            WHERE row.account_id = previous.account_id AND row.trade_date = previous.as_of_date
-                             AND row.txn_type IN ('BUY', 'SELL'))
+                             AND row.txn_type IN ('BUY', 'SELL')),
+           status, rebalancing
     FROM unnest(%s::text[]) AS wanted(account_id)
     CROSS JOIN LATERAL (
-        SELECT runs.account_id, run_id, run_seq, as_of_date, result -> 'target_weights' AS targets
+        SELECT runs.account_id, run_id, run_seq, as_of_date, status, result -> 'target_weights' AS targets,
+               result -> 'rebalancing' AS rebalancing
         FROM runs WHERE runs.account_id = wanted.account_id AND as_of_date < %s
         ORDER BY as_of_date DESC LIMIT 1) AS previous
 """
@@ -77,11 +81,13 @@ class PreviousRun:
     """An account's latest run before a day.
 
     ``target_weights`` by ticker, None where the run was archived. ``unfilled`` names number and day of the run where it
-    has trades and none is booked as a fill.
+    has trades and none is booked as a fill. ``whole_on`` is the day of the account's last whole rebalancing, None where
+    there was none: a run without a certified answer is none, nor is one of whose trades none was filled.
     """
 
     target_weights: Mapping[str, float] | None
     unfilled: str | None
+    whole_on: date | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +131,11 @@ def read_accounts(
         journal[row[0]].append(_transaction(row))
     positions = dict(driver.execute(_POSITIONS, [accounts]).fetchall())
     previous = {
-        row[0]: PreviousRun(row[3], f"{run_label(row[1])} of {row[2]}" if row[4] else None)
+        row[0]: PreviousRun(
+            target_weights=row[3],
+            unfilled=f"{run_label(row[1])} of {row[2]}" if row[4] else None,
+            whole_on=_whole_on(row[2], row[5], row[6], unfilled=row[4]),
+        )
         for row in driver.execute(_PREVIOUS, [accounts, as_of])
     }
     return {
@@ -138,6 +148,20 @@ def read_accounts(
         )
         for account_id in accounts
     }
+
+
+def _whole_on(as_of: date, status: str, rebalancing: Mapping[str, str | None] | None, *, unfilled: bool) -> date | None:
+    """Return the day of the last whole rebalancing, from what the latest run says of it.
+
+    Args:
+        as_of: Day of the run.
+        status: Of the run.
+        rebalancing: What its result says; None of one recorded when every day was whole.
+        unfilled: Whether it has trades and none of them was filled.
+    """
+    told = {"whole_on": as_of.isoformat(), "last_whole": None} if rebalancing is None else rebalancing
+    whole_on = told["last_whole"] if unfilled or status != RunStatus.OPTIMAL.value else told["whole_on"]
+    return None if whole_on is None else date.fromisoformat(whole_on)
 
 
 def _transaction(row: Sequence[Any]) -> Transaction:

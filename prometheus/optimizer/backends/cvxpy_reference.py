@@ -50,7 +50,8 @@ def solve_sides(
 
     Args:
         problem: The problem.
-        side: (N,) +1: the name may be bought, -1: it may be sold, 0: it is not traded.
+        side: (N,) +1: the name may be bought, -1: it may be sold, 0: it is not traded. An order is placed in every
+            name with a side, however small, and costs ``problem.order_cost``.
         between: (N,) least and (N,) greatest trades, to single out one stretch of a lot order that is not convex.
             Where the order of the lots within the allowed stretch has falling marginal tax (FIFO), the tax is
             replaced by its lower convex hull over that stretch.
@@ -85,7 +86,7 @@ class SidedModel:
     """
 
     #: Objective terms and rules by the names of their methods.
-    TERMS: ClassVar = ("active_risk", "trading_cost", "tax", "tilt")
+    TERMS: ClassVar = ("active_risk", "trading_cost", "tax", "tilt", "orders")
     RULES: ClassVar = (
         "sales_and_purchases",
         "factor_exposures",
@@ -165,6 +166,10 @@ class SidedModel:
     def tilt(self) -> Any:
         """Return what the tilt rewards, as a cost."""
         return -(self._problem.tilt @ self.weights)
+
+    def orders(self) -> Any:
+        """Return what the orders cost: a constant, because the sides are fixed."""
+        return self._problem.order_cost * int(np.count_nonzero(self._side))
 
     # ------------------------------------------------------------------ rules
 

@@ -18,7 +18,7 @@ from prometheus.pipeline.portable.problem_file import PortableProblem
 from prometheus.pipeline.run_record import library_versions, trade_row
 from prometheus.pipeline.settle import Settlement, refuse_borrowing, settle
 from prometheus.pipeline.snapshot import LockRecord
-from prometheus.pipeline.solve import Solution, solve
+from prometheus.pipeline.solve import Solution, solve_day
 
 RESULT_VERSION: Final = 1
 #: Solvers that a problem file may ask for.
@@ -46,9 +46,9 @@ def answer_problem(portable: PortableProblem, *, solver: str | None = None) -> A
     """
     if solver is not None:
         portable = replace(portable, params=replace(portable.params, solver=solver))
-    problem = portable.optimizer_problem()
+    day = portable.day_problem()
     try:
-        solution = solve(problem, portable.params, portable.previous_targets)
+        solution = solve_day(day, portable.params, portable.previous_targets)
     except BackendUnavailableError as error:
         raise RequestError(
             f"{error.message} Solvers here: {', '.join(available_solvers())}. Choose one with --solver or "
@@ -60,7 +60,7 @@ def answer_problem(portable: PortableProblem, *, solver: str | None = None) -> A
     started = time.perf_counter()
     settlement = _settle(portable, solution.result["shares"])
     seconds = time.perf_counter() - started
-    return Answer(solution.status, _document(portable, problem, solution, settlement, seconds))
+    return Answer(solution.status, _document(portable, day.whole, solution, settlement, seconds))
 
 
 def available_solvers() -> tuple[str, ...]:
@@ -116,6 +116,7 @@ def _document(
                 "lots": len(snapshot.lots),
             },
             "status": solution.status,
+            "rebalancing": result["rebalancing"],
             "trades": [
                 {"trade_no": number, **trade_row(line)} for number, line in enumerate(settlement.lines, start=1)
             ],

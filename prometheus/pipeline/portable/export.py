@@ -13,6 +13,7 @@ from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import PrometheusError
 from prometheus.optimizer.problem import RebalanceProblem
 from prometheus.pipeline.locks import buy_lock_record
+from prometheus.pipeline.partial_day import problem_of_day
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.same_problem import differing_fields
 from prometheus.pipeline.problem import Matrices, build_problem, universe_correlation
@@ -47,6 +48,7 @@ def export_problem(
         "base_currency": snapshot.base_currency,
         "nav": plain_text(snapshot.nav()),
         "cash": _money(snapshot.cash),
+        **({"last_whole": snapshot.last_whole.isoformat()} if snapshot.last_whole else {}),
         **({"realized_this_year": _money(snapshot.realized_this_year)} if snapshot.realized_this_year else {}),
         "fractional_shares": snapshot.fractional_shares,
         **({"sheltered": True} if snapshot.sheltered else {}),
@@ -78,7 +80,8 @@ def export_problem(
     }
     text = _written(document)
     back = read_problem(text.encode(), f"the file of {snapshot.account_id} on {snapshot.as_of}")
-    differing = differing_fields(problem, back.optimizer_problem())
+    day = problem_of_day(problem, snapshot)
+    differing = differing_fields(day.problem, back.day_problem().problem)
     if differing:
         raise PrometheusError(
             f"The run of {snapshot.account_id} on {snapshot.as_of} cannot be written as a problem file: read back, it "

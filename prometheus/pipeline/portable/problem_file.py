@@ -14,10 +14,12 @@ from prometheus.accounting.wash_sales import in_wash_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.problem import RebalanceProblem, read_only
 from prometheus.pipeline.locks import day_locks
+from prometheus.pipeline.partial_day import DayProblem, problem_of_day
 from prometheus.pipeline.portable.defects import Defect, refuse
 from prometheus.pipeline.portable.document import exact, parse_document
 from prometheus.pipeline.portable.schema import PROBLEM_SCHEMA, schema_defects
@@ -53,8 +55,12 @@ class PortableProblem:
     cost_rates: Mapping[str, Decimal]
     previous_targets: Mapping[str, float] | None
 
+    def day_problem(self) -> DayProblem:
+        """Return what the day asks the optimizer: on a partial day, what of the whole problem may trade."""
+        return problem_of_day(self.optimizer_problem(), self.snapshot)
+
     def optimizer_problem(self) -> RebalanceProblem:
-        """Return the optimizer's problem."""
+        """Return the optimizer's problem of a whole rebalancing."""
         problem = build_problem(self.snapshot, self.params, self.matrices)
         if not self.cost_rates:
             return problem
@@ -89,7 +95,7 @@ def read_problem(raw: bytes, name: str) -> PortableProblem:
         previous_targets=plain_number(document.get("previous_targets")),
     )
     try:
-        found.optimizer_problem()
+        found.day_problem()
     except InvalidProblemError as error:
         refuse(name, [Defect("$", None, error.message)])
     return found
@@ -115,7 +121,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         regime=regime,
         group_outside={row["ticker"]: row["group"] for row in document["recent_trades"] if "group" in row},
     )
-    rates = document["tax_rates"]
+    rates, last_whole = document["tax_rates"], _day(document, "last_whole")
     return Snapshot(
         account_id=document.get("account_id", ANONYMOUS),
         as_of=as_of,
@@ -146,6 +152,8 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         corporate_actions=(),
         flags=_remarks(document, universe, params),
         realized_this_year=exact(document.get("realized_this_year", 0)),
+        rebalancing=kind_of_day(params.rebalance, last_whole, as_of),
+        last_whole=last_whole,
     )
 
 

@@ -43,6 +43,7 @@ def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
         *_lots(document),
         *_net_asset_value(document),
         *_recent_trades(document),
+        *_last_whole(document),
         *_taxes(document),
         *_params(document.get("params", {})),
     )
@@ -226,6 +227,15 @@ def _recent_trades(document: Mapping[str, Any]) -> Iterator[Defect]:
                 "is missing; under loss_sale_policy 'allow' a washed loss is booked into the lot that this purchase "
                 "opened: name it, or set the policy to 'forbid'.",
             )
+
+
+def _last_whole(document: Mapping[str, Any]) -> Iterator[Defect]:
+    if document.get("last_whole", "") >= document["as_of"]:
+        yield defect(
+            ("last_whole",),
+            document["last_whole"],
+            f"is not before as_of {document['as_of']}; it is the day of the last whole rebalancing before this one.",
+        )
 
 
 def _may_wash_into_nowhere(document: Mapping[str, Any], trade: Mapping[str, Any]) -> bool:

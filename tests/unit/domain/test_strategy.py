@@ -57,6 +57,15 @@ def test_the_loss_sale_policy_is_a_choice_of_two():
         StrategyParams(loss_sale_policy="maybe")
 
 
+@pytest.mark.parametrize("value", ["yearly", "WEEKLY", "", None, 5, ["weekly"]])
+def test_the_rebalancing_calendar_is_one_of_three(value):
+    """Only the documented calendars are accepted, and daily is the default."""
+    assert StrategyParams().rebalance == "daily"
+    assert StrategyParams.from_dict({"rebalance": "monthly"}).rebalance == "monthly"
+    with pytest.raises(ConfigurationError, match=r"rebalance .* must be one of daily, weekly, monthly"):
+        StrategyParams.from_dict({"rebalance": value})
+
+
 def test_an_unknown_parameter_is_refused_with_the_known_ones():
     """A misspelt parameter is named, and the known ones are listed."""
     with pytest.raises(ConfigurationError, match=r"unknown strategy parameter 'risk_avers'.*risk_aversion"):

@@ -43,6 +43,11 @@ def limited_problem(seed: int) -> RebalanceProblem:
     return changed(problem, cash_flow=0.01) if seed % 7 == 3 else problem
 
 
+def with_order_cost(problem: RebalanceProblem, seed: int) -> RebalanceProblem:
+    """Return the problem with a cost of an order: 0.1 bps, 1 bp or 10 bps of NAV."""
+    return changed(problem, order_cost=(1e-5, 1e-4, 1e-3)[seed % 3])
+
+
 def answers(problem: RebalanceProblem) -> Iterator[tuple[str, float, np.ndarray]]:
     """Yield who answered, the objective and the (N,) trades on the sides that ``rebalance`` chose.
 
@@ -52,6 +57,8 @@ def answers(problem: RebalanceProblem) -> Iterator[tuple[str, float, np.ndarray]
     chosen = rebalance(problem).trades
     # where nothing is traded either side is as good, but for groups, whose rule depends on it
     alone = np.bincount(problem.group)[problem.group] == 1
+    # but where an order has a cost: the reference charges one for every side
+    alone &= problem.order_cost == 0
     guess = np.where(alone, np.random.default_rng(len(chosen)).choice([-1, 1], problem.size), 0)
     side = np.where(np.abs(chosen) > 1e-11, np.sign(chosen), guess).astype(np.int64)
     settled = _settled(whole, chosen)

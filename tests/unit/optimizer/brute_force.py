@@ -87,7 +87,10 @@ def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
         rate = k + tilt + problem.borrow_rate[i]
         box = Box(low, -sold, -rate, paid - rate * sold, 1 - k, buys=False, sells_loss=loss, short=True)
         boxes.append(replace(box, gain_constant=realised))
-    return boxes
+    # every box but the point at no trade is an order
+    return [
+        box if box.low == box.high == 0 else replace(box, constant=box.constant + problem.order_cost) for box in boxes
+    ]
 
 
 def _limits(problem: RebalanceProblem, boxes: tuple[Box, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -155,7 +158,9 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
     return float(g * (d + u) @ sigma @ (d + u) + slope @ u + sum(box.constant for box in boxes))
 
 
-def judged(problem: RebalanceProblem, best: float, *, slack: float, reached: float) -> bool | None:
+def judged(
+    problem: RebalanceProblem, best: float, *, slack: float, reached: float, backend: str = "CLARABEL"
+) -> bool | None:
     """Assert that nothing beats the certified bound of a problem's answer, and say whether the answer is the best.
 
     Args:
@@ -163,12 +168,13 @@ def judged(problem: RebalanceProblem, best: float, *, slack: float, reached: flo
         best: Its least objective by enumeration; infinite where no combination is possible.
         slack: By which bound and objective may miss the best.
         reached: Within which an answer counts as the best.
+        backend: Which back-end answers.
 
     Returns:
         None where the optimizer refused the problem, which is right only without any possible combination.
     """
     try:
-        certificate = rebalance(problem).certificate
+        certificate = rebalance(problem, backend=backend).certificate
     except InfeasibleProblemError:
         assert not np.isfinite(best)
         return None

@@ -14,7 +14,7 @@ from prometheus.optimizer.solve import _book, _objective_terms, _weights_after
 from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import violations_of_shares
 from tests.unit.optimizer.brute_force import best_objective
-from tests.unit.optimizer.problems import random_problem
+from tests.unit.optimizer.problems import changed, random_problem
 from tests.unit.optimizer.small import small_problem
 
 TINY = {"names": 4, "factors": 2, "lots_a_name": 2.0, "group_share": 0.4, "min_trade": 0.0, "fractional": True}
@@ -84,13 +84,13 @@ def _few_shares(seed):
     )
 
 
-@pytest.mark.parametrize("seed", range(8))
-def test_rounded_bound_holds_over_every_whole_share_trade_list(seed):
-    """No trade list in whole shares that passes verification beats the rounded bound.
+@pytest.mark.parametrize(("seed", "order_cost"), [*((seed, 0.0) for seed in range(8)), (1, 2e-3), (2, 1e-3), (6, 5e-3)])
+def test_rounded_bound_holds_over_every_whole_share_trade_list(seed, order_cost):
+    """No trade list in whole shares that passes verification beats the rounded bound, orders with and without a cost.
 
     Every combination of the tradable amounts of three names is tried, the exact sell-out among them.
     """
-    problem = _few_shares(seed)
+    problem = changed(_few_shares(seed), order_cost=order_cost)
     order, risk, held = lot_order(problem), factor_risk(problem), problem.holdings()
     amounts = []
     for i in range(3):

@@ -42,10 +42,12 @@ def _hull(grid, values):
 
 
 @pytest.mark.parametrize("lot_method", ["LEAST_TAX_FIRST", "HIFO", "FIFO"])
-@pytest.mark.parametrize("seed", range(3))
-def test_envelope_equals_the_hull_of_a_dense_grid(lot_method, seed):
-    """The closed-form envelope is the convex hull of the true cost, for any lot order."""
-    problem = random_problem(seed, names=12, lots_a_name=5, lot_method=lot_method, loss_share=0.6)
+@pytest.mark.parametrize(("seed", "order_cost"), [(0, 0.0), (1, 0.0), (2, 0.0), (0, 1e-5), (1, 1e-3)])
+def test_envelope_equals_the_hull_of_a_dense_grid(lot_method, seed, order_cost):
+    """The closed-form envelope is the convex hull of the true cost, for any lot order and cost of an order."""
+    problem = random_problem(
+        seed, names=12, lots_a_name=5, lot_method=lot_method, loss_share=0.6, order_cost=order_cost
+    )
     cost, _, convex = _parts(problem)
     for i in range(problem.size):
         if convex.high[i] - convex.low[i] < 1e-9:

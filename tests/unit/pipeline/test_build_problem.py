@@ -303,3 +303,12 @@ def test_an_extension_lets_lent_names_go_below_zero():
     plain = problem_of(snapshot, replace(params, long_max=1.0))
     assert (plain.short_max, plain.long_max, len(plain.borrow_rate)) == (0.0, np.inf, 0)
     assert plain.lower.min() == 0.0
+
+
+def test_an_order_costs_the_larger_of_an_amount_and_of_a_share_of_nav():
+    """The amount is in base currency, the share in bps of NAV; without either orders cost nothing."""
+    nav = float(SNAPSHOT.nav())
+    assert problem_of().order_cost == 0.0
+    assert problem_of(params=replace(PARAMS, order_cost=2.0)).order_cost == pytest.approx(2.0 / nav)
+    assert problem_of(params=replace(PARAMS, order_cost=2.0, order_cost_bps=50.0)).order_cost == pytest.approx(0.005)
+    assert problem_of(params=replace(PARAMS, order_cost=nav / 100, order_cost_bps=50.0)).order_cost == 0.01

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.rebalancing import Rebalancing
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import PrometheusError
@@ -107,6 +108,8 @@ def snapshots(draw):
         ),
         flags=tuple(draw(st.lists(st.builds(Flag, WORDS, WORDS), max_size=3))),
         specific_correlation_sha256=draw(st.sampled_from([None, "12" * 32])),
+        rebalancing=draw(st.sampled_from(Rebalancing)),
+        last_whole=draw(st.one_of(st.none(), DATES)),
     )
 
 
@@ -155,7 +158,16 @@ def test_what_follows_from_other_columns_is_not_spelled_out():
 def test_snapshot_of_an_unknown_version_is_refused():
     """A snapshot written by a later version says so instead of being misread."""
     with pytest.raises(PrometheusError, match="newer version"):
-        Snapshot.from_json({**snapshot().to_json(), "version": 4})
+        Snapshot.from_json({**snapshot().to_json(), "version": 5})
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_every_day_was_whole_before_there_was_a_calendar(version):
+    """A snapshot of an earlier version is read as one of a whole rebalancing, with none known before it."""
+    stored = snapshot().to_json()
+    del stored["rebalancing"]
+    read = Snapshot.from_json({**stored, "version": version})
+    assert (read.rebalancing, read.last_whole) == (Rebalancing.WHOLE, None)
 
 
 def test_snapshot_of_the_first_version_is_read_as_one_without_correlations():

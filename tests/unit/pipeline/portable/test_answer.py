@@ -11,7 +11,7 @@ from prometheus.pipeline.portable import answer as answer_module
 from prometheus.pipeline.portable.answer import answer_problem, available_solvers
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.schema import RESULT_SCHEMA, schema_defects
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.solve import solve_day
 from tests.unit.pipeline.portable.small_problem import EXAMPLE, changed, read, small_document
 
 
@@ -84,13 +84,13 @@ def test_cost_that_overdraws_is_an_error_of_the_ledger(monkeypatch):
     portable = read(changed(small_document(), ("assets", 1, "cost"), "1"))
     # 800 of the 1,000 in cash: affordable but for a cost as large as the trade.
     buy = {"BBB": "40"}
-    monkeypatch.setattr(answer_module, "solve", lambda problem, params, _: _solution(problem, params, buy))
+    monkeypatch.setattr(answer_module, "solve_day", lambda day, params, _: _solution(day, params, buy))
     with pytest.raises(AccountingError, match=r"cash of -600\.00 after estimated costs"):
         answer_problem(portable)
 
 
-def _solution(problem, params, shares):
-    solution = solve(problem, params, None)
+def _solution(day, params, shares):
+    solution = solve_day(day, params, None)
     return type(solution)(solution.status, {**solution.result, "shares": shares}, solution.answer)
 
 
@@ -170,7 +170,7 @@ def test_data_refused_while_solving_are_a_bad_request(monkeypatch):
     def refusing(*_: object):
         raise InvalidProblemError("factor_covariance is not symmetric.")
 
-    monkeypatch.setattr(answer_module, "solve", refusing)
+    monkeypatch.setattr(answer_module, "solve_day", refusing)
     with pytest.raises(RequestError, match=r"problem\.json: factor_covariance") as refused:
         answer_problem(read(small_document()))
     assert refused.value.exit_code == 2
@@ -199,3 +199,21 @@ def test_a_long_short_extension_is_answered_with_short_lines():
     assert {line["side"] for line in lines} == {"SELL"}
     long_only = answer_problem(read(changed(document, ("params", "long_max"), 1.0))).document
     assert min(long_only["rounded_weights"].values()) >= 0
+
+
+def test_a_file_may_say_what_an_order_costs():
+    """With the parameter a line of the objective says what the orders cost; without it the answer has no such line."""
+    document = small_document()
+    free = answer_problem(read(document)).document
+    assert "orders" not in free["objective"]
+    document["params"] |= {"order_cost": 1, "order_cost_bps": 2.0}
+    found = answer_problem(read(document)).document
+    assert schema_defects(found, RESULT_SCHEMA) == ()
+    orders = {(trade["ticker"], trade["side"]) for trade in found["trades"]}
+    assert found["objective"]["orders"] == pytest.approx(0.0002 * len(orders))
+    document["params"] |= {"order_cost": 1000000, "cash_max": 1.0}
+    found = answer_problem(read(document)).document
+    assert schema_defects(found, RESULT_SCHEMA) == ()
+    assert (found["status"], found["trades"], found["objective"]["orders"]) == ("OPTIMAL", [], 0.0)
+    assert found["explanations"]
+    assert all(one["trade"] == 0 and one["reason"].startswith("not traded: ") for one in found["explanations"])

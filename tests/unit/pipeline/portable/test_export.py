@@ -10,8 +10,10 @@ import pytest
 
 from prometheus.domain.accounts import TaxRates
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.rebalancing import Rebalancing, Scope
 from prometheus.foundation.errors import PrometheusError
 from prometheus.optimizer.problem import SpecificBlock
+from prometheus.pipeline.partial_day import day_problem
 from prometheus.pipeline.portable.export import export_problem
 from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.pipeline.portable.same_problem import differing_fields
@@ -144,6 +146,25 @@ def test_a_household_comes_back():
     assert (back.recent_trades, back.buy_locks, back.sheltered) == (snapshot.recent_trades, (lock,), True)
 
 
+@pytest.mark.parametrize(
+    ("last_whole", "kind"), [(date(2026, 11, 13), Rebalancing.WHOLE), (date(2026, 11, 2), Rebalancing.PARTIAL)]
+)
+def test_kind_of_the_day_comes_back(last_whole, kind):
+    """A file has the last whole rebalancing; with the calendar among its parameters that makes the day what it was."""
+    calendar = "weekly" if kind is Rebalancing.WHOLE else "monthly"
+    portable = read(changed(small_document(), ("params", "rebalance"), calendar))
+    portable = replace(
+        portable, params=replace(portable.params, cash_max=0.5, harvest_min_share=0.1, harvest_sigma=0.5)
+    )
+    snapshot = replace(portable.snapshot, rebalancing=kind, last_whole=last_whole)
+    back = read_problem(exported(portable, snapshot).encode(), "back.json")
+    assert (back.snapshot.rebalancing, back.snapshot.last_whole) == (kind, last_whole)
+    mine = day_problem(snapshot, portable.params, portable.matrices)
+    assert differing_fields(mine.problem, back.day_problem().problem) == ()
+    assert mine.reasons == back.day_problem().reasons
+    assert mine.scope is (Scope.ALL if kind is Rebalancing.WHOLE else Scope.REASONS)
+
+
 def test_record_that_the_file_cannot_state_is_refused():
     """A lock that no recent trade explains would be lost in the file, so the export says so and writes nothing."""
     portable = read(small_document())
@@ -164,7 +185,7 @@ def test_record_that_the_file_cannot_state_is_refused():
                 "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
                 "universe lots recent_trades buy_locks "
                 "loss_sale_locks borrow_rates corporate_actions flags realized_this_year "
-                "specific_correlation_sha256 sheltered"
+                "specific_correlation_sha256 sheltered rebalancing last_whole"
             ),
         ),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),
