@@ -58,7 +58,7 @@ def archive(before: datetime, out: Path, reason: str) -> None:
 
     \b
     Example:
-      prometheus audit archive --before 2018-01-01 --out runs-2017.jsonl.gz --reason "retention, seven years"
+      prometheus audit archive --before 2018-01-01 --out 2017.jsonl --reason WHY
     """
     from prometheus.audit.archive import archivable, archive_runs
     from prometheus.bootstrap.settings import load_settings

@@ -44,7 +44,7 @@ def command(
 
     \b
     Example:
-      prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --a CLARABEL --b CVXPY --csv t.csv --plot t.png
+      prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --csv t.csv
     """
     from prometheus.audit.replay_range import runs_of_period
     from prometheus.audit.solver_comparison import compare_solvers, require_solvers, write_csv, write_plot

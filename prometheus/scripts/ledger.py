@@ -36,7 +36,6 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     that came or was corrected after they had passed its day. Without it the tables are written anew where they differ;
     rows of the journal are never altered.
 
-    \b
     Exit codes: 0 the tables equal the journal replayed (or do now); 1 with --check: they differ, the first difference
     is named; 1 a journal cannot be replayed.
 
@@ -88,7 +87,6 @@ def rebook(accounts: tuple[str, ...], *, dry_run: bool) -> None:
     The rows concerned are taken back by reversal and booked again with the actions as they are now, over the whole
     household; nothing in the journal is altered. Each household is booked or left alone as a whole.
 
-    \b
     Exit codes: 0 the books have every action (or do now); 1 with --dry-run: something would change; 1 a household
     cannot be booked again, and the reason is named; the others are.
 
@@ -162,7 +160,6 @@ def wash_sales(
     count together. Every lot is printed with basis, adjusted basis, holding-period start, sale, disallowed loss and
     replacement lots. A calculation, not tax advice.
 
-    \b
     Exit codes: 0 every row was booked; 1 some rows were left out, each named on standard error with its remedy, and
     the rest is as if they were not there; 2 the file cannot be read.
 
@@ -170,7 +167,7 @@ def wash_sales(
     Examples:
       prometheus ledger wash-sales trades.csv
       prometheus ledger wash-sales trades.csv --ira ROTH-1 --format csv
-      prometheus ledger wash-sales trades.csv --tie scope=ACCOUNT    (what a Form 1099-B shows)
+      prometheus ledger wash-sales trades.csv --tie scope=ACCOUNT
     """
     from prometheus.accounting.entry_file import read_entries
     from prometheus.accounting.household import book_entries
@@ -249,12 +246,11 @@ def tax_report(
     change carry the date until which it can. Years are netted as far as the period covers them. A calculation, not
     tax advice.
 
-    \b
     Exit codes: 0; 2 the account, the period or a carried loss cannot be used.
 
     \b
     Example:
-      prometheus ledger tax-report ACC-001 --from 2018-01-01 --to 2018-12-31 --format csv
+      prometheus ledger tax-report ACC-001 --from 2018-01-01 --to 2018-12-31
     """
     from prometheus.accounting.netting import CarriedLoss
     from prometheus.accounting.tax_lines import tax_lines

@@ -43,7 +43,6 @@ def command(
 ) -> None:
     """Compare forecasts of active risk with what followed, month by month.
 
-    \b
     Classes: A random portfolios and tilts, B1 least tracking error on given names,
     B2 the same cut greedily to 100 names, C sector and style tilts.
 

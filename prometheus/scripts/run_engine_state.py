@@ -56,7 +56,7 @@ def command(
     Examples:
       run_engine_state --as-of 2018-06-01 --region US --ensure --data-ready
       run_engine_state --advance-all
-      run_engine_state --as-of 2018-06-01 --account ACC-007 --reset --reason "price of XYZ corrected"
+      run_engine_state --as-of 2018-06-01 --account ACC-007 --reset --reason WHY
 
     On SIGTERM, SIGINT or SIGHUP claimed runs are given back, uncharged, and what was committed stays.
 

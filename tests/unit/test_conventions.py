@@ -45,6 +45,12 @@ def test_modules_are_small_and_say_what_they_are(path):
     assert text.count("\n") <= LONGEST_MODULE
 
 
+def test_csv_is_written_in_one_place():
+    """One module writes CSV for people and programs; the files of the synthetic fleet alone are made elsewhere."""
+    writers = [path.name for path in MODULES if re.search(r"csv\.(writer|DictWriter)\(", path.read_text("utf-8"))]
+    assert writers == ["csv_text.py", "demo_files.py"]
+
+
 def _pinned(name):
     """Return what a lock file holds: each requirement, with its version and marker, and its hashes."""
     text = re.sub(r"^\s*#.*\n", "", (REPOSITORY / name).read_text(encoding="utf-8"), flags=re.MULTILINE)

@@ -97,6 +97,37 @@ class _Terminal(io.StringIO):
         return True
 
 
+def test_message_never_shares_the_line_of_progress(monkeypatch):
+    """While progress is shown a message on either stream takes the line away first; output stays on its stream."""
+    terminal, piped = _Terminal(), io.StringIO()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setattr("sys.stdout", piped)
+    with counting("working", total=3) as count:
+        count(1)
+        click.echo("a message", err=True)
+        click.echo("an answer")
+        count(1)
+    assert piped.getvalue() == "an answer\n"
+    assert "\r\x1b[2Ka message\n" in terminal.getvalue()
+    assert terminal.getvalue().endswith("\r\x1b[2K")
+
+
+def test_ctrl_c_is_130_and_a_sentence():
+    """Ctrl-C ends any command with exit code 130 and one sentence, its own where it has one."""
+
+    @click.command("own", cls=Command, interrupted="Interrupted: the file stays.")
+    def own():
+        raise KeyboardInterrupt
+
+    assert CliRunner().invoke(own, []).stderr == "Interrupted: the file stays.\n"
+    outer = Group("outer")
+    outer.add_command(raising(KeyboardInterrupt()))
+    done = CliRunner().invoke(outer, ["raising"])
+    assert (done.exit_code, done.stdout) == (130, "")
+    assert done.stderr.startswith("Interrupted: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_progress_is_silent_in_a_pipe(capsys):
     """Where standard error is no terminal counting prints nothing at all."""
     with counting("working", total=3) as count:
