@@ -180,6 +180,8 @@ def test_what_no_account_has_is_refused_with_its_path(case, path, said):
         (lambda d: d["assets"][0].update(sector="\ud800"), "$.assets[0].sector"),
         (lambda d: d["params"].update(no_buy=[["AAA"]]), "$.params.no_buy"),
         (lambda d: d["params"].update(max_names=2.5), "$.params.max_names"),
+        (lambda d: d["params"].update(cash_min=0.015, cash_max=0.01), "$.params.cash_max"),
+        (lambda d: d["params"].update(max_names=5, long_max=1.3), "$.params.long_max"),
         (lambda d: d["recent_trades"][0].update(account="PORTABLE"), "$.recent_trades[0].account"),
         (lambda d: d.update(previous_targets={"AAA": 1e300}), "$.previous_targets.AAA"),
     ],

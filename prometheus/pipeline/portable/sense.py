@@ -283,6 +283,13 @@ def _params(params: Mapping[str, Any]) -> Iterator[Defect]:
         objection = _objection({**sound, name: value})
         if name not in sound and objection is not None:
             yield defect(("params", name), params[name], f"{objection} See 'prometheus strategy show'.")
+    together = _objection(sound)
+    if together is not None:
+        # each is sound beside the defaults; the last of those that clash is named
+        clashing = [name for name in params if name in sound and name in together]
+        where: Location = ("params", clashing[-1]) if clashing else ("params",)
+        value = params[clashing[-1]] if clashing else params
+        yield defect(where, value, f"{together} See 'prometheus strategy show'.")
 
 
 def _objection(values: Mapping[str, Any]) -> str | None:
