@@ -42,7 +42,7 @@ def _hull(grid, values):
 
 
 @pytest.mark.parametrize("lot_method", ["LEAST_TAX_FIRST", "HIFO", "FIFO"])
-@pytest.mark.parametrize(("seed", "order_cost"), [(0, 0.0), (1, 0.0), (2, 0.0), (0, 1e-5), (1, 1e-3)])
+@pytest.mark.parametrize(("seed", "order_cost"), [(0, 0.0), (1, 0.0), (2, 0.0), (1, 1e-3)])
 def test_envelope_equals_the_hull_of_a_dense_grid(lot_method, seed, order_cost):
     """The closed-form envelope is the convex hull of the true cost, for any lot order and cost of an order."""
     problem = random_problem(
