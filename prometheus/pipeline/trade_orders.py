@@ -1,7 +1,5 @@
 """What people do with the orders of runs: list the open ones, write them out for a broker, end what is left of them."""
 
-import csv
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -16,6 +14,7 @@ from prometheus.db.repositories.runs import day_of_run
 from prometheus.domain.books import LotPick
 from prometheus.domain.money import plain_text
 from prometheus.domain.orders import OpenOrder, RunOrder, Settled, picks_text
+from prometheus.foundation.csv_text import csv_text
 from prometheus.foundation.errors import RequestError
 from prometheus.foundation.ids import run_label
 
@@ -57,15 +56,14 @@ def export_orders(database: Database, orders: Sequence[OpenOrder]) -> str:
     """
     with database.transaction() as connection:
         given = run_orders(connection, sorted({(order.account_id, order.run_seq) for order in orders}))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(EXECUTION_COLUMNS)
+    rows = []
     for order in orders:
         left = plain_text(order.quantity - order.filled)
         lots = picks_text(_lots_left(order, given[order.name]))
         name = str(order.name)
-        writer.writerow([order.account_id, name, "", order.ticker, order.side.value, "", "", left, "", "", lots])
-    return text.getvalue()
+        values = (order.account_id, name, "", order.ticker, order.side.value, "", "", left, "", "", lots)
+        rows.append(dict(zip(EXECUTION_COLUMNS, values, strict=True)))
+    return csv_text(EXECUTION_COLUMNS, rows)
 
 
 def _lots_left(order: OpenOrder, given: RunOrder) -> tuple[LotPick, ...]:

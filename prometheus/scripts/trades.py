@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from prometheus.scripts.boundary import DATE, Group
+from prometheus.scripts.boundary import DATE, Group, format_option
+from prometheus.scripts.tables import print_table, say
 
 if TYPE_CHECKING:
     from prometheus.domain.orders import OpenOrder
@@ -22,14 +23,14 @@ def command() -> None:
       prometheus trades export --output orders.csv
       prometheus ingest executions.csv --kind executions
       prometheus trades list
-      prometheus trades settle ACC-001 RUN-001 --expired --reason "limit not reached"
+      prometheus trades settle ACC-001 RUN-001 --expired --reason WHY
     """
 
 
 @command.command("list")
 @click.argument("account_id", required=False)
 @click.option("--as-of", type=DATE, help="Only orders of this day's runs, YYYY-MM-DD.")
-@click.option("--format", "output", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@format_option("table", "json", default="table")
 def list_(account_id: str | None, as_of: datetime | None, output: Literal["table", "json"]) -> None:
     """List the orders that are neither filled nor settled, of one account where given.
 
@@ -40,7 +41,6 @@ def list_(account_id: str | None, as_of: datetime | None, output: Literal["table
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.pipeline.trade_orders import list_open
-    from prometheus.scripts.tables import print_table
 
     with open_database(load_settings()) as database:
         found = list_open(database, as_of=_day(as_of), account_id=account_id)
@@ -87,7 +87,7 @@ def export(as_of: datetime | None, account_id: str | None, output: Path | None) 
     else:
         _write(output, text)
     where = "" if output is None else f" in {output}"
-    click.echo(f"{len(found)} open order(s) of {len({one.account_id for one in found})} account(s){where}.", err=True)
+    say(f"{len(found)} open order(s) of {len({one.account_id for one in found})} account(s){where}.", err=True)
 
 
 @command.command()
@@ -104,8 +104,8 @@ def settle(account_id: str | None, run: str | None, as_of: datetime | None, stat
 
     \b
     Examples:
-      prometheus trades settle ACC-001 RUN-001 --expired --reason "limit not reached"
-      prometheus trades settle --as-of 2018-06-01 --cancelled --reason "broker was down"
+      prometheus trades settle ACC-001 RUN-001 --expired --reason WHY
+      prometheus trades settle --as-of 2018-06-01 --cancelled --reason WHY
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
@@ -125,7 +125,7 @@ def settle(account_id: str | None, run: str | None, as_of: datetime | None, stat
             runs = sorted({(order.account_id, order.run_seq) for order in list_open(database, as_of=_day(as_of))})
         for account, run_seq in runs:
             done = settle_orders(database, account, run_seq, Settled(status), reason=reason, settled_by=login_name())
-            click.echo(done.said)
+            say(done.said)
     if not runs:
         click.echo(f"No run of {_day(as_of)} has open orders.")
 

@@ -29,6 +29,7 @@ SCREENS = {
     "audit export": ("ACC-9", "--out", "/nowhere/x.jsonl"),
     "audit real": ("/nowhere", "/nowhere", "--first", DAY),
     "audit year": ("--sessions", "400"),
+    "backup": ("/nowhere/prometheus.zip",),
     "compare-solvers": ("--from", DAY, "--to", DAY, "--account", "ACC-4", "--b", "structured"),
     "db status": (),
     "db upgrade": (),
@@ -49,6 +50,7 @@ SCREENS = {
     "ledger wash-sales": (str(REPOSITORY / "tests/golden/vector_01_publication_550/trades_us.csv"),),
     "optimize": (str(REPOSITORY / "examples/problem_small.json"),),
     "replay": ("ACC-4", "1"),
+    "restore": (NOWHERE,),
     "risk calibrate": (),
     "risk evaluate": ("--from", "2014-01-01", "--to", "2014-02-01"),
     "risk refresh": ("--as-of", DAY),
@@ -63,6 +65,9 @@ SCREENS = {
     "strategy load": (NOWHERE,),
     "strategy show": ("momentum",),
     "today": ("--as-of", NEXT),
+    "trades export": ("--output", "/nowhere/orders.csv"),
+    "trades list": (),
+    "trades settle": ("ACC-9", "RUN-001", "--expired", "--reason", "nothing more comes"),
     "verify-audit": (),
 }
 

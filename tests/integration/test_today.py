@@ -14,6 +14,7 @@ from prometheus.db.database import Database, driver_connection
 from tests.conftest import clone_of
 from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call, write_fleet
 from tests.integration.embedded_processes import DEADLINE_SECONDS
+from tests.integration.engine_fleet import change_strategy
 from tests.integration.test_ingest_command import wait_for_lock
 
 DAY = ("--as-of", AS_OF.isoformat())
@@ -209,6 +210,24 @@ def test_paused_account_is_named_and_stops_nobody(url):
     assert "PAUSED_ACCOUNTS: 1 account(s) are paused and not rebalanced, first ACC-4: the client asked." in (
         call(url, "engine-health").stdout
     )
+
+
+def test_day_after_a_day_without_fills_is_held_until_its_orders_are_settled(url):
+    """The second day is held with its code and a command; once the orders are settled the advice is to try again."""
+    database = Database(url)
+    try:
+        with database.transaction() as connection:
+            change_strategy(connection, unfilled_orders="hold")
+    finally:
+        database.close()
+    daily(url)
+    assert daily(url, day=NEXT_DAY).exit_code == 1
+    found = today(url, day=NEXT_DAY)
+    held = [note for region in found["regions"] for note in region["held"]]
+    assert {note["code"] for note in held} == {"UNSETTLED_ORDERS"}
+    assert found["next"]["command"] == "prometheus ingest FILE --kind executions"
+    call(url, "trades", "settle", "--as-of", AS_OF, "--expired", "--reason", "no fills")
+    assert follow(url, day=NEXT_DAY) == [f"prometheus run-daily --as-of {NEXT_DAY}"]
 
 
 def test_unfilled_orders_of_the_day_before_are_told(server, traded_template):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from prometheus.optimizer import rebalance
+from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.rounding import RoundingModel, one_side
 from prometheus.optimizer.rounding_orders import settled_orders, without_new_names
 from prometheus.optimizer.share_grid import share_grid
@@ -15,7 +16,8 @@ def _settled(problem, steps, wishes):
     trades = np.array(steps) * problem.share_step * problem.prices / problem.nav
     grid = share_grid(problem, whole.cost.order, one_side(whole.limits, trades))
     model = RoundingModel(problem, whole.risk, whole.cost, grid, whole.cash, whole.rows)
-    return settled_orders(model, np.array(steps), np.array(wishes)).tolist()
+    prices = DualPoint(whole.risk.exposures(whole.cost.active + trades), 0.0)
+    return settled_orders(model, np.array(steps), np.array(wishes), prices).tolist()
 
 
 def _underweight(**changes: object):
