@@ -103,6 +103,15 @@ class LotPicker:
         self._lots.append(lot)
         self._left[lot.lot_id] = lot.quantity
 
+    def left_of(self, lot_id: str) -> Decimal:
+        """Return the shares of one lot that nothing of the day has taken; zero for a lot that is not held."""
+        return self._left.get(lot_id, _ZERO)
+
+    def take_these(self, picks: Sequence[LotPick]) -> None:
+        """Take shares of exactly these lots, of which so many are left."""
+        for pick in picks:
+            self._left[pick.lot_id] -= pick.quantity
+
     def take(self, entry: Entry) -> tuple[LotPick, ...]:
         """Return which shares an entry takes: of the lots it names and their parts, or by the account's method.
 

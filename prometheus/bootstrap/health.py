@@ -24,4 +24,5 @@ def health_limits(settings: Settings) -> HealthLimits:
         silent_minutes=settings.health_silent_minutes,
         risk_model_hours=settings.risk_model_max_age_hours,
         undelivered_minutes=settings.health_undelivered_minutes,
+        ages=age_limits(settings),
     )

@@ -13,7 +13,9 @@ from prometheus.db.database import Database
 from prometheus.db.repositories import action_changes, ingest_lots, ingest_reference, market_data
 from prometheus.db.repositories.account_entries import EntryBooking, book_account_entries
 from prometheus.db.repositories.ingest_reference import KnownAccount
+from prometheus.db.repositories.order_executions import ExecutionBooking, book_executions
 from prometheus.domain.entries import Entry
+from prometheus.domain.orders import Execution
 
 OnRows = Callable[[int], None]
 
@@ -100,6 +102,18 @@ class BulkSession:
         """Book entries of an account's own file; ``on_entries`` hears how many more are dealt with."""
         group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
         return book_account_entries(self.connection, account_id, entries, group_of=group_of, on_entries=on_entries)
+
+    def account_regions(self, account_ids: Sequence[str]) -> dict[str, str]:
+        """Return the region of those of the accounts that exist, locked until the load ends."""
+        self.lock_accounts(account_ids)
+        return ingest_reference.account_regions(self.connection, account_ids)
+
+    def book_executions(
+        self, account_id: str, executions: Sequence[Execution], on_executions: OnRows
+    ) -> ExecutionBooking:
+        """Book executions of an account's orders; ``on_executions`` hears how many more are dealt with."""
+        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
+        return book_executions(self.connection, account_id, executions, group_of=group_of, on_executions=on_executions)
 
     def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
         """Remember the file, unless it is known and changes nothing."""

@@ -45,6 +45,8 @@ class StrategyParams:
         long_max: Long/short extension: largest sum of long positions after trading, fraction of NAV; short positions
             may add up to this minus one, in names with a borrow rate and down to ``max_active_weight`` below the
             benchmark weight. One, the default, is long only.
+        unfilled_orders: ``hold``: a day waits while orders of the account's run before are neither filled nor settled
+            by a person; ``trade``, the default: it trades from the books as they stand, with a flag.
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -75,6 +77,7 @@ class StrategyParams:
     tax_budget_ytd: float = 1.0
     max_names: int = 100_000
     long_max: float = 1.0
+    unfilled_orders: str = "trade"
 
     def __post_init__(self) -> None:
         """Refuse values outside their range.
@@ -95,6 +98,8 @@ class StrategyParams:
             )
         if self.loss_sale_policy not in {"forbid", "allow"}:
             raise ConfigurationError(f"loss_sale_policy {self.loss_sale_policy!r} must be 'forbid' or 'allow'.")
+        if self.unfilled_orders not in {"trade", "hold"}:
+            raise ConfigurationError(f"unfilled_orders {self.unfilled_orders!r} must be 'trade' or 'hold'.")
 
     def limit(self, name: str) -> float:
         """Return the value of a limit, infinity where it stands at the end of its range that means no limit."""

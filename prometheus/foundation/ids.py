@@ -1,5 +1,6 @@
 """Identifiers that people read: the per-account run label and the name of a worker process."""
 
+import getpass
 import os
 import re
 import socket
@@ -32,6 +33,16 @@ def parse_run_label(text: str) -> int:
     if found is None:
         raise RequestError(f"'{text}' is not a run label; labels look like RUN-001.")
     return int(found.group(1))
+
+
+def login_name() -> str:
+    """Return who gives a command, as people know them: login and host, such as ``ann@desk-1``."""
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):
+        # a user id without an entry in the password database
+        login = f"uid-{os.getuid()}"
+    return f"{login}@{socket.gethostname()}"
 
 
 def owner_instance() -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from prometheus.domain.accounts import AccountType, LotMethod, Region, TaxRegime
+from prometheus.domain.lots import Side
 from prometheus.domain.securities import ActionType
 from prometheus.ingestion.columns import IDENTIFIER, Bound, Column, FieldType
 from prometheus.ingestion.kinds import FileKind
@@ -178,6 +179,36 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
             choices=tuple(account_type.value for account_type in AccountType),
             choice_code="UNKNOWN_ACCOUNT_TYPE",
         ),
+    ),
+    FileKind.EXECUTIONS: _format(
+        FileKind.EXECUTIONS,
+        ("account_id", "execution_id"),
+        Column("account_id", FieldType.TEXT, pattern=IDENTIFIER),
+        Column("client_order_id", FieldType.TEXT),
+        # A lot that a purchase opens carries the name; "~" marks what the ledger splits off a lot.
+        Column("execution_id", FieldType.TEXT, pattern=r"^[^\s~;=]{1,100}$"),
+        _TICKER,
+        Column("side", FieldType.CHOICE, choices=tuple(side.value for side in Side), choice_code="UNKNOWN_SIDE"),
+        Column("trade_date", FieldType.DATE),
+        _optional("executed_at", FieldType.TEXT),
+        Column(
+            "quantity",
+            FieldType.NUMBER,
+            exact=True,
+            bounds=(
+                Bound("QUANTITY_NOT_POSITIVE", above=TINY, words=_POSITIVE),
+                Bound("OUT_OF_RANGE", below=MAX_SHARES),
+            ),
+        ),
+        Column("price", FieldType.NUMBER, exact=True, bounds=_PRICE_BOUNDS),
+        _optional(
+            "fee",
+            FieldType.NUMBER,
+            decimals=2,
+            exact=True,
+            bounds=(Bound("NEGATIVE_FEE", above=0.0), Bound("OUT_OF_RANGE", below=MAX_MONEY)),
+        ),
+        _optional("lot_picks", FieldType.TEXT, pattern=r"^.+$"),
     ),
     FileKind.LOTS: _format(
         FileKind.LOTS,

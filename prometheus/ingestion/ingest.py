@@ -13,8 +13,11 @@ from prometheus.db.database import Database
 from prometheus.foundation.errors import FileRefusedError, RequestError
 from prometheus.ingestion import account_rules, action_rules, adjusted_close, row_rules, staging
 from prometheus.ingestion.columns import FieldType, check_column
+from prometheus.ingestion.consequences import taken_along
+from prometheus.ingestion.executions import load_executions
 from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.formats import FORMATS, FileFormat
+from prometheus.ingestion.json_lines import read_json_lines
 from prometheus.ingestion.kinds import DEPENDS_ON, FLEET_KINDS, SUFFIXES, FileKind, list_directory, suffix_of
 from prometheus.ingestion.parquet import read_parquet
 from prometheus.ingestion.reading import LINE, TextTable, decompress, read_bytes, read_csv, refusal
@@ -34,8 +37,8 @@ def ingest_directory(
 
     Args:
         database: Where to.
-        directory: Holds files named securities, corporate_actions, prices, benchmark, borrow, accounts, lots with
-            ``.csv``, ``.csv.gz`` or ``.parquet``; others are left alone.
+        directory: Holds files named securities, corporate_actions, prices, benchmark, borrow, accounts, lots, ... with
+            one of ``kinds.SUFFIXES``; others are left alone.
         options: How.
         progress: Listens.
 
@@ -55,21 +58,28 @@ def ingest_directory(
             findings.add("NOT_ATTEMPTED", f"Its rows refer to {' and '.join(missing)}, which did not load.")
             reports[kind] = FileReport(path.name, kind, FileStatus.NOT_ATTEMPTED, findings.table())
         else:
-            reports[kind] = ingest_file(database, path, kind, options=options, progress=progress)
+            reports[kind] = ingest_file(database, path, kind, options=options, progress=progress, beside=files)
     return tuple(reports.values())
 
 
 def ingest_file(
-    database: Database, path: Path, kind: FileKind, *, options: IngestOptions, progress: Progress = NO_PROGRESS
+    database: Database,
+    path: Path,
+    kind: FileKind,
+    *,
+    options: IngestOptions,
+    progress: Progress = NO_PROGRESS,
+    beside: Mapping[FileKind, Path] | None = None,
 ) -> FileReport:
     """Load one file, completely or not at all.
 
     Args:
         database: Where to.
-        path: The file; its name ends with ``.csv``, ``.csv.gz`` or ``.parquet``.
+        path: The file; its name ends with one of ``kinds.SUFFIXES``.
         kind: What it holds.
         options: How.
         progress: Listens.
+        beside: Files that are loaded together with it; what bad rows would take along is counted in them.
 
     Returns:
         What became of it. Bad rows and unreadable files are findings in it, not exceptions.
@@ -92,7 +102,12 @@ def ingest_file(
     except FileRefusedError as error:
         findings.add(error.code, error.message, line=error.details["line"], value=error.details["value"])
         return FileReport(path.name, kind, FileStatus.REFUSED, findings.table())
-    return _Load(path.name, kind, hashlib.sha256(raw).digest(), table, options, progress, findings).run(database)
+    sha256 = hashlib.sha256(raw).digest()
+    if kind is FileKind.EXECUTIONS:
+        return load_executions(
+            database, path.name, sha256, table, options=options, progress=progress, findings=findings
+        )
+    return _Load(path.name, kind, sha256, table, options, progress, findings, beside or {}).run(database)
 
 
 class _Load:
@@ -107,6 +122,7 @@ class _Load:
         options: IngestOptions,
         progress: Progress,
         findings: FindingCollector,
+        beside: Mapping[FileKind, Path],
     ) -> None:
         self._name = name
         self._kind = kind
@@ -118,12 +134,14 @@ class _Load:
         self._options = options
         self._progress = progress
         self._findings = findings
+        self._beside = beside
 
     def run(self, database: Database) -> FileReport:
         """Check and load."""
         frame = self._check_columns()
         with bulk_session(database) as session:
             frame = self._check_rows(frame, session)
+            self._remark_consequences(session)
             if self._kind is FileKind.LOTS:
                 return self._load_lots(frame, session)
             if self._is_refused():
@@ -140,10 +158,54 @@ class _Load:
 
     def _check_columns(self) -> pl.DataFrame:
         frame = self._frame
+        if self._kind is FileKind.SECURITIES:
+            frame = row_rules.fill_descriptions(frame, self._findings)
+        if self._kind is FileKind.BENCHMARK:
+            self._remark_benchmark_id(frame)
         for number, name in enumerate(self._delivered):
             self._step("checking", number, len(self._delivered) + 1)
             frame = check_column(frame, self._format.columns[name], self._options.today, self._findings)
         return staging.fill_defaults(frame, self._kind, self._options.benchmark_id)
+
+    def _remark_benchmark_id(self, frame: pl.DataFrame) -> None:
+        given = "benchmark_id" in frame.columns
+        unnamed = frame["benchmark_id"].null_count() if given else frame.height
+        if unnamed:
+            rows = "The file names no benchmark" if unnamed == frame.height else f"{unnamed:,} rows name no benchmark"
+            self._findings.add(
+                "BENCHMARK_ID_TAKEN",
+                f"{rows}; its constituents are loaded as those of {self._options.benchmark_id}. Accounts find them "
+                "under that benchmark_id only; --benchmark-id gives another.",
+                column="benchmark_id",
+                value=self._options.benchmark_id,
+                fatal=False,
+            )
+
+    def _remark_consequences(self, session: BulkSession) -> None:
+        """Say what bad rows take along with --skip-bad-rows, before anybody gives it."""
+        bad = self._findings.bad_lines()
+        if bad.is_empty():
+            return
+        known: list[str] = []
+        if self._kind is FileKind.SECURITIES:
+            known = [ticker for ticker, _ in session.security_ids()]
+        elif self._kind is FileKind.ACCOUNTS:
+            names = self._frame["account_id"].drop_nulls().unique().to_list()
+            known = list(session.account_regions(names))
+        said = taken_along(self._kind, self._frame, bad, known, self._read_beside)
+        if said is not None:
+            self._findings.add("TAKES_ALONG", said, fatal=False)
+
+    def _read_beside(self, kind: FileKind, columns: tuple[str, ...]) -> pl.DataFrame | None:
+        if kind not in self._beside or kind not in FORMATS:
+            return None
+        path = self._beside[kind]
+        try:
+            # What is wrong with that file is said when it is its turn.
+            frame = _read(path, read_bytes(path), FORMATS[kind], FindingCollector(path.name)).frame
+        except FileRefusedError:
+            return None
+        return frame.select(columns)
 
     def _check_rows(self, frame: pl.DataFrame, session: BulkSession) -> pl.DataFrame:
         findings = self._findings
@@ -274,7 +336,8 @@ def _read(path: Path, raw: bytes, file_format: FileFormat, findings: FindingColl
     if suffix == ".parquet":
         table = read_parquet(raw, file_format.columns, findings)
     else:
-        table = read_csv(decompress(raw) if suffix == ".csv.gz" else raw, findings)
+        content = decompress(raw) if suffix is not None and suffix.endswith(".gz") else raw
+        table = (read_csv if suffix in {".csv", ".csv.gz"} else read_json_lines)(content, findings)
     columns = [name for name in table.frame.columns if name != LINE]
     _check_header(columns, file_format, findings)
     ignored = {name for name, column in file_format.columns.items() if column.field_type is FieldType.IGNORED}

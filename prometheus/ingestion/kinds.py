@@ -20,9 +20,10 @@ class FileKind(StrEnum):
     ACCOUNTS = "accounts"
     LOTS = "lots"
     TRANSACTIONS = "transactions"
+    EXECUTIONS = "executions"
 
 
-SUFFIXES: Final = (".csv", ".csv.gz", ".parquet")
+SUFFIXES: Final = (".csv", ".csv.gz", ".jsonl", ".jsonl.gz", ".parquet")
 
 #: File name without suffix, by kind.
 STEMS: Final[Mapping[FileKind, str]] = {
@@ -34,6 +35,7 @@ STEMS: Final[Mapping[FileKind, str]] = {
     FileKind.ACCOUNTS: "accounts",
     FileKind.LOTS: "lots",
     FileKind.TRANSACTIONS: "transactions",
+    FileKind.EXECUTIONS: "executions",
 }
 
 #: Kinds that cannot load where the one they refer to was refused: every row would be an unknown ticker or account.
@@ -46,6 +48,7 @@ DEPENDS_ON: Final[Mapping[FileKind, tuple[FileKind, ...]]] = {
     FileKind.ACCOUNTS: (),
     FileKind.LOTS: (FileKind.SECURITIES, FileKind.ACCOUNTS),
     FileKind.TRANSACTIONS: (FileKind.SECURITIES, FileKind.ACCOUNTS, FileKind.LOTS),
+    FileKind.EXECUTIONS: (FileKind.SECURITIES, FileKind.ACCOUNTS, FileKind.LOTS),
 }
 
 #: Kinds that describe a real fleet and never go into a demo database.

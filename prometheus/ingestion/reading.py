@@ -92,7 +92,7 @@ def read_csv(content: bytes, findings: FindingCollector) -> TextTable:
     Raises:
         FileRefusedError: The file is empty, not UTF-8, holds NUL bytes, an unclosed quote or an unusable header.
     """
-    text = _decoded(content)
+    text = decoded(content)
     header = _header(text)
     frame = _read_quickly(content, text, header)
     rows_read = 0 if frame is None else frame.height
@@ -121,7 +121,12 @@ def checked_header(names: list[str]) -> list[str]:
     return columns
 
 
-def _decoded(content: bytes) -> str:
+def decoded(content: bytes) -> str:
+    """Return the text of a file.
+
+    Raises:
+        FileRefusedError: It is empty, packed although its name does not say so, not UTF-8, or holds NUL bytes.
+    """
     content = content.removeprefix(b"\xef\xbb\xbf")
     if not content.strip():
         raise refusal("EMPTY_FILE", "The file is empty; ask for a new copy.")

@@ -17,8 +17,26 @@ from prometheus.ingestion.reading import LINE
 SECURITY_ID: Final = "#security_id"
 #: The weights of a date may miss 1 by this much: several hundred weights rounded to eight decimals miss by less.
 WEIGHT_SUM_TOLERANCE: Final = Decimal("0.000001")
+#: Sector of a security whose file names none.
+UNCLASSIFIED: Final = "Unclassified"
 #: Wide enough for every number that passed its bounds, and for the decimals that are stored.
 _EXACT: Final = pl.Decimal(38, 12)
+
+
+def fill_descriptions(frame: pl.DataFrame, findings: FindingCollector) -> pl.DataFrame:
+    """Give securities without a sector the sector Unclassified, and those without a name their ticker, with remarks.
+
+    Nothing that is computed needs a name, and a sector only a strategy that limits sectors: Unclassified counts as one.
+    """
+    for column, value, says in (
+        ("sector", pl.lit(UNCLASSIFIED), f"'sector' is empty; the security counts as {UNCLASSIFIED}."),
+        ("name", pl.col("ticker"), "'name' is empty; the ticker stands for it."),
+    ):
+        if column in frame.columns:
+            empty = pl.col(column).is_null()
+            findings.add_rows(frame.filter(empty), f"NO_{column.upper()}", says, column="ticker", fatal=False)
+            frame = frame.with_columns(pl.when(empty).then(value).otherwise(pl.col(column)).alias(column))
+    return frame
 
 
 def resolve_tickers(frame: pl.DataFrame, known: Sequence[tuple[str, int]], findings: FindingCollector) -> pl.DataFrame:

@@ -96,7 +96,7 @@ def _require_good_rows(findings: FindingCollector, options: IngestOptions) -> No
 
 def _text(path: Path, raw: bytes) -> str:
     suffix = suffix_of(path)
-    if suffix == ".parquet":
+    if suffix not in {".csv", ".csv.gz"}:
         raise refusal("UNREADABLE_FILE", "Transactions come as .csv or .csv.gz; write the file as one of them.")
     content = decompress(raw) if suffix == ".csv.gz" else raw
     try:

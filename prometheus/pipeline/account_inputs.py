@@ -16,10 +16,12 @@ from prometheus.db.repositories.action_changes import (
     unbooked_actions,
     unseen_actions,
 )
+from prometheus.db.repositories.open_orders import open_orders
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease
+from prometheus.domain.orders import OpenOrder
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.errors import (
@@ -30,6 +32,7 @@ from prometheus.foundation.errors import (
     PhaseHeldError,
 )
 from prometheus.pipeline.build_snapshot import AccountInputs
+from prometheus.pipeline.day_holds import unfilled_in_words
 from prometheus.pipeline.day_inputs import ActionSpan, DayInputs, SharedInputs
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
@@ -41,13 +44,14 @@ class AccountDay:
     """What one account's day is made of.
 
     ``position`` is that of its journal and household when it was read; ``targets`` are those of its run before, None on
-    its first day.
+    its first day. ``open_orders`` are those of its run before that are neither filled nor settled.
     """
 
     inputs: AccountInputs
     params: StrategyParams
     position: int
     targets: Mapping[str, float] | None
+    open_orders: tuple[OpenOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class _Found:
     household: households.HouseholdDay | None
     seen: int
     unseen: tuple[CorporateAction, ...]
+    open_orders: tuple[OpenOrder, ...]
 
 
 class AccountReader:
@@ -118,6 +123,9 @@ def _read(database: Database, leases: Iterable[Lease]) -> dict[int, _Found]:
         rows = account_days.read_accounts(
             connection, list(by_account), as_of=as_of, since=since, gains_since=date(as_of.year, 1, 1)
         )
+        orders: dict[str, list[OpenOrder]] = {}
+        for order in open_orders(connection, through=as_of - timedelta(days=1), account_ids=list(by_account)):
+            orders.setdefault(order.account_id, []).append(order)
         return {
             by_account[account.account_id].run_id: _Found(
                 account,
@@ -126,6 +134,7 @@ def _read(database: Database, leases: Iterable[Lease]) -> dict[int, _Found]:
                 *_household(connection, account, rows[account.account_id], since),
                 seen,
                 unseen.get(account.account_id, ()),
+                tuple(orders.get(account.account_id, ())),
             )
             for account in accounts
         }
@@ -206,7 +215,7 @@ def _account_day(database: Database, shared: SharedInputs, found: _Found, day: D
         max_missing_price_share=params.max_missing_price_share,
         unmatched_tags=unmatched,
         year_rows=rows.year_rows,
-        unfilled_run=None if rows.previous is None else rows.previous.unfilled,
+        unfilled=unfilled_in_words(found.open_orders),
         members=found.members,
         household=found.household,
         actions_seen=found.seen if unbooked is None else None,
@@ -217,4 +226,5 @@ def _account_day(database: Database, shared: SharedInputs, found: _Found, day: D
         with database.transaction() as connection:
             inputs = replace(inputs, older_prices=market_data.last_prices_of(connection, as_of, unpriced))
     # No earlier day of the account is in work any more, so these targets are what the solve will find, too.
-    return AccountDay(inputs, params, found.position, None if rows.previous is None else rows.previous.target_weights)
+    targets = None if rows.previous is None else rows.previous.target_weights
+    return AccountDay(inputs, params, found.position, targets, found.open_orders)

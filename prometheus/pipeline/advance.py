@@ -26,11 +26,15 @@ from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import (
+    BackendUnavailableError,
     CollisionError,
+    DatabaseError,
     DatabaseUnavailableError,
+    EngineError,
     EngineFrozenError,
     PhaseHeldError,
     PrometheusError,
+    RiskModelError,
     RunCancelledError,
     StaleLeaseError,
 )
@@ -39,8 +43,10 @@ from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
 _log = structlog.get_logger(__name__)
-#: Failures that no further attempt can mend.
+#: Failures that no further attempt can mend, whatever class they are of.
 _FINAL: Final = frozenset({"SUPERSEDED"})
+#: What the surroundings are to blame for: another moment, another worker or another host may have it.
+_OF_SURROUNDINGS: Final = (DatabaseError, EngineError, RiskModelError, BackendUnavailableError)
 #: An error's own words may hold a whole statement with its parameters; what a person reads ends here.
 _LONGEST_MESSAGE: Final = 2000
 #: How long giving a run back may wait for whoever holds its row.
@@ -275,7 +281,7 @@ def _reread(context: TaskContext, lease: Lease) -> Phase:
 
 
 def report_failure(database: Database, config: EngineConfig, lease: Lease, error: Exception) -> tuple[Outcome, str]:
-    """Have a failed phase tried again later, or fail the run where its attempts are used up.
+    """Have a failed phase tried again later; fail the run where no attempt is left or none can mend it.
 
     Args:
         database: The database.
@@ -289,7 +295,7 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
     details = _error_json(lease, error)
     try:
         with database.transaction() as connection:
-            if lease.attempt < lease.max_attempts and details["code"] not in _FINAL:
+            if lease.attempt < lease.max_attempts and _may_heal(error, details["code"]):
                 kept = schedule_retry(connection, lease, error=details, base_seconds=config.retry_base_seconds)
                 return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
             commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=details)
@@ -305,6 +311,17 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
             release_lease(connection, lease, kind="KILL_SWITCH", details={"code": frozen.code})
         return Outcome.FROZEN, frozen.message
     return Outcome.FAILED, details["message"]
+
+
+def _may_heal(error: Exception, code: str) -> bool:
+    """Return whether another attempt may end otherwise.
+
+    An exception of no kind of ours may be anything, so it is tried again. One that says of the inputs that they cannot
+    be worked with (configuration, an invalid problem, a rule of the ledger) says the same at every attempt.
+    """
+    if code in _FINAL:
+        return False
+    return not isinstance(error, PrometheusError) or error.retryable or isinstance(error, _OF_SURROUNDINGS)
 
 
 def _error_json(lease: Lease, error: Exception) -> dict[str, Any]:

@@ -45,7 +45,8 @@ class AccountInputs:
         strategy_version: Version of the strategy used.
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
-        unfilled_run: Label and day of the account's previous run where none of its trades is booked as a fill.
+        unfilled: What the orders of the account's previous run left unfilled, in a sentence; None where nothing.
+        old_data: Flags of data that is used although it is older than usual.
         members: Accounts of its household, itself among them.
         household: What the other accounts of its household did lately; None for an account by itself.
         year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
@@ -64,7 +65,8 @@ class AccountInputs:
     strategy_version: int
     max_missing_price_share: float
     unmatched_tags: tuple[str, ...] = ()
-    unfilled_run: str | None = None
+    unfilled: str | None = None
+    old_data: tuple[Flag, ...] = ()
     members: tuple[str, ...] = ()
     household: HouseholdDay | None = None
     year_rows: tuple[Transaction, ...] = ()
@@ -103,13 +105,9 @@ def build_snapshot(
     flags: list[Flag] = [
         Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
     ]
-    if inputs.unfilled_run is not None:
-        flags.append(
-            Flag(
-                "UNFILLED_TRADES",
-                f"No trade of {inputs.unfilled_run} is booked as a fill; lots, cash and locks are those before it.",
-            )
-        )
+    flags += inputs.old_data
+    if inputs.unfilled is not None:
+        flags.append(Flag("UNFILLED_TRADES", f"{inputs.unfilled} Lots, cash and locks are those of the books."))
     if inputs.unbooked_actions is not None:
         flags.append(Flag("ACTIONS_NOT_BOOKED", inputs.unbooked_actions))
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from prometheus.db.blobs import blob_address, get_array, put_array
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import market_data
+from prometheus.db.repositories.data_dates import DataDates, data_dates
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel, latest_risk_model
 from prometheus.domain.securities import CorporateAction, Security
@@ -68,6 +69,7 @@ class SharedInputs:
         self._database = database
         self._position: tuple[int, int] | None = None
         self._days: dict[date, DayInputs] = {}
+        self._dates: dict[date, DataDates] = {}
         self._benchmarks: dict[tuple[str, date], BenchmarkDay | None] = {}
         self._arrays: dict[bytes, NDArray[Any]] = {}
         self._weights: dict[tuple[str, date], BenchmarkWeights] = {}
@@ -79,6 +81,7 @@ class SharedInputs:
             position = market_data.data_position(connection)
         if position != self._position:
             self._days.clear()
+            self._dates.clear()
             self._benchmarks.clear()
             self._weights.clear()
             self._actions.clear()
@@ -115,6 +118,13 @@ class SharedInputs:
                     splits=market_data.splits(connection, as_of),
                 )
         return self._days[as_of]
+
+    def dates(self, as_of: date) -> DataDates:
+        """Return how far the data for a day reaches."""
+        if as_of not in self._dates:
+            with self._database.transaction() as connection:
+                self._dates[as_of] = data_dates(connection, as_of)
+        return self._dates[as_of]
 
     def benchmark(self, benchmark_id: str, as_of: date) -> BenchmarkDay | None:
         """Return a benchmark's constituents in force on a day."""

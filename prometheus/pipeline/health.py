@@ -1,14 +1,17 @@
 """The judgement of monitoring: what about the fleet needs a person. Pure over the facts it is given."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.action_changes import action_words
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
 from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
+from prometheus.foundation.ids import run_label
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.pipeline.age_limits import AgeLimits
+from prometheus.pipeline.data_ages import judge_ages
 
 #: A due task may be late by a few heartbeats before anybody is told.
 _LATE_MINUTES: Final = 60
@@ -26,6 +29,7 @@ class HealthLimits:
         silent_minutes: Since any host began a heartbeat.
         risk_model_hours: Age of the newest risk model.
         undelivered_minutes: Age of a message that no receiver has taken yet.
+        ages: How old other data of the newest day may be.
     """
 
     phase_minutes: int = 120
@@ -35,6 +39,7 @@ class HealthLimits:
     silent_minutes: float = 15.0
     risk_model_hours: float = 36.0
     undelivered_minutes: int = 15
+    ages: AgeLimits = field(default_factory=AgeLimits)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,8 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
     found.extend(_left_out(facts))
     if facts.has_accounts:
         found.extend(_stale_risk(facts, limits))
+        found.extend(_stale_data(facts, limits))
+        found.extend(_unsettled(facts))
     found.extend(_undelivered(facts, limits))
     for task in tasks:
         late = (facts.now - task.next_due_at).total_seconds() / 60
@@ -186,6 +193,29 @@ def _undelivered(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]
             )
         )
     return tuple(found)
+
+
+def _stale_data(facts: FleetFacts, limits: HealthLimits) -> Iterator[Finding]:
+    """Judge the data of the newest day; prices that have not come yet are no finding, and risk has one of its own."""
+    if facts.dates is None or facts.day is None:
+        return
+    for age in judge_ages(facts.dates, facts.day, limits.ages, limits.risk_model_hours):
+        if age.reason and age.code not in {"NO_DATA", "STALE_RISK"}:
+            yield Finding(age.code, f"{age.reason} {age.remedy}")
+
+
+def _unsettled(facts: FleetFacts) -> Iterator[Finding]:
+    if facts.unsettled:
+        first = facts.unsettled[0]
+        accounts = {order.account_id for order in facts.unsettled}
+        yield Finding(
+            "UNSETTLED_ORDERS",
+            f"{len(facts.unsettled)} order(s) of {len(accounts)} account(s) are neither filled nor settled, first "
+            f"{first.account_id} {run_label(first.run_seq)} of {first.as_of_date}, and a later day waits for them. "
+            "Load the executions, or end the rest with 'prometheus trades settle'; 'prometheus trades list' shows "
+            "them.",
+            len(accounts),
+        )
 
 
 def _stale_risk(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]:

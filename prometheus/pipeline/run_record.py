@@ -13,7 +13,7 @@ from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.stored_result import RESULT_VERSION
 
 #: What an auditor needs to know to build the same numbers again.
-_LIBRARIES: Final = ("clarabel", "cvxpy", "lz4", "numpy", "scipy")
+_LIBRARIES: Final = ("clarabel", "cvxpy", "llvmlite", "lz4", "numba", "numpy", "scipy")
 
 
 def run_record(

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final
 
 from prometheus.db.database import Database
 from prometheus.db.leases import hold_lease
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.action_changes import book_morning
+from prometheus.db.repositories.data_dates import DataDates
 from prometheus.db.repositories.fills import close_windows
+from prometheus.db.repositories.market_data import BenchmarkDay
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.runs import new_run
 from prometheus.db.repositories.staging import NewSnapshot, NewSolution, staged_snapshot, staged_solution
@@ -22,6 +24,8 @@ from prometheus.foundation.canonical import CanonicalText, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
 from prometheus.pipeline.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
+from prometheus.pipeline.data_ages import actions_age, benchmark_age, borrow_age, price_age, risk_age
+from prometheus.pipeline.day_holds import USUAL, require_settled, require_usable
 from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.effects import (
     Effects,
@@ -38,9 +42,6 @@ from prometheus.pipeline.snapshot import Flag, Snapshot
 from prometheus.pipeline.solve import Solution, solve
 from prometheus.pipeline.stored_result import stored_result
 from prometheus.risk.specific_correlation import unpacked_blocks
-
-#: A model built today from data this old is stale all the same.
-_MODEL_DATE_LAG: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,21 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     Corporate actions since the account's last day are booked in the same transaction.
 
     Raises:
-        PhaseHeldError: Risk model stale or absent, prices missing, or the books moved meanwhile; nothing is written.
+        PhaseHeldError: Orders of the run before are open, risk model or other data are stale or absent, prices are
+            missing, or the books moved meanwhile; nothing is written.
         EngineError: The account's books are past the day (SUPERSEDED).
     """
     as_of, account_id = lease.as_of_date, lease.account_id
     day = context.shared.day(as_of)
     model = _usable_model(day.risk_model, as_of, context.config)
+    market = _usable_market(context, as_of)
     account = read_account(context, lease, day)
+    if account.params.unfilled_orders == "hold":
+        require_settled(account.open_orders)
     if account.params.long_max > 1:
+        # Rates that nobody ever loaded would mend nothing here.
+        if market.borrow is not None:
+            require_usable(borrow_age(market.borrow, as_of, context.config.ages, needed=True))
         raise PhaseHeldError(
             f"{account_id} has long_max {account.params.long_max:g}, but the ledger books no short positions. Set it "
             "to 1, or solve the day apart with 'prometheus optimize'.",
@@ -113,13 +121,8 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
         _book_morning(context, lease, day)
         account = read_account(context, lease, day)
         inputs = replace(account.inputs, booked_actions=actions)
-    benchmark = context.shared.benchmark(inputs.account.benchmark_id, as_of)
-    if benchmark is None:
-        raise PhaseHeldError(
-            f"Benchmark {inputs.account.benchmark_id} of {account_id} has no constituents on or before {as_of}. Load "
-            "them with 'prometheus ingest FILE --kind benchmark'.",
-            code="NO_BENCHMARK",
-        )
+    benchmark = _usable_benchmark(context, inputs.account.benchmark_id, as_of)
+    inputs = replace(inputs, old_data=_old_data(benchmark, market, as_of))
     weights = context.shared.weights(benchmark)
 
     built = build_snapshot(inputs, day, benchmark, weights.address, model)
@@ -286,18 +289,39 @@ def _booked(context: TaskContext, lease: Lease, day: DayInputs, book: Callable[.
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:
-    remedy = f"Run 'prometheus risk refresh --as-of {as_of}'."
-    if model is None:
-        raise PhaseHeldError(f"There is no risk model for {as_of} or before. {remedy}", code="STALE_RISK")
-    if model.age_hours > config.risk_model_max_age_hours:
-        raise PhaseHeldError(
-            f"The risk model was built {model.age_hours:.1f} hours ago, the limit is "
-            f"{config.risk_model_max_age_hours:g}. {remedy}",
-            code="STALE_RISK",
-        )
-    if as_of - model.as_of_date > _MODEL_DATE_LAG:
-        raise PhaseHeldError(f"The newest risk model is of {model.as_of_date}. {remedy}", code="STALE_RISK")
+    newest, hours = (None, None) if model is None else (model.as_of_date, model.age_hours)
+    require_usable(risk_age(newest, hours, as_of, config.risk_model_max_age_hours))
+    assert model is not None  # else it is not usable
     return model
+
+
+def _usable_market(context: TaskContext, as_of: date) -> DataDates:
+    """Return how far a day's data reaches, where its closes and corporate actions can be traded upon."""
+    dates, limits = context.shared.dates(as_of), context.config.ages
+    prices = price_age(dates.prices, as_of, limits)
+    # Which names lack a close decides for each account whether the day can be traded.
+    if prices.code == "STALE_PRICES":
+        require_usable(prices)
+    require_usable(actions_age(dates, as_of, limits))
+    return dates
+
+
+def _usable_benchmark(context: TaskContext, benchmark_id: str, as_of: date) -> BenchmarkDay:
+    benchmark = context.shared.benchmark(benchmark_id, as_of)
+    newest = None if benchmark is None else benchmark.effective_date
+    require_usable(benchmark_age(benchmark_id, newest, as_of, context.config.ages))
+    assert benchmark is not None  # else it is not usable
+    return benchmark
+
+
+def _old_data(benchmark: BenchmarkDay, dates: DataDates, as_of: date) -> tuple[Flag, ...]:
+    """Return flags of what is used although it is older than usual, because a setting allows it."""
+    ages = [
+        benchmark_age(benchmark.benchmark_id, benchmark.effective_date, as_of, USUAL),
+        actions_age(dates, as_of, USUAL),
+        price_age(dates.prices, as_of, USUAL),
+    ]
+    return tuple(Flag(age.code, age.reason) for age in ages if not age.usable and age.code != "NO_DATA")
 
 
 def _by_code(flags: tuple[Flag, ...]) -> dict[str, list[Flag]]:

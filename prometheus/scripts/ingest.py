@@ -22,7 +22,17 @@ if TYPE_CHECKING:
 
 #: Lines of findings printed; all findings go to --findings-out.
 _PRINTED: Final = 50
-_KINDS: Final = ("securities", "actions", "prices", "benchmark", "borrow", "accounts", "lots", "transactions")
+_KINDS: Final = (
+    "securities",
+    "actions",
+    "prices",
+    "benchmark",
+    "borrow",
+    "accounts",
+    "lots",
+    "transactions",
+    "executions",
+)
 
 
 @click.command(
@@ -47,9 +57,9 @@ def command(
 ) -> None:
     """Load market data or a fleet from PATH: a directory, or one FILE with --kind.
 
-    A directory may hold securities, corporate_actions, prices, benchmark, borrow, accounts, lots and transactions, each
-    as .csv or .csv.gz, all but transactions as .parquet too. Each file loads completely or not at all. Loading it again
-    changes nothing; a corrected value is updated and the old one kept.
+    A directory may hold securities, corporate_actions, prices, benchmark, borrow, accounts, lots, transactions and
+    executions, each as .csv or .csv.gz, all but transactions as .jsonl, .jsonl.gz and .parquet too. Each file loads
+    completely or not at all. Loading it again changes nothing; a corrected value is updated and the old one kept.
 
     \b
     Examples:

@@ -28,6 +28,7 @@ _COMMANDS: Final = {
     "show-engine-runs": "prometheus.scripts.show_engine_runs",
     "strategy": "prometheus.scripts.strategy",
     "today": "prometheus.scripts.today",
+    "trades": "prometheus.scripts.trades",
     "verify-audit": "prometheus.scripts.verify_audit",
 }
 

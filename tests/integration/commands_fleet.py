@@ -13,6 +13,7 @@ from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 from prometheus.scripts.main import main
 from tests.conftest import clone_of
+from tests.integration.engine_fleet import change_strategy
 
 AS_OF = date(2024, 6, 28)
 NEXT_DAY = date(2024, 7, 2)
@@ -78,6 +79,9 @@ def load_fleet(url, folder):
     database = Database(url)
     try:
         reports = ingest_directory(database, folder, options=IngestOptions(today=NEXT_DAY))
+        # The commands' days follow each other without fills; what waits for them has tests of its own.
+        with database.transaction() as connection:
+            change_strategy(connection, unfilled_orders="trade")
     finally:
         database.close()
     assert all(report.loaded for report in reports), [report.findings for report in reports]

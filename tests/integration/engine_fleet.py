@@ -100,7 +100,8 @@ def write_fleet(database: Database) -> None:
             ],
         )
         connection.execute(_CONSTITUENT)
-        change_strategy(connection, max_weight=0.6, max_active_weight=0.3)
+        # Tests of the engine take days one after the other without fills; the hold has tests of its own.
+        change_strategy(connection, max_weight=0.6, max_active_weight=0.3, unfilled_orders="trade")
         for account_id, region, method in (("ACC-1", "US", "HIFO"), ("ACC-2", "US", "FIFO"), ("ACC-3", "CA", "ACB")):
             add_account(connection, account_id, region=region, method=method)
         connection.execute(_OPENING)

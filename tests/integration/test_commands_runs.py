@@ -93,7 +93,7 @@ def test_show_says_how_good_the_answer_is_and_what_was_unusual(url):
     assert "-0.000" not in shown
     assert "bps of NAV of the best possible" in shown
     assert "flag             UNKNOWN_TAG: Tag 'strange-tag' selects no parameter override." in shown
-    assert "flag             UNFILLED_TRADES: No trade of RUN-001 of 2024-06-28 is booked as a fill" in shown
+    assert "flag             UNFILLED_TRADES: 12 order(s) of RUN-001 of 2024-06-28 are not filled, first BUY" in shown
 
 
 def test_every_trade_is_explained_in_the_record_and_shown(url):

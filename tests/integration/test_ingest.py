@@ -409,7 +409,9 @@ def test_skipping_never_loads_half_a_benchmark(loaded, tmp_path):
     )
     report = reload(loaded, path, "benchmark", SKIPPING)
     assert (report.inserted, report.skipped) == (2, 2)
-    assert {finding.code for finding in report.findings} == {"UNKNOWN_TICKER", "WEIGHTS_DO_NOT_SUM_TO_ONE"}
+    assert {finding.code for finding in report.findings} == {
+        "UNKNOWN_TICKER", "WEIGHTS_DO_NOT_SUM_TO_ONE", "TAKES_ALONG", "BENCHMARK_ID_TAKEN",
+    }  # fmt: skip
     assert rows(loaded, "SELECT count(*) FROM benchmark_constituents WHERE effective_date = '2024-06-27'") == [(0,)]
 
 

@@ -38,6 +38,11 @@ GOOD = {
         b"E-2,2024-06-28,ACC-3,AAA,sell,1,10.10\n"
     ),
 }  # fmt: skip
+#: There is no order that it could fill: what stays whole of it is refused, too.
+EXECUTIONS = (
+    b"account_id,client_order_id,execution_id,ticker,side,trade_date,executed_at,quantity,price,fee,lot_picks\n"
+    b"ACC-3,ACC-3:RUN-001:1,X-1,AAA,SELL,2024-06-28,2024-06-28T15:30:00Z,1,10.10,0.35,L-1=1\n"
+)
 FRAGMENTS = (
     b",", b'"', b"\n", b"\r", b"-", b"0", b"9" * 30, b"1e400", b"1e-20", b"nan", b"\xff", b"\x00", b"\xef\xbb\xbf",
     b";", b"{", b"}", b"\\", b"\\N", b"'", b" ", b"\t", "\u0663\u2028é".encode(), b"2024-06-31", b"AAA", b"#line",
@@ -75,7 +80,7 @@ def test_damaged_file_loads_or_is_refused(stocked, tmp_path, kind, seed):
     source = random.Random(f"{kind}:{seed}")
     for number in range(DAMAGES_A_SEED):
         path = tmp_path / f"{number}.csv"
-        path.write_bytes(damaged(GOOD[kind], source))
+        path.write_bytes(damaged(({**GOOD, FileKind.EXECUTIONS: EXECUTIONS}[kind]), source))
         options = IngestOptions(today=TODAY, skip_bad_rows=source.random() < 0.5)
         report = ingest_file(stocked, path, kind, options=options)
         if report.status is FileStatus.REFUSED:

@@ -63,6 +63,9 @@ SCREENS = {
     "strategy load": (NOWHERE,),
     "strategy show": ("momentum",),
     "today": ("--as-of", NEXT),
+    "trades export": ("--output", "/nowhere/orders.csv"),
+    "trades list": (),
+    "trades settle": ("ACC-9", "RUN-001", "--expired", "--reason", "nothing more comes"),
     "verify-audit": (),
 }
 

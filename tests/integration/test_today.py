@@ -211,6 +211,22 @@ def test_paused_account_is_named_and_stops_nobody(url):
     )
 
 
+def test_day_after_a_day_without_fills_is_held_until_its_orders_are_settled(url, tmp_path):
+    """The second day is held with its code and a command; once the orders are settled the advice is to try again."""
+    strategy = json.loads(call(url, "strategy", "show").stdout)
+    strategy["params"]["unfilled_orders"] = "hold"
+    (tmp_path / "strategy.json").write_text(json.dumps(strategy))
+    call(url, "strategy", "load", tmp_path / "strategy.json")
+    daily(url)
+    assert daily(url, day=NEXT_DAY).exit_code == 1
+    found = today(url, day=NEXT_DAY)
+    held = [note for region in found["regions"] for note in region["held"]]
+    assert {note["code"] for note in held} == {"UNSETTLED_ORDERS"}
+    assert found["next"]["command"] == "prometheus ingest FILE --kind executions"
+    call(url, "trades", "settle", "--as-of", AS_OF, "--expired", "--reason", "no fills")
+    assert follow(url, day=NEXT_DAY) == [f"prometheus run-daily --as-of {NEXT_DAY}"]
+
+
 def test_unfilled_orders_of_the_day_before_are_told(server, traded_template):
     """The next morning counts the orders of each account's run before that nobody has filled."""
     with clone_of(server, traded_template) as url:

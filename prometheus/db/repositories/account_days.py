@@ -43,7 +43,7 @@ _PREVIOUS: Final = """
     SELECT previous.account_id, run_seq, as_of_date, targets,
            EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = previous.run_id)
            AND NOT EXISTS (SELECT 1 FROM transactions AS row
-                           WHERE row.account_id = previous.account_id AND row.trade_date = previous.as_of_date
+                           WHERE row.account_id = previous.account_id AND row.trade_date >= previous.as_of_date
                              AND row.txn_type IN ('BUY', 'SELL'))
     FROM unnest(%s::text[]) AS wanted(account_id)
     CROSS JOIN LATERAL (

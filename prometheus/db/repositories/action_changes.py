@@ -209,6 +209,11 @@ def rebook_actions(
     return tuple(found)
 
 
+def mark_seen(connection: Connection, account_ids: Sequence[str], position: int) -> None:
+    """Note down that the books of accounts have looked at every change of an action up to a position."""
+    connection.execute(_MARK, {"position": position, "accounts": list(account_ids)})
+
+
 def book_morning(connection: Connection, account_id: str, *, as_of: date, group_of: Mapping[str, str]) -> int:
     """Book an account's corporate actions through a day, with the losses of that day matched, and return the rows.
 

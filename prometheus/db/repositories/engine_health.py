@@ -8,6 +8,8 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from prometheus.db.repositories.action_changes import unseen_actions
+from prometheus.db.repositories.data_dates import DataDates, data_dates, newest_day
+from prometheus.domain.orders import OpenOrder
 from prometheus.domain.securities import CorporateAction
 
 _SEEN: Final = text("""
@@ -69,6 +71,16 @@ _WITHOUT_RUN: Final = text("""
       AND NOT EXISTS (SELECT 1 FROM engine_runs AS run
                       WHERE run.as_of_date = newest.as_of_date AND run.phase NOT IN ('PERSISTED', 'FAILED'))
     ORDER BY account_id
+""")
+
+# The last reason that an account's run was given back for says whether it waits for orders.
+_WAITING: Final = text("""
+    SELECT run.account_id, max(run.as_of_date) AS as_of_date
+    FROM engine_runs AS run CROSS JOIN LATERAL (
+        SELECT kind, details FROM engine_run_events AS event WHERE event.run_id = run.run_id
+        ORDER BY event_id DESC LIMIT 1) AS last
+    WHERE run.phase = 'DATA_READY' AND last.kind = 'HOLD' AND last.details ->> 'code' = 'UNSETTLED_ORDERS'
+    GROUP BY run.account_id
 """)
 
 _FLEET: Final = text("""
@@ -143,6 +155,9 @@ class FleetFacts:
         paused: Paused accounts with the reason given, at most ``limit`` of ``paused_total``.
         paused_total: How many there are.
         without_run: Accounts that are not paused and have no run of the newest finished day.
+        day: The newest day that any account has a run of, None before the first.
+        dates: How far the data for that day reaches; None before the first.
+        unsettled: Open orders of accounts of which a later day waits for them to be settled.
     """
 
     now: datetime
@@ -161,6 +176,9 @@ class FleetFacts:
     paused: tuple[tuple[str, str], ...] = ()
     paused_total: int = 0
     without_run: tuple[WithoutRun, ...] = ()
+    day: date | None = None
+    dates: DataDates | None = None
+    unsettled: tuple[OpenOrder, ...] = ()
 
 
 def record_host(connection: Connection, owner: str) -> None:
@@ -192,6 +210,7 @@ def fleet_facts(
     expired = connection.execute(_EXPIRED, {"limit": limit}).all()
     paused = connection.execute(_PAUSED, {"limit": limit}).all()
     without_run = connection.execute(_WITHOUT_RUN).all()
+    day = newest_day(connection)
     return FleetFacts(
         now=fleet.now,
         frozen=(fleet.reason or "no reason given") if fleet.frozen else None,
@@ -209,4 +228,20 @@ def fleet_facts(
         paused=tuple((row.account_id, row.pause_reason or "no reason given") for row in paused),
         paused_total=paused[0].total if paused else 0,
         without_run=tuple(WithoutRun(row.account_id, row.region, row.as_of_date) for row in without_run),
+        day=day,
+        dates=None if day is None else data_dates(connection, day),
+        unsettled=_unsettled(connection),
     )
+
+
+def _unsettled(connection: Connection) -> tuple[OpenOrder, ...]:
+    """Return the open orders that a later day of their account waits for."""
+    waiting = {row.account_id: row.as_of_date for row in connection.execute(_WAITING)}
+    if not waiting:
+        return ()
+    from prometheus.db.repositories.open_orders import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+        open_orders,
+    )
+
+    found = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
+    return tuple(order for order in found if order.as_of_date < waiting[order.account_id])

@@ -68,6 +68,14 @@ def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> list[Kn
     return [KnownAccount(*row) for row in rows]
 
 
+def account_regions(connection: Connection, account_ids: Sequence[str]) -> dict[str, str]:
+    """Return the region of those of the accounts that exist."""
+    rows = connection.execute(
+        select(AccountRow.account_id, AccountRow.region).where(AccountRow.account_id.in_(account_ids))
+    )
+    return {row.account_id: row.region for row in rows}
+
+
 def other_members(
     connection: Connection, households: Sequence[str], account_ids: Sequence[str]
 ) -> list[tuple[str, str, str]]:

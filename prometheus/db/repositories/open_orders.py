@@ -17,16 +17,22 @@ from prometheus.accounting.share_counts import split_ratio
 from prometheus.db.database import driver_connection
 from prometheus.domain.books import Transaction, TransactionType
 from prometheus.domain.lots import Side, Term
+from prometheus.domain.money import nearest_step
 from prometheus.domain.orders import OpenOrder
 
 __all__ = ["OpenOrder", "open_orders"]
 
-# ``later`` is the account's next run with orders: what is executed from its day on belongs to it as a rule.
-_RUNS: Final = """
-    SELECT run.account_id, run.run_id, run.run_seq, run.as_of_date,
-           (SELECT min(next.as_of_date) FROM runs AS next
-            WHERE next.account_id = run.account_id AND next.as_of_date > run.as_of_date
-              AND EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = next.run_id)) AS later
+#: Last decimal of a stored number of shares.
+_STORED_STEP: Final = Decimal("0.00000001")
+
+# The account's next run with orders: what is executed from its day on belongs to it as a rule.
+_LATER: Final = """
+    (SELECT min(next.as_of_date) FROM runs AS next
+     WHERE next.account_id = run.account_id AND next.as_of_date > run.as_of_date
+       AND EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = next.run_id))
+"""
+_NEWEST_RUNS: Final = f"""
+    SELECT run.account_id, run.run_id, run.run_seq, run.as_of_date, {_LATER}
     FROM accounts CROSS JOIN LATERAL (
         SELECT account_id, run_id, run_seq, as_of_date FROM runs
         WHERE runs.account_id = accounts.account_id AND as_of_date <= %(through)s
@@ -36,12 +42,17 @@ _RUNS: Final = """
       AND NOT EXISTS (SELECT 1 FROM order_settlements WHERE order_settlements.run_id = run.run_id)
     ORDER BY run.account_id
 """
+_GIVEN_RUNS: Final = (
+    f"SELECT run.account_id, run.run_id, run.run_seq, run.as_of_date, {_LATER} FROM runs AS run WHERE run_id = ANY(%s)"
+)
 _ORDERS: Final = """
     SELECT run_id, min(trade_no), ticker, side, sum(quantity) FROM run_trades WHERE run_id = ANY(%s)
     GROUP BY run_id, ticker, side ORDER BY run_id, min(trade_no)
 """
+# An execution may say a newer symbol than its order.
 _NAMED: Final = """
-    SELECT account_id, execution_id, run_id, line FROM order_executions
+    SELECT account_id, execution_id, order_executions.run_id, run_trades.ticker
+    FROM order_executions LEFT JOIN run_trades ON run_trades.run_id = order_executions.run_id AND trade_no = line
     WHERE account_id = ANY(%s) AND trade_date >= %s
 """
 _FILLS: Final = """
@@ -91,7 +102,7 @@ def open_orders(
     """
     driver = driver_connection(connection)
     chosen = {"through": through, "accounts": None if account_ids is None else list(account_ids)}
-    runs = {row[1]: _Run(*row) for row in driver.execute(_RUNS, chosen).fetchall()}
+    runs = {row[1]: _Run(*row) for row in driver.execute(_NEWEST_RUNS, chosen).fetchall()}
     if not runs:
         return ()
     orders = driver.execute(_ORDERS, [list(runs)]).fetchall()
@@ -113,19 +124,31 @@ def open_orders(
     return tuple(sorted(found, key=lambda order: (order.account_id, order.line)))
 
 
+def filled_shares(connection: Connection, run_ids: Sequence[int]) -> Mapping[tuple[int, str, str], Decimal]:
+    """Return the shares of orders of given runs that the journal has: by run, ticker and side, zero where none.
+
+    Counted as ``open_orders`` counts them, in shares of the run's day.
+    """
+    driver = driver_connection(connection)
+    runs = {row[1]: _Run(*row) for row in driver.execute(_GIVEN_RUNS, [list(run_ids)]).fetchall()}
+    tickers = {order[2] for order in driver.execute(_ORDERS, [list(runs)]).fetchall()}
+    return _filled(connection, runs, sorted(tickers)) if runs else {}
+
+
 def _filled(
     connection: Connection, runs: Mapping[int, _Run], tickers: Sequence[str]
 ) -> dict[tuple[int, str, str], Decimal]:
     """Return the shares that the journal has for each order, counted in shares of the run's day."""
     driver = driver_connection(connection)
-    accounts = [run.account_id for run in runs.values()]
+    accounts = sorted({run.account_id for run in runs.values()})
+    since = {account: min(run.as_of for run in runs.values() if run.account_id == account) for account in accounts}
     first = min(run.as_of for run in runs.values())
     named = {(row[0], row[1]): (row[2], row[3]) for row in driver.execute(_NAMED, [accounts, first]).fetchall()}
     splits: dict[str, list[tuple[date, Decimal]]] = defaultdict(list)
     for ticker, ex_date, value in driver.execute(_SPLITS, [first, list(tickers)]).fetchall():
         splits[ticker].append((ex_date, value))
     journals: dict[str, list[Transaction]] = defaultdict(list)
-    for row in driver.execute(_FILLS, [accounts, [run.as_of for run in runs.values()]]).fetchall():
+    for row in driver.execute(_FILLS, [accounts, [since[account] for account in accounts]]).fetchall():
         journals[row[0]].append(_transaction(row))
     filled: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     for run in runs.values():
@@ -139,8 +162,9 @@ def _filled(
                 for ex_date, value in splits[rows[0].ticker]:
                     if run.as_of < ex_date <= rows[0].trade_date:
                         ratio = split_ratio(value)
-                        shares = shares * ratio.denominator / ratio.numerator
-                filled[run.run_id, rows[0].ticker, rows[0].txn_type.value] += shares
+                        shares = nearest_step(shares * ratio.denominator / ratio.numerator, _STORED_STEP)
+                ticker = rows[0].ticker if order is None or order[1] is None else order[1]
+                filled[run.run_id, ticker, rows[0].txn_type.value] += shares
     return filled
 
 

@@ -178,7 +178,9 @@ def test_account_worth_nothing_holds_the_phase():
 def test_oddities_are_flagged():
     """A tag that selects nothing, trades that were never filled and a name unknown to the model are each flagged."""
     found = build(
-        model=replace(MODEL, tickers=("AAA", "BBB")), unmatched_tags=("odd",), unfilled_run="RUN-003 of 2024-06-27"
+        model=replace(MODEL, tickers=("AAA", "BBB")),
+        unmatched_tags=("odd",),
+        unfilled="2 order(s) of RUN-003 of 2024-06-27 are not filled.",
     )
     assert held(found) == ["UNKNOWN_TAG", "UNFILLED_TRADES", "NO_RISK_DATA"]
     assert "RUN-003 of 2024-06-27" in found.snapshot.flags[1].message
