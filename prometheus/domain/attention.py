@@ -15,7 +15,7 @@ class Tells(StrEnum):
 
     HOLD: a run's phase cannot go on, the next heartbeat tries it again. FLAG: something unusual about a day that was
     decided all the same. ALERT: a message of the outbox. FINDING: a line of engine_health. Holds, flags and findings
-    raise an alert as well.
+    raise an alert as well; a pause, which a person made, does not.
     """
 
     HOLD = "HOLD"
