@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from prometheus.db.database import Connection
 from prometheus.db.repositories.data_dates import DataDates, PriceDates, data_dates
-from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
+from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, LAST_DAY, TradingCalendar
 from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.engine_config import EngineConfig
 
@@ -69,7 +69,7 @@ def judge_ages(dates: DataDates, as_of: date, limits: AgeLimits, risk_hours: flo
         *(benchmark_age(name, newest, as_of, limits) for name, newest in dates.benchmarks.items()),
         borrow_age(dates.borrow, as_of, limits, needed=dates.sells_short),
         risk_age(dates.risk_model, dates.risk_age_hours, as_of, risk_hours),
-        *(_calendar_age(region, as_of) for region in dates.regions),
+        *(_calendar_age(region, as_of) for region in dates.regions if region in EXCHANGE_OF_REGION),
     )
 
 
@@ -174,7 +174,8 @@ def _stands_still(prices: PriceDates, limit: float) -> bool:
 
 
 def _sessions(newest: date, as_of: date, regions: Sequence[str]) -> int:
-    calendar = TradingCalendar.for_region(regions[0] if regions else "US")
+    known = [region for region in regions if region in EXCHANGE_OF_REGION]
+    calendar = TradingCalendar.for_region(known[0] if known else "US")
     return len(calendar.sessions_between(newest + timedelta(days=1), as_of))
 
 

@@ -8,7 +8,7 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
 from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
 from prometheus.foundation.ids import run_label
-from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, TradingCalendar
 from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import judge_ages
 
@@ -155,9 +155,11 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
 def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
     """Return what is said of accounts that no heartbeat works on: without a run of the newest day, or paused."""
     found = []
-    # Where the day is no session of an account's region it has no run by right.
+    # Where the day is no session of an account's region it has no run by right; nor has it in a region that is none.
     lacking = [
-        one for one in facts.without_run if TradingCalendar.for_region(one.region).is_trading_day(one.as_of_date)
+        one
+        for one in facts.without_run
+        if one.region in EXCHANGE_OF_REGION and TradingCalendar.for_region(one.region).is_trading_day(one.as_of_date)
     ]
     if lacking:
         first = lacking[0]

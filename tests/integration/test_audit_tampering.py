@@ -265,7 +265,7 @@ def test_commands_work_as_the_engine_role(original):
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.privileges import current_role
 
-    settings = Settings.model_validate({"PROMETHEUS_DATABASE_URL": original})
+    settings = Settings(PROMETHEUS_DATABASE_URL=original)
     with open_database(settings) as database, database.transaction() as connection:
         assert current_role(connection) == "prometheus_engine"
         sibling = database.sibling()

@@ -21,8 +21,15 @@ from prometheus.db.embedded_watch import end_abandoned, watch
 from prometheus.foundation.errors import ConfigurationError, DatabaseError
 from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 
-#: Stands for a server: its working directory is the data directory, and it ends at the first signal.
-SERVER = "import time; print('up', flush=True); time.sleep(3000)"
+#: Stands for a server: its working directory is the data directory, and it ends at the first signal, also where the
+#: tests were started by a shell in the background, whose children ignore these.
+SERVER = """
+import signal, time
+for number in (signal.SIGINT, signal.SIGQUIT):
+    signal.signal(number, signal.SIG_DFL)
+print("up", flush=True)
+time.sleep(3000)
+"""
 
 
 @pytest.fixture

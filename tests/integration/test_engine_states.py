@@ -25,7 +25,7 @@ from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import state
 from prometheus.pipeline.advance import advance_batch
 from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.solve import solve_day
 from prometheus.pipeline.tasks import TaskContext
 from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 from tests.integration.engine_fleet import (
@@ -222,12 +222,12 @@ def test_cancel_during_a_phase_does_not_wait_for_it(fleet):
     # The phase waits for the cancel here: a cancel that waited for the phase, or for any lock of it, would fail.
     hurried = Database(fleet.url, timeouts=Timeouts(lock=0.3))
 
-    def solve_and_be_cancelled(problem, params, targets):
+    def solve_and_be_cancelled(day, params, targets):
         assert state.cancel(hurried, fleet.scope(account_id="ACC-1"), reason="x") == {"REQUESTED": 1}
-        return solve(problem, params, targets)
+        return solve_day(day, params, targets)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prometheus.pipeline.tasks.solve", solve_and_be_cancelled)
+        patch.setattr("prometheus.pipeline.tasks.solve_day", solve_and_be_cancelled)
         assert fleet.advance().outcomes == {Outcome.CANCELLED: 1}
     hurried.close()
     run = fleet.run()
@@ -313,13 +313,13 @@ def test_frozen_fleet_stands_still_and_goes_on(fleet):
     """Frozen in the middle of a day nothing more is claimed or committed and no record is written; then it goes on."""
     fleet.ready()
 
-    def solve_while_frozen(problem, params, targets):
+    def solve_while_frozen(day, params, targets):
         with fleet.database.transaction() as connection:
             set_switch(connection, frozen=True, reason="drill")
-        return solve(problem, params, targets)
+        return solve_day(day, params, targets)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("prometheus.pipeline.tasks.solve", solve_while_frozen)
+        patch.setattr("prometheus.pipeline.tasks.solve_day", solve_while_frozen)
         summary = fleet.advance()
     assert set(summary.outcomes) == {Outcome.FROZEN}
     assert not summary.needs_a_person

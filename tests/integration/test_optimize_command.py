@@ -24,6 +24,7 @@ from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.state import prepare, resolve_scope
 from prometheus.scripts.main import main
 from prometheus.simulation.fills import fill_day
+from tests.integration.engine_fleet import change_strategy
 
 TODAY = date(2024, 6, 27)
 NAMES = ("AAA", "AAB", "BBB", "CCC", "DDD", "EEE", "FFF", "GGG", "HHH", "III", "JJJ", "KKK", "LLL", "MMM")
@@ -67,7 +68,7 @@ def write_fleet(folder, sessions):
     write(
         "benchmark.csv",
         "benchmark_id,date,ticker,weight",
-        [f"IDX,{sessions[0]},{t},{steps[i] / 1000:.3f}" for i, t in enumerate(NAMES) if t != OUTSIDE],
+        [f"IDX,{sessions[-10]},{t},{steps[i] / 1000:.3f}" for i, t in enumerate(NAMES) if t != OUTSIDE],
     )
     write(
         "accounts.csv",
@@ -96,6 +97,9 @@ def fleet(database, tmp_path):
     write_fleet(tmp_path, sessions)
     reports = ingest_directory(database, tmp_path, options=IngestOptions(today=TODAY))
     assert all(report.loaded for report in reports), [report.findings for report in reports]
+    # Both days trade as a whole, so that the second one has locks of the first.
+    with database.transaction() as connection:
+        change_strategy(connection, rebalance="daily", harvest_min_share=0.0, harvest_sigma=0.0)
     config = EngineConfig(owner="test")
     for day in sessions[-2:]:
         refresh_risk_model(database, as_of=day)
