@@ -21,17 +21,20 @@ from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.formats import FORMATS
 from prometheus.ingestion.kinds import FileKind
 from prometheus.ingestion.reading import LINE, TextTable
-from prometheus.ingestion.reports import FileReport, FileStatus, IngestOptions, Progress
+from prometheus.ingestion.reports import (
+    BadRowsError,
+    FileReport,
+    FileStatus,
+    IngestOptions,
+    Progress,
+    require_good_rows,
+)
 
 KIND: Final = FileKind.EXECUTIONS
 #: What a row of an exported order has not got before it is executed.
 _OF_AN_EXECUTION: Final = ("execution_id", "trade_date", "executed_at", "price")
 #: Around the world a trade's instant is at most this far from noon of its day.
 _HALF_A_WORLD: Final = timedelta(hours=36)
-
-
-class _BadRowsError(Exception):
-    """Ends the transaction of a file that is refused."""
 
 
 def load_executions(
@@ -75,10 +78,10 @@ def load_executions(
         with bulk_session(database) as session:
             executions = _known(_executions(_good(frame, findings), findings), session, findings)
             counts = _booked(executions, session, findings, name, progress)
-            _require_good_rows(findings, options)
+            require_good_rows(findings, options)
             skipped = table.rows_read - counts.inserted - counts.unchanged
             session.record_file(KIND, FileIdentity(name, sha256, table.rows_read, skipped), counts)
-    except _BadRowsError:
+    except BadRowsError:
         return FileReport(name, KIND, FileStatus.REFUSED, findings.table(), table.rows_read)
     return FileReport(
         file=name,
@@ -90,11 +93,6 @@ def load_executions(
         unchanged=counts.unchanged,
         skipped=table.rows_read - counts.inserted - counts.unchanged,
     )
-
-
-def _require_good_rows(findings: FindingCollector, options: IngestOptions) -> None:
-    if findings.table().fatal_count and not options.skip_bad_rows:
-        raise _BadRowsError
 
 
 def _without_open_orders(frame: pl.DataFrame, findings: FindingCollector) -> pl.DataFrame:

@@ -23,6 +23,12 @@ _POSITIVE: Final = "must be greater than 0 (with eight decimals)"
 
 TICKER_PATTERN: Final = r"^[A-Za-z0-9][A-Za-z0-9.\-/^=]{0,31}$"
 _TICKER: Final = Column("ticker", FieldType.TEXT, pattern=TICKER_PATTERN)
+_QUANTITY: Final = Column(
+    "quantity",
+    FieldType.NUMBER,
+    exact=True,
+    bounds=(Bound("QUANTITY_NOT_POSITIVE", above=TINY, words=_POSITIVE), Bound("OUT_OF_RANGE", below=MAX_SHARES)),
+)
 _PRICE_BOUNDS: Final = (
     Bound("NEGATIVE_PRICE", above=0.0, words=_POSITIVE),
     Bound("ZERO_PRICE", above=TINY, words=_POSITIVE),
@@ -191,15 +197,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column("side", FieldType.CHOICE, choices=tuple(side.value for side in Side), choice_code="UNKNOWN_SIDE"),
         Column("trade_date", FieldType.DATE),
         _optional("executed_at", FieldType.TEXT),
-        Column(
-            "quantity",
-            FieldType.NUMBER,
-            exact=True,
-            bounds=(
-                Bound("QUANTITY_NOT_POSITIVE", above=TINY, words=_POSITIVE),
-                Bound("OUT_OF_RANGE", below=MAX_SHARES),
-            ),
-        ),
+        _QUANTITY,
         Column("price", FieldType.NUMBER, exact=True, bounds=_PRICE_BOUNDS),
         _optional(
             "fee",
@@ -217,15 +215,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column("lot_id", FieldType.TEXT, pattern=IDENTIFIER),
         _TICKER,
         Column("acquired_on", FieldType.DATE),
-        Column(
-            "quantity",
-            FieldType.NUMBER,
-            exact=True,
-            bounds=(
-                Bound("QUANTITY_NOT_POSITIVE", above=TINY, words=_POSITIVE),
-                Bound("OUT_OF_RANGE", below=MAX_SHARES),
-            ),
-        ),
+        _QUANTITY,
         Column(
             "cost_basis",
             FieldType.NUMBER,

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 
 from prometheus.foundation.errors import RequestError
 from prometheus.ingestion.columns import IDENTIFIER
-from prometheus.ingestion.finding_table import FindingTable
+from prometheus.ingestion.finding_table import FindingCollector, FindingTable
 from prometheus.ingestion.kinds import FileKind
 
 DEFAULT_BENCHMARK: Final = "SP500"
@@ -81,6 +81,20 @@ class FileReport:
             "findings": self.findings.counts_by_code(),
             "fatal_findings": self.findings.fatal_count,
         }
+
+
+class BadRowsError(Exception):
+    """Ends the transaction of a file that is refused."""
+
+
+def require_good_rows(findings: FindingCollector, options: IngestOptions) -> None:
+    """Do nothing where a file may be loaded.
+
+    Raises:
+        BadRowsError: It has bad rows, and nobody asked to leave them out.
+    """
+    if findings.table().fatal_count and not options.skip_bad_rows:
+        raise BadRowsError
 
 
 class Progress(Protocol):

@@ -16,13 +16,16 @@ from prometheus.foundation.errors import FileRefusedError
 from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.kinds import FileKind, suffix_of
 from prometheus.ingestion.reading import decompress, read_bytes, refusal
-from prometheus.ingestion.reports import FileReport, FileStatus, IngestOptions, Progress
+from prometheus.ingestion.reports import (
+    BadRowsError,
+    FileReport,
+    FileStatus,
+    IngestOptions,
+    Progress,
+    require_good_rows,
+)
 
 KIND: Final = FileKind.TRANSACTIONS
-
-
-class _BadRowsError(Exception):
-    """Ends the transaction of a file that is refused."""
 
 
 def load_transactions(database: Database, path: Path, *, options: IngestOptions, progress: Progress) -> FileReport:
@@ -72,10 +75,10 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
                 booked, unchanged = booked + result.booked, unchanged + result.unchanged
                 _report(findings, result.findings)
             counts = LoadCounts(booked, 0, unchanged)
-            _require_good_rows(findings, options)
+            require_good_rows(findings, options)
             skipped = file.rows - booked - unchanged
             session.record_file(KIND, FileIdentity(path.name, hashlib.sha256(raw).digest(), file.rows, skipped), counts)
-    except _BadRowsError:
+    except BadRowsError:
         return FileReport(path.name, KIND, FileStatus.REFUSED, findings.table(), file.rows)
     return FileReport(
         file=path.name,
@@ -87,11 +90,6 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
         unchanged=counts.unchanged,
         skipped=file.rows - counts.inserted - counts.unchanged,
     )
-
-
-def _require_good_rows(findings: FindingCollector, options: IngestOptions) -> None:
-    if findings.table().fatal_count and not options.skip_bad_rows:
-        raise _BadRowsError
 
 
 def _text(path: Path, raw: bytes) -> str:

@@ -2,8 +2,8 @@
 
 Where an order has a cost (``RebalanceProblem.order_cost``) a step more or less says nothing about the order as a whole.
 After the steps of rounding.py whole orders are dropped, others are placed at the size they would have at the prices,
-alone or beside one or two other changes, as long as the objective falls and every limit holds. Then single
-steps follow.
+alone or beside one or two other changes, as long as the objective falls and every limit holds. Then single steps
+follow.
 """
 
 from dataclasses import replace
@@ -13,8 +13,8 @@ import numpy as np
 from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.lot_order import LotOrder
 from prometheus.optimizer.problem import FloatArray
-from prometheus.optimizer.rounding import RoundingModel, improved_steps, rounding_state
-from prometheus.optimizer.rounding_limits import WORTHWHILE, AllLimits
+from prometheus.optimizer.rounding import improved_steps, take_improving
+from prometheus.optimizer.rounding_state import RoundingModel, RoundingState
 from prometheus.optimizer.trade_range import TradeRange
 
 #: Most rounds of changed orders and steps behind them.
@@ -49,47 +49,20 @@ def settled_orders(model: RoundingModel, steps: FloatArray, wishes: FloatArray, 
         wishes: (N,) trades that orders would have at the prices; zero for none.
         dual: The prices.
     """
-    exchanges = 0
+    grid, placed, left = model.grid, model.grid.nearest(wishes), _MAX_EXCHANGES
+
+    def orders(now: RoundingState) -> FloatArray:
+        """Return no trade for the names that have one, an order for those that have none, then single steps."""
+        traded = now.steps != 0
+        dropped = np.where(traded & grid.may_rest, 0.0, np.nan)
+        added = np.where(~traded & (wishes != 0) & (placed != 0), placed, np.nan)
+        return np.concatenate([np.stack([dropped, added]), now.neighbours()])
+
     for _ in range(_MAX_ROUNDS):
-        before = steps
-        steps, exchanges = _changed_orders(model, steps, wishes, dual, exchanges)
-        if np.array_equal(steps, before):
+        state = RoundingState(model, steps)
+        moves = max(int(_CHANGES_A_NAME * len(steps)), _LEAST_CHANGES)
+        left -= take_improving(model, state, dual, orders, moves=moves, exchanges=left, alone=2)
+        if np.array_equal(state.steps, steps):
             return steps
-        steps = improved_steps(model, steps, dual)
+        steps = improved_steps(model, state.steps, dual)
     return steps
-
-
-def _changed_orders(
-    model: RoundingModel, steps: FloatArray, wishes: FloatArray, dual: DualPoint, exchanges: int
-) -> tuple[FloatArray, int]:
-    """Drop and place orders as long as that improves; return the steps and how many exchanges were looked for."""
-    limits, names, grid = AllLimits(model.cash, model.rows), len(steps), model.grid
-    state = rounding_state(model, steps)
-    placed = grid.nearest(wishes)
-    for _ in range(max(int(_CHANGES_A_NAME * names), _LEAST_CHANGES)):
-        traded = state.steps != 0
-        droppable = traded & grid.may_rest
-        open_ = ~traded & (wishes != 0) & (placed != 0)
-        targets = np.concatenate(
-            [
-                np.stack([np.where(droppable, 0.0, np.nan), np.where(open_, placed, np.nan)]),
-                state.neighbours(),
-            ]
-        )
-        effects = state.effects(targets)
-        cash, use, variance = state.position()
-        after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
-        change = np.where(after == 0, effects.change, np.inf)
-        best = int(np.argmin(change[: 2 * names]))
-        chosen: tuple[int, ...] = (best,)
-        if not change[best] < -WORTHWHILE:
-            if exchanges >= _MAX_EXCHANGES:
-                break
-            exchanges += 1
-            exchange = model.exchange(limits, (cash, use, variance), effects, dual)
-            if exchange is None:
-                break
-            chosen = exchange
-        for one in chosen:
-            state.move(one % names, float(targets.ravel()[one]))
-    return state.steps, exchanges

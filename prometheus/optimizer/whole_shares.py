@@ -19,8 +19,9 @@ from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.lot_order import LotOrder
 from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
-from prometheus.optimizer.rounding import RoundingModel, one_side, rest, round_trades, worth
+from prometheus.optimizer.rounding import one_side, rest, round_trades, worth
 from prometheus.optimizer.rounding_orders import settled_orders, without_new_names
+from prometheus.optimizer.rounding_state import RoundingModel
 from prometheus.optimizer.share_grid import share_grid
 from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE, TradeRange
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
-from prometheus.db.repositories.standing_runs import Wait
+from prometheus.db.repositories.unfinished_runs import Wait
 from prometheus.pipeline.today import RegionDay, RunNote, Today
 
 #: A command in a sentence.

@@ -21,7 +21,7 @@ from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import OutboxFacts, outbox_facts
 from prometheus.db.repositories.market_data import read_one_state
 from prometheus.db.repositories.open_orders import OpenOrder, open_orders
-from prometheus.db.repositories.standing_runs import StandingRun, Wait, standing_runs
+from prometheus.db.repositories.unfinished_runs import UnfinishedRun, Wait, unfinished_runs
 from prometheus.domain.attention import remedy_of_hold
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.foundation.errors import UnknownAccountError
@@ -215,12 +215,12 @@ def read_today(
         days = days_of(connection, as_of=as_of, regions=regions)
         newest = newest_days(connection)
         meant = {region: day for region, day, session in days if session}
-        standing = standing_runs(connection, through=max(meant.values())) if meant else ()
+        unfinished = unfinished_runs(connection, through=max(meant.values())) if meant else ()
         orders = open_orders(connection, through=max(meant.values()) - timedelta(days=1)) if meant else ()
         ages = _ages(connection, meant, config)
-        changes = _changes(connection, standing, orders, ages)
-        notes = {(run.account_id, run.as_of_date): _note(run, changes.get(run.run_id)) for run in standing}
-        earlier = [run for run in standing if run.as_of_date < meant.get(run.region, date.min)]
+        changes = _changes(connection, unfinished, orders, ages)
+        notes = {(run.account_id, run.as_of_date): _note(run, changes.get(run.run_id)) for run in unfinished}
+        earlier = [run for run in unfinished if run.as_of_date < meant.get(run.region, date.min)]
         waiting: dict[date, int] = {}
         for run in earlier:
             if run.wait is Wait.DATA:
@@ -296,10 +296,10 @@ def _group(one: AccountStatus, wait: Wait | None) -> str:
 
 
 def _changes(
-    connection: Connection, standing: Sequence[StandingRun], orders: Sequence[OpenOrder], ages: Sequence[DataAge]
+    connection: Connection, unfinished: Sequence[UnfinishedRun], orders: Sequence[OpenOrder], ages: Sequence[DataAge]
 ) -> Mapping[int, datetime]:
     """Return, by run that is held, when anything that it may wait for was stored last."""
-    held = [run for run in standing if run.wait is Wait.HELD]
+    held = [run for run in unfinished if run.wait is Wait.HELD]
     if not held:
         return {}
     found = inputs_changed_at(connection, [run.account_id for run in held])
@@ -320,7 +320,7 @@ def _changes(
     return changes
 
 
-def _note(run: StandingRun, changed: datetime | None) -> RunNote:
+def _note(run: UnfinishedRun, changed: datetime | None) -> RunNote:
     held = run.wait is Wait.HELD
     mended = held and changed is not None and changed > run.since
     remedy = remedy_of_hold(run.code, account_id=run.account_id, as_of=run.as_of_date.isoformat()) if held else None

@@ -190,11 +190,11 @@ def _advance(
 
 def _waiting(database: "Database", out_of_time: float | None) -> str | None:
     """Return what waits and why: "nothing to do" must not hide a hundred runs that nobody takes."""
-    from prometheus.db.repositories.standing_runs import standing_counts
-    from prometheus.scripts.standing import waiting_in_words
+    from prometheus.db.repositories.unfinished_runs import unfinished_counts
+    from prometheus.scripts.waiting import waiting_in_words
 
     with database.transaction() as connection:
-        counts = standing_counts(connection)
+        counts = unfinished_counts(connection)
     return waiting_in_words(counts, out_of_time=out_of_time)
 
 

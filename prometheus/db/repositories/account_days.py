@@ -128,7 +128,7 @@ def read_accounts(
     journal: dict[str, list[Transaction]] = {account_id: [] for account_id in accounts}
     wanted = {"accounts": accounts, "since": since, "gains_since": gains_since}
     for row in driver.execute(_JOURNALS, wanted).fetchall():
-        journal[row[0]].append(_transaction(row))
+        journal[row[0]].append(transaction_of(row))
     positions = dict(driver.execute(_POSITIONS, [accounts]).fetchall())
     previous = {
         row[0]: PreviousRun(
@@ -164,7 +164,8 @@ def _whole_on(as_of: date, status: str, rebalancing: Mapping[str, str | None] | 
     return None if whole_on is None else date.fromisoformat(whole_on)
 
 
-def _transaction(row: Sequence[Any]) -> Transaction:
+def transaction_of(row: Sequence[Any]) -> Transaction:
+    """Return a journal row read with the columns of ``_JOURNALS``: the account first, then the transaction's fields."""
     return Transaction(
         txn_type=TransactionType(row[1]),
         trade_date=row[2],

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection
 
 from prometheus.accounting.restatement import executions_of
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.db.database import driver_connection
-from prometheus.domain.books import Transaction, TransactionType
-from prometheus.domain.lots import Side, Term
+from prometheus.db.repositories.account_days import transaction_of
+from prometheus.domain.books import Transaction
+from prometheus.domain.lots import Side
 from prometheus.domain.money import nearest_step
 from prometheus.domain.orders import OpenOrder
 
@@ -149,7 +150,7 @@ def _filled(
         splits[ticker].append((ex_date, value))
     journals: dict[str, list[Transaction]] = defaultdict(list)
     for row in driver.execute(_FILLS, [accounts, [since[account] for account in accounts]]).fetchall():
-        journals[row[0]].append(_transaction(row))
+        journals[row[0]].append(transaction_of(row))
     filled: dict[tuple[int, str, str], Decimal] = defaultdict(Decimal)
     for run in runs.values():
         for execution_id, rows in executions_of(journals[run.account_id]).items():
@@ -166,18 +167,3 @@ def _filled(
                 ticker = rows[0].ticker if order is None or order[1] is None else order[1]
                 filled[run.run_id, ticker, rows[0].txn_type.value] += shares
     return filled
-
-
-def _transaction(row: Sequence[Any]) -> Transaction:
-    return Transaction(
-        txn_type=TransactionType(row[1]),
-        trade_date=row[2],
-        ticker=row[3],
-        lot_id=row[4],
-        quantity=row[5],
-        amount=row[6],
-        basis=row[7],
-        realized_gain=row[8],
-        term=Term(row[9]),
-        details=row[10],
-    )

@@ -3,8 +3,9 @@ import pytest
 
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.certificate import DualPoint
-from prometheus.optimizer.rounding import RoundingModel, one_side
+from prometheus.optimizer.rounding import one_side
 from prometheus.optimizer.rounding_orders import settled_orders, without_new_names
+from prometheus.optimizer.rounding_state import RoundingModel
 from prometheus.optimizer.share_grid import share_grid
 from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.problems import random_problem

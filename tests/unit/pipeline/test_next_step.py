@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from prometheus.db.repositories.engine_health import OutboxFacts
-from prometheus.db.repositories.standing_runs import Wait
+from prometheus.db.repositories.unfinished_runs import Wait
 from prometheus.pipeline.data_ages import DataAge
 from prometheus.pipeline.next_step import next_step
 from prometheus.pipeline.today import RegionDay, RunNote, Today, newest_closed_session

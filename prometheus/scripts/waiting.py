@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus.db.repositories.standing_runs import StandingCount, Wait
+from prometheus.db.repositories.unfinished_runs import UnfinishedCount, Wait
 from prometheus.scripts.tables import short_time
 
 #: In the order in which they are said: what a person can change first.
 _ORDER: Final = (Wait.HELD, Wait.PAUSED, Wait.DUE, Wait.RETRY, Wait.BEHIND, Wait.WORKED_ON, Wait.DATA)
 
 
-def waiting_in_words(counts: Mapping[Wait, StandingCount], *, out_of_time: float | None) -> str | None:
+def waiting_in_words(counts: Mapping[Wait, UnfinishedCount], *, out_of_time: float | None) -> str | None:
     """Return how many unfinished runs wait and for what; None where there are none.
 
     Args:
@@ -24,7 +24,7 @@ def waiting_in_words(counts: Mapping[Wait, StandingCount], *, out_of_time: float
     return f"{total} {'waits' if total == 1 else 'wait'}: {', '.join(parts)}"
 
 
-def _part(count: StandingCount, out_of_time: float | None) -> str:
+def _part(count: UnfinishedCount, out_of_time: float | None) -> str:
     match count.wait:
         case Wait.HELD:
             return f"{count.runs} held ({', '.join(count.codes)})"

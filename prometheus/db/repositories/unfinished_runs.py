@@ -59,12 +59,12 @@ _COUNTS: Final = text(f"""
     SELECT wait, count(*) AS runs, count(DISTINCT account_id) AS accounts, min(account_id) AS first,
            min(pause_reason) AS reason, min(next_attempt_at) AS next_attempt_at, min(behind) AS behind,
            array_agg(DISTINCT code) FILTER (WHERE code IS NOT NULL AND wait = 'HELD') AS codes
-    FROM ({_RUNS}) AS standing GROUP BY wait
+    FROM ({_RUNS}) AS unfinished GROUP BY wait
 """)
 
 
 @dataclass(frozen=True, slots=True)
-class StandingRun:
+class UnfinishedRun:
     """An unfinished run.
 
     Attributes:
@@ -97,7 +97,7 @@ class StandingRun:
 
 
 @dataclass(frozen=True, slots=True)
-class StandingCount:
+class UnfinishedCount:
     """How many unfinished runs wait for one reason, with what the reason's sentence needs."""
 
     wait: Wait
@@ -110,15 +110,15 @@ class StandingCount:
     codes: tuple[str, ...]
 
 
-def standing_runs(connection: Connection, *, through: date) -> tuple[StandingRun, ...]:
+def unfinished_runs(connection: Connection, *, through: date) -> tuple[UnfinishedRun, ...]:
     """Return the unfinished runs of days through one, by day and account."""
     return tuple(_standing(row) for row in connection.execute(_ROWS, {"through": through}).mappings())
 
 
-def standing_counts(connection: Connection) -> Mapping[Wait, StandingCount]:
+def unfinished_counts(connection: Connection) -> Mapping[Wait, UnfinishedCount]:
     """Return how many unfinished runs of all days wait for which reason."""
     return {
-        Wait(row.wait): StandingCount(
+        Wait(row.wait): UnfinishedCount(
             wait=Wait(row.wait),
             runs=row.runs,
             accounts=row.accounts,
@@ -132,7 +132,7 @@ def standing_counts(connection: Connection) -> Mapping[Wait, StandingCount]:
     }
 
 
-def _standing(row: Mapping[Any, Any]) -> StandingRun:
+def _standing(row: Mapping[Any, Any]) -> UnfinishedRun:
     wait = Wait(row["wait"])
     code, message, since = None, None, row["phase_entered_at"]
     if wait is Wait.HELD:
@@ -141,7 +141,7 @@ def _standing(row: Mapping[Any, Any]) -> StandingRun:
         message = row["pause_reason"] or "no reason given"
     elif wait is Wait.RETRY and row["error"]:
         code, message = row["error"].get("code"), row["error"].get("message")
-    return StandingRun(
+    return UnfinishedRun(
         run_id=row["run_id"],
         account_id=row["account_id"],
         region=row["region"],
