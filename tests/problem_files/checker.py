@@ -157,15 +157,17 @@ class Account:
                         variance += block["matrix"][i][j] * scale * away[one] * away[two]
         return max(variance, 0.0)
 
-    def cash_range(self) -> tuple[Decimal, Decimal]:
-        """Return the least and the most cash after trading, base currency."""
+    def cash_range(self, *, traded: bool = True) -> tuple[Decimal, Decimal]:
+        """Return the least and the most cash after trading, base currency; without trades no cents add up."""
         least = Decimal(str(self.params["cash_min"])) * self.nav
         reserve = CENT * (len(self.assets) + len(self.lots))
         cheapest = min(self.price.values()) * self.step
         most = Decimal(str(self.params["cash_max"])) * self.nav
         narrow = least + reserve + 2 * cheapest
         # what cents add up to cannot be kept out of a range that is no wider
-        return least, most if most >= narrow + reserve else max(most, narrow) + reserve
+        if most >= narrow + reserve:
+            return least, most
+        return least, max(most, narrow) + (reserve if traded else 0)
 
     def bounds(self, ticker: str) -> tuple[float, float]:
         """Return the least and the greatest weight of a name."""
@@ -226,7 +228,7 @@ class Account:
 
     def nothing_is_legal(self) -> bool:
         """Say whether no trade at all keeps every rule."""
-        least, most = self.cash_range()
+        least, most = self.cash_range(traded=False)
         if not least <= self.cash <= most:
             return False
         weights = self.weights(self.held)
