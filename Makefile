@@ -120,8 +120,9 @@ bench-policy: ready ## The trading policy on the demo and on four real accounts 
 	  $(BIN)/python -m bench.policy_study demo --home $$home-demo && \
 	  $(BIN)/python -m bench.policy_study real --home $$home-real --data $(or $(DATA),../shared/data)
 
-bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
+bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, and the memory of a load that is offered gigabytes
 	$(BIN)/python bench/ingest_vs_copy.py
+	$(BIN)/python -m bench.ingest_limits
 
 bench-risk: bench-ready ## Risk estimates of 500 and 3,000 names, and the real market's panel from the database
 	$(BIN)/python -m bench.risk_refresh --data $(or $(DATA),../shared/data)
