@@ -26,7 +26,7 @@ from prometheus.accounting.derivation import DERIVED_TYPES
 from prometheus.accounting.replay import Replay
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database, driver_connection
-from prometheus.db.embedded import EmbeddedServer, release
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.repositories.fills import book_fills
 from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill, LotPick, TransactionType

@@ -29,7 +29,7 @@ import numpy as np
 
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer, release
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.repositories.market_data import close_panel, corporate_actions
 from prometheus.db.repositories.runs import list_persisted, load_run
 from prometheus.domain.strategy import StrategyParams

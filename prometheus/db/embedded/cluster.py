@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Final
 
-from prometheus.db.embedded_home import SOCKET_NAME, private_directory
-from prometheus.db.embedded_watch import works_in
+from prometheus.db.embedded.home import SOCKET_NAME, private_directory
+from prometheus.db.embedded.watch import works_in
 from prometheus.db.privileges import ENGINE_ROLE
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from prometheus.db.embedded_watch import is_file_at
+from prometheus.db.embedded.watch import is_file_at
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
 SERVICE_USER: Final = "prometheus-engine"

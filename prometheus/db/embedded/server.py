@@ -11,7 +11,7 @@ Layout under the home directory (all of it created by us):
     start.lock   held while somebody starts the server or its watcher
     users.lock   held shared by every process that uses the server; the kernel lets go when a process dies, so a killed
                  process never keeps the server alive
-    watch.lock   held by ``embedded_watch``, which waits for users.lock and stops the server
+    watch.lock   held by ``watch.py``, which waits for users.lock and stops the server
 
 Every command looks at both, server and watcher, and starts what is missing: nothing depends on an earlier command
 having lived long enough.
@@ -32,7 +32,7 @@ from urllib.parse import quote
 
 import psycopg
 
-from prometheus.db.embedded_cluster import (
+from prometheus.db.embedded.cluster import (
     APPLICATION_ROLE,
     DATABASE,
     POSTGRES_MAJOR,
@@ -43,7 +43,7 @@ from prometheus.db.embedded_cluster import (
     remove_recycled_locks,
     run_as,
 )
-from prometheus.db.embedded_home import (
+from prometheus.db.embedded.home import (
     exclusive,
     exclusive_at_once,
     one_sentence,
@@ -52,7 +52,7 @@ from prometheus.db.embedded_home import (
     server_account,
     socket_directory,
 )
-from prometheus.db.embedded_safety import (
+from prometheus.db.embedded.safety import (
     crashes_again_and_again,
     damaged,
     has_files,
@@ -62,7 +62,7 @@ from prometheus.db.embedded_safety import (
     refuse_open_home,
     told_of_damage,
 )
-from prometheus.db.embedded_watch import is_file_at, postmaster_pid
+from prometheus.db.embedded.watch import is_file_at, postmaster_pid
 from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError, SchemaError
 
 #: Recovery after a crash replays what was written since the last checkpoint, at most a few gigabytes.
@@ -186,7 +186,7 @@ class EmbeddedServer:
         with lock, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(
                 [
-                    sys.executable, "-I", "-S", str(Path(__file__).with_name("embedded_watch.py")),
+                    sys.executable, "-I", "-S", str(Path(__file__).with_name("watch.py")),
                     str(self.home / "users.lock"), str(lock.fileno()), str(self.data_dir), str(self.linger_seconds),
                     str(account.pw_uid), str(account.pw_gid),
                 ],

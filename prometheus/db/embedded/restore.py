@@ -10,11 +10,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_cluster import processes_in
-from prometheus.db.embedded_home import exclusive, one_sentence, prepare_home, server_account
-from prometheus.db.embedded_safety import has_files, note_database, refuse_open_home
-from prometheus.db.embedded_watch import postmaster_pid, stop
+from prometheus.db.embedded.cluster import processes_in
+from prometheus.db.embedded.home import exclusive, one_sentence, prepare_home, server_account
+from prometheus.db.embedded.safety import has_files, note_database, refuse_open_home
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import postmaster_pid, stop
 from prometheus.foundation.errors import DatabaseUnavailableError, RequestError
 
 #: A watcher that is about to stop an unused server holds the users' lock for a moment.
