@@ -1,1 +1,1 @@
-"""What triggers the state machine: advance_all and its heartbeat."""
+"""What calls the state machine and watches it: advance_all, worker processes, recurring work, the risk model, health."""

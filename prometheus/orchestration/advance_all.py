@@ -17,9 +17,9 @@ from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.foundation.errors import CollisionError
 from prometheus.foundation.logging import Logger
 from prometheus.orchestration.due_tasks import run_due_tasks
+from prometheus.orchestration.health import HealthLimits
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import HealthLimits
 
 _log = Logger(__name__)
 #: How long recovery waits for a row that somebody holds.

@@ -12,8 +12,8 @@ from prometheus.db.repositories.risk_models import latest_risk_model
 from prometheus.db.repositories.runs import unfilled_days
 from prometheus.domain.phases import Phase
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.pipeline.state import Scope, prepare
 from prometheus.simulation.fills import fill_day
 

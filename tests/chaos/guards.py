@@ -415,7 +415,7 @@ GUARDS = (
     Guard(
         12,
         "expired leases are named",
-        "prometheus/pipeline/health.py",
+        "prometheus/orchestration/health.py",
         "    if facts.expired:\n",
         "    if False:\n",
         "tests/integration/test_engine_health.py::test_trouble_is_named",

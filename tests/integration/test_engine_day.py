@@ -12,8 +12,8 @@ from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.optimizer import rebalance
 from prometheus.orchestration.advance_all import Outcome
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, state
-from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.embedded_processes import wait_for
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit

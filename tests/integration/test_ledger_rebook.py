@@ -9,7 +9,7 @@ from prometheus.db.repositories.journal import prove_tables
 from prometheus.ingestion.ingest import IngestOptions, ingest_file
 from prometheus.ingestion.kinds import FileKind
 from prometheus.orchestration.advance_all import Outcome
-from prometheus.pipeline.health import HealthLimits, engine_health
+from prometheus.orchestration.health import HealthLimits, engine_health
 from prometheus.scripts.main import main
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY, WEDNESDAY
 

@@ -13,7 +13,7 @@ from prometheus.db.repositories.engine_events import fleet_alert_exists, raise_f
 from prometheus.db.repositories.runs import RiskForecast, risk_forecasts
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.pipeline.risk_inputs import return_panel
+from prometheus.orchestration.risk_inputs import return_panel
 from prometheus.risk.calibration import Calibration, Outcome, calibrate, calibrate_together
 from prometheus.risk.panel import ReturnPanel
 

@@ -7,9 +7,9 @@ import pytest
 
 from prometheus.db.repositories.engine_health import OutboxFacts
 from prometheus.db.repositories.unfinished_runs import Wait
+from prometheus.orchestration.next_step import next_step
+from prometheus.orchestration.today import RegionDay, RunNote, Today, newest_closed_session
 from prometheus.pipeline.data_ages import DataAge
-from prometheus.pipeline.next_step import next_step
-from prometheus.pipeline.today import RegionDay, RunNote, Today, newest_closed_session
 
 DAY = date(2024, 7, 2)
 BEFORE = date(2024, 6, 28)

@@ -12,7 +12,7 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.risk_models import StoredRiskModel, add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.pipeline.risk_inputs import name_attributes, return_panel
+from prometheus.orchestration.risk_inputs import name_attributes, return_panel
 from prometheus.risk.factor_model import NEED_ATTRIBUTES, estimate_factor_model
 from prometheus.risk.holes import refuse_holes
 from prometheus.risk.model import FactorModel

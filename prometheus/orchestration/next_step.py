@@ -11,7 +11,7 @@ from datetime import date
 from typing import Final
 
 from prometheus.db.repositories.unfinished_runs import Wait
-from prometheus.pipeline.today import RegionDay, RunNote, Today
+from prometheus.orchestration.today import RegionDay, RunNote, Today
 
 #: A command in a sentence.
 _COMMAND: Final = re.compile(r"'((?:prometheus|run_engine_state) [^']+)'")
