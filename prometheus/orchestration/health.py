@@ -1,12 +1,13 @@
-"""The judgement of monitoring: what about the fleet needs a person. Pure over the facts it is given."""
+"""The judgement of monitoring: what about the fleet needs a person."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from prometheus.db.database import Database
+from prometheus.db.database import Connection, Database
 from prometheus.db.repositories.due_tasks import DueTaskState, list_due_tasks
-from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts
+from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts, waiting_for_orders
+from prometheus.domain.orders import OpenOrder
 from prometheus.foundation.ids import run_label
 from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, TradingCalendar
 from prometheus.pipeline.age_limits import AgeLimits
@@ -52,6 +53,9 @@ class Finding:
 
 def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ...]:
     """Return what is wrong with the fleet; empty where it is healthy. Nothing is written."""
+    # The ledger is read late: an idle tick does without it.
+    from prometheus.bookkeeping.action_changes import unseen_actions  # noqa: PLC0415
+
     with database.transaction() as connection:
         facts = fleet_facts(
             connection,
@@ -60,8 +64,21 @@ def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ..
             rate_hours=limits.rate_hours,
             undelivered_minutes=limits.undelivered_minutes,
         )
+        facts = replace(facts, unseen_actions=unseen_actions(connection), unsettled=_unsettled(connection))
         tasks = list_due_tasks(connection)
     return judge(facts, tasks, limits)
+
+
+def _unsettled(connection: Connection) -> tuple[OpenOrder, ...]:
+    """Return the open orders that a later day of their account waits for."""
+    waiting = waiting_for_orders(connection)
+    if not waiting:
+        return ()
+    # Read late for the same reason.
+    from prometheus.bookkeeping.open_orders import open_orders  # noqa: PLC0415
+
+    found = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
+    return tuple(order for order in found if order.as_of_date < waiting[order.account_id])
 
 
 def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits) -> tuple[Finding, ...]:
@@ -121,7 +138,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         )
     if facts.unseen_actions:
-        from prometheus.db.repositories.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+        from prometheus.bookkeeping.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
             action_words,
         )
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
+from prometheus.bookkeeping.action_changes import unseen_actions
+from prometheus.bookkeeping.open_orders import OpenOrder, open_orders
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories.action_changes import unseen_actions
 from prometheus.db.repositories.day_status import (
     AccountStatus,
     account_statuses,
@@ -20,7 +21,6 @@ from prometheus.db.repositories.day_status import (
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import OutboxFacts, outbox_facts
 from prometheus.db.repositories.market_data import read_one_state
-from prometheus.db.repositories.open_orders import OpenOrder, open_orders
 from prometheus.db.repositories.unfinished_runs import UnfinishedRun, Wait, unfinished_runs
 from prometheus.domain.attention import remedy_of_hold
 from prometheus.domain.phases import Phase, RunStatus

@@ -6,17 +6,18 @@ from datetime import date, timedelta
 from typing import Final
 
 from prometheus.accounting.corporate_actions import actions_concerning
-from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import account_days, households, market_data
-from prometheus.db.repositories.account_days import AccountRows
-from prometheus.db.repositories.accounts import accounts_of
-from prometheus.db.repositories.action_changes import (
+from prometheus.bookkeeping import households
+from prometheus.bookkeeping.action_changes import (
     action_words,
     actions_position,
     unbooked_actions,
     unseen_actions,
 )
-from prometheus.db.repositories.open_orders import open_orders
+from prometheus.bookkeeping.open_orders import open_orders
+from prometheus.db.database import Connection, Database
+from prometheus.db.repositories import account_days, market_data
+from prometheus.db.repositories.account_days import AccountRows
+from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books

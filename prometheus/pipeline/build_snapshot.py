@@ -15,7 +15,7 @@ from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.morning_losses import meets_a_purchase, morning_losses
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tax_lines import recognized_in_year
-from prometheus.db.repositories.households import HouseholdDay
+from prometheus.bookkeeping.households import HouseholdDay
 from prometheus.db.repositories.market_data import BenchmarkDay, LastPrice
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.domain.accounts import Account, AccountKind, LotMethod

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, Self
 
+from prometheus.bookkeeping import households
 from prometheus.db.database import Connection
-from prometheus.db.repositories import account_days, households
+from prometheus.db.repositories import account_days
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.accounts import append_rows, write_lots
 from prometheus.db.repositories.engine_events import raise_alert

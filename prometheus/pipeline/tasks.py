@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
+from prometheus.bookkeeping.action_changes import book_morning
+from prometheus.bookkeeping.fills import close_windows
 from prometheus.db.database import Database
 from prometheus.db.leases import hold_lease
 from prometheus.db.repositories import runs as run_rows
-from prometheus.db.repositories.action_changes import book_morning
 from prometheus.db.repositories.data_dates import DataDates
-from prometheus.db.repositories.fills import close_windows
 from prometheus.db.repositories.market_data import BenchmarkDay
 from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.runs import new_run

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
+from prometheus.bookkeeping.open_orders import open_orders
 from prometheus.db.database import Database
 from prometheus.db.repositories.account_days import lock_accounts
 from prometheus.db.repositories.accounts import accounts_of
-from prometheus.db.repositories.open_orders import open_orders
 from prometheus.db.repositories.orders import later_orders, run_orders, settle_run, settlement_of
 from prometheus.db.repositories.runs import day_of_run
 from prometheus.domain.books import LotPick

@@ -6,8 +6,8 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from prometheus.bookkeeping.fills import book_fills
 from prometheus.db.database import Database
-from prometheus.db.repositories.fills import book_fills
 from prometheus.db.repositories.market_data import securities
 from prometheus.db.repositories.runs import trades_of_day
 from prometheus.domain.books import Fill, LotPick

@@ -4,8 +4,8 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.journal import prove_tables
+from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
 from prometheus.orchestration.advance_all import Outcome

@@ -5,7 +5,7 @@ from decimal import Decimal
 import pytest
 from click.testing import CliRunner
 
-from prometheus.db.repositories.journal import prove_tables
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.ingestion.ingest import IngestOptions, ingest_file
 from prometheus.ingestion.kinds import FileKind
 from prometheus.orchestration.advance_all import Outcome

@@ -14,9 +14,9 @@ from prometheus.accounting.household_ledger import canonical_order
 from prometheus.accounting.journal import effective_rows, reversal_of
 from prometheus.accounting.replay import Replay, replay
 from prometheus.accounting.wash_sales import group_of_ticker
+from prometheus.bookkeeping.fills import book_fills
 from prometheus.db.models import AccountEntryRow, AccountRow
 from prometheus.db.repositories.accounts import accounts_of, journal_position, journal_since, load_books, save_books
-from prometheus.db.repositories.fills import book_fills
 from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books, Fill, Transaction, TransactionType

@@ -12,9 +12,9 @@ from sqlalchemy import Connection, text
 from prometheus.accounting.derivation import DerivationDifference
 from prometheus.accounting.reconciliation import BooksDifference, differences
 from prometheus.accounting.replay import Replay
+from prometheus.bookkeeping.action_changes import ActionsRefused, UnbookedActions, all_unbooked_actions
+from prometheus.bookkeeping.derivations import derived_differences
 from prometheus.db.database import driver_connection
-from prometheus.db.repositories.action_changes import ActionsRefused, UnbookedActions, all_unbooked_actions
-from prometheus.db.repositories.derivations import derived_differences
 from prometheus.domain.books import Books
 from prometheus.domain.lots import TaxLot
 from prometheus.foundation.errors import AccountingError

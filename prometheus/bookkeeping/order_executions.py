@@ -13,12 +13,12 @@ from sqlalchemy.exc import IntegrityError
 
 from prometheus.accounting.account_entries import LotPicker
 from prometheus.accounting.share_counts import split_ratio
+from prometheus.bookkeeping.action_changes import actions_position, book_morning, mark_seen, unseen_actions
+from prometheus.bookkeeping.fills import book_fills, close_windows
+from prometheus.bookkeeping.open_orders import filled_shares
 from prometheus.db.models import OrderExecutionRow
 from prometheus.db.repositories.accounts import accounts_of, load_books
-from prometheus.db.repositories.action_changes import actions_position, book_morning, mark_seen, unseen_actions
-from prometheus.db.repositories.fills import book_fills, close_windows
 from prometheus.db.repositories.market_data import corporate_actions
-from prometheus.db.repositories.open_orders import filled_shares
 from prometheus.db.repositories.orders import run_orders
 from prometheus.domain.accounts import Account, TaxRegime
 from prometheus.domain.books import Fill, LotPick

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, text
 from prometheus.accounting.corporate_actions import actions_concerning
 from prometheus.accounting.journal import effective_rows
 from prometheus.accounting.replay import replay
-from prometheus.db.repositories.households import Household, household_of, joint_journal
+from prometheus.bookkeeping.households import Household, household_of, joint_journal
+from prometheus.bookkeeping.restated_books import restated_rows, write_booked_rows
 from prometheus.db.repositories.market_data import corporate_actions, securities
-from prometheus.db.repositories.restated_books import restated_rows, write_booked_rows
 from prometheus.domain.books import Transaction
 from prometheus.domain.money import plain_text, to_cents
 from prometheus.domain.securities import ActionType, CorporateAction

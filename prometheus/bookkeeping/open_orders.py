@@ -10,7 +10,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from sqlalchemy import Connection
+from prometheus.db.database import Connection
 
 from prometheus.accounting.restatement import executions_of
 from prometheus.accounting.share_counts import split_ratio
