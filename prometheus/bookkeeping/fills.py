@@ -11,15 +11,10 @@ from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.joint_accounts import joint_books, joint_fill, joint_name
 from prometheus.accounting.journal import effective_rows
 from prometheus.accounting.restatement import check_repeated, executions_of, late_fills
-from prometheus.bookkeeping.households import (
-    Household,
-    household_books,
-    household_of,
-    household_trades,
-    joint_journal,
-)
+from prometheus.bookkeeping.households import Household, household_books, household_of, joint_journal
 from prometheus.bookkeeping.restated_books import restated_rows, write_booked_rows
 from prometheus.db.repositories.market_data import corporate_actions
+from prometheus.decision.household_day import household_trades
 from prometheus.domain.accounts import Account, TaxRegime
 from prometheus.domain.books import Fill, Transaction
 

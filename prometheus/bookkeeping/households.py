@@ -4,20 +4,19 @@ Accounts of one household are always locked in the order of their names, so two 
 each other and never in a circle.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-from prometheus.accounting.joint_accounts import account_of, joint_lots, joint_row, own_row, seen_from
-from prometheus.accounting.journal import recent_trades
+from prometheus.accounting.joint_accounts import joint_lots, joint_row, own_row
 from prometheus.accounting.replay import Replay
 from prometheus.db.repositories.accounts import accounts_of, append_rows, journal_row, load_books, save_books
+from prometheus.decision.household_day import HouseholdDay
 from prometheus.domain.accounts import Account, AccountKind
 from prometheus.domain.books import Books, Transaction, TransactionType
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
 
 _MEMBERS: Final = """
 SELECT account_id FROM accounts
@@ -102,17 +101,6 @@ def household_books(connection: Connection, household: Household) -> dict[str, B
     return {name: load_books(connection, found.account_id) for name, found in household.accounts.items()}
 
 
-def household_trades(
-    rows: Iterable[Transaction], as_of: date, sheltered: frozenset[str] = frozenset()
-) -> tuple[RecentTrade, ...]:
-    """Return a household's recent trades, without the sales of accounts that are not taxed."""
-    return tuple(
-        trade
-        for trade in recent_trades(rows, as_of)
-        if trade.side is Side.BUY or account_of(trade.lot_id) not in sheltered
-    )
-
-
 def household_of_account(connection: Connection, account: Account) -> Household:
     """Return the household of an account that has been read already; no query where it stands by itself."""
     return Household({"": account}) if account.household is None else household_of(connection, account.account_id)
@@ -169,37 +157,6 @@ def write_rows(
             transactions=(),
             books_as_of=as_of if account.account_id == account_id else account.books_as_of,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class HouseholdDay:
-    """What an account's day needs of the other accounts of its household.
-
-    Attributes:
-        name: The account's name in joint books.
-        rows: Journal rows of all accounts of the last 61 days, under joint names.
-        lots: Lots of the other accounts, under joint names.
-        sheltered: Accounts that are not taxed.
-    """
-
-    name: str
-    rows: tuple[Transaction, ...]
-    lots: tuple[TaxLot, ...]
-    sheltered: frozenset[str]
-
-    def trades(
-        self, as_of: date, lots: Iterable[TaxLot], booked: Iterable[Transaction] = ()
-    ) -> tuple[RecentTrade, ...]:
-        """Return the recent trades as the account sees them.
-
-        Args:
-            as_of: The day.
-            lots: The account's own lots, under its own names.
-            booked: Rows of the account that are about to be written.
-        """
-        rows = (*self.rows, *(joint_row(self.name, row) for row in booked))
-        held = {lot.lot_id: lot for lot in (*self.lots, *joint_lots(self.name, lots))}
-        return seen_from(self.name, household_trades(rows, as_of, self.sheltered), held, self.sheltered)
 
 
 def household_day(connection: Connection, household: Household, account_id: str, since: date) -> HouseholdDay | None:

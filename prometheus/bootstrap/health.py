@@ -2,7 +2,7 @@
 
 from prometheus.bootstrap.settings import Settings
 from prometheus.orchestration.health import HealthLimits
-from prometheus.pipeline.age_limits import AgeLimits
+from prometheus.pipeline.engine_config import AgeLimits
 
 
 def age_limits(settings: Settings) -> AgeLimits:

@@ -10,8 +10,8 @@ from prometheus.db.repositories.engine_health import FleetFacts, fleet_facts, wa
 from prometheus.domain.orders import OpenOrder
 from prometheus.foundation.ids import run_label
 from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, TradingCalendar
-from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import judge_ages
+from prometheus.pipeline.engine_config import AgeLimits
 
 #: A due task may be late by a few heartbeats before anybody is told.
 _LATE_MINUTES: Final = 60

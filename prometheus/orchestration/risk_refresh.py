@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from prometheus.db.blobs import blob_address
 from prometheus.db.database import Database
-from prometheus.db.repositories.risk_models import StoredRiskModel, add_risk_model, latest_risk_model
+from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.risk_inputs import name_attributes, return_panel
 from prometheus.risk.factor_model import NEED_ATTRIBUTES, estimate_factor_model
 from prometheus.risk.holes import refuse_holes
-from prometheus.risk.model import FactorModel
+from prometheus.risk.model import FactorModel, StoredRiskModel
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import packed_blocks
 

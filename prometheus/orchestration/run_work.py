@@ -16,8 +16,8 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.worker import WorkScope, WorkShare, work
 from prometheus.orchestration.worker_pool import WorkerPool
-from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TaskContext
 
 _log = Logger(__name__)

@@ -26,7 +26,7 @@ from prometheus.db.repositories.staging import (
 from prometheus.domain.books import Books, Transaction
 from prometheus.domain.engine_run import Lease
 from prometheus.foundation.errors import PhaseHeldError
-from prometheus.pipeline.day_inputs import BenchmarkWeights, SharedInputs
+from prometheus.pipeline.shared_inputs import BenchmarkWeights, SharedInputs
 
 
 class Effects(Protocol):

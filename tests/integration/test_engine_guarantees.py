@@ -15,7 +15,7 @@ from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, tasks
 from prometheus.pipeline.advance import Outcome
-from prometheus.pipeline.day_inputs import SharedInputs
+from prometheus.pipeline.shared_inputs import SharedInputs
 from tests.integration.embedded_processes import DEADLINE_SECONDS
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY
 

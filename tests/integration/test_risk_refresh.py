@@ -11,7 +11,7 @@ from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_m
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.risk_refresh import refresh_risk_model
-from prometheus.pipeline.day_inputs import SharedInputs
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks, unpacked_blocks
 

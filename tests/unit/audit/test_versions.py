@@ -20,8 +20,8 @@ from prometheus.db.run_digests import (
     altered_part,
     run_digests,
 )
+from prometheus.decision.snapshot import SNAPSHOT_VERSION, Snapshot
 from prometheus.foundation.errors import DatabaseError, PrometheusError
-from prometheus.pipeline.snapshot import SNAPSHOT_VERSION, Snapshot
 
 GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "runs"
 FILES = sorted(GOLDEN.glob("v*/*.jsonl"))
