@@ -37,7 +37,7 @@ from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.optimizer import rebalance, tracking_error
-from prometheus.optimizer.active_risk import factor_risk
+from prometheus.optimizer.problem.active_risk import factor_risk
 from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import matrices
 from prometheus.risk.factor_model import NameAttributes, RiskSettings, estimate_factor_model

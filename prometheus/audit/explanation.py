@@ -15,7 +15,7 @@ from prometheus.decision.snapshot import LockRecord, Snapshot
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import RequestError
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 from prometheus.pipeline.shared_inputs import ArraySource
 from prometheus.pipeline.tasks import matrices
 

@@ -1,1 +1,1 @@
-"""Books loaded, handed to the pure ledger and written back: executions, ex-date processing, corrections, proof of tables."""
+"""Books loaded, booked by the pure ledger and written back: fills, ex-date processing, corrections, proof of tables."""

@@ -5,14 +5,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.db.database import Connection
-
 from prometheus.bookkeeping import action_changes
 from prometheus.bookkeeping.account_entries import EntryBooking, book_account_entries
 from prometheus.bookkeeping.order_executions import ExecutionBooking, book_executions
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
-from prometheus.db.database import Database
+from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import ingest_lots, ingest_reference, market_data
 from prometheus.db.repositories.ingest_reference import KnownAccount
 from prometheus.domain.entries import Entry

@@ -4,8 +4,6 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from prometheus.db.database import Connection
-
 from prometheus.accounting.closed_windows import bought_around, final_rows, open_losses
 from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.joint_accounts import joint_books, joint_fill, joint_name
@@ -13,6 +11,7 @@ from prometheus.accounting.journal import effective_rows
 from prometheus.accounting.restatement import check_repeated, executions_of, late_fills
 from prometheus.bookkeeping.households import Household, household_books, household_of, joint_journal
 from prometheus.bookkeeping.restated_books import restated_rows, write_booked_rows
+from prometheus.db.database import Connection
 from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.decision.household_day import household_trades
 from prometheus.domain.accounts import Account, TaxRegime

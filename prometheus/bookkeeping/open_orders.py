@@ -10,11 +10,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from prometheus.db.database import Connection
-
 from prometheus.accounting.restatement import executions_of
 from prometheus.accounting.share_counts import split_ratio
-from prometheus.db.database import driver_connection
+from prometheus.db.database import Connection, driver_connection
 from prometheus.db.repositories.account_days import transaction_of
 from prometheus.domain.books import Transaction
 from prometheus.domain.lots import Side

@@ -5,12 +5,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import Final
 
-from prometheus.db.database import Connection
-
 from prometheus.accounting.joint_accounts import own_row
 from prometheus.accounting.rebooking import MarketHistory
 from prometheus.accounting.restatement import restate
 from prometheus.bookkeeping.households import Household, household_books, write_rows
+from prometheus.db.database import Connection
 from prometheus.db.repositories.market_data import closes_on, corporate_actions
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Fill, Transaction, TransactionType

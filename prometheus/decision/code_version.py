@@ -7,9 +7,22 @@ from typing import Final
 
 import prometheus
 
-#: Rooms whose code bears on what is decided. A comment changed there changes the digest, too: equal versions mean equal
-#: code, other versions only that somebody touched it.
-_DECIDING: Final = ("accounting", "domain", "foundation", "optimizer", "pipeline", "risk")
+#: Packages whose code can change a decision or the books, with all that lies in them. A comment changed there changes
+#: the digest, too: equal versions mean equal code, other versions only that somebody touched it.
+DECIDING: Final = (
+    "accounting",
+    "bookkeeping",
+    "db/repositories",
+    "decision",
+    "domain",
+    "execution",
+    "foundation",
+    "ingestion",
+    "ledger",
+    "optimizer",
+    "pipeline",
+    "risk",
+)
 _DIGITS: Final = 16
 
 
@@ -24,10 +37,10 @@ def code_version() -> str:
 
 
 def source_digest(package: Path) -> str | None:
-    """Return the SHA-256 over names and contents of the deciding rooms' sources; None where there are none."""
+    """Return the SHA-256 over names and contents of the deciding packages' sources; None where there are none."""
     digest, found = hashlib.sha256(), False
-    for room in _DECIDING:
-        for path in sorted((package / room).rglob("*.py")):
+    for name in DECIDING:
+        for path in sorted((package / name).rglob("*.py")):
             found = True
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(package).as_posix()}\n{content}\n".encode())

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 
 from prometheus.domain.strategy import StrategyParams
-from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.problem.rebalance_problem import FloatArray
 
 #: A wash sale's lock in years: the volatility of a name over it is its annual one times the root of this.
 _LOCK_YEARS: Final = 31 / 365

@@ -14,9 +14,9 @@ from prometheus.decision.problem_from_snapshot import Matrices, build_problem
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
 from prometheus.domain.strategy import StrategyParams
-from prometheus.optimizer.lot_order import LotOrder, lot_order
-from prometheus.optimizer.problem import BoolArray, FloatArray, RebalanceProblem, read_only
-from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE
+from prometheus.optimizer.problem.lot_order import LotOrder, lot_order
+from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, RebalanceProblem, read_only
+from prometheus.optimizer.problem.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE
 from prometheus.optimizer.verification import FEASIBILITY_TOLERANCE, violations_of_weights
 
 #: Rules that have a reason of their own.

@@ -17,8 +17,8 @@ from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
-from prometheus.optimizer.trade_range import WEIGHT_TOLERANCE
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
+from prometheus.optimizer.problem.trade_range import WEIGHT_TOLERANCE
 
 _BPS: Final = 1e-4
 #: Specific variance of a name the risk model does not know: this quantile of those it knows.

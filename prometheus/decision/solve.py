@@ -21,8 +21,8 @@ from prometheus.foundation.errors import (
     SolverFailedError,
 )
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import tracking_error
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.active_risk import tracking_error
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 from prometheus.optimizer.result import Explanation, RebalanceResult
 from prometheus.optimizer.standstill import stand_still
 

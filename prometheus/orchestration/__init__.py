@@ -1,1 +1,1 @@
-"""What calls the state machine and watches it: advance_all, worker processes, recurring work, the risk model, health."""
+"""What calls and watches the state machine: advance_all, worker processes, recurring work, the risk model, health."""

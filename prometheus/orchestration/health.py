@@ -64,12 +64,12 @@ def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ..
             rate_hours=limits.rate_hours,
             undelivered_minutes=limits.undelivered_minutes,
         )
-        facts = replace(facts, unseen_actions=unseen_actions(connection), unsettled=_unsettled(connection))
+        facts = replace(facts, unseen_actions=unseen_actions(connection), unsettled=_waited_for(connection))
         tasks = list_due_tasks(connection)
     return judge(facts, tasks, limits)
 
 
-def _unsettled(connection: Connection) -> tuple[OpenOrder, ...]:
+def _waited_for(connection: Connection) -> tuple[OpenOrder, ...]:
     """Return the open orders that a later day of their account waits for."""
     waiting = waiting_for_orders(connection)
     if not waiting:

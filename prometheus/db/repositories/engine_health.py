@@ -200,7 +200,7 @@ def fleet_facts(
     undelivered_minutes: int,
     limit: int = 100,
 ) -> FleetFacts:
-    """Return what is known about the fleet now, without what the ledger says of it: unseen actions, unsettled orders."""
+    """Return what is known about the fleet now, but for unseen actions and unsettled orders, which the ledger knows."""
     fleet = connection.execute(_FLEET).one()
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(

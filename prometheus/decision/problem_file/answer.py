@@ -18,7 +18,7 @@ from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import BackendUnavailableError, InvalidProblemError, RequestError
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 RESULT_VERSION: Final = 1
 #: Solvers that a problem file may ask for.
@@ -83,7 +83,8 @@ def _settle(file_problem: FileProblem, shares: Mapping[str, str]) -> Settlement:
     free = settle(file_problem.snapshot, replace(file_problem.params, cost_bps=0.0), shares)
     common = Decimal(str(file_problem.params.cost_bps)) / 10_000
     lines = tuple(
-        replace(line, cost=to_cents(line.amount * file_problem.cost_rates.get(line.ticker, common))) for line in free.lines
+        replace(line, cost=to_cents(line.amount * file_problem.cost_rates.get(line.ticker, common)))
+        for line in free.lines
     )
     cost = sum((line.cost for line in lines), Decimal(0))
     refuse_borrowing(file_problem.snapshot.cash, free.cash_after - cost)

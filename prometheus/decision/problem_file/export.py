@@ -19,7 +19,7 @@ from prometheus.domain.lots import RecentTrade, Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import PrometheusError
-from prometheus.optimizer.problem import RebalanceProblem, SpecificBlock
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, SpecificBlock
 
 
 def export_problem(

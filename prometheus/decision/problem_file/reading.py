@@ -25,7 +25,7 @@ from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import InvalidProblemError
-from prometheus.optimizer.problem import RebalanceProblem, read_only
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, read_only
 
 #: Stands where a run names its strategy and its benchmark.
 _FROM_FILE: Final = "problem-file"

@@ -19,7 +19,7 @@ from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import Side
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
-from prometheus.optimizer.specific_split import LEAST_EIGENVALUE
+from prometheus.optimizer.problem.specific_split import LEAST_EIGENVALUE
 
 #: Account of a file that names none.
 ANONYMOUS: Final = "PORTABLE"

@@ -16,7 +16,7 @@ import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer.backends.cvxpy import solve_tightly
-from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem, read_only
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, RebalanceProblem, read_only
 
 #: CVXPY declares types for a part of its names only.
 cp: Any = cvxpy

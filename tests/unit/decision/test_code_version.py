@@ -3,14 +3,17 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 import prometheus
-from prometheus.decision.code_version import code_version, source_digest, told_apart
+from prometheus.decision.code_version import DECIDING, code_version, source_digest, told_apart
 from prometheus.pipeline.engine_config import EngineConfig
 
 
 def package(root, **files: str):
-    """Write a package of some files, named room__module."""
+    """Write a package of some files, named package__module."""
     for name, text in files.items():
         path = root / f"{name.replace('__', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -19,7 +22,7 @@ def package(root, **files: str):
 
 
 def test_digest_moves_with_what_decides(tmp_path):
-    """Another word in a deciding room, another name or another file is another digest; other rooms do not count."""
+    """Another word in a deciding package, another name or file is another digest; other packages do not count."""
     base = {"optimizer__solve": "x = 1\n", "pipeline__tasks": "y = 2\n"}
     first = source_digest(package(tmp_path / "a", **base, scripts__show="z = 3\n"))
     assert first == source_digest(package(tmp_path / "b", **base, scripts__show="z = 4\n", api__web="w\n"))
@@ -30,6 +33,24 @@ def test_digest_moves_with_what_decides(tmp_path):
         source_digest(package(tmp_path / "f", optimizer__solve="y = 2\n", pipeline__tasks="x = 1\n")),
     ]
     assert len({first, *others}) == 5
+
+
+@pytest.mark.parametrize("name", DECIDING)
+def test_a_new_module_counts_wherever_it_lies_in_a_deciding_package(name, tmp_path):
+    """A module or a package inside that nobody listed anywhere is covered."""
+    first = source_digest(package(tmp_path / "a", decision__solve="x = 1\n"))
+    at = name.replace("/", "__")
+    deeper = package(tmp_path / "c", decision__solve="x = 1\n", **{f"{at}__inside__new": "y = 2\n"})
+    beside = package(tmp_path / "b", decision__solve="x = 1\n", **{f"{at}__new": "y = 2\n"})
+    assert len({first, source_digest(beside), source_digest(deeper)}) == 3
+
+
+def test_every_package_either_decides_or_cannot():
+    """A package that is new has to be named: among those that decide, or here among those that cannot."""
+    cannot = {"api", "audit", "bootstrap", "db", "orchestration", "scripts", "simulation"}
+    there = {path.parent.name for path in Path(prometheus.__file__).parent.glob("*/__init__.py")}
+    assert there - cannot <= set(DECIDING)
+    assert {name for name in DECIDING if "/" not in name} - there <= {"ledger"}
 
 
 def test_package_without_sources_has_its_version_alone(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from prometheus.decision.partial_day import Reason, day_problem, worth_harvestin
 from prometheus.decision.solve import solve_day
 from prometheus.domain.phases import RunStatus
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
-from prometheus.optimizer.lot_order import lot_order
+from prometheus.optimizer.problem.lot_order import lot_order
 from prometheus.optimizer.standstill import NO_SOLVER
 from tests.unit.decision.small_day import AS_OF, MATRICES, PARAMS, SNAPSHOT, loss_lock, lot, name, problem_of
 

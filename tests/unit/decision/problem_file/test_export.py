@@ -17,13 +17,15 @@ from prometheus.domain.accounts import TaxRates
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.rebalancing import Rebalancing, Scope
 from prometheus.foundation.errors import PrometheusError
-from prometheus.optimizer.problem import SpecificBlock
+from prometheus.optimizer.problem.rebalance_problem import SpecificBlock
 from tests.unit.decision.problem_file.small_problem import EXAMPLE, changed, read, small_document
 
 
 def exported(file_problem, snapshot=None, targets=None):
     """Export a problem that was read from a file, perhaps with another snapshot."""
-    return export_problem(snapshot or file_problem.snapshot, file_problem.params.as_dict(), file_problem.matrices, targets)
+    return export_problem(
+        snapshot or file_problem.snapshot, file_problem.params.as_dict(), file_problem.matrices, targets
+    )
 
 
 def example():

@@ -14,7 +14,7 @@ from prometheus.optimizer.backends import cuopt, cuopt_worker
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cuopt import CuoptBackend
 from prometheus.optimizer.backends.cuopt_translation import settings, translate
-from prometheus.optimizer.stacking import solve_stacked, stack
+from prometheus.optimizer.backends.stacking import solve_stacked, stack
 from tests.unit.optimizer.backends.cuopt_getters import assert_round_trip
 from tests.unit.optimizer.backends.programs import optimality_errors, program, random_program
 from tests.unit.optimizer.problems import random_problem
