@@ -13,7 +13,7 @@ from prometheus.bookkeeping.households import Household, household_books, househ
 from prometheus.bookkeeping.restated_books import restated_rows, write_booked_rows
 from prometheus.db.database import Connection
 from prometheus.db.repositories.market_data import corporate_actions
-from prometheus.decision.household_day import household_trades
+from prometheus.decision.day_inputs import household_trades
 from prometheus.domain.accounts import Account, TaxRegime
 from prometheus.domain.books import Fill, Transaction
 

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, text
 from prometheus.accounting.joint_accounts import joint_lots, joint_row, own_row
 from prometheus.accounting.replay import Replay
 from prometheus.db.repositories.accounts import accounts_of, append_rows, journal_row, load_books, save_books
-from prometheus.decision.household_day import HouseholdDay
+from prometheus.decision.day_inputs import HouseholdDay
 from prometheus.domain.accounts import Account, AccountKind
 from prometheus.domain.books import Books, Transaction, TransactionType
 

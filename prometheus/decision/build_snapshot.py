@@ -15,8 +15,7 @@ from prometheus.accounting.journal import recent_trades
 from prometheus.accounting.morning_losses import meets_a_purchase, morning_losses
 from prometheus.accounting.share_counts import split_ratio
 from prometheus.accounting.tax_lines import recognized_in_year
-from prometheus.decision.day_inputs import DayInputs
-from prometheus.decision.household_day import HouseholdDay
+from prometheus.decision.day_inputs import DayInputs, HouseholdDay
 from prometheus.decision.locks import day_locks
 from prometheus.decision.snapshot import Flag, Snapshot, UniverseName
 from prometheus.domain.accounts import Account, AccountKind, LotMethod

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from prometheus.db.claims import Waiting, look_for_work
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.kill_switch import record_kill_switch
-from prometheus.db.leases import Waiting, look_for_work
 from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch

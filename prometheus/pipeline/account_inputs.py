@@ -20,8 +20,7 @@ from prometheus.db.repositories.account_days import AccountRows
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
 from prometheus.decision.build_snapshot import AccountInputs
-from prometheus.decision.day_inputs import DayInputs
-from prometheus.decision.household_day import HouseholdDay
+from prometheus.decision.day_inputs import DayInputs, HouseholdDay
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease

@@ -13,8 +13,8 @@ import numpy as np
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from prometheus.db.claims import claim_batch
 from prometheus.db.database import Connection, Database
-from prometheus.db.leases import claim_batch
 from prometheus.db.repositories.engine_runs import list_runs
 from prometheus.db.repositories.strategies import add_strategy_version, latest_strategy
 from prometheus.domain.engine_run import EngineRun, Lease

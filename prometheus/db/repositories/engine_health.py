@@ -90,6 +90,13 @@ _FLEET: Final = text("""
     FROM engine_flags AS flags WHERE flag_id = 1
 """)
 
+_SIZES: Final = text("""
+    SELECT pg_database_size(current_database()) AS total,
+           pg_total_relation_size('runs') + pg_total_relation_size('run_trades') + pg_total_relation_size('blobs')
+               AS record,
+           (SELECT count(*) FROM runs) AS runs
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class StuckRun:
@@ -180,6 +187,15 @@ class FleetFacts:
     without_run: tuple[WithoutRun, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseBytes:
+    """Bytes of the whole database, of the record of runs (runs, trades, blobs), and how many runs there are."""
+
+    total: int
+    record: int
+    runs: int
+
+
 def record_host(connection: Connection, owner: str) -> None:
     """Record that a heartbeat of this owner's host begins."""
     connection.execute(_SEEN, {"host": owner.partition(":")[0], "owner": owner})
@@ -234,3 +250,9 @@ def fleet_facts(
 def waiting_for_orders(connection: Connection) -> dict[str, date]:
     """Return by account the latest day that waits for orders of earlier days to be settled."""
     return {row.account_id: row.as_of_date for row in connection.execute(_WAITING)}
+
+
+def database_bytes(connection: Connection) -> DatabaseBytes:
+    """Return what the database weighs, indexes and free space included."""
+    row = connection.execute(_SIZES).one()
+    return DatabaseBytes(int(row.total), int(row.record), int(row.runs))

@@ -7,8 +7,9 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from prometheus.decision.problem_from_snapshot import Matrices, holdings_by_ticker
+from prometheus.decision.problem_from_snapshot import Matrices, _cash_range, holdings_by_ticker
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
+from prometheus.domain.strategy import StrategyParams
 from tests.unit.decision.small_day import (
     AS_OF,
     MATRICES,
@@ -22,6 +23,9 @@ from tests.unit.decision.small_day import (
 )
 
 AAA, BBB, CCC, DDD, EEE = range(5)
+#: Of an account whose range of cash is looked at alone.
+NAV = 1_000_000.0
+STEPS = np.array([5e-5, 2e-4])
 
 
 def by_lot(problem, values):
@@ -312,3 +316,53 @@ def test_an_order_costs_the_larger_of_an_amount_and_of_a_share_of_nav():
     assert problem_of(params=replace(PARAMS, order_cost=2.0)).order_cost == pytest.approx(2.0 / nav)
     assert problem_of(params=replace(PARAMS, order_cost=2.0, order_cost_bps=50.0)).order_cost == pytest.approx(0.005)
     assert problem_of(params=replace(PARAMS, order_cost=nav / 100, order_cost_bps=50.0)).order_cost == 0.01
+
+
+def _range(cash, cash_min, cash_max, steps=STEPS):
+    params = StrategyParams(cash_min=cash_min, cash_max=cash_max)
+    found = _cash_range(params, cash, lines=1000, nav=NAV, step_values=steps)
+    return found.least, found.most
+
+
+def _rounded_range(cash, cash_min, cash_max, steps=STEPS):
+    params = StrategyParams(cash_min=cash_min, cash_max=cash_max)
+    found = _cash_range(params, cash, lines=1000, nav=NAV, step_values=steps)
+    return found.rounded_least, found.rounded_most
+
+
+def test_cent_reserve_is_added_to_the_minimum():
+    """A cent for each ledger line is kept above the minimum, so that rounding never overdraws the account."""
+    least, most = _range(0.02, cash_min=0.01, cash_max=0.05)
+    assert least == pytest.approx(0.01 + 1000 * 0.01 / NAV)
+    assert most == 0.05
+
+
+def test_account_inside_the_reserve_is_not_made_to_sell():
+    """Cash between the minimum and the reserve is enough: with no trade the range is met."""
+    least, _ = _range(0.010004, cash_min=0.01, cash_max=0.05)
+    assert least == 0.010004
+
+
+def test_account_below_the_minimum_must_raise_cash():
+    """An account poorer than its minimum is asked for the minimum, not for what it happens to have."""
+    least, _ = _range(0.001, cash_min=0.01, cash_max=0.05)
+    assert least > 0.01
+
+
+def test_range_is_never_narrower_than_two_of_the_cheapest_shares():
+    """A small account in whole shares gets a range that some number of shares can hit."""
+    least, most = _range(0.5, cash_min=0.0, cash_max=0.0001, steps=np.array([0.01, 0.03]))
+    assert most == pytest.approx(least + 0.02)
+
+
+def test_rounded_trades_keep_the_cents_clear_of_both_ends():
+    """Whoever trades keeps the reserve of cents, even where doing nothing needs none of it."""
+    least, most = _rounded_range(0.010004, cash_min=0.01, cash_max=0.05)
+    assert least == pytest.approx(0.01 + 1000 * 0.01 / NAV, abs=1e-11)
+    assert most == pytest.approx(0.05 - 1000 * 0.01 / NAV, abs=1e-11)
+
+
+def test_rounded_range_is_never_empty():
+    """Where the range is as narrow as the cents it is left as it is: some list must be able to meet it."""
+    least, most = _rounded_range(0.0, cash_min=0.0, cash_max=0.0)
+    assert least < most <= least + 2 * STEPS.min() + 1e-11

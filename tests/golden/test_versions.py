@@ -23,7 +23,7 @@ from prometheus.db.run_digests import (
 from prometheus.decision.snapshot import SNAPSHOT_VERSION, Snapshot
 from prometheus.foundation.errors import DatabaseError, PrometheusError
 
-GOLDEN = Path(__file__).resolve().parents[2] / "golden" / "runs"
+GOLDEN = Path(__file__).parent / "runs"
 FILES = sorted(GOLDEN.glob("v*/*.jsonl"))
 #: Columns of a run that its hash does not cover: keys, place in the chain, the digests themselves, time of writing.
 LEFT_OUT = {"run_id", "run_seq", "prev_hash", "run_hash", "digests", "archive_id", "recorded_at"}

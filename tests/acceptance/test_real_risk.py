@@ -11,7 +11,7 @@ from prometheus.risk.returns import action_panels
 from prometheus.risk.settings import RiskSettings
 from tests.real_market import read_actions
 
-MARKET = Path(__file__).resolve().parents[4] / "shared" / "data" / "market"
+MARKET = Path(__file__).resolve().parents[3] / "shared" / "data" / "market"
 
 pytestmark = [
     pytest.mark.market_data,

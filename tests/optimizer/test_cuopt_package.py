@@ -3,7 +3,6 @@
 import importlib.util
 import inspect
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,11 +14,13 @@ from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cuopt import CuoptBackend
 from prometheus.optimizer.backends.cuopt_translation import settings, translate
 from prometheus.optimizer.backends.stacking import solve_stacked, stack
+from tests.conftest import REPOSITORY
 from tests.unit.optimizer.backends.cuopt_getters import assert_round_trip
 from tests.unit.optimizer.backends.programs import optimality_errors, program, random_program
 from tests.unit.optimizer.problems import random_problem
 
-INTERFACE = json.loads((Path(__file__).parent / "recorded_cuopt" / "interface.json").read_text(encoding="utf-8"))
+RECORDED = REPOSITORY / "tests" / "unit" / "optimizer" / "backends" / "recorded_cuopt"
+INTERFACE = json.loads((RECORDED / "interface.json").read_text(encoding="utf-8"))
 INSTALLED = importlib.util.find_spec("cuopt") is not None
 DEVICE = INSTALLED and cuopt._has_device()
 pytestmark = pytest.mark.skipif(not INSTALLED, reason="the [gpu] extra is not installed")
