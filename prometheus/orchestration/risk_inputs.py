@@ -1,4 +1,4 @@
-"""What the risk room reads from the database: return panels, benchmark weights, sectors and groups."""
+"""What the risk package reads from the database: return panels, benchmark weights, sectors and groups."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date

@@ -154,7 +154,7 @@ def backend_named(name: str) -> QuadraticBackend:
 
 
 class _CheckedBackend:
-    """A back-end behind the check of form: no other room ever sees an empty, a cut or a NaN answer."""
+    """A back-end behind the check of form: no other package sees an empty, a cut or a NaN answer."""
 
     def __init__(self, backend: QuadraticBackend) -> None:
         self.name = backend.name
