@@ -58,7 +58,7 @@ audit-real: ready ## 20 real accounts through the 21 sessions from 2018-06-01, r
 	  $(BIN)/prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --a CLARABEL --b CVXPY --workers $(AUDIT_WORKERS)
 
 test-gpu: ready ## Solve on an NVIDIA GPU (needs the [gpu] extra)
-	$(BIN)/python -m pytest -m gpu tests/unit/optimizer/backends
+	$(BIN)/python -m pytest -m gpu tests/optimizer
 
 # The soak first; then a day with a worker or a parent killed at its statements, and 200 runs under server stops.
 chaos: export CHAOS_SECONDS ?= 600

@@ -40,8 +40,8 @@ from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline import advance, tasks
 from prometheus.pipeline.advance import Outcome
-from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.shared_inputs import SharedInputs
 
 _COLUMNS = text("""
     SELECT column_name FROM information_schema.columns WHERE table_schema = 'public' AND table_name = :table

@@ -17,10 +17,10 @@ import time
 import numpy as np
 
 from bench.engine_server import Bench, durable_server
+from prometheus.db.claims import claim_batch
 from prometheus.db.database import Database
-from prometheus.db.leases import claim_batch
 from prometheus.domain.phases import Phase
-from prometheus.orchestration.lease_keeper import LeaseKeeper
+from prometheus.pipeline.lease_keeper import LeaseKeeper
 
 _ASK_SECONDS = 0.1
 _SPAWN = multiprocessing.get_context("spawn")

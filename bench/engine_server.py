@@ -16,9 +16,8 @@ import structlog
 from sqlalchemy import text
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.domain.phases import Phase
 from prometheus.orchestration.due_tasks import DUE_TASKS
 from prometheus.pipeline import tasks
@@ -96,7 +95,7 @@ def durable_server() -> Iterator[Bench]:
         server.ensure_running()
         yield Bench(server)
     finally:
-        embedded.release(home)
+        release(home)
         for _ in range(100):
             if not (home / "data" / "postmaster.pid").exists():
                 break

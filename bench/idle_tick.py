@@ -20,9 +20,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from prometheus.db import embedded_watch
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_home import SERVICE_USER
+from prometheus.db.embedded import watch as embedded_watch
+from prometheus.db.embedded.home import SERVICE_USER
+from prometheus.db.embedded.server import EmbeddedServer, release
 
 _TICK = [str(Path(sys.executable).with_name("run_engine_state")), "--advance-all"]
 _PEERS = {

@@ -24,9 +24,8 @@ import numpy as np
 import polars as pl
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database, driver_connection
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.ingestion.ingest import ingest_file
 from prometheus.ingestion.kinds import FileKind
@@ -54,7 +53,7 @@ def main():
         database.close()
     finally:
         shutil.rmtree(files)
-        embedded.release(home)
+        release(home)
         for _ in range(100):
             if not (home / "data" / "postmaster.pid").exists():
                 break

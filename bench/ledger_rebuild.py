@@ -24,11 +24,11 @@ from pathlib import Path
 from bench.ledger_journal import TICKERS, template
 from prometheus.accounting.derivation import DERIVED_TYPES
 from prometheus.accounting.replay import Replay
+from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database, driver_connection
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.journal import prove_tables
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.domain.books import Fill, LotPick, TransactionType
 from prometheus.domain.lots import Side
 from prometheus.foundation.canonical import canonical_json

@@ -29,16 +29,16 @@ import numpy as np
 
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer, release
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.repositories.market_data import close_panel, corporate_actions
 from prometheus.db.repositories.runs import list_persisted, load_run
+from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices, build_problem
+from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.optimizer import rebalance, tracking_error
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.problem import CorrelationBlock, Matrices, build_problem
-from prometheus.pipeline.snapshot import Snapshot
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import matrices
 from prometheus.risk.factor_model import NameAttributes, RiskSettings, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel

@@ -27,14 +27,14 @@ from optimizer_accounts import account, limited, tax_free
 from optimizer_peers import cvxpy_two_stages
 
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.branching import search
 from prometheus.optimizer.certificate import Lagrangian
-from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.trade_range import trade_range
-from prometheus.optimizer.two_stage import TwoStageSearch
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.optimizer.problem.asset_functions import separable_cost
+from prometheus.optimizer.problem.lot_order import lot_order
+from prometheus.optimizer.problem.trade_range import trade_range
+from prometheus.optimizer.search.branching import search
+from prometheus.optimizer.search.two_stage import TwoStageSearch
 
 SIZES = (100, 500, 1000, 3000)
 QUICK = ((500, 6, 4, ""), (500, 6, 4, "limits"), (3000, 6, 4, ""), (500, 50, 10, ""))

@@ -5,8 +5,8 @@ from datetime import date
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import tracking_error
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.active_risk import tracking_error
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 SHORT_RATE, LONG_RATE = 0.408, 0.238
 

@@ -13,8 +13,8 @@ import numpy as np
 from scipy.sparse import csr_matrix
 
 from prometheus.optimizer.certificate import DualPoint
-from prometheus.optimizer.decisions import resting_places
-from prometheus.optimizer.envelope import arcs, convex_envelope
+from prometheus.optimizer.dual.decisions import resting_places
+from prometheus.optimizer.problem.envelope import arcs, convex_envelope
 
 
 @dataclass

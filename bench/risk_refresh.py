@@ -22,7 +22,7 @@ from bench.engine_server import durable_server
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.pipeline.risk_inputs import name_attributes, return_panel
+from prometheus.orchestration.risk_inputs import name_attributes, return_panel
 from prometheus.risk.factor_model import ESTIMATORS, NameAttributes, RiskSettings, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 

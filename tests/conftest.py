@@ -19,9 +19,8 @@ import psycopg
 import pytest
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.server import EmbeddedServer, release
 from tests.installed import install
 from tests.measured import UNMEASURED, measure_forked_processes, unmeasured
 
@@ -84,7 +83,7 @@ def server_home(tmp_path_factory):
     _remove_what_killed_sessions_left(name)
     home = (MEMORY if _has_memory_to_spare() else Path(tempfile.gettempdir())) / name
     yield home
-    embedded.release(home)
+    release(home)
     if _last_user_is_gone(home):
         shutil.rmtree(home, ignore_errors=True)
 

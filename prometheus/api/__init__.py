@@ -1,1 +1,1 @@
-"""HTTP and the operations page (a later issue fills this room)."""
+"""HTTP and the operations page (of a later issue)."""

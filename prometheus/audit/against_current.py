@@ -15,16 +15,16 @@ from prometheus.db.repositories import accounts as account_rows
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories.runs import day_of_run
 from prometheus.db.repositories.strategies import latest_strategy
+from prometheus.decision.build_snapshot import AccountInputs, build_snapshot
+from prometheus.decision.locks import day_locks
+from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.foundation.errors import RequestError
-from prometheus.pipeline.build_snapshot import AccountInputs, build_snapshot
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.locks import day_locks
-from prometheus.pipeline.snapshot import Snapshot
+from prometheus.pipeline.shared_inputs import SharedInputs
 
 _SETTINGS: Final = ("tags", "rates", "lot_method", "fractional_shares", "base_currency", "tax_regime", "benchmark_id")
 _NAME_FIELDS: Final = ("price", "price_date", "sector", "sub_industry", "group")

@@ -9,14 +9,14 @@ import numpy as np
 from prometheus.audit.recorded_run import RecordedRun
 from prometheus.audit.replay import decide
 from prometheus.audit.risk_view import RiskView, risk_view
+from prometheus.decision.problem_from_snapshot import build_problem
+from prometheus.decision.rebalancing_words import rebalancing_words
+from prometheus.decision.snapshot import LockRecord, Snapshot
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import RequestError
-from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.pipeline.day_inputs import ArraySource
-from prometheus.pipeline.problem import build_problem
-from prometheus.pipeline.rebalancing_words import rebalancing_words
-from prometheus.pipeline.snapshot import LockRecord, Snapshot
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.pipeline.shared_inputs import ArraySource
 from prometheus.pipeline.tasks import matrices
 
 #: A weight this near its bound stands at it (fraction of NAV): a step of shares is larger.

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from prometheus.audit.explanation import ExplainedTrade, RunExplanation
 from prometheus.audit.risk_view import RiskView
-from prometheus.pipeline.snapshot import LockRecord
+from prometheus.decision.snapshot import LockRecord
 
 #: Slopes in the order in which they are told, and what they are called.
 _SLOPES: Final[Mapping[str, str]] = {

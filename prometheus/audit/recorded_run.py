@@ -7,12 +7,12 @@ from typing import Any, Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run, targets_of
+from prometheus.decision.snapshot import Snapshot, opened
+from prometheus.decision.stored_result import RESULT_VERSION, explanation_rows
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import PrometheusError
 from prometheus.foundation.ids import run_label
-from prometheus.pipeline.snapshot import Snapshot, opened
-from prometheus.pipeline.stored_result import RESULT_VERSION, explanation_rows
 
 _KEYS: Final = frozenset({"run_id", "trade_no"})
 

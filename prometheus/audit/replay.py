@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from prometheus.audit.recorded_run import RecordedRun, RunKey
+from prometheus.decision.code_version import told_apart
+from prometheus.decision.run_record import library_versions, trade_row
+from prometheus.decision.settle import Settlement, settle
+from prometheus.decision.solve import Solution
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.errors import PrometheusError
-from prometheus.pipeline.code_version import told_apart
-from prometheus.pipeline.day_inputs import ArraySource
-from prometheus.pipeline.run_record import library_versions, trade_row
-from prometheus.pipeline.settle import Settlement, settle
-from prometheus.pipeline.solve import Solution
+from prometheus.pipeline.shared_inputs import ArraySource
 from prometheus.pipeline.tasks import solve_snapshot
 
 #: Largest difference of a weight, fraction of NAV, that counts as the same answer.

@@ -13,7 +13,7 @@ from prometheus.audit.replay import Replayed, replay_run
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import runs_between
 from prometheus.foundation.errors import PrometheusError, RequestError
-from prometheus.pipeline.day_inputs import SharedInputs
+from prometheus.pipeline.shared_inputs import SharedInputs
 
 #: Runs handed to a worker at a time: enough to share matrices of a day, few enough to finish together.
 _CHUNK: Final = 8

@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import FactorRisk, factor_risk
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.problem.active_risk import FactorRisk, factor_risk
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem
 
 #: Names and factors that a view shows.
 _SHOWN: Final = 5

@@ -26,7 +26,7 @@ from prometheus.db.run_digests import altered_part
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import DatabaseError, FileRefusedError, PrometheusError
 from prometheus.foundation.files import lines_of
-from prometheus.pipeline.day_inputs import ArraySource, SharedInputs
+from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
 from prometheus.pipeline.tasks import matrices
 
 FORMAT: Final = "prometheus-runs"

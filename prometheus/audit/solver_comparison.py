@@ -16,7 +16,7 @@ from prometheus.db.database import Database
 from prometheus.foundation import csv_text
 from prometheus.foundation.errors import PrometheusError, RequestError
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.pipeline.day_inputs import ArraySource, SharedInputs
+from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
 
 _BPS: Final = 1e4
 _CHUNK: Final = 4

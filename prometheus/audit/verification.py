@@ -15,7 +15,7 @@ from prometheus.db.repositories.audit_trail import Anchor, ChainLink
 from prometheus.db.run_digests import altered_part, run_digests, run_hash
 from prometheus.foundation.errors import DatabaseError, UnknownAccountError
 from prometheus.foundation.ids import run_label
-from prometheus.pipeline.anchors import anchor_digest, current_heads
+from prometheus.orchestration.anchors import anchor_digest, current_heads
 
 _ADDRESS: Final = "_sha256"
 

@@ -7,9 +7,10 @@ from prometheus.bootstrap.settings import Settings
 from prometheus.bootstrap.wiring import embedded_server, unchecked_database, upgrade_database
 from prometheus.db.backup import dump_database, load_backup, scratch_database
 from prometheus.db.backup_file import Manifest, new_backup, read_backup
-from prometheus.db.database import Database, last_words
-from prometheus.db.embedded_cluster import DATABASE
-from prometheus.db.embedded_restore import replacement
+from prometheus.db.database import Database
+from prometheus.db.embedded.cluster import DATABASE
+from prometheus.db.embedded.restore import replacement
+from prometheus.db.foreign_errors import last_words
 from prometheus.db.migrations import HEAD_REVISION, is_known
 from prometheus.foundation.errors import RequestError, SchemaError
 

@@ -1,8 +1,8 @@
 """What monitoring judges by, from the settings; apart from the engine, whose imports take longer than the question."""
 
 from prometheus.bootstrap.settings import Settings
-from prometheus.pipeline.age_limits import AgeLimits
-from prometheus.pipeline.health import HealthLimits
+from prometheus.orchestration.health import HealthLimits
+from prometheus.pipeline.engine_config import AgeLimits
 
 
 def age_limits(settings: Settings) -> AgeLimits:

@@ -66,7 +66,7 @@ class Settings(FromEnvironment):
             day before, 1 for no limit.
         borrow_max_age_days: PROMETHEUS_BORROW_MAX_AGE_DAYS; older borrow rates hold what sells short, 0 for no limit.
         actions_max_age_days: PROMETHEUS_ACTIONS_MAX_AGE_DAYS; older corporate actions hold the phase, 0 for no limit.
-        risk_estimator: PROMETHEUS_RISK_ESTIMATOR; how ``risk refresh`` estimates, unset for the default of the room.
+        risk_estimator: PROMETHEUS_RISK_ESTIMATOR; how ``risk refresh`` estimates, unset for the default of the package.
         risk_bias_low: PROMETHEUS_RISK_BIAS_LOW; least bias of the last quarter's forecasts without an alert.
         risk_bias_high: PROMETHEUS_RISK_BIAS_HIGH; largest bias of the last quarter's forecasts without an alert.
         statement_timeout_seconds: PROMETHEUS_STATEMENT_TIMEOUT_SECONDS; longest SQL statement, 0 for no limit.

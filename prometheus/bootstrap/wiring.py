@@ -7,9 +7,10 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from prometheus.bootstrap.settings import Settings
-from prometheus.db.database import Connection, Database, Timeouts, last_words
-from prometheus.db.embedded import EmbeddedServer
-from prometheus.db.embedded_safety import damage_behind
+from prometheus.db.database import Connection, Database, Timeouts
+from prometheus.db.embedded.safety import damage_behind
+from prometheus.db.embedded.server import EmbeddedServer
+from prometheus.db.foreign_errors import last_words
 from prometheus.db.migrations import require_current_schema, schema_status, upgrade
 from prometheus.db.privileges import ENGINE_ROLE
 from prometheus.foundation.errors import DatabaseError

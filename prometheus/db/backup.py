@@ -19,7 +19,7 @@ from sqlalchemy import text
 import prometheus
 from prometheus.db.backup_file import Backup, Manifest, NewBackup, TableDigest
 from prometheus.db.database import Connection, Database, driver_connection, lift_limits
-from prometheus.db.embedded_cluster import APPLICATION_ROLE, DATABASE, wheel_binaries
+from prometheus.db.embedded.cluster import APPLICATION_ROLE, DATABASE, wheel_binaries
 from prometheus.foundation.errors import DatabaseError, SchemaError
 
 #: How texts are written that digests are taken from, whatever the session or the server says.

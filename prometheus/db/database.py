@@ -1,7 +1,6 @@
-"""The door to PostgreSQL: connections, transactions, and foreign errors turned into ours."""
+"""PostgreSQL as this code sees it: a pool of connections with limits, and transactions."""
 
 import json
-import re
 import select
 import time
 from collections.abc import Iterator, Mapping
@@ -13,15 +12,14 @@ from typing import Any, Final
 
 import psycopg
 import sqlalchemy
-from psycopg import errors as sql_errors
 from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.exc import DBAPIError, DisconnectionError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.exc import DisconnectionError
 
+from prometheus.db.foreign_errors import first_line, translated_errors
 from prometheus.db.patience import PatientConnection, patience_for, unlimited
 from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
-from prometheus.foundation.errors import CollisionError, ConfigurationError, DatabaseError, DatabaseUnavailableError
+from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
 #: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. What the URL
 #: says itself comes first.
@@ -37,41 +35,6 @@ _CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
     # SQL_ASCII answers in bytes.
     "client_encoding": "UTF8",
 }
-
-#: The server refuses the statement, and trying again cannot help: class of the error to our code and its sentence.
-_REFUSALS: Final[tuple[tuple[type[psycopg.Error], str, str], ...]] = (
-    (
-        sql_errors.ReadOnlySqlTransaction,
-        "READ_ONLY",
-        "The database is read-only (a replica, or default_transaction_read_only); name the primary server instead",
-    ),
-    (sql_errors.InsufficientPrivilege, "PERMISSION", "The role of PROMETHEUS_DATABASE_URL lacks a permission"),
-    (sql_errors.DiskFull, "DISK_FULL", "The database server's disk is full"),
-    (sql_errors.QueryCanceled, "TIMEOUT", "A statement ran into the server's timeout"),
-)
-#: The server cannot read its own files. Some of that has no code of its own, or comes before there is a session.
-_DAMAGES: Final = (sql_errors.DataCorrupted, sql_errors.IndexCorrupted, sql_errors.UndefinedFile, sql_errors.IoError)
-_DAMAGE_WORDS: Final = re.compile(
-    r"could not (open|read|access|stat|seek|find) .*(file|block|page|relation|directory|transaction)|invalid page in"
-    r"|missing chunk|unexpected (chunk|zero page)|cache lookup failed|relation mapping|corrupt|checksum"
-    r"|invalid memory alloc|could not find pg_|catalog is missing|is not a valid data directory"
-)
-_SHORT_OF: Final = ("No space left", "Too many open files", "Cannot allocate")
-#: A pooler that hands a connection to another client after each transaction does not know our sessions.
-_POOLER_WORDS: Final = re.compile(
-    r"unsupported startup parameter|prepared statement \"[^\"]*\" (already exists|does not exist)"
-)
-_POOLER: Final = (
-    "PROMETHEUS_DATABASE_URL leads to a connection pooler (such as PgBouncer), which does not keep a session's "
-    "settings and prepared statements. Name the PostgreSQL server itself, its own host and port"
-)
-#: Two transactions got into each other's way; nothing of this one was written.
-_COLLISIONS: Final = (
-    sql_errors.SerializationFailure,
-    sql_errors.DeadlockDetected,
-    sql_errors.LockNotAvailable,
-    sql_errors.ObjectInUse,
-)
 
 #: How long a transaction waits for a free connection of its pool.
 _POOL_SECONDS: Final = 30.0
@@ -89,11 +52,8 @@ __all__ = [
     "Timeouts",
     "driver_connection",
     "jsonb_text",
-    "last_words",
     "lift_limits",
     "limit_lock_waits",
-    "pooler_refused",
-    "translated_errors",
 ]
 
 
@@ -283,94 +243,6 @@ def jsonb_text(value: Any) -> str:
     return _without_exponents(to_jsonable(value)) if "e+" in text else text
 
 
-@contextmanager
-def translated_errors() -> Iterator[None]:
-    """Re-raise failures of the connection, and refusals that no caller can handle, as one sentence of ours.
-
-    What tells of the data (a constraint, a type) passes as it is: repositories match it.
-
-    Raises:
-        DatabaseUnavailableError: The server cannot be reached, went away, or asks to try again.
-        DatabaseError: The server refuses: read-only, no permission, its disk is full, a timeout; or its files are
-            damaged.
-        ConfigurationError: The URL has an option that PostgreSQL's client does not know, or leads to a pooler.
-    """
-    try:
-        yield
-    except PoolTimeoutError as error:
-        raise DatabaseUnavailableError("All database connections of this process are in use. Try again.") from error
-    except DBAPIError as error:
-        translated = _translated(error.orig, broken=error.connection_invalidated)
-        if translated is None:
-            raise
-        raise translated from error
-    except psycopg.Error as error:
-        translated = _translated(error, broken=False)
-        if translated is None:
-            raise
-        raise translated from error
-
-
-def pooler_refused(why: str) -> ConfigurationError:
-    """Return the error for an address behind which a pooler shares out the server's sessions."""
-    return ConfigurationError(f"{_POOLER}: {why.rstrip('.')}.", code="POOLER")
-
-
-@contextmanager
-def last_words() -> Iterator[None]:
-    """Turn what nobody inside the block has handled of the database's errors into one of ours; for whole commands.
-
-    Raises:
-        DatabaseError: The server refused a statement, and no caller knew what that means.
-    """
-    try:
-        with translated_errors():
-            yield
-    except (DBAPIError, psycopg.Error) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        state = getattr(cause, "sqlstate", None)
-        raise DatabaseError(
-            f"The database refused a statement: {_first_line(cause).rstrip('.')}"
-            + (f" (SQLSTATE {state})." if state else ".")
-            + " Nothing of the transaction was written."
-        ) from error
-
-
-def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError | ConfigurationError | None:
-    for kind, code, sentence in _REFUSALS:
-        if isinstance(error, kind):
-            return DatabaseError(f"{sentence}: {_first_line(error)}", code=code)
-    words = _first_line(error)
-    if isinstance(error, _DAMAGES) or _tells_of_damage(error):
-        return DatabaseError(f"The database is damaged: {words.rstrip('.')}.", code="DATABASE_DAMAGED")
-    if isinstance(error, psycopg.Error) and _POOLER_WORDS.search(str(error)):
-        return pooler_refused(words)
-    if isinstance(error, _COLLISIONS):
-        return CollisionError(f"Another transaction was in the way: {_first_line(error)}. Try again.")
-    if broken:
-        return DatabaseUnavailableError(f"The database connection broke: {_first_line(error)}")
-    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
-        return DatabaseUnavailableError(f"The database cannot be reached: {_first_line(error)}")
-    # psycopg's own complaint about the connection's options; the server's complaints carry an SQLSTATE.
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None and "connect" in str(error):
-        return ConfigurationError(f"PROMETHEUS_DATABASE_URL cannot be used: {_first_line(error)}.")
-    return None
-
-
-def _tells_of_damage(error: BaseException | None) -> bool:
-    words = str(error)
-    # What the client library says by itself (a certificate that cannot be read) is no word of the server's.
-    of_server = isinstance(error, sql_errors.InternalError_) or (
-        isinstance(error, psycopg.OperationalError) and (error.sqlstate is not None or "FATAL:" in words)
-    )
-    return of_server and bool(_DAMAGE_WORDS.search(words)) and not any(lack in words for lack in _SHORT_OF)
-
-
-def _first_line(error: BaseException | None) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no reason given"
-
-
 def _without_exponents(value: Any) -> str:
     if isinstance(value, dict):
         members = (f"{json.dumps(key, ensure_ascii=False)}:{_without_exponents(value[key])}" for key in sorted(value))
@@ -401,5 +273,5 @@ def _psycopg_url(url: str) -> sqlalchemy.URL:
             "special characters in a password are written as %XX."
         ) from error
     except psycopg.ProgrammingError as error:
-        raise ConfigurationError(f"PROMETHEUS_DATABASE_URL has an unknown option: {_first_line(error)}.") from error
+        raise ConfigurationError(f"PROMETHEUS_DATABASE_URL has an unknown option: {first_line(error)}.") from error
     return full

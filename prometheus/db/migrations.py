@@ -9,7 +9,8 @@ import psycopg
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from prometheus.db.database import Database, driver_connection, lift_limits, pooler_refused
+from prometheus.db.database import Database, driver_connection, lift_limits
+from prometheus.db.foreign_errors import pooler_refused
 from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 

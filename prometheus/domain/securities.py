@@ -64,3 +64,21 @@ class CorporateAction:
     def securities(self) -> tuple[str, ...]:
         """Return the securities that the action concerns: its own, and the other one where it names one."""
         return (self.ticker, self.other_ticker) if self.other_ticker else (self.ticker,)
+
+
+@dataclass(frozen=True, slots=True)
+class LastPrice:
+    """The latest close on or before a day, and the day it is from."""
+
+    price_date: date
+    close: Decimal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BenchmarkDay:
+    """Constituents in force on a day: tickers ascending, weights as stored (they sum to about one)."""
+
+    benchmark_id: str
+    effective_date: date
+    tickers: tuple[str, ...]
+    weights: tuple[Decimal, ...]

@@ -1,1 +1,1 @@
-"""Decision engine, orders, brokers (a later issue fills this room)."""
+"""Orders of runs listed, written out and settled; decision engine and brokers are of a later issue."""

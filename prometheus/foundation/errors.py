@@ -1,7 +1,7 @@
 """One tree of errors for the whole package.
 
 Every error carries a ``code`` (a stable word that is persisted and shown) and says whether trying again can help.
-Bad rows in a file are findings (``prometheus.domain.findings``), not errors; a request that cannot be met is an error.
+Bad rows in a file are findings (``ingestion.finding_table``), not errors; a request that cannot be met is an error.
 
 PrometheusError
 +-- RequestError             a person asked for something that cannot be done; exit code 2

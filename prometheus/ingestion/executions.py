@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
-from prometheus.db.bulk_session import BulkSession, bulk_session
 from prometheus.db.database import Database
 from prometheus.domain.lots import Side
 from prometheus.domain.orders import Execution, OrderName, parse_picks

@@ -7,7 +7,6 @@ from typing import Final, overload
 
 import polars as pl
 
-from prometheus.domain.findings import Finding
 from prometheus.foundation.csv_text import write_csv
 
 _SCHEMA: Final = {
@@ -22,6 +21,29 @@ _SCHEMA: Final = {
 _VALUE_LENGTH: Final = 80
 #: Lines and offending values that a group names.
 _EXAMPLES: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One defect of one row (or of a whole file).
+
+    Attributes:
+        code: Stable word for the kind of defect, such as ``NEGATIVE_PRICE``.
+        file: File name as given by the caller.
+        line: Line in the file, the header being line 1; for Parquet the row number plus 1; None for the whole file.
+        column: Column name, or None where the whole row or file is meant.
+        value: The offending text, or None.
+        reason: One sentence: what is wrong and what to do.
+        fatal: False for a remark that does not stop the row from loading.
+    """
+
+    code: str
+    file: str
+    line: int | None
+    column: str | None
+    value: str | None
+    reason: str
+    fatal: bool = True
 
 
 @dataclass(frozen=True, slots=True)

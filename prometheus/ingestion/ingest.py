@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
+from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
-from prometheus.db.bulk_session import BulkSession, bulk_session
 from prometheus.db.database import Database
 from prometheus.foundation.errors import FileRefusedError, RequestError
 from prometheus.ingestion import account_rules, action_rules, adjusted_close, row_rules, staging

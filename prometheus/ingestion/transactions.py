@@ -8,8 +8,8 @@ from typing import Final
 
 from prometheus.accounting.account_entries import check_account_entries
 from prometheus.accounting.entry_file import read_entries
+from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
-from prometheus.db.bulk_session import BulkSession, bulk_session
 from prometheus.db.database import Database
 from prometheus.domain.entries import Entry, EntryFinding
 from prometheus.foundation.errors import FileRefusedError

@@ -5,26 +5,25 @@ For any point z of the factor exposures and any cash price eta the Lagrangian se
     D(z, eta) = -g z'z + 2 g z' X~' d  -  eta (the cash limit on eta's side)
                 + sum_i min over allowed u_i of [ f_i(u_i) + 2 g (X~ z)_i u_i + eta (u_i + k_i |u_i|) ]
 
-because g ||y||^2 >= g (2 z'y - z'z); linked specific risk (linked_risk.py) is part of the exposures y. Coupling rows
-(coupling.py) add price times use to each name's cost and subtract price times limit; a tracking-error limit with price
-lambda puts g + lambda in place of g and subtracts lambda TE^2. Every minimum is taken over the TRUE cost, piece by
-piece: both sides, the account's real lot order, locks, and for the second bound only whole steps of at least the
-minimum trade. In a group of substantially identical names the smaller of two sums is taken: nothing bought, or no loss
-sold.
+because g ||y||^2 >= g (2 z'y - z'z); linked specific risk (problem/linked_risk.py) is part of the exposures y. Coupling
+rows (problem/coupling.py) add price times use to each name's cost and subtract price times limit; a tracking-error
+limit with price lambda puts g + lambda in place of g and subtracts lambda TE^2. Every minimum is taken over the TRUE
+cost, piece by piece: both sides, the account's real lot order, locks, and for the second bound only whole steps of at
+least the minimum trade. In a group of substantially identical names the smaller of two sums is taken: nothing
+bought, or no loss sold.
 """
 
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import FactorRisk
-from prometheus.optimizer.assembly import CashRange
-from prometheus.optimizer.asset_functions import Pieces, SeparableCost, true_pieces
-from prometheus.optimizer.coupling import RowLimits, row_limits, with_coupling_rows
-from prometheus.optimizer.least_costs import least_costs
-from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem
-from prometheus.optimizer.share_grid import SHARE_TOLERANCE, ShareGrid
-from prometheus.optimizer.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
+from prometheus.optimizer.problem.active_risk import FactorRisk
+from prometheus.optimizer.problem.asset_functions import Pieces, SeparableCost, true_pieces
+from prometheus.optimizer.problem.coupling import RowLimits, row_limits, with_coupling_rows
+from prometheus.optimizer.problem.least_costs import least_costs
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.problem.share_grid import SHARE_TOLERANCE, ShareGrid
+from prometheus.optimizer.problem.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, CashRange, TradeRange
 
 #: Halvings of the way to trades that keep the cash range: to the last bit.
 _BISECTIONS = 60

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import numpy as np
 
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
-from prometheus.optimizer.coupling import TRACKING_ERROR
-from prometheus.optimizer.lot_order import LotOrder
-from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.problem.coupling import TRACKING_ERROR
+from prometheus.optimizer.problem.lot_order import LotOrder
+from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.result import Explanation
 
 _BPS = 1e4

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from prometheus.optimizer.problem import FloatArray
+from prometheus.optimizer.problem.rebalance_problem import FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Certificate:
         rounded_objective: Objective of the rounded trades.
         rounded_gap_bps: 1e4 times (rounded_objective - rounded_lower_bound).
         rounded_lower_bound: Bound over rounded trades (whole shares, minimum trade); at least ``lower_bound``.
-        rounding_allowance_bps: What single shares may cost beside that bound, bps of NAV (rounding_allowance.py); a gap
+        rounding_allowance_bps: What single shares may cost beside that bound, bps of NAV (rounding/allowance.py); a gap
             after rounding is accepted up to the account's limit plus this.
         max_violation: Largest constraint violation of the rounded trades, fraction of NAV, recomputed from the data.
     """

@@ -5,24 +5,24 @@ import time
 import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
-from prometheus.optimizer.active_risk import FactorRisk, factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution, backend_named
-from prometheus.optimizer.branching import BestTrades, search
 from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.explain import explain
-from prometheus.optimizer.infeasibility import conflicting_limits, no_sides
-from prometheus.optimizer.lot_order import SHARE_DECIMALS, LotOrder, lot_order
-from prometheus.optimizer.name_limit import bound_with_names, limit_names
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
-from prometheus.optimizer.resting import no_trades
+from prometheus.optimizer.problem.active_risk import FactorRisk, factor_risk
+from prometheus.optimizer.problem.asset_functions import separable_cost
+from prometheus.optimizer.problem.lot_order import SHARE_DECIMALS, LotOrder, lot_order
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.problem.share_grid import ShareGrid, share_grid
+from prometheus.optimizer.problem.trade_range import trade_range
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
-from prometheus.optimizer.rounding_allowance import rounding_allowance
-from prometheus.optimizer.row_reach import out_of_reach
-from prometheus.optimizer.share_grid import ShareGrid, share_grid
-from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.rounding.allowance import rounding_allowance
+from prometheus.optimizer.rounding.whole_shares import WholeShares, whole_shares
+from prometheus.optimizer.search.branching import BestTrades, search
+from prometheus.optimizer.search.infeasibility import conflicting_limits, no_sides
+from prometheus.optimizer.search.name_limit import bound_with_names, limit_names
+from prometheus.optimizer.search.row_reach import out_of_reach
+from prometheus.optimizer.standstill import no_trades
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
-from prometheus.optimizer.whole_shares import WholeShares, whole_shares
 
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
 _CONSISTENCY = 1e-6

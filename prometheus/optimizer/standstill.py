@@ -1,17 +1,26 @@
-"""The answer to a problem in which nothing may trade: no solver, and a certificate that is exact."""
+"""Answers without a trade: where nothing may trade, and where trading nothing is legal and a search finds no better.
+
+The first needs no solver and has an exact certificate; the second is bounded at the prices of no limit.
+"""
 
 import time
 
 import numpy as np
 
 from prometheus.foundation.errors import InvalidProblemError
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.backends.base import QuadraticSolution
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
+from prometheus.optimizer.rounding.limits import AllLimits
+from prometheus.optimizer.search.branching import BestTrades, Leaf, settled_groups
 from prometheus.optimizer.verification import reject, violations_of_weights
 
 #: Stands where a back-end says its name.
 NO_SOLVER = "NONE"
+#: Weights below this are not held.
+_HELD = 1e-9
 
 
 def stand_still(problem: RebalanceProblem) -> RebalanceResult:
@@ -69,6 +78,31 @@ def stand_still(problem: RebalanceProblem) -> RebalanceResult:
             total_seconds=time.perf_counter() - began,
         ),
         explanations=(),
+    )
+
+
+def no_trades(problem: RebalanceProblem, lagrangian: Lagrangian) -> BestTrades | None:
+    """Return the answer without any trade, bounded at the prices of no limit; None where a rule asks for trades."""
+    limits, trades = lagrangian.limits, np.zeros(problem.size)
+    if (limits.low > 0).any() or (limits.high < 0).any():
+        return None
+    if problem.max_names is not None and int((problem.holdings() > _HELD).sum()) > problem.max_names:
+        return None
+    active = lagrangian.cost.active
+    variance, use = lagrangian.risk.variance(active), np.zeros((len(lagrangian.rows.names), 1))
+    if AllLimits(lagrangian.cash, lagrangian.rows).missed(np.zeros(1), use, np.array([variance]))[0] > 0:
+        return None
+    dual = DualPoint(lagrangian.risk.exposures(active), 0.0)
+    bound = lagrangian.bound(dual, lagrangian.minima(dual))
+    none = np.zeros(0)
+    return BestTrades(
+        trades=trades,
+        limits=settled_groups(lagrangian, trades),
+        objective=lagrangian.objective(trades),
+        dual=dual,
+        leaves=(Leaf(lagrangian, (dual,), bound),),
+        solution=QuadraticSolution(none, none, "no trades: the search found none", 0, 0.0),
+        nodes=0,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prometheus.foundation.errors import CertificateRejectedError
-from prometheus.optimizer.problem import FloatArray, RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem
 
 #: Accepted violation of a rule, fraction of NAV.
 FEASIBILITY_TOLERANCE = 1e-7

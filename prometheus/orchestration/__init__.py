@@ -1,1 +1,1 @@
-"""What triggers the state machine: advance_all and its heartbeat."""
+"""What calls and watches the state machine: advance_all, worker processes, recurring work, the risk model, health."""

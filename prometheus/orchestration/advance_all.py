@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 
+from prometheus.db.claims import Waiting, look_for_work
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.kill_switch import record_kill_switch
-from prometheus.db.leases import Waiting, look_for_work
 from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.engine_flags import read_switch
@@ -17,9 +17,9 @@ from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.foundation.errors import CollisionError
 from prometheus.foundation.logging import Logger
 from prometheus.orchestration.due_tasks import run_due_tasks
+from prometheus.orchestration.health import HealthLimits
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import HealthLimits
 
 _log = Logger(__name__)
 #: How long recovery waits for a row that somebody holds.

@@ -20,8 +20,8 @@ from prometheus.db.repositories.market_data import newest_price_date
 from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError, PrometheusError
 from prometheus.foundation.logging import Logger
 from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
+from prometheus.orchestration.health import Finding, HealthLimits, engine_health
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.health import Finding, HealthLimits, engine_health
 
 _log = Logger(__name__)
 #: Whose sessions the schedule follows.
@@ -93,7 +93,7 @@ def next_sweep(after: datetime) -> datetime:
 
 def refresh_risk(context: DueContext) -> Done:
     """Build the risk model of the newest day with prices; on a weekend that of the last session, newly stamped."""
-    from prometheus.pipeline.risk_refresh import (  # noqa: PLC0415 -- numpy and scipy, which an idle tick does without
+    from prometheus.orchestration.risk_refresh import (  # noqa: PLC0415 -- numpy and scipy, which an idle tick does without
         refresh_risk_model,
     )
 
@@ -134,7 +134,7 @@ def sweep(context: DueContext) -> Done:
 
 def anchor_chains(context: DueContext) -> Done:
     """Take the audit anchor through the newest day with a run, and have it leave the database; once for each state."""
-    from prometheus.pipeline.anchors import newest_day, take_anchor  # noqa: PLC0415 -- the ORM, which an idle tick does without
+    from prometheus.orchestration.anchors import newest_day, take_anchor  # noqa: PLC0415 -- the ORM, which an idle tick does without
 
     as_of = newest_day(context.database)
     if as_of is None:

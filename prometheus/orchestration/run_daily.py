@@ -14,10 +14,10 @@ from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import RequestError
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.advance_all import AdvanceSummary
+from prometheus.orchestration.today import days_of
 from prometheus.pipeline.data_ages import DataAge, data_ages
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.state import prepare, resolve_scope
-from prometheus.pipeline.today import days_of
 
 
 @dataclass(frozen=True, slots=True)

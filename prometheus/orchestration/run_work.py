@@ -7,17 +7,17 @@ is so before workers are forked: they inherit the machine code.
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from prometheus.db.claims import Waiting
 from prometheus.db.database import Database
-from prometheus.db.leases import Waiting
 from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.foundation.logging import Logger
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.orchestration.lease_keeper import LeaseKeeper
 from prometheus.orchestration.worker import WorkScope, WorkShare, work
 from prometheus.orchestration.worker_pool import WorkerPool
-from prometheus.pipeline.day_inputs import SharedInputs
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.lease_keeper import LeaseKeeper
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TaskContext
 
 _log = Logger(__name__)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final, Protocol
 
-from prometheus.db.leases import claim_batch
+from prometheus.db.claims import claim_batch
 from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.pipeline.advance import Watch, advance_batch
 from prometheus.pipeline.tasks import TaskContext

@@ -28,10 +28,10 @@ from prometheus.foundation.errors import (
     StaleLeaseError,
 )
 from prometheus.foundation.logging import Logger
-from prometheus.orchestration.lease_keeper import beat_pause
 from prometheus.orchestration.worker import WorkScope, work
 from prometheus.pipeline.account_inputs import AccountReader
 from prometheus.pipeline.advance import report_failure
+from prometheus.pipeline.lease_keeper import beat_pause
 from prometheus.pipeline.tasks import TaskContext
 
 _log = Logger(__name__)

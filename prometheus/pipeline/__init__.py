@@ -1,1 +1,1 @@
-"""The daily state machine: transitions, phase tasks, snapshot, solve, persist."""
+"""The state machine of a run: transitions, phase tasks, retries, holds, and what operators may do to runs."""

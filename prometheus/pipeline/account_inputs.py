@@ -6,18 +6,21 @@ from datetime import date, timedelta
 from typing import Final
 
 from prometheus.accounting.corporate_actions import actions_concerning
-from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import account_days, households, market_data
-from prometheus.db.repositories.account_days import AccountRows
-from prometheus.db.repositories.accounts import accounts_of
-from prometheus.db.repositories.action_changes import (
+from prometheus.bookkeeping import households
+from prometheus.bookkeeping.action_changes import (
     action_words,
     actions_position,
     unbooked_actions,
     unseen_actions,
 )
-from prometheus.db.repositories.open_orders import open_orders
+from prometheus.bookkeeping.open_orders import open_orders
+from prometheus.db.database import Connection, Database
+from prometheus.db.repositories import account_days, market_data
+from prometheus.db.repositories.account_days import AccountRows
+from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
+from prometheus.decision.build_snapshot import AccountInputs
+from prometheus.decision.day_inputs import DayInputs, HouseholdDay
 from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease
@@ -31,9 +34,8 @@ from prometheus.foundation.errors import (
     EngineError,
     PhaseHeldError,
 )
-from prometheus.pipeline.build_snapshot import AccountInputs
 from prometheus.pipeline.day_holds import unfilled_in_words
-from prometheus.pipeline.day_inputs import ActionSpan, DayInputs, SharedInputs
+from prometheus.pipeline.shared_inputs import ActionSpan, SharedInputs
 
 #: Both sides of the wash-sale window: what may still matter is at most this old.
 JOURNAL_AGE: Final = timedelta(days=61)
@@ -63,7 +65,7 @@ class _Found:
     rows: AccountRows
     members: tuple[str, ...]
     position: int
-    household: households.HouseholdDay | None
+    household: HouseholdDay | None
     seen: int
     unseen: tuple[CorporateAction, ...]
     open_orders: tuple[OpenOrder, ...]
@@ -142,7 +144,7 @@ def _read(database: Database, leases: Iterable[Lease]) -> dict[int, _Found]:
 
 def _household(
     connection: Connection, account: Account, rows: AccountRows, since: date
-) -> tuple[tuple[str, ...], int, households.HouseholdDay | None]:
+) -> tuple[tuple[str, ...], int, HouseholdDay | None]:
     """Return members, position and day of an account's household; one by itself needs no further query."""
     own = account.account_id
     if account.household is None:

@@ -1,4 +1,4 @@
-"""Take claimed runs as far as they go, several at a time, and write down how each ended."""
+"""Take runs as far as they go, one by itself or several that were claimed, and write down how each ended."""
 
 import hashlib
 import json
@@ -8,18 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
+from prometheus.db.claims import claim_batch
 from prometheus.db.database import Database, limit_lock_waits
-from prometheus.db.leases import (
-    commit_phase,
-    commit_phases,
-    finish_cancel,
-    release_lease,
-    schedule_retry,
-    why_refused,
-)
+from prometheus.db.leases import commit_phase, commit_phases, finish_cancel, release_lease, schedule_retry, why_refused
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.attention import PASSING_HOLDS
-from prometheus.domain.engine_run import Lease, Outcome
+from prometheus.domain.engine_run import EngineRun, Lease, Outcome
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import (
@@ -35,9 +29,12 @@ from prometheus.foundation.errors import (
     RunCancelledError,
     StaleLeaseError,
 )
+from prometheus.foundation.ids import owner_instance
 from prometheus.foundation.logging import Logger
 from prometheus.pipeline.effects import alert, record_together
 from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.lease_keeper import LeaseKeeper
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
 _log = Logger(__name__)
@@ -68,6 +65,62 @@ class Watch(Protocol):
 
     def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
         """Hear how an advance ended."""
+
+
+def advance_run(database: Database, run: EngineRun, config: EngineConfig | None = None) -> EngineRun:
+    """Take one run as far as it goes, under a lease that is renewed meanwhile; return it as it stands then.
+
+    A run that may not be worked on stays as it is: it waits for data, has ended, is another worker's, comes after an
+    unfinished day of its account, waits for its next attempt, its account is paused or the engine is frozen. What goes
+    wrong is written down with the run, as ``advance_all`` does: held, to be tried again, failed. Each call reads the
+    day's market data anew; ``advance_all`` reads them once for all runs.
+
+    Args:
+        database: The database.
+        run: The run, as it was read at any time.
+        config: Identity and limits of this process; None for the defaults.
+
+    Raises:
+        DatabaseUnavailableError: The database is gone; the lease runs out and another worker continues.
+    """
+    config = config or EngineConfig(owner_instance())
+    leases: Sequence[Lease] = ()
+    if not config.frozen_by_environment:
+        with database.transaction() as connection:
+            leases = claim_batch(
+                connection,
+                owner=config.owner,
+                ttl=config.lease_ttl,
+                batch=1,
+                as_of=run.as_of_date,
+                account_ids=[run.account_id],
+            )
+    if leases:
+        with LeaseKeeper(database.sibling, config.lease_ttl) as keeper:
+            keeper.hold(leases)
+            advance_batch(TaskContext(database, config, SharedInputs(database)), leases, _Alone(keeper))
+    with database.transaction() as connection:
+        return get_run(connection, run.run_id)
+
+
+class _Alone:
+    """Keeps the lease of a single run; nobody tells it to stop, and there is no budget of time."""
+
+    def __init__(self, keeper: LeaseKeeper) -> None:
+        self.check = keeper.check
+        self._keeper = keeper
+
+    def begin(self, lease: Lease) -> None:
+        """Nobody listens."""
+
+    def must_stop(self) -> bool:
+        return False
+
+    def spent(self) -> bool:
+        return False
+
+    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:  # noqa: ARG002 -- the row says it
+        self._keeper.drop(lease)
 
 
 def advance_batch(context: TaskContext, leases: Sequence[Lease], watch: Watch) -> None:

@@ -8,8 +8,7 @@ from typing import Final, Literal
 from prometheus.db.database import Connection
 from prometheus.db.repositories.data_dates import DataDates, PriceDates, data_dates
 from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, LAST_DAY, TradingCalendar
-from prometheus.pipeline.age_limits import AgeLimits
-from prometheus.pipeline.engine_config import EngineConfig
+from prometheus.pipeline.engine_config import AgeLimits, EngineConfig
 
 Kind = Literal["prices", "benchmark", "risk_model", "borrow_curve", "actions", "calendar"]
 

@@ -7,8 +7,8 @@ from prometheus.domain.money import plain_text
 from prometheus.domain.orders import OpenOrder
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.foundation.ids import run_label
-from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import DataAge
+from prometheus.pipeline.engine_config import AgeLimits
 
 #: Limits that nobody changed: what is beyond them is flagged on the run where a setting allows it.
 USUAL: Final = AgeLimits()

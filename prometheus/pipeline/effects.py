@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, Self
 
+from prometheus.bookkeeping import households
 from prometheus.db.database import Connection
-from prometheus.db.repositories import account_days, households
+from prometheus.db.repositories import account_days
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.accounts import append_rows, write_lots
 from prometheus.db.repositories.engine_events import raise_alert
@@ -25,7 +26,7 @@ from prometheus.db.repositories.staging import (
 from prometheus.domain.books import Books, Transaction
 from prometheus.domain.engine_run import Lease
 from prometheus.foundation.errors import PhaseHeldError
-from prometheus.pipeline.day_inputs import BenchmarkWeights, SharedInputs
+from prometheus.pipeline.shared_inputs import BenchmarkWeights, SharedInputs
 
 
 class Effects(Protocol):

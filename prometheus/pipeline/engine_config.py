@@ -1,10 +1,27 @@
-"""What the engine is told from outside: who it is, how long leases last, when it must hold."""
+"""What the engine is told from outside: who it is, how long leases last, how old data may be."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
-from prometheus.pipeline.age_limits import AgeLimits
-from prometheus.pipeline.code_version import code_version
+from prometheus.decision.code_version import code_version
+
+
+@dataclass(frozen=True, slots=True)
+class AgeLimits:
+    """Ages beyond which data is stale; 0 or less means no limit, except where it says otherwise.
+
+    Attributes:
+        benchmark_days: Calendar days from the day on which constituents took effect to the day they are used.
+        unchanged_prices: Share of the names, 0 to 1, whose close may equal that of the day before; 1 for no limit.
+        borrow_days: Calendar days from the newest borrow rate to the day, where a strategy sells short.
+        actions_days: Calendar days from the newest corporate action, or the day on which a file of them was loaded, to
+            the day; not judged where no file of actions was ever loaded.
+    """
+
+    benchmark_days: float = 45.0
+    unchanged_prices: float = 0.25
+    borrow_days: float = 7.0
+    actions_days: float = 7.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,27 +6,33 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
+from prometheus.bookkeeping.action_changes import book_morning
+from prometheus.bookkeeping.fills import close_windows
 from prometheus.db.database import Database
 from prometheus.db.leases import hold_lease
 from prometheus.db.repositories import runs as run_rows
-from prometheus.db.repositories.action_changes import book_morning
 from prometheus.db.repositories.data_dates import DataDates
-from prometheus.db.repositories.fills import close_windows
-from prometheus.db.repositories.market_data import BenchmarkDay
-from prometheus.db.repositories.risk_models import StoredRiskModel
 from prometheus.db.repositories.runs import new_run
 from prometheus.db.repositories.staging import NewSnapshot, NewSolution, staged_snapshot, staged_solution
+from prometheus.decision.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
+from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.partial_day import day_problem
+from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices
+from prometheus.decision.run_record import run_record, trade_row
+from prometheus.decision.settle import settle
+from prometheus.decision.snapshot import Flag, Snapshot
+from prometheus.decision.solve import Solution, solve_day
+from prometheus.decision.stored_result import stored_result
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
+from prometheus.domain.securities import BenchmarkDay
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import CanonicalText, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
-from prometheus.pipeline.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
 from prometheus.pipeline.data_ages import actions_age, benchmark_age, borrow_age, price_age, risk_age
 from prometheus.pipeline.day_holds import USUAL, require_settled, require_usable
-from prometheus.pipeline.day_inputs import ArraySource, DayInputs, SharedInputs
 from prometheus.pipeline.effects import (
     Effects,
     RunEffects,
@@ -35,13 +41,8 @@ from prometheus.pipeline.effects import (
     refuse_before_earlier_days,
 )
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.partial_day import day_problem
-from prometheus.pipeline.problem import CorrelationBlock, Matrices
-from prometheus.pipeline.run_record import run_record, trade_row
-from prometheus.pipeline.settle import settle
-from prometheus.pipeline.snapshot import Flag, Snapshot
-from prometheus.pipeline.solve import Solution, solve_day
-from prometheus.pipeline.stored_result import stored_result
+from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
+from prometheus.risk.model import StoredRiskModel
 from prometheus.risk.specific_correlation import unpacked_blocks
 
 

@@ -1,7 +1,8 @@
 """The risk model as a value, and the covariance matrix that follows from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,25 @@ def covariance(model: FactorModel) -> FloatArray:
     systematic = X @ model.factor_covariance @ X.T
     systematic = 0.5 * (systematic + systematic.T)
     return systematic + specific_covariance(model.specific_variance.astype(np.float64), model.specific_blocks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredRiskModel:
+    """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock.
+
+    ``specific_correlation_sha256`` is None where specific returns are uncorrelated; its blob holds the blocks of
+    correlated names in the packed form of ``risk.specific_correlation``.
+    """
+
+    risk_model_id: int
+    as_of_date: date
+    built_at: datetime
+    estimator: str
+    sessions: int
+    tickers: tuple[str, ...]
+    loadings_sha256: bytes
+    specific_variance_sha256: bytes
+    factor_covariance: NDArray[np.float64]
+    diagnostics: Mapping[str, Any]
+    age_hours: float
+    specific_correlation_sha256: bytes | None = None

@@ -35,7 +35,7 @@ def anchor(as_of: datetime) -> None:
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.anchors import take_anchor
+    from prometheus.orchestration.anchors import take_anchor
 
     with open_database(load_settings()) as database:
         taken = take_anchor(database, as_of.date())

@@ -34,7 +34,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.foundation.errors import DatabaseError
-    from prometheus.pipeline.health import Finding, engine_health
+    from prometheus.orchestration.health import Finding, engine_health
 
     settings = load_settings()
     limits = health_limits(settings)

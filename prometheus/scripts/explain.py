@@ -34,7 +34,7 @@ def command(account_id: str, run: str, ticker: str | None, output: Literal["mark
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.accounts import accounts_of
     from prometheus.foundation.ids import parse_run_label, run_label
-    from prometheus.pipeline.day_inputs import SharedInputs
+    from prometheus.pipeline.shared_inputs import SharedInputs
 
     number = parse_run_label(run)
     with open_database(load_settings()) as database:

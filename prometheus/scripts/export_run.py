@@ -22,10 +22,10 @@ def command(account_id: str, run: str, out: str | None) -> None:
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.runs import load_run, previous_targets
+    from prometheus.decision.problem_file.export import export_problem
+    from prometheus.decision.snapshot import Snapshot
     from prometheus.foundation.ids import parse_run_label
-    from prometheus.pipeline.day_inputs import SharedInputs
-    from prometheus.pipeline.portable.export import export_problem
-    from prometheus.pipeline.snapshot import Snapshot
+    from prometheus.pipeline.shared_inputs import SharedInputs
     from prometheus.pipeline.tasks import matrices
     from prometheus.scripts.optimize import write_text
 

@@ -43,11 +43,11 @@ def rebuild(accounts: tuple[str, ...], *, check: bool) -> None:
     Example:
       prometheus ledger rebuild --check
     """
+    from prometheus.bookkeeping import journal
+    from prometheus.bookkeeping.action_changes import UnbookedActions
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.db.repositories import journal
     from prometheus.db.repositories.accounts import accounts_of
-    from prometheus.db.repositories.action_changes import UnbookedActions
 
     chosen = list(accounts) or None
     with open_database(load_settings()) as database:
@@ -95,10 +95,10 @@ def rebook(accounts: tuple[str, ...], *, dry_run: bool) -> None:
       prometheus ledger rebook --dry-run
       prometheus ledger rebook --account ACC-001
     """
+    from prometheus.bookkeeping.action_changes import rebook_actions, unseen_actions
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.accounts import accounts_of
-    from prometheus.db.repositories.action_changes import rebook_actions, unseen_actions
     from prometheus.db.repositories.market_data import securities
     from prometheus.foundation.errors import AccountingError
     from prometheus.scripts.progress import counting

@@ -32,12 +32,12 @@ def command(problem: str, solver: str | None, out: str | None, output: Literal["
 
     Exit codes: 0 OPTIMAL, 1 NON_OPTIMAL (the result says why), 2 the file is not a problem that can be solved.
     """
+    from prometheus.decision.problem_file.answer import answer_problem
+    from prometheus.decision.problem_file.reading import read_problem
     from prometheus.domain.phases import RunStatus
-    from prometheus.pipeline.portable.answer import answer_problem
-    from prometheus.pipeline.portable.problem_file import read_problem
 
-    portable = read_problem(_content(problem), problem)
-    answer = answer_problem(portable, solver=None if solver is None else solver.upper())
+    file_problem = read_problem(_content(problem), problem)
+    answer = answer_problem(file_problem, solver=None if solver is None else solver.upper())
     text = json.dumps(answer.document, indent=2, ensure_ascii=False)
     if out is not None:
         write_text(out, text + "\n")

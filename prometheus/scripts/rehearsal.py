@@ -42,9 +42,8 @@ def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
     from prometheus.bootstrap.wiring import open_database
     from prometheus.foundation.clock import SystemClock
     from prometheus.scripts.ingest import ingest_progress
-    from prometheus.simulation.audit_year import PURPOSE, audit_accounts, audit_sessions
     from prometheus.simulation.demo import load_demo
-    from prometheus.simulation.sessions import sessions_left
+    from prometheus.simulation.sessions import AUDIT_PURPOSE, audit_accounts, audit_sessions, sessions_left
 
     settings = load_settings()
     days, members = audit_sessions(sessions), audit_accounts(accounts)
@@ -58,7 +57,7 @@ def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
                     progress=progress,
                     say=say,
                     first=days[0],
-                    purpose=PURPOSE,
+                    purpose=AUDIT_PURPOSE,
                 )
         _run_sessions(database, settings, days, members, workers)
         _report(database, days, members, workers, replay=replay)
@@ -213,7 +212,7 @@ def _report(
 ) -> None:
     import sys
 
-    from prometheus.db.repositories.storage import database_bytes
+    from prometheus.db.repositories.engine_health import database_bytes
     from prometheus.scripts.replay import replay_and_report
     from prometheus.scripts.verify_audit import verify_and_report
 

@@ -181,7 +181,7 @@ def _print_summary(summary: "ReplaySummary") -> None:
         say(f"{outcome.key.label} of {outcome.key.as_of} does not agree:", err=True)
         for difference in outcome.differences:
             say(f"  {difference}", err=True)
-    from prometheus.pipeline.code_version import code_version
+    from prometheus.decision.code_version import code_version
 
     for code, runs in sorted(summary.other_code.items()):
         say(f"{runs} of them were decided by other code: {code}; this is {code_version()}", err=True)

@@ -44,7 +44,7 @@ def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str 
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.risk_refresh import refresh_risk_model
+    from prometheus.orchestration.risk_refresh import refresh_risk_model
     from prometheus.risk.settings import RiskSettings
 
     settings = load_settings()

@@ -27,7 +27,7 @@ def command(through: datetime | None, region: str) -> None:
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.risk_calibration import LEAST_SESSIONS, calibrate_fleet
+    from prometheus.orchestration.risk_calibration import LEAST_SESSIONS, calibrate_fleet
     from prometheus.scripts.tables import print_table
 
     settings = load_settings()

@@ -86,7 +86,7 @@ def _history(
         return read_market_directory(directory)
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.risk_inputs import market_history
+    from prometheus.orchestration.risk_inputs import market_history
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         return market_history(connection, first.date(), last.date(), region=region, benchmark_id=benchmark)

@@ -30,7 +30,7 @@ def command(as_of: datetime | None, names: int, output: Literal["table", "json"]
 
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.risk_description import describe_risk_model
+    from prometheus.orchestration.risk_description import describe_risk_model
 
     with open_database(load_settings()) as database:
         found = describe_risk_model(

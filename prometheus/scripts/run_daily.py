@@ -49,9 +49,9 @@ def command(
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.orchestration.advance_all import AdvanceSummary
+    from prometheus.orchestration.next_step import next_step
     from prometheus.orchestration.run_daily import run_daily
-    from prometheus.pipeline.next_step import next_step
-    from prometheus.pipeline.today import read_today
+    from prometheus.orchestration.today import read_today
     from prometheus.scripts.progress import counting
     from prometheus.scripts.today import print_today, today_json
 

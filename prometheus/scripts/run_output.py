@@ -109,9 +109,9 @@ def _event_text(details: Mapping[str, Any] | None) -> str | None:
 
 
 def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
-    from prometheus.pipeline.code_version import told_apart
-    from prometheus.pipeline.rebalancing_words import rebalancing_words
-    from prometheus.pipeline.snapshot import opened
+    from prometheus.decision.code_version import told_apart
+    from prometheus.decision.rebalancing_words import rebalancing_words
+    from prometheus.decision.snapshot import opened
 
     rebalancing = rebalancing_words(record["result"].get("rebalancing"))
     same = told_apart(record["code_version"]) is None

@@ -14,9 +14,9 @@ from prometheus.scripts.boundary import DATE, REGION, Command, format_option
 from prometheus.scripts.tables import print_table, say, short_time
 
 if TYPE_CHECKING:
+    from prometheus.orchestration.next_step import NextStep
+    from prometheus.orchestration.today import RegionDay, RunNote, Today
     from prometheus.pipeline.data_ages import DataAge
-    from prometheus.pipeline.next_step import NextStep
-    from prometheus.pipeline.today import RegionDay, RunNote, Today
 
 #: Lines of one kind that are shown; the rest is counted.
 _SHOWN: Final = 5
@@ -43,8 +43,8 @@ def command(as_of: datetime | None, regions: tuple[str, ...], output: Literal["t
     from prometheus.bootstrap.engine import engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.next_step import next_step
-    from prometheus.pipeline.today import read_today
+    from prometheus.orchestration.next_step import next_step
+    from prometheus.orchestration.today import read_today
 
     settings = load_settings()
     with open_database(settings) as database:

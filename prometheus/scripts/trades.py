@@ -40,7 +40,7 @@ def list_(account_id: str | None, as_of: datetime | None, output: Literal["table
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.pipeline.trade_orders import list_open
+    from prometheus.execution.trade_orders import list_open
 
     with open_database(load_settings()) as database:
         found = list_open(database, as_of=_day(as_of), account_id=account_id)
@@ -74,8 +74,8 @@ def export(as_of: datetime | None, account_id: str | None, output: Path | None) 
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.execution.trade_orders import export_orders, list_open
     from prometheus.foundation.errors import RequestError
-    from prometheus.pipeline.trade_orders import export_orders, list_open
 
     if output is not None and not output.absolute().parent.is_dir():
         raise RequestError(f"--output: the directory '{output.absolute().parent}' does not exist.")
@@ -110,9 +110,9 @@ def settle(account_id: str | None, run: str | None, as_of: datetime | None, stat
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.domain.orders import Settled
+    from prometheus.execution.trade_orders import list_open, settle_orders
     from prometheus.foundation.errors import RequestError
     from prometheus.foundation.ids import login_name, parse_run_label
-    from prometheus.pipeline.trade_orders import list_open, settle_orders
 
     if status is None:
         raise RequestError("Say how the orders ended: --expired or --cancelled.")

@@ -92,7 +92,7 @@ def _anchor(text: str) -> tuple[date, str]:
 def _print_report(report: "AuditReport") -> None:
     for finding in report.findings:
         say(f"{finding.kind.value}: {finding.where}: {finding.message}", err=True)
-    from prometheus.pipeline.code_version import told_apart
+    from prometheus.decision.code_version import told_apart
 
     for code, runs in sorted(report.codes.items()):
         other = told_apart(code)

@@ -6,13 +6,13 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from prometheus.bookkeeping.fills import book_fills
 from prometheus.db.database import Database
-from prometheus.db.repositories.fills import book_fills
 from prometheus.db.repositories.market_data import securities
 from prometheus.db.repositories.runs import trades_of_day
+from prometheus.decision.settle import planned_fill
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
-from prometheus.pipeline.settle import planned_fill
 
 
 def fill_day(database: Database, as_of: date) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from itertools import groupby
+from typing import Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of
@@ -11,11 +12,21 @@ from prometheus.db.repositories.engine_runs import list_runs
 from prometheus.db.repositories.risk_models import latest_risk_model
 from prometheus.db.repositories.runs import unfilled_days
 from prometheus.domain.phases import Phase
+from prometheus.foundation.errors import RequestError
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.pipeline.state import Scope, prepare
+from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.fills import fill_day
+from prometheus.simulation.market import FIRST_SESSION
+
+#: The audit's benchmark fleet: synthetic accounts through a year of sessions.
+AUDIT_PURPOSE: Final = "audit"
+AUDIT_ACCOUNTS: Final = 20
+AUDIT_SESSIONS: Final = 252
+#: The risk model looks back 504 sessions; what is left of the market's history can be traded.
+LONGEST_AUDIT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +42,28 @@ def common_sessions(first: date, last: date, regions: Sequence[str] = ("US", "CA
     """Return the days on which the exchanges of all regions trade, so that every account has a run on each."""
     of_regions = [set(TradingCalendar.for_region(region).sessions_between(first, last)) for region in regions]
     return tuple(sorted(set.intersection(*of_regions)))
+
+
+def audit_sessions(count: int = AUDIT_SESSIONS) -> tuple[date, ...]:
+    """Return the last so many sessions of the synthetic market on which both exchanges are open.
+
+    Raises:
+        RequestError: More than the market's history allows.
+    """
+    if not 1 <= count <= LONGEST_AUDIT:
+        raise RequestError(f"The synthetic market has between 1 and {LONGEST_AUDIT} sessions to trade, not {count}.")
+    return common_sessions(FIRST_SESSION, DEMO_SESSIONS[-1])[-count:]
+
+
+def audit_accounts(count: int = AUDIT_ACCOUNTS) -> tuple[str, ...]:
+    """Return the first so many accounts of the synthetic fleet.
+
+    Raises:
+        RequestError: More than the fleet has.
+    """
+    if not 1 <= count <= AUDIT_ACCOUNTS:
+        raise RequestError(f"The synthetic fleet has between 1 and {AUDIT_ACCOUNTS} accounts, not {count}.")
+    return tuple(f"ACC-{number:03d}" for number in range(1, count + 1))
 
 
 def run_session(

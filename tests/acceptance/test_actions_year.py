@@ -8,10 +8,10 @@ import pytest
 
 from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
 from prometheus.accounting.replay import replay
+from prometheus.bookkeeping.action_changes import actions_position
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of, journal_since, load_books, save_books
-from prometheus.db.repositories.action_changes import actions_position
-from prometheus.db.repositories.journal import prove_tables
 from prometheus.db.repositories.market_data import closes_on, corporate_actions
 from prometheus.domain.books import DISPOSITION_TYPES, TransactionType
 from prometheus.foundation.trading_calendar import TradingCalendar

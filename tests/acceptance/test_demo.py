@@ -17,9 +17,9 @@ from psycopg import sql
 
 from prometheus.accounting.replay import replay
 from prometheus.audit.recorded_run import readable_run
-from prometheus.db import embedded
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.cluster import DATABASE
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.db.repositories.runs import load_run
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
@@ -53,7 +53,7 @@ def prometheus(home: Path, installed: Installation, *arguments: str) -> subproce
 def contents(server):
     """Return each table's number of rows and a digest of all of them."""
     found = {}
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname=embedded.DATABASE) as connection:
+    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname=DATABASE) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for (table,) in tables:
             query = sql.SQL("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t")
@@ -75,7 +75,7 @@ def demo(tmp_path_factory, installed_wheel):
     second = prometheus(home, installed_wheel, "demo")
     yield Demo(home, first, second, after_first, contents(server), files, database, server, installed_wheel)
     database.close()
-    embedded.release(home)
+    release(home)
     for _ in range(150):
         if not (home / "data" / "postmaster.pid").exists():
             break
@@ -173,7 +173,7 @@ def test_books_equal_the_journal_replayed(demo):
 
 def test_sums_of_the_journal_equal_the_lots(demo):
     """By SQL alone: the shares and basis of every lot and the cash of every account are sums of journal rows."""
-    with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=embedded.DATABASE) as connection:
+    with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=DATABASE) as connection:
         unequal = connection.execute("""
             SELECT account_id, lot_id FROM (
                 SELECT account_id, lot_id, sum(quantity) AS quantity, sum(basis) AS basis
@@ -194,7 +194,7 @@ def test_sums_of_the_journal_equal_the_lots(demo):
 
 def test_every_trade_is_filled_once(demo):
     """By SQL alone: each trade line of a run has one journal row of its quantity, money and gain, and none is left."""
-    with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=embedded.DATABASE) as connection:
+    with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=DATABASE) as connection:
         unequal, trades = connection.execute("""
             WITH planned AS (
                 SELECT account_id, as_of_date AS day, ticker, side, CASE side WHEN 'SELL' THEN lot_id END AS lot_id,

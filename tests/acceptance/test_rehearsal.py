@@ -5,7 +5,7 @@ import re
 import pytest
 
 from prometheus.db.database import Database
-from prometheus.simulation.audit_year import audit_sessions
+from prometheus.simulation.sessions import audit_sessions
 from tests.acceptance.loaded_market import command
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]

@@ -19,6 +19,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 _COPIED = ("prometheus", "migrations", "tests", "deploy", "docs", "examples", "pyproject.toml", "README.md")
 _LEASES = "prometheus/db/leases.py"
+_CLAIMING = "prometheus/db/claims.py"
 _REAPER = "prometheus/db/reaper.py"
 _SWITCH = "prometheus/db/kill_switch.py"
 _CLAIMS = "tests/integration/test_engine_claims.py::"
@@ -101,7 +102,7 @@ GUARDS = (
     Guard(
         3,
         "heartbeat during a phase",
-        "prometheus/orchestration/lease_keeper.py",
+        "prometheus/pipeline/lease_keeper.py",
         "lost, cancelled = heartbeat(connection, leases, ttl=self._ttl)",
         "lost, cancelled = heartbeat(connection, (), ttl=self._ttl)",
         f"{_PAUSES}test_a_phase_longer_than_the_lease_is_not_taken_over_while_its_worker_lives",
@@ -109,7 +110,7 @@ GUARDS = (
     Guard(
         6,
         "a lease from a clock that stepped back is dead",
-        _LEASES,
+        _CLAIMING,
         "OR run.lease_expires_at > engine_now() + make_interval(secs => 2 * :ttl)",
         "OR false",
         "tests/chaos/test_clocks.py::test_a_database_clock_that_steps_back_after_an_owners_death_still_recovers",
@@ -125,7 +126,7 @@ GUARDS = (
     Guard(
         4,
         "a run that was tried before is claimed alone",
-        _LEASES,
+        _CLAIMING,
         "AND (run.attempt > 0) = :suspect",
         "AND (:suspect OR true)",
         f"{_PAUSES}test_a_run_that_kills_its_worker_every_time_stops_and_blocks_nobody",
@@ -133,7 +134,7 @@ GUARDS = (
     Guard(
         10,
         "earlier days come first",
-        _LEASES,
+        _CLAIMING,
         "AND earlier.as_of_date < run.as_of_date\n",
         "AND earlier.as_of_date < run.as_of_date AND false\n",
         f"{_CLAIMS}test_an_earlier_day_in_work_blocks_the_later_ones",
@@ -141,7 +142,7 @@ GUARDS = (
     Guard(
         10,
         "claims skip what another claim has locked",
-        _LEASES,
+        _CLAIMING,
         "LIMIT :batch\n        FOR UPDATE OF run SKIP LOCKED",
         "LIMIT :batch\n        FOR UPDATE OF run",
         f"{_CLAIMS}test_runs_locked_by_another_claim_are_skipped",
@@ -165,7 +166,7 @@ GUARDS = (
     Guard(
         8,
         "claims look at the switch",
-        _LEASES,
+        _CLAIMING,
         "AND NOT (SELECT frozen FROM engine_flags WHERE flag_id = 1)\n",
         "\n",
         f"{_CLAIMS}test_what_is_not_eligible_is_not_claimed",
@@ -335,7 +336,7 @@ GUARDS = (
     Guard(
         6,
         "due times of before a step back mean nothing",
-        _LEASES,
+        _CLAIMING,
         "(run.next_attempt_at <= engine_now() OR run.updated_at > engine_now())",
         "(run.next_attempt_at <= engine_now())",
         f"{_CLOCKS}test_a_database_clock_that_steps_back_puts_nothing_off",
@@ -399,7 +400,7 @@ GUARDS = (
     Guard(
         11,
         "a read-only server is told in a sentence",
-        "prometheus/db/database.py",
+        "prometheus/db/foreign_errors.py",
         "sql_errors.ReadOnlySqlTransaction,",
         "sql_errors.DatatypeMismatch,",
         f"{_REFUSING}test_a_hot_standby_serves_monitoring_and_refuses_the_rest",
@@ -407,7 +408,7 @@ GUARDS = (
     Guard(
         11,
         "a full disk is told in a sentence",
-        "prometheus/db/database.py",
+        "prometheus/db/foreign_errors.py",
         "(sql_errors.DiskFull,",
         "(sql_errors.DatatypeMismatch,",
         f"{_REFUSING}test_a_full_disk_leaves_the_phase_where_it_was",
@@ -415,7 +416,7 @@ GUARDS = (
     Guard(
         12,
         "expired leases are named",
-        "prometheus/pipeline/health.py",
+        "prometheus/orchestration/health.py",
         "    if facts.expired:\n",
         "    if False:\n",
         "tests/integration/test_engine_health.py::test_trouble_is_named",

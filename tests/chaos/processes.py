@@ -233,7 +233,7 @@ LONG_LEASE = 1200
 
 def frequent_heartbeats(monkeypatch: Any) -> None:
     """Have owners of ``LONG_LEASE`` send heartbeats several times a second."""
-    monkeypatch.setattr("prometheus.orchestration.lease_keeper._BEATS_PER_LEASE", 4 * LONG_LEASE)
+    monkeypatch.setattr("prometheus.pipeline.lease_keeper._BEATS_PER_LEASE", 4 * LONG_LEASE)
 
 
 def claims_while_leases_pass(fleet: Any, account: str = "ACC-1") -> list[Lease]:

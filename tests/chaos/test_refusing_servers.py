@@ -11,10 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer
-from prometheus.db.embedded_watch import postmaster_pid
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import postmaster_pid
 from prometheus.domain.phases import Phase
 from prometheus.scripts import main
 from tests.chaos.checkers import check_all_persisted, check_liveness, check_safety
@@ -33,7 +32,7 @@ def test_a_hot_standby_serves_monitoring_and_refuses_the_rest(open_tmp):
     upgrade_database(database)
     write_fleet(database)
     database.close()
-    embedded.release(home)
+    release(home)
     wait_for(lambda: postmaster_pid(str(home / "data")) is None, "the primary to stop")
     subprocess.run(["cp", "-a", home, standby], check=True)
     signal_file = standby / "data" / "standby.signal"
@@ -59,7 +58,7 @@ def test_a_hot_standby_serves_monitoring_and_refuses_the_rest(open_tmp):
         assert _prometheus(url, "engine", "status").stdout.startswith("running")
         assert _prometheus(url, "engine-health").stdout.startswith("NO_HEARTBEAT")
     finally:
-        embedded.release(standby)
+        release(standby)
 
 
 def test_a_full_disk_leaves_the_phase_where_it_was(fleet, server):

@@ -9,10 +9,9 @@ import uuid
 import pytest
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database, Timeouts
-from prometheus.db.embedded import EmbeddedServer
-from prometheus.db.embedded_watch import postmaster_pid
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import postmaster_pid
 from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.pipeline.engine_config import EngineConfig
@@ -227,7 +226,7 @@ def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_see
         assert fleet.one("SELECT count(*) FROM runs") == 2 * CROWD
     finally:
         fleet.close()
-        embedded.release(home)
+        release(home)
 
 
 def _stop_immediately(home):

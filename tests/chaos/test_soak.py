@@ -12,10 +12,9 @@ import uuid
 import pytest
 
 from prometheus.bootstrap.wiring import upgrade_database
-from prometheus.db import embedded
 from prometheus.db.database import Database
-from prometheus.db.embedded import EmbeddedServer
-from prometheus.db.embedded_watch import postmaster_pid
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import postmaster_pid
 from prometheus.foundation.errors import PrometheusError
 from prometheus.pipeline import state
 from tests.chaos.checkers import check_all_told, check_liveness, check_safety
@@ -185,4 +184,4 @@ def test_a_siege_of_random_faults_breaks_no_promise(open_tmp, chaos_seed):
         for worker in siege.hosts.values():
             worker.kill()
         fleet.close()
-        embedded.release(home)
+        release(home)

@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from click.testing import CliRunner
 
-from prometheus.db.leases import claim_batch
+from prometheus.db.claims import claim_batch
 from prometheus.db.reaper import reap
 from prometheus.pipeline import state
 from prometheus.scripts import engine

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psycopg
 
-from prometheus.db.embedded_cluster import processes_in
-from prometheus.db.embedded_watch import postmaster_pid
+from prometheus.db.embedded.cluster import processes_in
+from prometheus.db.embedded.watch import postmaster_pid
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 #: How long anything may take before a test fails: a hang is a defect. No test relies on less.
@@ -20,7 +20,7 @@ DEADLINE_SECONDS = 400.0
 CLIENT = """
 import sys
 from pathlib import Path
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.server import EmbeddedServer
 server = EmbeddedServer(Path(sys.argv[1]), linger_seconds=float(sys.argv[2]), settings={"fsync": "off"})
 print(server.ensure_running(), flush=True)
 sys.stdin.read()
@@ -109,7 +109,7 @@ def watchers(home):
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
-                if str(home / "users.lock").encode() in words and any(w.endswith(b"embedded_watch.py") for w in words):
+                if str(home / "users.lock").encode() in words and any(w.endswith(b"embedded/watch.py") for w in words):
                     found.append(int(entry.name))
     return found
 

@@ -13,17 +13,17 @@ import numpy as np
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from prometheus.db.claims import claim_batch
 from prometheus.db.database import Connection, Database
-from prometheus.db.leases import claim_batch
 from prometheus.db.repositories.engine_runs import list_runs
 from prometheus.db.repositories.strategies import add_strategy_version, latest_strategy
 from prometheus.domain.engine_run import EngineRun, Lease
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import state
 from prometheus.pipeline.advance import Outcome
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.risk_refresh import refresh_risk_model
 from prometheus.scripts import main, run_engine_state
 
 STRATEGY = "tax-managed-index"

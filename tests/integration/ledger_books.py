@@ -5,10 +5,10 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
+from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import load_books
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.journal import prove_tables
 from prometheus.domain.books import Fill
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
 

@@ -11,7 +11,7 @@ from sqlalchemy.exc import IntegrityError
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run
-from prometheus.pipeline.code_version import code_version
+from prometheus.decision.code_version import code_version
 from tests.conftest import clone_of
 from tests.integration.audited_fleet import DAYS, RUNS, as_superuser
 from tests.integration.commands_fleet import call, copy_of

@@ -13,10 +13,11 @@ import pytest
 from click.testing import CliRunner
 
 from prometheus.bootstrap import backups
-from prometheus.db import backup, embedded_safety
+from prometheus.db import backup
 from prometheus.db.backup_file import read_backup
-from prometheus.db.embedded import release
-from prometheus.db.embedded_safety import crashes_again_and_again, told_of_damage
+from prometheus.db.embedded import safety as embedded_safety
+from prometheus.db.embedded.safety import crashes_again_and_again, told_of_damage
+from prometheus.db.embedded.server import release
 from prometheus.db.migrations import HEAD_REVISION
 from prometheus.foundation.errors import DatabaseError, FileRefusedError, RequestError, SchemaError
 from prometheus.scripts.main import main
@@ -182,7 +183,7 @@ def test_monitoring_makes_no_database(open_tmp):
 
 def test_a_database_in_use_or_in_place_is_not_replaced(home, backed_up, monkeypatch):
     """Without --replace a database stays; while another command uses it, it stays in any case."""
-    monkeypatch.setattr("prometheus.db.embedded_restore._BUSY_SECONDS", 0.2)
+    monkeypatch.setattr("prometheus.db.embedded.restore._BUSY_SECONDS", 0.2)
     file = str(backed_up[0] / "good.zip")
     assert "[DATABASE_EXISTS]" in run(home, "restore", file).output
     user = in_use(home)

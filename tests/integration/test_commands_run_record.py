@@ -11,16 +11,15 @@ from prometheus.db.blobs import put_array
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import list_persisted, load_run
 from prometheus.db.run_digests import run_digests, run_hash
+from prometheus.decision.problem_file.export import differing_fields, export_problem
+from prometheus.decision.problem_file.reading import read_problem
+from prometheus.decision.problem_from_snapshot import build_problem
+from prometheus.decision.run_record import trade_row
+from prometheus.decision.settle import settle
+from prometheus.decision.snapshot import Snapshot
+from prometheus.decision.solve import solve
 from prometheus.domain.strategy import StrategyParams
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.portable.export import export_problem
-from prometheus.pipeline.portable.problem_file import read_problem
-from prometheus.pipeline.portable.same_problem import differing_fields
-from prometheus.pipeline.problem import build_problem
-from prometheus.pipeline.run_record import trade_row
-from prometheus.pipeline.settle import settle
-from prometheus.pipeline.snapshot import Snapshot
-from prometheus.pipeline.solve import solve
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import matrices
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks
 from tests.conftest import clone_of

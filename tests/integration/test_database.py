@@ -12,13 +12,8 @@ from sqlalchemy import bindparam, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.exc import IntegrityError, ProgrammingError
 
-from prometheus.db.database import (
-    _CONNECTION_DEFAULTS,
-    Database,
-    driver_connection,
-    jsonb_text,
-    translated_errors,
-)
+from prometheus.db.database import _CONNECTION_DEFAULTS, Database, driver_connection, jsonb_text
+from prometheus.db.foreign_errors import translated_errors
 from prometheus.foundation.canonical import canonical_json, sha256_of
 from prometheus.foundation.errors import ConfigurationError, DatabaseError, DatabaseUnavailableError
 from prometheus.scripts.main import main

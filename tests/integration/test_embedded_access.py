@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from prometheus.db import embedded_cluster, embedded_home
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_cluster import processes_in, reachable_binaries
-from prometheus.db.embedded_home import (
+from prometheus.db.embedded import cluster as embedded_cluster
+from prometheus.db.embedded import home as embedded_home
+from prometheus.db.embedded.cluster import processes_in, reachable_binaries
+from prometheus.db.embedded.home import (
     SERVICE_USER,
     one_sentence,
     prepare_home,
@@ -22,6 +22,7 @@ from prometheus.db.embedded_home import (
     server_account,
     socket_directory,
 )
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.migrations import HEAD_REVISION
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 from tests.integration.embedded_processes import (

@@ -13,11 +13,13 @@ from types import SimpleNamespace
 
 import pytest
 
-from prometheus.db import embedded_home, embedded_safety, embedded_watch
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_home import exclusive, server_account
-from prometheus.db.embedded_safety import made_before, note_database, refuse_lost_database, refuse_open_home
-from prometheus.db.embedded_watch import end_abandoned, watch
+from prometheus.db.embedded import home as embedded_home
+from prometheus.db.embedded import safety as embedded_safety
+from prometheus.db.embedded import watch as embedded_watch
+from prometheus.db.embedded.home import exclusive, server_account
+from prometheus.db.embedded.safety import made_before, note_database, refuse_lost_database, refuse_open_home
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import end_abandoned, watch
 from prometheus.foundation.errors import ConfigurationError, DatabaseError
 from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 

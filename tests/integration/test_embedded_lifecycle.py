@@ -11,10 +11,10 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from prometheus.db import embedded
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_cluster import processes_in
-from prometheus.db.embedded_home import server_account
+from prometheus.db.embedded import server as server_module
+from prometheus.db.embedded.cluster import processes_in
+from prometheus.db.embedded.home import server_account
+from prometheus.db.embedded.server import EmbeddedServer, release
 from prometheus.db.migrations import HEAD_REVISION
 from prometheus.foundation.errors import DatabaseUnavailableError, SchemaError
 from tests.integration.embedded_processes import (
@@ -249,7 +249,7 @@ def test_a_server_that_says_ready_and_is_not_to_be_reached_is_a_sentence(home, m
     process = client(home, linger=0.1)
     ready(process)
     (home / "run" / ".s.PGSQL.5432").unlink()
-    monkeypatch.setattr(embedded, "_DEAF_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "_DEAF_SECONDS", 0.2)
     with pytest.raises(DatabaseUnavailableError, match=rf"process {server_pid(home)}\) and does not answer"):
         EmbeddedServer(home).ensure_running()
     release(home)
@@ -262,7 +262,7 @@ def test_processes_of_a_crashed_server_that_do_not_end_are_named(home, monkeypat
     account = server_account(home)
     become = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []} if os.geteuid() == 0 else {}
     left = subprocess.Popen(["sleep", "3000"], cwd=home / "data", **become)
-    monkeypatch.setattr(embedded, "_LEFTOVER_SECONDS", 0.2)
+    monkeypatch.setattr(server_module, "_LEFTOVER_SECONDS", 0.2)
     try:
         with pytest.raises(DatabaseUnavailableError, match=rf"still run in .*: {left.pid}\."):
             EmbeddedServer(home, linger_seconds=0.1).ensure_running()
@@ -294,7 +294,7 @@ def test_a_cluster_of_another_major_version_is_refused(home):
 
 def test_an_overlong_log_is_put_aside_at_the_next_start(home, monkeypatch):
     """The server's log does not grow without end: a long one is renamed when the server starts."""
-    monkeypatch.setattr(embedded, "_LOG_BYTES", 10)
+    monkeypatch.setattr(server_module, "_LOG_BYTES", 10)
     old = "an older line\n"
     (home / "data" / "server.log").write_text(old)
     EmbeddedServer(home, linger_seconds=0.1).ensure_running()

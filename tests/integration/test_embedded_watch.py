@@ -9,10 +9,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from prometheus.db import embedded_watch
-from prometheus.db.embedded import EmbeddedServer, release
-from prometheus.db.embedded_cluster import remove_recycled_locks
-from prometheus.db.embedded_watch import postmaster_pid, stop, watch
+from prometheus.db.embedded import watch as embedded_watch
+from prometheus.db.embedded.cluster import remove_recycled_locks
+from prometheus.db.embedded.server import EmbeddedServer, release
+from prometheus.db.embedded.watch import postmaster_pid, stop, watch
 from tests.integration.embedded_processes import DEADLINE_SECONDS, end_everything, server_pid, wait_for
 
 #: Stands for a server: its working directory is the data directory. It does not hear SIGINT; SIGQUIT it does, also

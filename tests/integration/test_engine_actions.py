@@ -4,14 +4,14 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.journal import prove_tables
+from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.journal import prove_tables
+from prometheus.decision.build_snapshot import morning_meets_purchases
+from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import tasks
-from prometheus.pipeline.build_snapshot import morning_meets_purchases
-from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 
 

@@ -7,14 +7,8 @@ from psycopg import errors as sql_errors
 from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
-from prometheus.db.leases import (
-    claim_batch,
-    commit_phase,
-    finish_cancel,
-    heartbeat,
-    release_lease,
-    schedule_retry,
-)
+from prometheus.db.claims import claim_batch
+from prometheus.db.leases import commit_phase, finish_cancel, heartbeat, release_lease, schedule_retry
 from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import record_event
 from prometheus.db.repositories.engine_runs import ensure_runs, mark_data_ready

@@ -8,13 +8,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError
 from prometheus.optimizer import rebalance
 from prometheus.orchestration.advance_all import Outcome
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, state
-from prometheus.pipeline.risk_refresh import refresh_risk_model
-from prometheus.pipeline.snapshot import Snapshot
 from tests.integration.embedded_processes import wait_for
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit
 from tests.long_form import short_form
@@ -359,7 +359,7 @@ def _rebalance_with_a_gap(problem, *, backend):
 def test_no_certified_answer_keeps_the_previous_targets(fleet, monkeypatch, params, code):
     """Without a certified answer the day is PERSISTED as NON_OPTIMAL: previous targets, no trades, one alert."""
     # Six names are solved to the last digit; the certificate is made to prove one basis point less.
-    monkeypatch.setattr("prometheus.pipeline.solve.rebalance", _rebalance_with_a_gap)
+    monkeypatch.setattr("prometheus.decision.solve.rebalance", _rebalance_with_a_gap)
     fleet.ready(account_id="ACC-1")
     fleet.advance()
     with fleet.database.transaction() as connection:

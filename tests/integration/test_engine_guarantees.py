@@ -11,11 +11,11 @@ from prometheus.db.repositories.engine_runs import cancel_run, mark_data_ready
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError, EngineError, RunCancelledError, StaleLeaseError
 from prometheus.orchestration.advance_all import advance_all
-from prometheus.orchestration.lease_keeper import LeaseKeeper
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, tasks
 from prometheus.pipeline.advance import Outcome
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.pipeline.lease_keeper import LeaseKeeper
+from prometheus.pipeline.shared_inputs import SharedInputs
 from tests.integration.embedded_processes import DEADLINE_SECONDS
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY
 

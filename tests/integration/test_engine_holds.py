@@ -12,9 +12,9 @@ from prometheus.foundation.errors import (
     RiskModelError,
 )
 from prometheus.orchestration.advance_all import Outcome
+from prometheus.orchestration.health import HealthLimits, engine_health
 from prometheus.pipeline import tasks
-from prometheus.pipeline.age_limits import AgeLimits
-from prometheus.pipeline.health import HealthLimits, engine_health
+from prometheus.pipeline.engine_config import AgeLimits
 from tests.integration.engine_fleet import MONDAY, TUESDAY, change_strategy
 
 

@@ -18,10 +18,10 @@ from prometheus.foundation.errors import DatabaseError
 from prometheus.orchestration import due_tasks
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.due_tasks import Done, DueTask, nightly
+from prometheus.orchestration.health import Finding
 from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.orchestration.outbox.receivers import DeliveryError
 from prometheus.pipeline.advance import Outcome
-from prometheus.pipeline.health import Finding
 from prometheus.scripts import engine, engine_health, verify_audit
 from tests.integration.engine_fleet import MONDAY, TUESDAY, change_strategy
 

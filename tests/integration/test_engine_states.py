@@ -11,6 +11,7 @@ from sqlalchemy import text
 from prometheus.db.database import Database, Timeouts
 from prometheus.db.leases import commit_phase, finish_cancel, heartbeat
 from prometheus.db.repositories.engine_flags import read_switch, set_switch
+from prometheus.decision.solve import solve_day
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import (
     ActiveRunCapError,
@@ -24,8 +25,7 @@ from prometheus.foundation.errors import (
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.pipeline import state
 from prometheus.pipeline.advance import advance_batch
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.solve import solve_day
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TaskContext
 from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 from tests.integration.engine_fleet import (

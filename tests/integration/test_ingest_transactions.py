@@ -9,9 +9,9 @@ from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.accounting.corporate_actions import apply_corporate_actions
+from prometheus.bookkeeping.action_changes import actions_position
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.db.repositories.accounts import journal_since, load_books, save_books
-from prometheus.db.repositories.action_changes import actions_position
-from prometheus.db.repositories.journal import prove_tables
 from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import TransactionType

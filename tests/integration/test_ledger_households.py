@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from prometheus.bookkeeping.fills import book_fills, close_windows
+from prometheus.bookkeeping.households import household_day, household_of
+from prometheus.bookkeeping.journal import prove_tables, write_tables
 from prometheus.db.repositories.accounts import journal_since, load_books
-from prometheus.db.repositories.fills import book_fills, close_windows
-from prometheus.db.repositories.households import household_day, household_of
-from prometheus.db.repositories.journal import prove_tables, write_tables
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.scripts.main import main

@@ -5,11 +5,11 @@ from decimal import Decimal
 import pytest
 from click.testing import CliRunner
 
-from prometheus.db.repositories.journal import prove_tables
+from prometheus.bookkeeping.journal import prove_tables
 from prometheus.ingestion.ingest import IngestOptions, ingest_file
 from prometheus.ingestion.kinds import FileKind
 from prometheus.orchestration.advance_all import Outcome
-from prometheus.pipeline.health import HealthLimits, engine_health
+from prometheus.orchestration.health import HealthLimits, engine_health
 from prometheus.scripts.main import main
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY, WEDNESDAY
 

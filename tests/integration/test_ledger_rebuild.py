@@ -5,8 +5,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from prometheus.bookkeeping.journal import prove_tables, write_tables
 from prometheus.db.repositories.accounts import load_books, save_books
-from prometheus.db.repositories.journal import prove_tables, write_tables
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory

@@ -3,8 +3,8 @@
 from datetime import date
 from decimal import Decimal
 
-from prometheus.db.repositories.fills import book_fills
-from prometheus.db.repositories.open_orders import open_orders
+from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.open_orders import open_orders
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.simulation.fills import fill_day

@@ -11,16 +11,16 @@ import pytest
 from click.testing import CliRunner
 
 from prometheus.db.repositories.runs import list_persisted, load_run
+from prometheus.decision.problem_file.schema import RESULT_SCHEMA, schema_defects
+from prometheus.decision.snapshot import Snapshot
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.ids import run_label
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.ingestion.ingest import ingest_directory
 from prometheus.ingestion.reports import IngestOptions
 from prometheus.orchestration.advance_all import advance_all
+from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline.engine_config import EngineConfig
-from prometheus.pipeline.portable.schema import RESULT_SCHEMA, schema_defects
-from prometheus.pipeline.risk_refresh import refresh_risk_model
-from prometheus.pipeline.snapshot import Snapshot
 from prometheus.pipeline.state import prepare, resolve_scope
 from prometheus.scripts.main import main
 from prometheus.simulation.fills import fill_day

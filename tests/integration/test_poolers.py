@@ -102,7 +102,7 @@ def test_a_prepared_statement_of_another_client_is_a_poolers():
     """DuplicatePreparedStatement and its opposite come from sessions that are shared out."""
     import psycopg
 
-    from prometheus.db.database import translated_errors
+    from prometheus.db.foreign_errors import translated_errors
     from prometheus.foundation.errors import ConfigurationError
 
     for error in (

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.pipeline.risk_inputs import market_history
+from prometheus.orchestration.risk_inputs import market_history
 from prometheus.risk.evaluation.history import month, months
 from tests.integration.commands_fleet import call
 from tests.unit.risk.market_past import BENCHMARK_DATES, DAYS, write_files

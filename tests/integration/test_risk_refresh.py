@@ -10,8 +10,8 @@ from prometheus.db.blobs import get_array
 from prometheus.db.repositories.risk_models import add_risk_model, latest_risk_model
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.pipeline.day_inputs import SharedInputs
-from prometheus.pipeline.risk_refresh import refresh_risk_model
+from prometheus.orchestration.risk_refresh import refresh_risk_model
+from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.risk.settings import RiskSettings
 from prometheus.risk.specific_correlation import SpecificCorrelation, packed_blocks, unpacked_blocks
 

@@ -8,9 +8,9 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from prometheus.execution.trade_orders import EXECUTION_COLUMNS
 from prometheus.orchestration.advance_all import Outcome
-from prometheus.pipeline.health import HealthLimits, engine_health
-from prometheus.pipeline.trade_orders import EXECUTION_COLUMNS
+from prometheus.orchestration.health import HealthLimits, engine_health
 from prometheus.simulation.fills import fill_day
 from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY, change_strategy
 

@@ -25,9 +25,9 @@ WIDE = 5.0
 
 def answer_of(raw: bytes) -> dict[str, Any]:
     """Return the result of a problem file, or ``refused`` with the message, or ``failed`` with the traceback."""
+    from prometheus.decision.problem_file.answer import answer_problem
+    from prometheus.decision.problem_file.reading import read_problem
     from prometheus.foundation.errors import FileRefusedError, PrometheusError
-    from prometheus.pipeline.portable.answer import answer_problem
-    from prometheus.pipeline.portable.problem_file import read_problem
 
     try:
         return dict(answer_problem(read_problem(raw, "problem.json")).document)

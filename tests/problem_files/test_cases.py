@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from prometheus.decision.problem_file.answer import answer_problem
+from prometheus.decision.problem_file.reading import read_problem
 from prometheus.foundation.errors import FileRefusedError
-from prometheus.pipeline.portable.answer import answer_problem
-from prometheus.pipeline.portable.problem_file import read_problem
 from prometheus.scripts.main import main
 from tests.problem_files.checker import complaints
 

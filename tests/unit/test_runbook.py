@@ -13,7 +13,7 @@ RUNBOOK = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
 SOURCES = [
     path
     for path in sorted((REPOSITORY / "prometheus").rglob("*.py"))
-    if path.name != "attention.py" and path.parent.name != "portable"
+    if path.name != "attention.py" and path.parent.name != "problem_file"
 ]
 #: What raises a code, and where in the call the code stands: the place among the arguments, or the keyword ``code``.
 RAISERS = {

@@ -24,7 +24,7 @@ class BlobRow(Base):
 class RiskModelRow(Base):
     """One nightly model: Sigma = X F X' + diag(s) C diag(s), annualised, s = sqrt(D), with X, D and C as float32 blobs.
 
-    The blob of C holds its blocks in the packed form of the risk room; NULL where C is the identity.
+    The blob of C holds its blocks in the packed form of the risk package; NULL where C is the identity.
     """
 
     __tablename__ = "risk_models"

@@ -90,6 +90,13 @@ _FLEET: Final = text("""
     FROM engine_flags AS flags WHERE flag_id = 1
 """)
 
+_SIZES: Final = text("""
+    SELECT pg_database_size(current_database()) AS total,
+           pg_total_relation_size('runs') + pg_total_relation_size('run_trades') + pg_total_relation_size('blobs')
+               AS record,
+           (SELECT count(*) FROM runs) AS runs
+""")
+
 
 @dataclass(frozen=True, slots=True)
 class StuckRun:
@@ -180,6 +187,15 @@ class FleetFacts:
     without_run: tuple[WithoutRun, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class DatabaseBytes:
+    """Bytes of the whole database, of the record of runs (runs, trades, blobs), and how many runs there are."""
+
+    total: int
+    record: int
+    runs: int
+
+
 def record_host(connection: Connection, owner: str) -> None:
     """Record that a heartbeat of this owner's host begins."""
     connection.execute(_SEEN, {"host": owner.partition(":")[0], "owner": owner})
@@ -200,11 +216,7 @@ def fleet_facts(
     undelivered_minutes: int,
     limit: int = 100,
 ) -> FleetFacts:
-    """Return what is known about the fleet now."""
-    from prometheus.db.repositories.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
-        unseen_actions,
-    )
-
+    """Return what is known about the fleet now, but for unseen actions and unsettled orders, which the ledger knows."""
     fleet = connection.execute(_FLEET).one()
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(
@@ -227,24 +239,20 @@ def fleet_facts(
         expired=tuple(ExpiredLease(row.account_id, row.as_of_date, row.owner_instance) for row in expired),
         expired_total=expired[0].total if expired else 0,
         outbox=outbox_facts(connection, undelivered_minutes=undelivered_minutes),
-        unseen_actions=unseen_actions(connection),
         day=day,
         dates=None if day is None else data_dates(connection, day),
-        unsettled=_unsettled(connection),
         paused=tuple((row.account_id, row.pause_reason or "no reason given") for row in paused),
         paused_total=paused[0].total if paused else 0,
         without_run=tuple(WithoutRun(row.account_id, row.region, row.as_of_date) for row in without_run),
     )
 
 
-def _unsettled(connection: Connection) -> tuple[OpenOrder, ...]:
-    """Return the open orders that a later day of their account waits for."""
-    waiting = {row.account_id: row.as_of_date for row in connection.execute(_WAITING)}
-    if not waiting:
-        return ()
-    from prometheus.db.repositories.open_orders import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
-        open_orders,
-    )
+def waiting_for_orders(connection: Connection) -> dict[str, date]:
+    """Return by account the latest day that waits for orders of earlier days to be settled."""
+    return {row.account_id: row.as_of_date for row in connection.execute(_WAITING)}
 
-    found = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
-    return tuple(order for order in found if order.as_of_date < waiting[order.account_id])
+
+def database_bytes(connection: Connection) -> DatabaseBytes:
+    """Return what the database weighs, indexes and free space included."""
+    row = connection.execute(_SIZES).one()
+    return DatabaseBytes(int(row.total), int(row.record), int(row.runs))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import Connection, text
 
 from prometheus.db.database import driver_connection
-from prometheus.domain.securities import ActionType, CorporateAction, Security
+from prometheus.domain.securities import ActionType, BenchmarkDay, CorporateAction, LastPrice, Security
 
 if TYPE_CHECKING:
     import numpy as np
@@ -93,24 +93,6 @@ _PANEL: Final = """
     SELECT security_id, price_date - %s::date, close::float8 FROM prices
     WHERE price_date >= %s AND price_date <= %s
 """
-
-
-@dataclass(frozen=True, slots=True)
-class LastPrice:
-    """The latest close on or before a day, and the day it is from."""
-
-    price_date: date
-    close: Decimal
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BenchmarkDay:
-    """Constituents in force on a day: tickers ascending, weights as stored (they sum to about one)."""
-
-    benchmark_id: str
-    effective_date: date
-    tickers: tuple[str, ...]
-    weights: tuple[Decimal, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -1,8 +1,7 @@
 """Stored risk models."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +10,7 @@ from sqlalchemy import Connection, insert, text
 
 from prometheus.db.blobs import put_array
 from prometheus.db.models import RiskModelRow
+from prometheus.risk.model import StoredRiskModel
 
 _LATEST: Final = text("""
     SELECT risk_model_id, as_of_date, built_at, estimator, sessions, tickers, loadings_sha256, specific_variance_sha256,
@@ -18,28 +18,6 @@ _LATEST: Final = text("""
            extract(epoch FROM engine_now() - built_at) / 3600 AS age_hours
     FROM risk_models WHERE as_of_date <= :as_of ORDER BY as_of_date DESC, built_at DESC LIMIT 1
 """)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StoredRiskModel:
-    """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock.
-
-    ``specific_correlation_sha256`` is None where specific returns are uncorrelated; its blob holds the blocks of
-    correlated names in the packed form of ``risk.specific_correlation``.
-    """
-
-    risk_model_id: int
-    as_of_date: date
-    built_at: datetime
-    estimator: str
-    sessions: int
-    tickers: tuple[str, ...]
-    loadings_sha256: bytes
-    specific_variance_sha256: bytes
-    factor_covariance: NDArray[np.float64]
-    diagnostics: Mapping[str, Any]
-    age_hours: float
-    specific_correlation_sha256: bytes | None = None
 
 
 def add_risk_model(

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 import numpy as np
 
 from prometheus.foundation.errors import BackendUnavailableError, CertificateRejectedError
-from prometheus.optimizer.problem import FloatArray, IntArray
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -123,7 +123,7 @@ class QuadraticBackend(Protocol):
 #: Back-ends by name; a module is imported when its solver is first asked for. Each has a ``BACKEND``.
 _MODULES: Final = {
     "CLARABEL": "prometheus.optimizer.backends.clarabel",
-    "STRUCTURED": "prometheus.optimizer.structured",
+    "STRUCTURED": "prometheus.optimizer.dual.structured",
     "CUOPT": "prometheus.optimizer.backends.cuopt",
     "CVXPY": "prometheus.optimizer.backends.cvxpy",
 }
@@ -154,7 +154,7 @@ def backend_named(name: str) -> QuadraticBackend:
 
 
 class _CheckedBackend:
-    """A back-end behind the check of form: no other room ever sees an empty, a cut or a NaN answer."""
+    """A back-end behind the check of form: no other package sees an empty, a cut or a NaN answer."""
 
     def __init__(self, backend: QuadraticBackend) -> None:
         self.name = backend.name

@@ -7,7 +7,7 @@ from scipy.sparse import csc_matrix
 
 from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticProgram, QuadraticSolution, SparseColumns
-from prometheus.optimizer.problem import read_only
+from prometheus.optimizer.problem.rebalance_problem import read_only
 
 #: Statuses with which an answer goes on to be judged from the problem data; every other one is a failure.
 _ANSWERS: Final = frozenset({"Solved", "AlmostSolved"})

@@ -23,7 +23,7 @@ from prometheus.foundation.errors import BackendUnavailableError, CertificateRej
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticProgram, QuadraticSolution, check_form
 from prometheus.optimizer.backends.cuopt_translation import settings, translate
 from prometheus.optimizer.backends.cuopt_worker import CuoptWorker
-from prometheus.optimizer.problem import read_only
+from prometheus.optimizer.problem.rebalance_problem import read_only
 
 #: Quadratic programs left their trial stage in this release.
 _OLDEST: Final = (26, 2)

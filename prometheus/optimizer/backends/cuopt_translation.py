@@ -19,7 +19,7 @@ from scipy.sparse.csgraph import connected_components
 
 from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.backends.base import QuadraticProgram, SparseColumns
-from prometheus.optimizer.problem import BoolArray, FloatArray, IntArray
+from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
 
 Index32 = NDArray[np.int32]
 Letters = NDArray[np.str_]

@@ -13,7 +13,7 @@ from scipy.sparse import csc_array, diags_array, triu
 
 from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticProgram, QuadraticSolution, SparseColumns
-from prometheus.optimizer.problem import FloatArray, read_only
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, read_only
 
 #: CVXPY declares types for a part of its names only.
 cp: Any = cvxpy

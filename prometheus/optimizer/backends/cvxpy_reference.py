@@ -1,9 +1,9 @@
 """An independent reference: section 2 of docs/specs/optimizer.md, stated for CVXPY with every side fixed.
 
 Written from ``RebalanceProblem`` alone. It shares no lot order, no envelope, no assembly and no certificate with the
-rest of the room, works name by name in plain loops, and is slow on purpose: where it and the optimizer disagree, one of
-them is wrong. Each rule of the problem is one method of ``SidedModel``; a further rule is a further method, named in
-``SidedModel.RULES``.
+rest of the package, works name by name in plain loops, and is slow on purpose: where it and the optimizer disagree,
+one of them is wrong. Each rule of the problem is one method of ``SidedModel``; a further rule is a further method,
+named in ``SidedModel.RULES``.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError, InvalidProblemError, SolverFailedError
 from prometheus.optimizer.backends.cvxpy import solve_tightly
-from prometheus.optimizer.problem import FloatArray, IntArray, RebalanceProblem, read_only
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, RebalanceProblem, read_only
 
 #: CVXPY declares types for a part of its names only.
 cp: Any = cvxpy

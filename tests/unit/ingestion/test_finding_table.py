@@ -3,8 +3,7 @@
 import polars as pl
 import pytest
 
-from prometheus.domain.findings import Finding
-from prometheus.ingestion.finding_table import FindingCollector, FindingTable
+from prometheus.ingestion.finding_table import Finding, FindingCollector, FindingTable
 
 
 @pytest.fixture

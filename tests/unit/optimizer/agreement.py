@@ -7,14 +7,14 @@ import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.assembly import CouplingRows, assemble
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.backends.cvxpy_reference import solve_sides
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
-from prometheus.optimizer.envelope import arcs
-from prometheus.optimizer.joint_terms import JointTerms
-from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.structured import STRUCTURED
+from prometheus.optimizer.dual.joint_terms import JointTerms
+from prometheus.optimizer.dual.structured import STRUCTURED
+from prometheus.optimizer.problem.envelope import arcs
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.optimizer.search.assembly import CouplingRows, assemble
 from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import changed, random_problem

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.two_stage import TwoStageSearch
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.optimizer.search.two_stage import TwoStageSearch
 from tests.unit.optimizer.lagrangians import lagrangian_of
 from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked

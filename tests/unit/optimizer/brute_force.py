@@ -13,7 +13,7 @@ from scipy.sparse import csc_matrix, triu
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.backends.cvxpy_reference import ReferenceAnswer, solve_sides
 from prometheus.optimizer.certificate import Lagrangian, branch_of
-from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.problem import RebalanceProblem
-from prometheus.optimizer.trade_range import trade_range
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.optimizer.problem.asset_functions import separable_cost
+from prometheus.optimizer.problem.lot_order import lot_order
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.optimizer.problem.trade_range import trade_range
 
 
 def lagrangian_of(problem: RebalanceProblem) -> Lagrangian:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from prometheus.optimizer import rebalance, tracking_error
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 from tests.unit.optimizer.problems import LONG_RATE, SHORT_RATE, changed
 
 KINDS = ("tracking error", "sectors", "factors", "turnover", "gain")

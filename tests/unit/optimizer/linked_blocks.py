@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from prometheus.optimizer.linked_risk import block_of
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.linked_risk import block_of
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 from tests.unit.optimizer.problems import changed
 
 

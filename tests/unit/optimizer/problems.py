@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 SHORT_RATE, LONG_RATE = 0.408, 0.238
 

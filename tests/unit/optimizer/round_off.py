@@ -1,7 +1,7 @@
 """By how much a certified gap may be negative: what stage 2 leaves undone at its price, and last digits of sums."""
 
+from prometheus.optimizer.dual.climb import STALLED
 from prometheus.optimizer.result import RebalanceResult
-from prometheus.optimizer.structured_climb import STALLED
 
 #: Digits that a sum of some dozen terms of the objective's size keeps.
 _DIGITS = 1e-13

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 from tests.unit.optimizer.problems import changed
 
 

@@ -10,7 +10,7 @@ import clarabel
 import numpy as np
 from scipy.sparse import csc_matrix, triu
 
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 
 def best_over_sides(problem: RebalanceProblem) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from prometheus.optimizer.problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 
 def small_problem(

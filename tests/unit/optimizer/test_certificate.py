@@ -5,13 +5,13 @@ import pytest
 
 from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer import rebalance
-from prometheus.optimizer.active_risk import factor_risk
-from prometheus.optimizer.asset_functions import separable_cost
 from prometheus.optimizer.certificate import DualPoint, Lagrangian, branch_of
-from prometheus.optimizer.lot_order import lot_order
-from prometheus.optimizer.share_grid import share_grid
+from prometheus.optimizer.problem.active_risk import factor_risk
+from prometheus.optimizer.problem.asset_functions import separable_cost
+from prometheus.optimizer.problem.lot_order import lot_order
+from prometheus.optimizer.problem.share_grid import share_grid
+from prometheus.optimizer.problem.trade_range import trade_range
 from prometheus.optimizer.solve import _book, _objective_terms, _weights_after
-from prometheus.optimizer.trade_range import trade_range
 from prometheus.optimizer.verification import violations_of_shares
 from tests.unit.optimizer.brute_force import best_objective
 from tests.unit.optimizer.problems import changed, random_problem

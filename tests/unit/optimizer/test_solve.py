@@ -219,7 +219,7 @@ def test_stage_two_falls_back_to_the_solver(monkeypatch):
     """Where Newton's method gives up the back-end solves stage 2, to the same objective."""
     problem = random_problem(29, names=60)
     honest = rebalance(problem).certificate
-    monkeypatch.setattr("prometheus.optimizer.two_stage.solve_fixed_sides", lambda *_: None)
+    monkeypatch.setattr("prometheus.optimizer.search.two_stage.solve_fixed_sides", lambda *_: None)
     fallen = rebalance(problem).certificate
     assert fallen.objective == pytest.approx(honest.objective, abs=2e-7)
     assert fallen.lower_bound <= honest.objective + 1e-9

@@ -5,8 +5,8 @@ import pytest
 
 from prometheus.db.repositories.data_dates import DataDates, PriceDates
 from prometheus.foundation.trading_calendar import LAST_DAY
-from prometheus.pipeline.age_limits import AgeLimits
 from prometheus.pipeline.data_ages import judge_ages
+from prometheus.pipeline.engine_config import AgeLimits
 
 MONDAY = date(2024, 6, 24)
 FRESH = DataDates(

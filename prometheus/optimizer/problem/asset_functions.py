@@ -1,0 +1,336 @@
+"""Each name's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
+
+On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous but at u = 0 where an
+order has a cost: there it is less than on either side by that cost, and the point is a piece without width. f_i need
+not be convex: the slope falls from one piece to the next at u = 0 when the first lot is a loss worth more than the
+round trip, and wherever the account's lot order sells a dear lot before a cheap one (FIFO). A maximal convex run is a
+BRANCH; so is the point at no trade.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from prometheus.optimizer.compiled import compiled
+from prometheus.optimizer.problem.lot_order import LotOrder
+from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray, RebalanceProblem
+from prometheus.optimizer.problem.trade_range import TradeRange
+
+#: A slope that falls by less is rounding noise of equal marginal costs, not a second branch.
+_SLOPE_TOLERANCE = 1e-14
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SeparableCost:
+    """What of the objective belongs to single names, as a function of the trades.
+
+    Attributes:
+        curvature: (N,) q = g D.
+        active: (N,) d, active weights before trading.
+        order: The sellable lots.
+        sell_slope: (M,) cost per unit sold of each sellable lot: k + tilt + theta t.
+        buy_slope: (N,) cost per unit bought: k - tilt.
+        row_sell: (R, M) what a unit sold of each sellable lot adds to each coupling row (coupling.py); R may be zero.
+        row_buy: (R, N) what a unit bought of each name adds to each coupling row.
+        order_cost: c, what any trade costs whatever its size.
+    """
+
+    curvature: FloatArray
+    active: FloatArray
+    order: LotOrder
+    sell_slope: FloatArray
+    buy_slope: FloatArray
+    row_sell: FloatArray
+    row_buy: FloatArray
+    order_cost: float = 0.0
+
+    def __call__(self, trades: FloatArray) -> FloatArray:
+        """Return (N,) f_i(u_i)."""
+        order = self.order
+        found: FloatArray = _own_costs(
+            np.ascontiguousarray(trades), self.curvature, self.active, self.buy_slope,
+            order.bounds, order.start, order.size, self.sell_slope, self.order_cost,
+        )  # fmt: skip
+        return found
+
+    @property
+    def rows(self) -> int:
+        """Return R, the number of coupling rows besides cash."""
+        return len(self.row_buy)
+
+    def with_rows(self, row_sell: FloatArray, row_buy: FloatArray) -> "SeparableCost":
+        """Return the same cost with coupling rows."""
+        return replace(self, row_sell=row_sell, row_buy=row_buy)
+
+    def repriced(self, row_prices: FloatArray, stretch: float) -> "SeparableCost":
+        """Return the cost with the coupling rows' use charged at (R,) prices and the curvature times ``stretch``."""
+        return replace(
+            self,
+            curvature=self.curvature * stretch,
+            sell_slope=self.sell_slope + np.einsum("r,rm->m", row_prices, self.row_sell),
+            buy_slope=self.buy_slope + np.einsum("r,rn->n", row_prices, self.row_buy),
+        )
+
+    def row_use(self, trades: FloatArray) -> FloatArray:
+        """Return (R, N) what each name's trade adds to each coupling row."""
+        sold = self.row_sell * self.order.fill(np.maximum(-trades, 0.0))
+        used = self.row_buy * np.maximum(trades, 0.0)
+        for r in range(self.rows):
+            used[r] += np.bincount(self.order.asset, weights=sold[r], minlength=len(trades))
+        return used
+
+    def row_use_of_name(self, asset: int, trade: float) -> FloatArray:
+        """Return (R,) what one name's trade adds to each coupling row."""
+        lots = self.order.of_name(asset)
+        taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
+        used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, lots], taken)
+        return used + self.row_buy[:, asset] * max(trade, 0.0)
+
+    def of_name(self, asset: int, trade: float) -> float:
+        """Return f_i(u) of one name; NaN for NaN."""
+        lots = self.order.of_name(asset)
+        taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
+        moved = self.active[asset] + trade
+        tax = float((self.sell_slope[lots] * taken).sum())
+        own = float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+        return own + self.order_cost if trade != 0 else own
+
+
+@compiled("F <- F F F F I F F F f")
+def _own_costs(
+    trades: FloatArray,
+    curvature: FloatArray,
+    active: FloatArray,
+    buy_slope: FloatArray,
+    bounds: IntArray,
+    start: FloatArray,
+    size: FloatArray,
+    sell_slope: FloatArray,
+    order_cost: float,
+) -> FloatArray:  # pragma: no cover - machine code, which is not traced
+    found = np.empty(len(trades))
+    for i in range(len(trades)):
+        moved, sold = active[i] + trades[i], max(-trades[i], 0.0)
+        tax = 0.0
+        for m in range(bounds[i], bounds[i + 1]):
+            tax += sell_slope[m] * min(max(sold - start[m], 0.0), size[m])
+        found[i] = curvature[i] * moved * moved + buy_slope[i] * max(trades[i], 0.0) + tax
+        if trades[i] != 0.0:
+            found[i] += order_cost
+    return found
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pieces:
+    """P pieces, sorted by name and from left to right; every name has at least one, possibly a single point.
+
+    Attributes:
+        asset: (P,) name.
+        left: (P,) least trade of the piece.
+        right: (P,) greatest trade of the piece.
+        slope: (P,) linear slope on the piece.
+        offset: (P,) constant that makes f continuous with f(0) = q d^2; what an order costs is added to it.
+        loses: (P,) True where a sale on the piece has touched a loss lot.
+        branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all names.
+        first: (N,) index of each name's first piece.
+        row_slope: (R, P) what a unit of trade adds to each coupling row on the piece.
+        row_offset: (R, P) constant that makes each row's use continuous with no use at no trade.
+        rests: (P,) True for the points at no trade, which are there where an order has a cost.
+    """
+
+    asset: IntArray
+    left: FloatArray
+    right: FloatArray
+    slope: FloatArray
+    offset: FloatArray
+    loses: BoolArray
+    branch: IntArray
+    first: IntArray
+    row_slope: FloatArray
+    row_offset: FloatArray
+    rests: BoolArray
+
+    def on_branches(self, chosen: IntArray) -> "Pieces":
+        """Return the pieces of one branch for each name.
+
+        Args:
+            chosen: (N,) branch number of each name.
+        """
+        return self.take(np.flatnonzero(self.branch == chosen[self.asset]))
+
+    def take(self, at: IntArray) -> "Pieces":
+        """Return some of the pieces.
+
+        Args:
+            at: Their indices, ascending; at least one piece of every name.
+        """
+        asset = self.asset[at]
+        counts = np.bincount(asset, minlength=len(self.first))
+        return Pieces(
+            asset=asset,
+            left=self.left[at],
+            right=self.right[at],
+            slope=self.slope[at],
+            offset=self.offset[at],
+            loses=self.loses[at],
+            branch=self.branch[at],
+            first=np.cumsum(counts) - counts,
+            row_slope=self.row_slope[:, at],
+            row_offset=self.row_offset[:, at],
+            rests=self.rests[at],
+        )
+
+    def cut(self, low: FloatArray, high: FloatArray) -> "Pieces":
+        """Return the pieces over a narrower range of the trades whose ends are ends of pieces.
+
+        Args:
+            low: (N,) least trade.
+            high: (N,) greatest trade.
+        """
+        keep = (self.right > low[self.asset]) & (self.left < high[self.asset])
+        keep |= self.rests & (low[self.asset] <= 0) & (high[self.asset] >= 0)
+        pieces = self
+        empty = np.flatnonzero(np.bincount(self.asset[keep], minlength=len(self.first)) == 0)
+        if len(empty):
+            # a name that cannot be traded any more keeps the piece that touches its only trade
+            touches = (self.right >= low[self.asset]) & (self.left <= high[self.asset])
+            at = np.flatnonzero(touches & np.isin(self.asset, empty))
+            at = at[np.searchsorted(self.asset[at], empty)]
+            keep[at] = True
+            left, right = self.left.copy(), self.right.copy()
+            left[at], right[at] = low[empty], high[empty]
+            pieces = replace(self, left=left, right=right)
+        kept = pieces.take(np.flatnonzero(keep))
+        starts = np.ones(len(kept.asset), dtype=bool)
+        starts[1:] = kept.branch[1:] != kept.branch[:-1]
+        return replace(kept, branch=np.cumsum(starts) - 1)
+
+
+def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
+    """Collect the parts of the objective that separate over names."""
+    # a short position costs what is paid for borrowing; nothing is realised
+    tax = order.of_lots(problem.tax_weight * problem.lot_tax, problem.borrow_rate)
+    return SeparableCost(
+        curvature=problem.risk_aversion * problem.specific_variance,
+        active=problem.active(problem.holdings()),
+        order=order,
+        sell_slope=(problem.cost_rate + problem.tilt)[order.asset] + tax,
+        buy_slope=problem.cost_rate - problem.tilt,
+        row_sell=np.zeros((0, len(order.lot))),
+        row_buy=np.zeros((0, problem.size)),
+        order_cost=problem.order_cost,
+    )
+
+
+def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
+    """Cut every name's cost into its quadratic pieces over the range of its trade, in the account's real lot order."""
+    order, size = cost.order, len(cost.curvature)
+    # sales: lot j covers trades from -(start + size) to -start
+    left = np.maximum(-(order.start + order.size), limits.low[order.asset])
+    right = np.minimum(-order.start, limits.high[order.asset])
+    slope = -cost.sell_slope
+    level = _running_cost(order, cost.sell_slope)
+    offset = level + slope * order.start
+    loses = -left > order.loss_start[order.asset]
+    sell = right > left
+    has_sale = np.bincount(order.asset[sell], minlength=size) > 0
+    # purchases, and a single point for a name that cannot be traded or whose trade is forced to one value
+    low, high = limits.low, limits.high
+    buy = np.flatnonzero((high > np.maximum(low, 0.0)) | ~has_sale)
+    buy_left = np.where(high[buy] < 0, high[buy], np.maximum(low[buy], 0.0))
+    stuck = high[buy] < 0
+    point = np.zeros(size)
+    point[buy] = buy_left
+    forced_tax = np.bincount(order.asset, weights=cost.sell_slope * order.fill(-np.minimum(point, 0.0)), minlength=size)
+
+    asset = np.concatenate([order.asset[sell], buy])
+    lefts = np.concatenate([left[sell], buy_left])
+    by = np.lexsort((lefts, asset))
+    asset = asset[by]
+    slopes = np.concatenate([slope[sell], np.where(stuck, 0.0, cost.buy_slope[buy])])[by]
+    row_slope, row_offset = _row_pieces(cost, sell, buy, np.minimum(point, 0.0), by)
+    starts = np.ones(len(asset), dtype=bool)
+    starts[1:] = (np.diff(asset) > 0) | (np.diff(slopes) < -_SLOPE_TOLERANCE)
+    if len(row_slope):
+        # a row that is used up ever more slowly would make the problem with fixed sides non-convex as well
+        starts[1:] |= (np.diff(row_slope, axis=1) < -_SLOPE_TOLERANCE).any(axis=0)
+    counts = np.bincount(asset, minlength=size)
+    pieces = Pieces(
+        asset=asset,
+        left=lefts[by],
+        right=np.concatenate([right[sell], np.where(stuck, buy_left, high[buy])])[by],
+        slope=slopes,
+        offset=np.concatenate([offset[sell], np.where(stuck, forced_tax[buy], 0.0)])[by],
+        loses=np.concatenate([loses[sell], stuck & (-buy_left > order.loss_start[buy])])[by],
+        branch=np.cumsum(starts) - 1,
+        first=np.cumsum(counts) - counts,
+        row_slope=row_slope,
+        row_offset=row_offset,
+        rests=np.zeros(len(asset), dtype=bool),
+    )
+    return _with_orders(pieces, cost.order_cost, limits) if cost.order_cost > 0 else pieces
+
+
+def _with_orders(pieces: Pieces, order_cost: float, limits: TradeRange) -> Pieces:
+    """Return pieces of trades that cost an order, with the point at no trade, which costs none, between them."""
+    owner = pieces.asset
+    point = (pieces.left == 0) & (pieces.right == 0)
+    sale = pieces.left < 0
+    names = np.flatnonzero(limits.rests() & (np.bincount(owner, weights=~point, minlength=len(pieces.first)) > 0))
+    # behind the sales of the name, before its purchases
+    at = pieces.first[names] + np.bincount(owner, weights=sale, minlength=len(pieces.first)).astype(np.int64)[names]
+    new = np.zeros(len(owner) + len(at), dtype=bool)
+    new[at + np.arange(len(at))] = True
+    old = ~new
+
+    def spread(values: Any, fill: Any = 0) -> Any:
+        wider = np.full((*values.shape[:-1], len(new)), fill, dtype=values.dtype)
+        wider[..., old] = values
+        return wider
+
+    asset = spread(owner)
+    asset[new] = names
+    starts = np.ones(len(owner), dtype=bool)
+    starts[1:] = np.diff(pieces.branch) > 0
+    begins = spread(starts, fill=True)
+    # whatever follows the point is another branch
+    begins[1:] |= new[:-1]
+    counts = np.bincount(asset, minlength=len(pieces.first))
+    return Pieces(
+        asset=asset,
+        left=spread(pieces.left),
+        right=spread(pieces.right),
+        slope=spread(pieces.slope),
+        offset=spread(np.where(point, pieces.offset, pieces.offset + order_cost)),
+        loses=spread(pieces.loses),
+        branch=np.cumsum(begins) - 1,
+        first=np.cumsum(counts) - counts,
+        row_slope=spread(pieces.row_slope),
+        row_offset=spread(pieces.row_offset),
+        rests=new,
+    )
+
+
+def _row_pieces(
+    cost: SeparableCost, sell: BoolArray, buy: IntArray, stuck_at: FloatArray, by: IntArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return (R, P) slopes and offsets of the coupling rows' use on the pieces, in the pieces' order."""
+    rows, order = cost.rows, cost.order
+    if not rows:
+        return np.zeros((0, len(by))), np.zeros((0, len(by)))
+    # names are stuck at a sale where their trade is forced to one value; most problems have none
+    stuck = stuck_at[buy] < 0
+    forced = cost.row_use(stuck_at)[:, buy] if stuck.any() else np.zeros((rows, len(buy)))
+    sold = cost.row_sell.take(sell.nonzero()[0], axis=1)
+    slope = np.concatenate([-sold, np.where(stuck, 0.0, cost.row_buy.take(buy, axis=1))], axis=1).take(by, axis=1)
+    at_zero = (_running_cost(order, cost.row_sell) - cost.row_sell * order.start)[:, sell]
+    offset = np.concatenate([at_zero, np.where(stuck, forced, 0.0)], axis=1).take(by, axis=1)
+    return slope, offset
+
+
+def _running_cost(order: LotOrder, sell_slope: FloatArray) -> FloatArray:
+    """Return (..., M) the cost of having sold every earlier lot of the name, for (..., M) slopes."""
+    cost = sell_slope * order.size
+    before = np.cumsum(cost, axis=-1) - cost
+    return before - before.take(order.first, axis=-1)

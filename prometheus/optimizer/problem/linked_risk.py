@@ -1,0 +1,42 @@
+"""Specific risk that is linked within blocks of names: the remainder of each block.
+
+The specific covariance of a block is S = R + diag(D) with R positive semidefinite (specific_split.py). D becomes the
+curvature of each name's own cost. R = C C' joins the names like further factors, C'(d + u) being their exposures.
+Source: docs/specs/optimizer.md.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, SpecificBlock
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Link:
+    """The remainder of one block.
+
+    Attributes:
+        names: (n,) ascending indices.
+        root: (n, n) C, lower triangular.
+        remainder: (n, n) R = C C', annualised covariance.
+        first: Position of its exposures among those of all blocks.
+        place: (N,) position of each name of the problem in the block, -1 outside.
+    """
+
+    names: IntArray
+    root: FloatArray
+    remainder: FloatArray
+    first: int
+    place: IntArray
+
+
+def block_of(names: IntArray, covariance: FloatArray) -> SpecificBlock:
+    """Return a block in ascending order of its names, with read-only arrays.
+
+    Args:
+        names: (n,) indices in any order.
+        covariance: (n, n) annualised specific covariance in the same order.
+    """
+    by = np.argsort(names, kind="stable")
+    return SpecificBlock(np.ascontiguousarray(names[by]), np.ascontiguousarray(covariance[np.ix_(by, by)]))

@@ -1,0 +1,1 @@
+"""Rounding: from trade weights to whole shares within every limit."""

@@ -1,0 +1,77 @@
+"""What whole shares may cost an account that they are large for, from the problem's own numbers.
+
+The bound after rounding is worked out name by name: each name may take its best whole number of shares at the prices of
+the answer. A list cannot always: what the names' remainders do to the risk together, and what it takes to bring cash
+and the other limits into their ranges by single shares, comes on top. The allowance puts a number on both. It is no
+proof; it says from which gap on a rounding is poor and not merely coarse.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prometheus.optimizer.certificate import DualPoint, Lagrangian
+from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
+from prometheus.optimizer.problem.share_grid import ShareGrid
+
+#: Remainders of independent signs add up to their sum of squares; so many times that is allowed.
+_TIMES = 4.0
+#: Names that are told.
+_TOLD = 3
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RoundingAllowance:
+    """What whole shares may cost, objective per unit of NAV.
+
+    Attributes:
+        total: In all.
+        coarsest: The names that carry most of it, the costliest first.
+    """
+
+    total: float
+    coarsest: IntArray
+
+
+def rounding_allowance(
+    lagrangian: Lagrangian, grid: ShareGrid, trades: FloatArray, dual: DualPoint
+) -> RoundingAllowance:
+    """Return what whole shares may cost beside the bound of whole steps.
+
+    For each name: risk aversion times its variance times the square of the distance from its trade to the nearest
+    tradable amount, four times that; and for each limit that binds its price times what one step of the name that uses
+    most of it uses (a minimum trade counts as one step).
+
+    Args:
+        lagrangian: The problem.
+        grid: Tradable amounts over the whole range.
+        trades: (N,) trades before rounding.
+        dual: Prices of the limits at them.
+    """
+    nearest = grid.nearest(trades)
+    away = np.abs(grid.weight(nearest) - trades)
+    risk = lagrangian.risk
+    variance = risk.shared_variance() + risk.specific_variance
+    aversion = lagrangian.risk_aversion + dual.risk_price
+    own = _TIMES * aversion * variance * away * away
+    # one more step of any name, or its first one, is what meets a limit that is missed, or uses what is left of it
+    at, limits = grid.weight(nearest), lagrangian.limits
+    above, below = np.abs(grid.weight(grid.above(nearest)) - at), np.abs(at - grid.weight(grid.below(nearest)))
+    spacing = np.fmax(np.fmax(above, below), np.minimum(grid.step, limits.high - limits.low))
+    step = np.where(away > 0, np.fmax(spacing, away), 0.0)
+    rows = lagrangian.cost.rows
+    price = np.abs(dual.rows(rows))
+    joint = float((abs(dual.cash_price) * step).max(initial=0.0))
+    for r in np.flatnonzero(price):
+        joint += float((price[r] * _rate(lagrangian, int(r)) * step).max(initial=0.0))
+    by_cost = np.argsort(-own, kind="stable")[:_TOLD]
+    return RoundingAllowance(float(own.sum()) + joint, by_cost[own[by_cost] > 0])
+
+
+def _rate(lagrangian: Lagrangian, row: int) -> FloatArray:
+    """Return (N,) the most that a unit of each name's trade uses of a row."""
+    cost = lagrangian.cost
+    rate: FloatArray = np.abs(cost.row_buy[row])
+    sold = rate.copy()
+    np.maximum.at(sold, cost.order.asset, np.abs(cost.row_sell[row]))
+    return sold
