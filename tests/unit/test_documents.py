@@ -86,3 +86,13 @@ def test_links_to_headings_lead_to_one(page):
         if heading not in {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}:
             broken.append(target)
     assert broken == []
+
+
+def test_rules_and_evidence_link_each_other():
+    """Each page of evidence belongs to a specification of the same name, and both lead to the other."""
+    pages = sorted((REPOSITORY / "docs" / "evidence").glob("*.md"))
+    assert len(pages) >= 9
+    for page in pages:
+        rules = REPOSITORY / "docs" / "specs" / page.name
+        assert f"(../specs/{page.name})" in page.read_text(encoding="utf-8"), page.name
+        assert f"(../evidence/{page.name}" in rules.read_text(encoding="utf-8"), page.name
