@@ -57,7 +57,7 @@ def test_written_guarantees_name_tests_that_exist():
     there = set()
     for path in (REPOSITORY / "tests").rglob("test_*.py"):
         there.update(re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
-    named = {page.name: set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))) - there for page in PAGES}
+    named = {str(page): set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))) - there for page in PAGES}
     assert {page: sorted(missing) for page, missing in named.items() if missing} == {}
     engine = (REPOSITORY / "docs" / "evidence" / "engine.md").read_text(encoding="utf-8")
     assert len(set(re.findall(r"`(test_\w+)`", engine))) > 200
