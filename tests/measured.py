@@ -18,6 +18,7 @@ UNMEASURED = (
     "acceptance/test_demo",
     "acceptance/test_odd",
     "acceptance/test_real",
+    "acceptance/test_tutorial",
     "chaos",
     "problem_files/test_problem",
     "property",

@@ -1,4 +1,4 @@
-"""What the documents tell people to type can be typed."""
+"""What the documents tell people to type can be typed, and the tests and files that they name exist."""
 
 import re
 
@@ -39,7 +39,7 @@ def unknown_in(words):
     return [option for option in named if option not in known]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
 def test_every_command_in_the_documents_exists(page):
     """Commands and options that a page names are those of the programs."""
     assert {" ".join(words): unknown for words in calls(page) if (unknown := unknown_in(words))} == {}
@@ -50,3 +50,49 @@ def test_commands_are_found_in_the_documents_and_judged():
     assert ["prometheus", "runs", "show", "ACC-001", "RUN-001"] in calls(REPOSITORY / "README.md")
     assert unknown_in(["prometheus", "runs", "shwo", "ACC-001"]) == ["shwo"]
     assert unknown_in(["run_engine_state", "--advance-all", "--tomorrow"]) == ["--tomorrow"]
+
+
+def test_written_guarantees_name_tests_that_exist():
+    """Every test that a document names is there, and the engine's guarantees name at least two hundred."""
+    there = set()
+    for path in (REPOSITORY / "tests").rglob("test_*.py"):
+        there.update(re.findall(r"^def (test_\w+)\(", path.read_text(encoding="utf-8"), re.MULTILINE))
+    named = {str(page): set(re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8"))) - there for page in PAGES}
+    assert {page: sorted(missing) for page, missing in named.items() if missing} == {}
+    engine = (REPOSITORY / "docs" / "evidence" / "engine.md").read_text(encoding="utf-8")
+    assert len(set(re.findall(r"`(test_\w+)`", engine))) > 200
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_files_that_a_document_names_exist(page):
+    """Every path of a test, benchmark or example in quotes leads to a file; test modules may stand without a folder."""
+    text = page.read_text(encoding="utf-8")
+    paths = re.findall(r"`((?:tests|bench|examples|tools|prometheus)/[\w/.*]+)`", text)
+    modules = re.findall(r"`((?:\w+/)*test_\w+\.py)`", text)
+    missing = [path for path in paths if not any(REPOSITORY.glob(path.rstrip("/")))]
+    tests = REPOSITORY / "tests"
+    missing += [module for module in modules if not any(tests.glob(f"**/{module.removeprefix('tests/')}"))]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_links_to_headings_lead_to_one(page):
+    """The part of a link behind the number sign is a heading of the page that it leads to."""
+    broken = []
+    for target in re.findall(r"\]\(([^):]*#[^)]+)\)", page.read_text(encoding="utf-8")):
+        path, heading = target.split("#")
+        text = (page.parent / path if path else page).read_text(encoding="utf-8")
+        titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+        if heading not in {re.sub(r"[^\w\- ]", "", title).strip().lower().replace(" ", "-") for title in titles}:
+            broken.append(target)
+    assert broken == []
+
+
+def test_rules_and_evidence_link_each_other():
+    """Each page of evidence belongs to a specification of the same name, and both lead to the other."""
+    pages = sorted((REPOSITORY / "docs" / "evidence").glob("*.md"))
+    assert len(pages) >= 9
+    for page in pages:
+        rules = REPOSITORY / "docs" / "specs" / page.name
+        assert f"(../specs/{page.name})" in page.read_text(encoding="utf-8"), page.name
+        assert f"(../evidence/{page.name}" in rules.read_text(encoding="utf-8"), page.name

@@ -1,0 +1,151 @@
+"""One word for one meaning: the glossary's terms are used, and the expressions that they replaced do not come back."""
+
+import re
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+GLOSSARY = REPOSITORY / "docs" / "glossary.md"
+PAGES = (
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *sorted((REPOSITORY / "docs").rglob("*.md")),
+)
+TERM = re.compile(r"^- \*\*(.+)\*\*: (.+)$")
+TAKE_BACK = r"\b(?:take|takes|taken|taking|took) back\b"
+NUMBERED_NAMES = r"\b\d[\d,]* names\b"
+NAMES = r"\b(?:all|other|these|those|few|more|single|several|many|traded|of) names\b"
+NAME = (
+    r"\b(?:a|each|every|one|any|no|another|own) name "
+    r"(?:is|was|has|had|have|may|must|that|whose|of the|without|with)\b"
+)
+MORNING = r"\bmornings?\b"
+HELD_AGAINST = r"\bheld against\b"
+#: An expression, and what is said instead.
+FORBIDDEN = {
+    TAKE_BACK: "disallow (a loss), reverse (a row)",
+    r"\bstanding\b": "effective, unfinished, eligible",
+    r"\b(?:the|every|each) (?:next )?heartbeat (?:takes|tries|does|with a run)\b": "tick",
+    r"\b(?:start|end) of (?:each|every|one) heartbeat\b": "tick",
+    r"\bheartbeats? (?:that (?:finds?|takes?)|with) nothing\b": "tick",
+    r"\bput off to the next heartbeat\b": "tick",
+    r"\bpositions? (?:of|in) the journal\b|\bjournal(?:'s)? positions?\b": "journal sequence",
+    NUMBERED_NAMES: "assets, securities, tickers, accounts",
+    NAMES: "assets, securities, tickers",
+    NAME: "asset, security, ticker",
+    r"\bmixing shares\b|\b(?:parent's|half's|branch's) shares\b": "weights",
+    MORNING: "ex-date processing, day",
+    r"\bhouse\b": "package, project",
+    r"\brooms?\b": "package, module, space",
+    r"\bdoors?\b": "receiver state",
+    r"\bbur(?:y|ies|ied)\b": "kill",
+    r"\b(?<!-)letters?\b": "message",
+    r"\bdesks?\b": "lease monitor",
+    HELD_AGAINST: "compared with",
+    r"\b(?:mend|mends|mended)\b": "repair, correct",
+}
+#: How often a page still has an expression, and why. Numbers may only become smaller; a page that is clean goes.
+EXCEPTIONS = {
+    ("docs/specs/accounting.md", expression): (count, "rewritten with the one ledger")
+    for expression, count in (
+        (TAKE_BACK, 8),
+        (NUMBERED_NAMES, 1),
+        (NAMES, 1),
+        (NAME, 3),
+        (MORNING, 8),
+        (HELD_AGAINST, 1),
+    )
+}
+
+
+def terms():
+    """Return the glossary's sections: heading, and its terms with their texts in order."""
+    sections = {}
+    for line in GLOSSARY.read_text(encoding="utf-8").splitlines():
+        if line.startswith("## "):
+            sections[line[3:]] = section = []
+        elif found := TERM.match(line):
+            section.append((found[1], found[2]))
+    return sections
+
+
+TERMS = [(term, text) for section in terms().values() for term, text in section]
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """What the code and the documents say, without the glossary, in lower case and with one blank between words."""
+    sources = [*(REPOSITORY / "prometheus").rglob("*.py"), *(page for page in PAGES if page != GLOSSARY)]
+    return re.sub(r"[\s_-]+", " ", " ".join(path.read_text(encoding="utf-8") for path in sources)).lower()
+
+
+def said(page):
+    """Return a page without names of tests, which belong to the code."""
+    return re.sub(r"\s+", " ", re.sub(r"`test_\w+`", "", page.read_text(encoding="utf-8")))
+
+
+def test_the_glossary_has_the_terms_of_domain_and_engine():
+    """Both lists are there, and no term is defined twice."""
+    assert [len(section) > 20 for section in terms().values()] == [True, True]
+    assert len({term for term, _ in TERMS}) == len(TERMS)
+
+
+def test_every_entry_is_one_line():
+    """A list has entries alone, each a term and one sentence in one line."""
+    lines = [line for line in GLOSSARY.read_text(encoding="utf-8").split("\n## ", 1)[1].splitlines()[1:] if line]
+    assert [line for line in lines if not line.startswith("## ") and not TERM.match(line)] == []
+    assert [term for term, text in TERMS if not text.endswith(".") or len(text) > 160] == []
+
+
+@pytest.mark.parametrize("section", terms())
+def test_entries_are_sorted(section):
+    """Terms are in the order of the alphabet, whatever their case."""
+    names = [term.lower() for term, _ in terms()[section]]
+    assert names == sorted(names)
+
+
+@pytest.mark.parametrize("term", [term for term, _ in TERMS])
+def test_every_term_is_used(term, everything):
+    """A term of the glossary appears in the code or in another document."""
+    words = re.escape(re.sub(r"[\s_-]+", " ", term.lower()))
+    assert re.search(rf"\b{words}(?:s|es)?\b", everything)
+
+
+def test_the_readme_links_the_glossary():
+    """Whoever reads the README finds the words."""
+    assert "(docs/glossary.md)" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
+def test_replaced_expressions_do_not_come_back(page):
+    """A page has no expression that another one replaced, but for the counted exceptions, which only shrink."""
+    text, name = said(page), str(page.relative_to(REPOSITORY))
+    allowed = {expression: count for (file, expression), (count, _) in EXCEPTIONS.items() if file == name}
+    found = {
+        expression: len(hits) for expression in FORBIDDEN if (hits := re.findall(expression, text, flags=re.IGNORECASE))
+    }
+    more = {each: (count, FORBIDDEN[each]) for each, count in found.items() if count > allowed.get(each, 0)}
+    assert more == {}, "say instead what stands beside each expression"
+    fewer = {each: found.get(each, 0) for each, count in allowed.items() if found.get(each, 0) < count}
+    assert fewer == {}, "lower the exceptions to what is left"
+
+
+def test_exceptions_have_a_reason_and_a_page():
+    """An exception names a page that exists, an expression of the list and a reason."""
+    pages = {str(page.relative_to(REPOSITORY)) for page in PAGES}
+    assert all(
+        file in pages and expression in FORBIDDEN and count > 0 and reason
+        for (file, expression), (count, reason) in EXCEPTIONS.items()
+    )
+
+
+@pytest.mark.parametrize("expression", FORBIDDEN)
+def test_every_expression_can_be_found(expression):
+    """Each expression of the list is found in a sentence that has it."""
+    sentences = (
+        "The loss is taken back. Standing orders. The next heartbeat takes it. The start of each heartbeat. "
+        "A heartbeat that finds nothing. Put off to the next heartbeat. The position of the journal. 500 names. "
+        "Other names. A name that is held. The parent's shares. The morning. The house. A room. A door. It is buried. "
+        "A letter. The desk. Held against it. Mend it."
+    )
+    assert re.search(expression, sentences, flags=re.IGNORECASE)
