@@ -15,8 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from prometheus.db import embedded
-from prometheus.db.embedded import EmbeddedServer
+from prometheus.db.embedded.server import EmbeddedServer, release
 
 _HEADER = b"date,ticker,close\n"
 _ROW = b"2023-04-20,AAA,10.00\n"
@@ -46,7 +45,7 @@ def main():
                 f"{seconds:5.1f} s, peak {peak:6.1f} MiB; {said}"
             )
     finally:
-        embedded.release(home)
+        release(home)
         shutil.rmtree(folder, ignore_errors=True)
 
 
