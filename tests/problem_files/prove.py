@@ -136,7 +136,9 @@ def prove(what: str, count: int, first: int, workers: int) -> bool:
             say(f"{what}: {len(found)} of {count}, {bad} wrong ({number}/{len(parts)})", progress=True)
     say(f"{what}: {len(found)} judged in {time.monotonic() - began:.0f} s, by outcome:")
     for (outcome, code), number in sorted(Counter((item["outcome"], item.get("code", "")) for item in found).items()):
-        say(f"  {outcome} {code}: {number}")
+        kinds = Counter(item["kind"] for item in found if (item["outcome"], item.get("code", "")) == (outcome, code))
+        listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(4))
+        say(f"  {outcome} {code}: {number} ({listed})")
     real = [item for item in found if item["kind"] == "realistic" and "gap" in item]
     if what == "problems" and real:
         wide = [item for item in real if item["gap"] > WIDE]
