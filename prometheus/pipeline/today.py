@@ -350,7 +350,7 @@ def _failure(one: AccountStatus, as_of: date) -> RunNote:
 def _ages(connection: Connection, days: Mapping[str, date], config: EngineConfig) -> tuple[DataAge, ...]:
     """Return the ages for the days of the regions, each kind and name once, judged for the latest of them."""
     found: dict[tuple[str, str], DataAge] = {}
-    for day in sorted(set(days.values())):
-        for age in data_ages(connection, day, config):
+    for region, day in sorted(days.items(), key=lambda one: one[1]):
+        for age in data_ages(connection, day, config, region=region):
             found[age.kind, age.name] = age
     return tuple(found.values())

@@ -107,7 +107,8 @@ def _print_prepared(region: "PreparedRegion") -> None:
     superseded = f", {len(region.superseded)} superseded by a later day" if region.superseded else ""
     say(f"{region.region} {region.as_of}: {region.created} created, {region.ready} marked ready{superseded}")
     if region.refused:
-        say(f"  refused, the data are not ready: {', '.join(age.code for age in region.refused)}", hanging="    ")
+        refused = (f"{age.code} ({age.name})" if age.name else age.code for age in region.refused)
+        say(f"  refused, the data are not ready: {', '.join(refused)}", hanging="    ")
 
 
 def _print_advanced(done: "DailyRun") -> None:

@@ -168,6 +168,28 @@ def test_each_kind_of_old_data_is_refused(url, statement, code):
     assert {row.phase for row in sql(url, "SELECT phase FROM engine_runs")} == {"WAITING_FOR_DATA"}
 
 
+def test_an_old_benchmark_of_another_region_stops_nobody(url):
+    """Where the Canadian account's benchmark is old its region waits, by name, and the others are decided."""
+    sql(
+        url,
+        "INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight) "
+        "SELECT 'CAD', DATE '2024-03-01', security_id, weight FROM benchmark_constituents WHERE (benchmark_id, "
+        "effective_date) = (SELECT benchmark_id, max(effective_date) FROM benchmark_constituents GROUP BY benchmark_id)",
+    )
+    sql(url, "UPDATE accounts SET benchmark_id = 'CAD' WHERE region = 'CA'")
+    done = daily(url)
+    assert done.exit_code == 1
+    assert "CA 2024-06-28: 1 created, 0 marked ready\n  refused, the data are not ready: STALE_BENCHMARK (CAD)\n" in (
+        done.stdout
+    )
+    assert "US 2024-06-28: 3 created, 3 marked ready\nadvanced 3 runs in " in done.stdout
+    assert done.stdout.splitlines()[-1] == "next: prometheus ingest FILE --kind benchmark --benchmark-id CAD"
+    assert call(url, "today", *DAY, "--region", "US").stdout.splitlines()[-1] == (
+        f"Nothing to do: 3 runs of {AS_OF} PERSISTED."
+    )
+    assert "CAD" not in {age["name"] for age in today(url, "--region", "US")["ages"]}
+
+
 def test_held_run_is_told_with_its_remedy_and_tried_again_once_it_is_mended(url):
     """A held run is shown with code and reason; once its data are recent enough the advice is to try again."""
     call(url, "run-engine-state", *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
