@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "run-daily",
     cls=Command,
     interrupted="Interrupted: what was committed stays, claimed runs were given back. "
-    "'prometheus run-daily' goes on where it stopped.",
+    "The same command, with the same --as-of and --region, goes on where it stopped.",
 )
 @click.option("--as-of", type=DATE, help="Day, YYYY-MM-DD; default: each region's newest closed session.")
 @click.option("--region", "regions", type=REGION, multiple=True, help="Only this region; may be repeated.")

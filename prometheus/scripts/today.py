@@ -80,7 +80,9 @@ def print_today(today: "Today", step: "NextStep") -> None:
         _print_notes("ended without trades", region.ended)
         _print_notes("paused", region.paused)
         _print_names(f"{region.region}: no run of {region.as_of}", region.not_created)
-        _print_names(f"{region.region}: NON_OPTIMAL, previous targets kept", region.non_optimal)
+        _print_names(f"{region.region}: NON_OPTIMAL, previous targets kept, nothing traded", region.non_optimal)
+        if region.why_non_optimal is not None:
+            click.echo(f"  {region.why_non_optimal}")
     _print_notes("unfinished earlier day", today.earlier)
     if today.earlier_waiting:
         days = ", ".join(f"{day} ({count})" for day, count in list(today.earlier_waiting.items())[:_SHOWN])
@@ -94,7 +96,8 @@ def print_today(today: "Today", step: "NextStep") -> None:
     said = "none" if not outbox.given_up + outbox.late else f"{outbox.given_up} given up, {outbox.late} late"
     say(f"undelivered alerts: {said}")
     if today.frozen is not None:
-        say(f"FROZEN: {today.frozen}")
+        since = "" if today.frozen_since is None else f" (since {short_time(today.frozen_since)})"
+        say(f"FROZEN: {today.frozen}{since}")
     say(step.sentence)
     if step.command is not None:
         click.echo(f"next: {step.command}")

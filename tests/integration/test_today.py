@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -173,8 +174,8 @@ def test_an_old_benchmark_of_another_region_stops_nobody(url):
     sql(
         url,
         "INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight) "
-        "SELECT 'CAD', DATE '2024-03-01', security_id, weight FROM benchmark_constituents WHERE (benchmark_id, "
-        "effective_date) = (SELECT benchmark_id, max(effective_date) FROM benchmark_constituents GROUP BY benchmark_id)",
+        "SELECT 'CAD', DATE '2024-03-01', security_id, weight FROM benchmark_constituents "
+        "WHERE effective_date = (SELECT max(effective_date) FROM benchmark_constituents)",
     )
     sql(url, "UPDATE accounts SET benchmark_id = 'CAD' WHERE region = 'CA'")
     done = daily(url)
@@ -299,7 +300,7 @@ def test_frozen_fleet_is_said_first(url):
     call(url, "engine", "freeze", "--reason", "bad feed")
     done = daily(url)
     assert done.exit_code == 1
-    assert "FROZEN: bad feed" in done.stdout
+    assert re.search(r"^FROZEN: bad feed \(since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ\)$", done.stdout, re.MULTILINE)
     assert follow(url) == ["prometheus engine unfreeze", f"prometheus run-daily --as-of {AS_OF}"]
 
 
@@ -321,5 +322,7 @@ def test_ctrl_c_ends_with_130_a_sentence_and_nothing_written(url, server):
     database.close()
     assert (process.returncode, output) == (130, "")
     assert errors.startswith("Interrupted: ")
+    # Without its options it would begin another day.
+    assert "The same command, with the same --as-of and --region, goes on" in errors
     assert len(errors.splitlines()) == 1
     assert sql(url, "SELECT 1 FROM engine_runs") == []
