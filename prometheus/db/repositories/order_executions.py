@@ -32,6 +32,11 @@ from prometheus.foundation.errors import AccountingError
 #: Last decimal of a stored number of shares.
 _STORED_STEP: Final = Decimal("0.00000001")
 
+#: What to do about an execution that the account's cash does not pay for: it may have happened all the same.
+_OVERDRAWN: Final = (
+    "Load the day's sales with it or before it; book cash that came in as a TRANSFER_IN without ticker in a file of "
+    "kind transactions; or correct the row."
+)
 _STORED: Final = text("""
     SELECT execution_id, run_seq, order_executions.run_id, line, order_executions.ticker, order_executions.side,
            trade_date, quantity, price, fee, lot_picks ->> 'given' AS picks, lot_picks ->> 'taken' AS taken
@@ -261,7 +266,8 @@ class _Booking:
                 if isinstance(error, IntegrityError)
                 else (error.code, error.message)
             )
-            self._refuse(one, code, f"{message.rstrip('.')}.", "Correct the row, or what was booked before it.")
+            remedy = _OVERDRAWN if code == "OVERDRAWN" else "Correct the row, or what was booked before it."
+            self._refuse(one, code, f"{message.rstrip('.')}.", remedy)
             return False
         for one, fill in zip(executions, fills, strict=True):
             self._note((orders[one.order].run_id, one.order.line), fill.lot_picks)
