@@ -5,6 +5,7 @@ import re
 import click
 import pytest
 
+from prometheus.risk.settings import RiskSettings
 from prometheus.scripts import engine_health, run_engine_state, show_engine_runs
 from prometheus.scripts.main import main
 from tests.conftest import REPOSITORY
@@ -61,3 +62,12 @@ def test_commands_are_found_in_the_documents_and_judged():
     assert unknown_in(["run_engine_state", "--advance-all", "--tomorrow"]) == ["--tomorrow"]
     assert unknown_in(["prometheus", "verify-audit", "--anchors"]) == ["--anchors without a value"]
     assert unknown_in(["prometheus", "verify-audit", "--anchors", "FILE", "--account", "A"]) == []
+
+
+def test_the_sessions_that_a_risk_model_needs_are_said_where_one_is_made():
+    """README, runbook and help say how few sessions are refused, which a new fleet meets first."""
+    least = RiskSettings().min_window
+    runbook = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert f"(at least {least})" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"at least {least}\nsessions" in runbook
+    assert f"(at least {least})" in main.get_command(click.Context(main), "risk").commands["refresh"].help
