@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -176,6 +176,14 @@ def _print_names(what: str, names: tuple[str, ...]) -> None:
 
 
 def _print_orders(today: "Today") -> None:
+    trading: dict[date, int] = {}
+    for region in today.regions:
+        trading[region.as_of] = trading.get(region.as_of, 0) + region.persisted - region.without_orders
+    for day, runs in trading.items():
+        if runs:
+            # Nobody but a person sends them to the broker.
+            say(f"runs of {day} with orders: {runs}; those still open leave with", hanging="  ")
+            click.echo(f"  prometheus trades export --as-of {day} --output FILE")
     if not today.orders:
         return
     accounts = sorted({(order.account_id, order.as_of_date) for order in today.orders})

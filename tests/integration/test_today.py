@@ -105,6 +105,11 @@ def test_day_in_one_command_and_again(url):
     assert f"CA {AS_OF}: 1 created, 1 marked ready\nUS {AS_OF}: 3 created, 3 marked ready\n" in done.stdout
     assert "advanced 4 runs in " in done.stdout
     assert done.stdout.splitlines()[-1] == f"Nothing to do: 4 runs of {AS_OF} PERSISTED."
+    (trading,) = sql(url, "SELECT count(DISTINCT run_id) AS runs FROM run_trades")
+    assert (
+        f"runs of {AS_OF} with orders: {trading.runs}; those still open leave with\n"
+        f"  prometheus trades export --as-of {AS_OF} --output FILE\n"
+    ) in done.stdout
     before = rows_of(url)
     again = daily(url)
     assert again.exit_code == 0
