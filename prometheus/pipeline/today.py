@@ -357,9 +357,10 @@ def _failure(one: AccountStatus, as_of: date) -> RunNote:
 
 
 def _ages(connection: Connection, days: Mapping[str, date], config: EngineConfig) -> tuple[DataAge, ...]:
-    """Return the ages for the days of the regions, each kind and name once, judged for the latest of them."""
+    """Return the ages for the days of the regions, each kind and name once, judged for the latest, kind by kind."""
     found: dict[tuple[str, str], DataAge] = {}
     for region, day in sorted(days.items(), key=lambda one: one[1]):
         for age in data_ages(connection, day, config, region=region):
             found[age.kind, age.name] = age
-    return tuple(found.values())
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    return tuple(sorted(found.values(), key=lambda age: (kinds.index(age.kind), age.name)))

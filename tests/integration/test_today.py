@@ -194,6 +194,9 @@ def test_an_old_benchmark_of_another_region_stops_nobody(url):
         f"Nothing to do: 3 runs of {AS_OF} PERSISTED."
     )
     assert "CAD" not in {age["name"] for age in today(url, "--region", "US")["ages"]}
+    assert [age["kind"] for age in today(url)["ages"]] == [
+        *("prices", "actions", "benchmark", "benchmark", "borrow_curve", "risk_model", "calendar", "calendar")
+    ]
 
 
 def test_held_run_is_told_with_its_remedy_and_tried_again_once_it_is_mended(url):
