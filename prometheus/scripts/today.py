@@ -86,7 +86,8 @@ def print_today(today: "Today", step: "NextStep") -> None:
     _print_notes("unfinished earlier day", today.earlier)
     if today.earlier_waiting:
         days = ", ".join(f"{day} ({count})" for day, count in list(today.earlier_waiting.items())[:_SHOWN])
-        say(f"never marked ready: {days}", hanging="  ")
+        say(f"never marked ready: {days}; those that nobody will trade any more end with", hanging="  ")
+        click.echo(f"  run_engine_state --as-of {next(iter(today.earlier_waiting))} --region REGION --cancel")
     _print_orders(today)
     if today.ages:
         click.echo()

@@ -129,6 +129,19 @@ def test_same_rows_as_by_the_separate_commands(server, loaded_template):
         assert sql(one, told) == sql(other, told) != []
 
 
+def test_earlier_days_that_were_never_marked_ready_come_with_their_end(url):
+    """A day created and left behind is told beside a later one that is done, with the command that ends it."""
+    call(url, "run-engine-state", "--as-of", "2024-06-27", "--region", "US", "--ensure")
+    done = daily(url, "--region", "US")
+    assert done.exit_code == 0, done.stdout
+    end = "run_engine_state --as-of 2024-06-27 --region REGION --cancel"
+    assert (
+        f"never marked ready: 2024-06-27 (3); those that nobody will trade any more end with\n  {end}\n" in done.stdout
+    )
+    call(url, "run-engine-state", *end.replace("REGION", "US").split()[1:])
+    assert "never marked ready" not in call(url, "today", *DAY, "--region", "US").stdout
+
+
 def test_forgotten_region_is_named_and_created(url):
     """After the US alone were run, the Canadian account is named as without a run, and the advice brings it about."""
     assert daily(url, "--region", "us").exit_code == 0
