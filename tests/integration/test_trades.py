@@ -290,7 +290,7 @@ def test_a_purchase_that_cash_does_not_pay_for_is_booked_once_cash_came_in(held,
     assert [code for code, _ in refused(held, file)] == ["OVERDRAWN"]
     reason = held.command("ingest", str(file), "--kind", "executions").output
     assert "an account may not borrow." in reason
-    assert "book cash that came in as a TRANSFER_IN without ticker in a file of kind transactions" in reason
+    assert "book cash that came in as a TRANSFER_IN without ticker." in reason
     assert loaded(held, file, "--skip-bad-rows")["inserted"] == len(others)
     (tmp_path / "t.csv").write_text(
         "entry_id,date,account,ticker,action,quantity,amount\n"

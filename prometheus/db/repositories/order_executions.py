@@ -32,11 +32,7 @@ from prometheus.foundation.errors import AccountingError
 #: Last decimal of a stored number of shares.
 _STORED_STEP: Final = Decimal("0.00000001")
 
-#: What to do about an execution that the account's cash does not pay for: it may have happened all the same.
-_OVERDRAWN: Final = (
-    "Load the day's sales with it or before it; book cash that came in as a TRANSFER_IN without ticker in a file of "
-    "kind transactions; or correct the row."
-)
+_OVERDRAWN: Final = "Load the day's sales with it, or book cash that came in as a TRANSFER_IN without ticker."
 _STORED: Final = text("""
     SELECT execution_id, run_seq, order_executions.run_id, line, order_executions.ticker, order_executions.side,
            trade_date, quantity, price, fee, lot_picks ->> 'given' AS picks, lot_picks ->> 'taken' AS taken
@@ -258,9 +254,8 @@ class _Booking:
                 return False
             (one,) = executions
             order = orders[one.order]
-            self._progress[order.run_id, order.name.line].filled -= self._then(
-                one.quantity, order.ticker, order.as_of_date, one.trade_date
-            )
+            shares = self._then(one.quantity, order.ticker, order.as_of_date, one.trade_date)
+            self._progress[order.run_id, order.name.line].filled -= shares
             code, message = (
                 ("LOT_EXISTS", "a lot of that name exists")
                 if isinstance(error, IntegrityError)
