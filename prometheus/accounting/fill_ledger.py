@@ -80,7 +80,7 @@ class FillLedger:
         """Book a day's fills, given by execution id.
 
         Raises:
-            AccountingError: A lot that is there already, or cash driven below zero.
+            AccountingError: A lot that is there already, or cash driven below zero (OVERDRAWN).
             OversoldError: A sale of more than its lots hold.
         """
         cash_before = dict(self.cash)
@@ -100,6 +100,7 @@ class FillLedger:
                 whose = f" in account {account}" if account else ""
                 raise AccountingError(
                     f"the fills of {day} leave cash of {cash}{whose}; an account may not borrow.",
+                    code="OVERDRAWN",
                     details={"trade_date": day.isoformat(), "cash": plain_text(cash)},
                 )
 

@@ -27,7 +27,7 @@ def as_markdown(explanation: RunExplanation) -> str:
     lines = [f"# {explanation.account_id} {explanation.run} of {explanation.as_of}{about}", ""]
     lines += [f"{explanation.status}, net asset value {Decimal(explanation.nav):,.2f} {explanation.currency}."]
     if explanation.gap_bps is not None:
-        gap = f"{explanation.gap_bps + 0.0:.4f} bps"
+        gap = f"{round(explanation.gap_bps, 4) + 0.0:.4f} bps"
         lines += [f"Solved by {explanation.solver}; proved to be within {gap} of the best answer."]
     if explanation.rebalancing:
         lines += [f"Rebalancing: {explanation.rebalancing}."]
@@ -91,6 +91,8 @@ def _limits(explanation: RunExplanation) -> Iterator[str]:
         low, high = limit.price_low, limit.price_high
         price = f"{low:+.2f}" if low == high else f"{low:+.2f} to {high:+.2f}"
         yield f"- {limit.name}: shadow price {price} bps of NAV per unit of weight, on {_some(limit.names)}"
+        if limit.name == _SLOPES["bound"]:
+            yield "  - that is a name's greatest or least weight, the edge of the lots sold, or the step at no trade"
     for bound in explanation.at_bound:
         yield f"- {bound.ticker} stands at {bound.weight:.4%}: {bound.bound}"
     for restriction in explanation.restrictions:

@@ -32,7 +32,7 @@ _REMEDIES: Final = {
     "LOT_EXISTS": "Give every lot a lot_id of its own.",
     "ENTRY_ID_TWICE": "Choose an entry_id that is not another's with a number; sales out of several lots get numbers.",
     "LOTS_GONE": "Take back first what was done with the shares later, newest first.",
-    "OVERDRAWN": "Add the cash that came in, or correct the amount.",
+    "OVERDRAWN": "Add the cash that came in as a TRANSFER_IN without ticker, or correct the amount.",
 }
 #: Errors whose message ends with what to do.
 _SAID: Final = frozenset({"LATE_TRANSFER", "DIVIDEND_FROM_MARKET", "TRANSFERRED_SINCE", "EXECUTION_DIFFERS"})

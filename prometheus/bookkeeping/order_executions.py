@@ -32,6 +32,7 @@ from prometheus.foundation.errors import AccountingError
 #: Last decimal of a stored number of shares.
 _STORED_STEP: Final = Decimal("0.00000001")
 
+_OVERDRAWN: Final = "Load the day's sales with it, or book cash that came in as a TRANSFER_IN without ticker."
 _STORED: Final = text("""
     SELECT execution_id, run_seq, order_executions.run_id, line, order_executions.ticker, order_executions.side,
            trade_date, quantity, price, fee, lot_picks ->> 'given' AS picks, lot_picks ->> 'taken' AS taken
@@ -253,15 +254,15 @@ class _Booking:
                 return False
             (one,) = executions
             order = orders[one.order]
-            self._progress[order.run_id, order.name.line].filled -= self._then(
-                one.quantity, order.ticker, order.as_of_date, one.trade_date
-            )
+            shares = self._then(one.quantity, order.ticker, order.as_of_date, one.trade_date)
+            self._progress[order.run_id, order.name.line].filled -= shares
             code, message = (
                 ("LOT_EXISTS", "a lot of that name exists")
                 if isinstance(error, IntegrityError)
                 else (error.code, error.message)
             )
-            self._refuse(one, code, f"{message.rstrip('.')}.", "Correct the row, or what was booked before it.")
+            remedy = _OVERDRAWN if code == "OVERDRAWN" else "Correct the row, or what was booked before it."
+            self._refuse(one, code, f"{message.rstrip('.')}.", remedy)
             return False
         for one, fill in zip(executions, fills, strict=True):
             self._note((orders[one.order].run_id, one.order.line), fill.lot_picks)

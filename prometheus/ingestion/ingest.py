@@ -360,10 +360,12 @@ def _check_header(columns: list[str], file_format: FileFormat, findings: Finding
                 f"kind {' or '.join(others)}. Load it with --kind {others[0]}.",
                 line=1,
             )
+        unknown = [name for name in columns if name not in file_format.columns]
+        misnamed = f" None of its columns: {', '.join(unknown)}." if unknown else ""
         raise refusal(
             "MISSING_COLUMN",
-            f"The columns {', '.join(missing)} are missing; a file of kind {file_format.kind} has "
-            f"{', '.join(file_format.required)}.",
+            f"Missing from the columns: {', '.join(missing)}; a file of kind {file_format.kind} has "
+            f"{', '.join(file_format.required)}.{misnamed}",
             line=1,
             value=", ".join(columns),
         )

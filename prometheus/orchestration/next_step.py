@@ -162,6 +162,7 @@ def _done(today: Today) -> NextStep:
     persisted = sum(region.persisted for region in today.regions)
     days = sorted({region.as_of for region in today.regions if region.session})
     left = [
+        _left(sum(len(region.non_optimal) for region in today.regions), "of them NON_OPTIMAL, which trade nothing"),
         _left(sum(len(region.paused) for region in today.regions), "paused"),
         _left(sum(len(region.failed) for region in today.regions), "FAILED again after a reset"),
         _left(sum(len(region.ended) for region in today.regions), "cancelled or superseded"),

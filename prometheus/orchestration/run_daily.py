@@ -104,7 +104,7 @@ def _prepare(database: Database, config: EngineConfig, region: str, day: date) -
     with database.transaction() as connection:
         waiting = list_runs(connection, as_of=day, region=region, phase=Phase.WAITING_FOR_DATA, limit=1)
         # What was marked ready before has its data already, and stays as it is.
-        ages = data_ages(connection, day, config) if waiting else ()
+        ages = data_ages(connection, day, config, region=region) if waiting else ()
     refused = tuple(age for age in ages if not age.usable)
     if refused or not waiting:
         return PreparedRegion(region, day, created=created, refused=refused)

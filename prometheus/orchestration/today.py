@@ -25,6 +25,7 @@ from prometheus.db.repositories.unfinished_runs import UnfinishedRun, Wait, unfi
 from prometheus.domain.attention import remedy_of_hold
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.foundation.errors import UnknownAccountError
+from prometheus.foundation.ids import run_label
 from prometheus.foundation.trading_calendar import EXCHANGE_OF_REGION, TradingCalendar
 from prometheus.pipeline.data_ages import DataAge, data_ages
 from prometheus.pipeline.engine_config import EngineConfig
@@ -84,6 +85,7 @@ class RegionDay:
         persisted: Runs that are PERSISTED.
         without_orders: Those of them that trade nothing.
         non_optimal: Those of them without a certified answer, by account.
+        why_non_optimal: Command that says why, for the first of those; None where there is none.
         held: Runs that cannot go on.
         failed: Runs that failed.
         ended: Runs cancelled or superseded, and accounts whose books are past the day.
@@ -102,6 +104,7 @@ class RegionDay:
     persisted: int = 0
     without_orders: int = 0
     non_optimal: tuple[str, ...] = ()
+    why_non_optimal: str | None = None
     held: tuple[RunNote, ...] = ()
     failed: tuple[RunNote, ...] = ()
     ended: tuple[RunNote, ...] = ()
@@ -130,6 +133,7 @@ class Today:
         ages: How old the data are, judged for the day.
         outbox: Messages that reached nobody.
         newest_prices: Newest day with prices; None where there are none.
+        frozen_since: When the kill switch was thrown, where it is on.
     """
 
     now: datetime
@@ -144,6 +148,7 @@ class Today:
     ages: tuple[DataAge, ...]
     outbox: OutboxFacts
     newest_prices: date | None
+    frozen_since: datetime | None = None
 
 
 def newest_closed_session(region: str, now: datetime) -> date:
@@ -245,6 +250,7 @@ def read_today(
             ages=ages,
             outbox=outbox_facts(connection, undelivered_minutes=undelivered_minutes),
             newest_prices=newest.prices,
+            frozen_since=switch.changed_at if switch.frozen else None,
         )
 
 
@@ -266,13 +272,16 @@ def _region_day(
         return tuple(groups.get(group, ()))
 
     persisted = [one for one in statuses if one.phase is Phase.PERSISTED]
+    non_optimal = [one for one in persisted if one.status is RunStatus.NON_OPTIMAL]
+    commands = [f"prometheus runs show {one.account_id} {run_label(one.run_seq or 0)}" for one in non_optimal]
     return RegionDay(
         region=region,
         as_of=as_of,
         expected=len(statuses),
         persisted=len(persisted),
         without_orders=sum(one.trades == 0 for one in persisted),
-        non_optimal=tuple(one.account_id for one in persisted if one.status is RunStatus.NON_OPTIMAL),
+        non_optimal=tuple(one.account_id for one in non_optimal),
+        why_non_optimal=next(iter(commands), None),
         held=told("held"),
         failed=told("failed"),
         ended=told("ended"),
@@ -348,9 +357,10 @@ def _failure(one: AccountStatus, as_of: date) -> RunNote:
 
 
 def _ages(connection: Connection, days: Mapping[str, date], config: EngineConfig) -> tuple[DataAge, ...]:
-    """Return the ages for the days of the regions, each kind and name once, judged for the latest of them."""
+    """Return the ages for the days of the regions, each kind and name once, judged for the latest, kind by kind."""
     found: dict[tuple[str, str], DataAge] = {}
-    for day in sorted(set(days.values())):
-        for age in data_ages(connection, day, config):
+    for region, day in sorted(days.items(), key=lambda one: one[1]):
+        for age in data_ages(connection, day, config, region=region):
             found[age.kind, age.name] = age
-    return tuple(found.values())
+    kinds = list(dict.fromkeys(kind for kind, _ in found))
+    return tuple(sorted(found.values(), key=lambda age: (kinds.index(age.kind), age.name)))

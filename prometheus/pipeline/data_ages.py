@@ -49,15 +49,18 @@ class DataAge:
     remedy: str = ""
 
 
-def data_ages(connection: Connection, as_of: date, config: EngineConfig) -> tuple[DataAge, ...]:
+def data_ages(
+    connection: Connection, as_of: date, config: EngineConfig, *, region: str | None = None
+) -> tuple[DataAge, ...]:
     """Return the age of everything that the accounts of a day are traded upon, in the order of its delivery.
 
     Args:
         connection: A transaction.
         as_of: The day.
         config: Its limits.
+        region: Only what the accounts of this region are traded upon; of all regions where None.
     """
-    return judge_ages(data_dates(connection, as_of), as_of, config.ages, config.risk_model_max_age_hours)
+    return judge_ages(data_dates(connection, as_of, region=region), as_of, config.ages, config.risk_model_max_age_hours)
 
 
 def judge_ages(dates: DataDates, as_of: date, limits: AgeLimits, risk_hours: float) -> tuple[DataAge, ...]:

@@ -122,6 +122,7 @@ def export(account_id: str | None, run: str | None, first: datetime | None, last
     from prometheus.audit.run_file import write_runs
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.foundation.errors import RequestError
     from prometheus.foundation.ids import parse_run_label
     from prometheus.scripts.progress import counting
@@ -129,6 +130,9 @@ def export(account_id: str | None, run: str | None, first: datetime | None, last
     begin, end = (None if day is None else day.date() for day in (first, last))
     number = None if run is None else parse_run_label(run)
     with open_database(load_settings()) as database:
+        if account_id is not None:
+            with database.transaction() as connection:
+                accounts_of(connection, account_ids=[account_id])
         keys = runs_of_period(database, first=begin, last=end, account_id=account_id)
         keys = tuple(key for key in keys if number is None or key.run_seq == number)
         if not keys:

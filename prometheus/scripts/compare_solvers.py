@@ -50,6 +50,7 @@ def command(
     from prometheus.audit.solver_comparison import compare_solvers, require_solvers, write_csv, write_plot
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.foundation.errors import RequestError
     from prometheus.scripts.progress import counting
 
@@ -58,6 +59,9 @@ def command(
             raise RequestError(f"'{path}' must end with {' or '.join(endings)} and stand in a directory that exists.")
     require_solvers(a, b)
     with open_database(load_settings()) as database:
+        if account_id is not None:
+            with database.transaction() as connection:
+                accounts_of(connection, account_ids=[account_id])
         keys = runs_of_period(database, first=first.date(), last=last.date(), account_id=account_id)
         with counting("comparing", len(keys)) as count:
             rows = []

@@ -21,6 +21,7 @@ def command(account_id: str, run: str, out: str | None) -> None:
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.db.repositories.runs import load_run, previous_targets
     from prometheus.decision.problem_file.export import export_problem
     from prometheus.decision.snapshot import Snapshot
@@ -31,6 +32,7 @@ def command(account_id: str, run: str, out: str | None) -> None:
 
     with open_database(load_settings()) as database:
         with database.transaction() as connection:
+            accounts_of(connection, account_ids=[account_id])
             record, _ = load_run(connection, account_id, parse_run_label(run))
             targets = previous_targets(connection, account_id, record["as_of_date"])
         snapshot = Snapshot.from_json(record["snapshot"])

@@ -31,7 +31,7 @@ command.add_command(risk_show.command)
 @click.option("--benchmark", help="Benchmark that is the market; without it the one with the most constituents.")
 @click.option("--estimator", help="Estimator by name; without it PROMETHEUS_RISK_ESTIMATOR or the default.")
 def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str | None) -> None:
-    """Estimate covariance and factor loadings from the trailing 504 sessions and store them.
+    """Estimate covariance and factor loadings from the trailing 504 sessions (at least 126) and store them.
 
     \b
     Example:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     "run-daily",
     cls=Command,
     interrupted="Interrupted: what was committed stays, claimed runs were given back. "
-    "'prometheus run-daily' goes on where it stopped.",
+    "The same command, with the same --as-of and --region, goes on where it stopped.",
 )
 @click.option("--as-of", type=DATE, help="Day, YYYY-MM-DD; default: each region's newest closed session.")
 @click.option("--region", "regions", type=REGION, multiple=True, help="Only this region; may be repeated.")
@@ -107,7 +107,8 @@ def _print_prepared(region: "PreparedRegion") -> None:
     superseded = f", {len(region.superseded)} superseded by a later day" if region.superseded else ""
     say(f"{region.region} {region.as_of}: {region.created} created, {region.ready} marked ready{superseded}")
     if region.refused:
-        say(f"  refused, the data are not ready: {', '.join(age.code for age in region.refused)}", hanging="    ")
+        refused = (f"{age.code} ({age.name})" if age.name else age.code for age in region.refused)
+        say(f"  refused, the data are not ready: {', '.join(refused)}", hanging="    ")
 
 
 def _print_advanced(done: "DailyRun") -> None:

@@ -93,6 +93,13 @@ def command(
             if reset:
                 counts = state.reset(database, scope, config, reason=reason)
                 said.append("reset: " + _counts(counts))
+                if counts.get("UNCHANGED"):
+                    _say(
+                        f"{counts['UNCHANGED']} run(s) of {scope.as_of} stay as they are: only FAILED runs are "
+                        "re-opened. A PERSISTED day is decided for good; the account's next day takes what was loaded "
+                        "since.",
+                        err=True,
+                    )
                 if counts.get("SUPERSEDED"):
                     failed = True
                     _say(

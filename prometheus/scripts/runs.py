@@ -94,6 +94,7 @@ def history(account_id: str, as_of: datetime, output: Literal["table", "json"]) 
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.db.repositories.engine_events import list_events
     from prometheus.db.repositories.engine_runs import list_runs
     from prometheus.foundation.canonical import to_jsonable
@@ -101,6 +102,7 @@ def history(account_id: str, as_of: datetime, output: Literal["table", "json"]) 
     from prometheus.scripts.run_output import print_events
 
     with open_database(load_settings()) as database, database.transaction() as connection:
+        accounts_of(connection, account_ids=[account_id])
         found = list_runs(connection, as_of=as_of.date(), account_id=account_id)
         if not found:
             raise RequestError(

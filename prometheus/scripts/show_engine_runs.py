@@ -55,6 +55,8 @@ def command(
 ) -> None:
     """Print engine runs ordered by day, region, account and run. The header is always printed; times are ISO 8601.
 
+    Exit codes: 0 printed, 2 there is no such account or region.
+
     \b
     Examples:
       show_engine_runs --active
@@ -62,9 +64,15 @@ def command(
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
+    from prometheus.db.repositories.accounts import accounts_of
     from prometheus.db.repositories.engine_runs import list_runs
+    from prometheus.domain.accounts import Region
 
     with open_database(load_settings()) as database, database.transaction() as connection:
+        if account_id is not None:
+            accounts_of(connection, account_ids=[account_id])
+        if region is not None and region not in set(Region):  # one without accounts has no runs, which is no mistake
+            accounts_of(connection, region=region)
         runs = list_runs(
             connection,
             as_of=None if as_of is None else as_of.date(),

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable
 from dataclasses import asdict
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -80,11 +80,14 @@ def print_today(today: "Today", step: "NextStep") -> None:
         _print_notes("ended without trades", region.ended)
         _print_notes("paused", region.paused)
         _print_names(f"{region.region}: no run of {region.as_of}", region.not_created)
-        _print_names(f"{region.region}: NON_OPTIMAL, previous targets kept", region.non_optimal)
+        _print_names(f"{region.region}: NON_OPTIMAL, previous targets kept, nothing traded", region.non_optimal)
+        if region.why_non_optimal is not None:
+            click.echo(f"  {region.why_non_optimal}")
     _print_notes("unfinished earlier day", today.earlier)
     if today.earlier_waiting:
         days = ", ".join(f"{day} ({count})" for day, count in list(today.earlier_waiting.items())[:_SHOWN])
-        say(f"never marked ready: {days}", hanging="  ")
+        say(f"never marked ready: {days}; those that nobody will trade any more end with", hanging="  ")
+        click.echo(f"  run_engine_state --as-of {next(iter(today.earlier_waiting))} --region REGION --cancel")
     _print_orders(today)
     if today.ages:
         click.echo()
@@ -94,7 +97,8 @@ def print_today(today: "Today", step: "NextStep") -> None:
     said = "none" if not outbox.given_up + outbox.late else f"{outbox.given_up} given up, {outbox.late} late"
     say(f"undelivered alerts: {said}")
     if today.frozen is not None:
-        say(f"FROZEN: {today.frozen}")
+        since = "" if today.frozen_since is None else f" (since {short_time(today.frozen_since)})"
+        say(f"FROZEN: {today.frozen}{since}")
     say(step.sentence)
     if step.command is not None:
         click.echo(f"next: {step.command}")
@@ -173,6 +177,14 @@ def _print_names(what: str, names: tuple[str, ...]) -> None:
 
 
 def _print_orders(today: "Today") -> None:
+    trading: dict[date, int] = {}
+    for region in today.regions:
+        trading[region.as_of] = trading.get(region.as_of, 0) + region.persisted - region.without_orders
+    for day, runs in trading.items():
+        if runs:
+            # Nobody but a person sends them to the broker.
+            say(f"runs of {day} with orders: {runs}; those still open leave with", hanging="  ")
+            click.echo(f"  prometheus trades export --as-of {day} --output FILE")
     if not today.orders:
         return
     accounts = sorted({(order.account_id, order.as_of_date) for order in today.orders})

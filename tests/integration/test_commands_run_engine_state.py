@@ -96,7 +96,9 @@ def test_cancel_and_reset_say_what_became_of_each_run(url):
     assert state(url, *US_DAY, "--cancel").stdout == "run_engine_state: cancel: 3 FAILED\n"
     again = state(url, *US_DAY, "--reset", "--reason", "go on")
     assert (again.exit_code, again.stdout) == (0, "run_engine_state: reset: 3 WAITING_FOR_DATA\n")
-    assert state(url, *US_DAY, "--reset", "--reason", "go on").stdout == "run_engine_state: reset: 3 UNCHANGED\n"
+    idle = state(url, *US_DAY, "--reset", "--reason", "go on")
+    assert (idle.exit_code, idle.stdout) == (0, "run_engine_state: reset: 3 UNCHANGED\n")
+    assert "3 run(s) of 2024-06-28 stay as they are: only FAILED runs are re-opened." in idle.stderr
     assert phases(url)["ACC-1"] == ("WAITING_FOR_DATA", "")
 
 
@@ -147,6 +149,10 @@ def test_day_without_an_answer_is_persisted_and_shown(url, tmp_path):
     assert re.search(r"^attempt failed +INFEASIBLE: .+", shown, re.MULTILINE)
     assert "proof" not in shown
     assert shown.rstrip().splitlines()[-1] == "No trades."
+    morning = call(url, "today", "--as-of", "2024-06-28").stdout
+    assert "US: NON_OPTIMAL, previous targets kept, nothing traded: ACC-1\n  prometheus runs show ACC-1 RUN-001\n" in (
+        morning
+    )
 
 
 def test_run_that_waits_for_a_person_is_exit_code_one(url):

@@ -12,6 +12,7 @@ import pytest
 
 from tests.conftest import clone_of
 from tests.integration.commands_fleet import AS_OF, NEXT_DAY, call
+from tests.unit.scripts_tree import command_of, leaves
 
 
 @pytest.fixture(scope="module")
@@ -150,6 +151,59 @@ def test_unknown_run_or_account_is_one_sentence(url, arguments, error):
     assert (done.exit_code, done.stdout) == (2, "")
     assert error in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+#: A call of each command that takes an account, for an account that there is not.
+NOBODY = {
+    "audit export": ("ACC-9", "RUN-001", "--out", "OUT"),
+    "compare-solvers": ("--from", "2024-06-28", "--to", "2024-06-28", "--account", "ACC-9", "--b", "STRUCTURED"),
+    "engine pause": ("ACC-9", "--reason", "x"),
+    "engine resume": ("ACC-9",),
+    "explain": ("ACC-9", "RUN-001"),
+    "ledger rebook": ("--account", "ACC-9", "--dry-run"),
+    "ledger rebuild": ("--check", "--account", "ACC-9"),
+    "ledger tax-report": ("ACC-9", "--from", "2024-01-01", "--to", "2024-12-31"),
+    "replay": ("ACC-9", "RUN-001"),
+    "run-engine-state": ("--as-of", "2024-06-28", "--account", "ACC-9", "--cancel"),
+    "runs export": ("ACC-9", "RUN-001"),
+    "runs history": ("ACC-9", "2024-06-28"),
+    "runs list": ("ACC-9",),
+    "runs show": ("ACC-9", "RUN-001"),
+    "show-engine-runs": ("--account", "ACC-9"),
+    "trades export": ("--account", "ACC-9"),
+    "trades list": ("ACC-9",),
+    "trades settle": ("ACC-9", "RUN-001", "--expired", "--reason", "x"),
+    "verify-audit": ("--account", "ACC-9"),
+}
+
+
+@pytest.mark.parametrize("name", NOBODY)
+def test_an_account_that_there_is_not_is_said_by_every_command(url, name, tmp_path):
+    """A mistyped account is named as one that is not there, never as one without runs, orders or rows."""
+    words = [str(tmp_path / "o.jsonl") if word == "OUT" else word for word in NOBODY[name]]
+    done = call(url, *name.split(), *words)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: There is no account ACC-9.")
+    assert done.stderr.rstrip().endswith("[UNKNOWN_ACCOUNT]")
+
+
+def test_every_command_that_takes_an_account_is_asked_for_one_that_there_is_not():
+    """The table above forgets no command."""
+    takes = {
+        words
+        for words in leaves()
+        for option in command_of(words).params
+        if option.name == "account_id" or (option.name == "accounts" and option.multiple)
+    }
+    assert takes == set(NOBODY)
+
+
+def test_a_region_that_there_is_not_is_said_and_one_without_runs_is_not(url):
+    """A mistyped region is refused; a region of the exchanges without runs gives the header alone."""
+    done = call(url, "show-engine-runs", "--region", "moon")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "There is no region MOON; known are US, CA." in done.stderr
+    assert call(url, "show-engine-runs", "--region", "CA", "--as-of", "2019-01-02").exit_code == 0
 
 
 def test_show_engine_runs_agrees_with_the_persisted_list(url):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import psycopg
 import pytest
 
 from prometheus.db.database import driver_connection
+from tests.conftest import REPOSITORY
 from tests.integration.commands_fleet import call
 from tests.integration.embedded_processes import DEADLINE_SECONDS, wait_for
 
@@ -45,6 +47,28 @@ def run(database_url, *arguments: object):
     """Run the command inside this process and return its exit code, output and errors."""
     done = call(database_url, "ingest", *arguments, COLUMNS=None)
     return done.exit_code, done.stdout, done.stderr
+
+
+def test_example_of_the_page_loads(database_url, tmp_path):
+    """The files that docs/specs/ingestion.md shows load as they stand there, without an error."""
+    page = (REPOSITORY / "docs" / "specs" / "ingestion.md").read_text(encoding="utf-8")
+    files = re.findall(r"^`(\w+\.csv)`\n\n```csv\n(.*?)```", page, re.DOTALL | re.MULTILINE)
+    assert len(files) == 6
+    for name, content in files:
+        (tmp_path / name).write_text(content)
+    code, output, errors = run(database_url, tmp_path)
+    assert code == 0, output + errors
+    assert "6 files: 6 loaded" in output
+    assert "remark" not in output.split("\n", 1)[1]
+
+
+def test_a_misnamed_column_is_named(database_url, tmp_path):
+    """Where a column is missing the refusal says which of those that are there it does not know."""
+    (tmp_path / "prices.csv").write_text("date,ticker,closing\n2024-06-26,AAA,10\n")
+    code, output, _ = run(database_url, tmp_path / "prices.csv", "--kind", "prices")
+    assert code == 2
+    assert "Missing from the columns: close;" in output
+    assert "None of its columns: closing." in output
 
 
 def test_directory_loads_and_says_what_it_did(database_url, folder):

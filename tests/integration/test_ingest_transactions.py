@@ -192,7 +192,7 @@ def test_a_correction_in_the_same_file_leaves_no_row(fleet, load):
         ("good,2018-06-05,US-1,AAA,SELL,1,1,L1,,", "ENTRY_ID_TWICE", "row 2 already"),
         ("x,2018-06-05,US-1,AAA,SELL,1,0,L1,,", "NO_AMOUNT", "TRANSFER_OUT"),
         ("x,2018-06-05,US-1,BBB,BUY,1,20000,,,", "OVERDRAWN", "cash"),
-        ("x,2018-06-07,US-1,BBB,BUY,1,20000,,,", "ACCOUNTING", "may not borrow"),
+        ("x,2018-06-07,US-1,BBB,BUY,1,20000,,,", "OVERDRAWN", "may not borrow"),
         ("x,2018-06-07,US-1,,TRANSFER_OUT,,20000,,,", "OVERDRAWN", "cannot leave"),
         ("x,2018-06-07,US-1,BBB,BUY,1,20,L1,,", "LOT_EXISTS", "L1 already"),
         ("x,2018-06-07,US-1,BBB,TRANSFER_IN,1,20,L1,,", "LOT_EXISTS", "L1 already"),

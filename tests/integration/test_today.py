@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -111,6 +112,11 @@ def test_day_in_one_command_and_again(url):
     assert f"CA {AS_OF}: 1 created, 1 marked ready\nUS {AS_OF}: 3 created, 3 marked ready\n" in done.stdout
     assert "advanced 4 runs in " in done.stdout
     assert done.stdout.splitlines()[-1] == f"Nothing to do: 4 runs of {AS_OF} PERSISTED."
+    (trading,) = sql(url, "SELECT count(DISTINCT run_id) AS runs FROM run_trades")
+    assert (
+        f"runs of {AS_OF} with orders: {trading.runs}; those still open leave with\n"
+        f"  prometheus trades export --as-of {AS_OF} --output FILE\n"
+    ) in done.stdout
     before = rows_of(url)
     again = daily(url)
     assert again.exit_code == 0
@@ -128,6 +134,19 @@ def test_same_rows_as_by_the_separate_commands(server, loaded_template):
         daily(one, "--region", "us")
         call(other, "run-engine-state", *DAY, "--region", "US", "--ensure", "--data-ready", "--advance-all")
         assert sql(one, told) == sql(other, told) != []
+
+
+def test_earlier_days_that_were_never_marked_ready_come_with_their_end(url):
+    """A day created and left behind is told beside a later one that is done, with the command that ends it."""
+    call(url, "run-engine-state", "--as-of", "2024-06-27", "--region", "US", "--ensure")
+    done = daily(url, "--region", "US")
+    assert done.exit_code == 0, done.stdout
+    end = "run_engine_state --as-of 2024-06-27 --region REGION --cancel"
+    assert (
+        f"never marked ready: 2024-06-27 (3); those that nobody will trade any more end with\n  {end}\n" in done.stdout
+    )
+    call(url, "run-engine-state", *end.replace("REGION", "US").split()[1:])
+    assert "never marked ready" not in call(url, "today", *DAY, "--region", "US").stdout
 
 
 def test_forgotten_region_is_named_and_created(url):
@@ -181,6 +200,31 @@ def test_each_kind_of_old_data_is_refused(url, statement, code):
     assert done.exit_code == 1
     assert f"refused, the data are not ready: {code}" in done.stdout
     assert {row.phase for row in sql(url, "SELECT phase FROM engine_runs")} == {"WAITING_FOR_DATA"}
+
+
+def test_an_old_benchmark_of_another_region_stops_nobody(url):
+    """Where the Canadian account's benchmark is old its region waits, by name, and the others are decided."""
+    sql(
+        url,
+        "INSERT INTO benchmark_constituents (benchmark_id, effective_date, security_id, weight) "
+        "SELECT 'CAD', DATE '2024-03-01', security_id, weight FROM benchmark_constituents "
+        "WHERE effective_date = (SELECT max(effective_date) FROM benchmark_constituents)",
+    )
+    sql(url, "UPDATE accounts SET benchmark_id = 'CAD' WHERE region = 'CA'")
+    done = daily(url)
+    assert done.exit_code == 1
+    assert "CA 2024-06-28: 1 created, 0 marked ready\n  refused, the data are not ready: STALE_BENCHMARK (CAD)\n" in (
+        done.stdout
+    )
+    assert "US 2024-06-28: 3 created, 3 marked ready\nadvanced 3 runs in " in done.stdout
+    assert done.stdout.splitlines()[-1] == "next: prometheus ingest FILE --kind benchmark --benchmark-id CAD"
+    assert call(url, "today", *DAY, "--region", "US").stdout.splitlines()[-1] == (
+        f"Nothing to do: 3 runs of {AS_OF} PERSISTED."
+    )
+    assert "CAD" not in {age["name"] for age in today(url, "--region", "US")["ages"]}
+    assert [age["kind"] for age in today(url)["ages"]] == [
+        *("prices", "actions", "benchmark", "benchmark", "borrow_curve", "risk_model", "calendar", "calendar")
+    ]
 
 
 def test_held_run_is_told_with_its_remedy_and_tried_again_once_it_is_mended(url):
@@ -292,7 +336,7 @@ def test_frozen_fleet_is_said_first(url):
     call(url, "engine", "freeze", "--reason", "bad feed")
     done = daily(url)
     assert done.exit_code == 1
-    assert "FROZEN: bad feed" in done.stdout
+    assert re.search(r"^FROZEN: bad feed \(since 20\d\d-\d\d-\d\d \d\d:\d\d:\d\dZ\)$", done.stdout, re.MULTILINE)
     assert follow(url) == ["prometheus engine unfreeze", f"prometheus run-daily --as-of {AS_OF}"]
 
 
@@ -314,5 +358,7 @@ def test_ctrl_c_ends_with_130_a_sentence_and_nothing_written(url, server):
     database.close()
     assert (process.returncode, output) == (130, "")
     assert errors.startswith("Interrupted: ")
+    # Without its options it would begin another day.
+    assert "The same command, with the same --as-of and --region, goes on" in errors
     assert len(errors.splitlines()) == 1
     assert sql(url, "SELECT 1 FROM engine_runs") == []

@@ -282,6 +282,27 @@ def test_what_is_wrong_with_a_row_is_a_finding_and_nothing_is_booked(held, tmp_p
     assert (good["inserted"], good["skipped"]) == (1, len(defects))
 
 
+def test_a_purchase_that_cash_does_not_pay_for_is_booked_once_cash_came_in(held, tmp_path):
+    """A fill dearer than the cash stays open and says what to do; with the cash that came in its file is booked."""
+    rows = exported(held, "--account", "ACC-1")
+    dear, *others = sorted(rows, key=lambda row: row["side"] == "SELL")
+    file = written(tmp_path / "e.csv", [executed(dear, price="9000"), *(executed(row) for row in others)])
+    assert [code for code, _ in refused(held, file)] == ["OVERDRAWN"]
+    reason = held.command("ingest", str(file), "--kind", "executions").output
+    assert "an account may not borrow." in reason
+    assert "book cash that came in as a TRANSFER_IN without ticker." in reason
+    assert loaded(held, file, "--skip-bad-rows")["inserted"] == len(others)
+    (tmp_path / "t.csv").write_text(
+        "entry_id,date,account,ticker,action,quantity,amount\n"
+        f"wire-17,{TUESDAY},ACC-1,,TRANSFER_IN,,{9000 * int(dear['quantity'])}.00\n"
+    )
+    done = held.command("ingest", str(tmp_path / "t.csv"), "--kind", "transactions")
+    assert done.exit_code == 0, done.output
+    report = loaded(held, file)
+    assert (report["inserted"], report["unchanged"]) == (1, len(others))
+    assert exported(held, "--account", "ACC-1") == []
+
+
 def test_an_execution_comes_once(held, tmp_path):
     """Twice with the same words it is booked once, in one file or two; with others it is a finding."""
     row = executed(next(row for row in exported(held) if row["side"] == "BUY"), quantity=2)

@@ -5,6 +5,14 @@ import click
 from prometheus.scripts.main import main
 
 
+def command_of(words):
+    """Return the command of a path such as ``runs show``."""
+    command = main
+    for word in words.split():
+        command = command.get_command(click.Context(command), word)
+    return command
+
+
 def leaves(command=main, path=()):
     """Yield the words of every command that is no group."""
     if not isinstance(command, click.Group):

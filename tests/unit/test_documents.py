@@ -5,6 +5,7 @@ import re
 import click
 import pytest
 
+from prometheus.risk.settings import RiskSettings
 from prometheus.scripts import engine_health, run_engine_state, show_engine_runs
 from prometheus.scripts.main import main
 from tests.conftest import REPOSITORY
@@ -22,12 +23,15 @@ CALL = re.compile(rf"(?:^|[`|;(]|&& |\$ )\s*((?:{'|'.join(PROGRAMS)}) [^`|\n#]*)
 
 def calls(page):
     """Return the words of every call in a page; brackets around what may be left out are dropped."""
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    parts = page.read_text(encoding="utf-8").replace("\\\n", " ").split("```")
+    # Outside of blocks a line may break in the middle of a quoted call.
+    parts[::2] = [re.sub(r"`[^`]+`", lambda quoted: quoted[0].replace("\n", " "), part) for part in parts[::2]]
+    text = "```".join(parts)
     return [found[1].replace("[", "").replace("]", "").split() for found in CALL.finditer(text)]
 
 
 def unknown_in(words):
-    """Return the first word of a call that names no command, or its options that do not exist."""
+    """Return the first word of a call that names no command, or its options that do not exist or lack their value."""
     command, rest = PROGRAMS[words[0]], words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
         found = command.get_command(click.Context(command), rest[0])
@@ -35,8 +39,14 @@ def unknown_in(words):
             return rest[:1]
         command, rest = found, rest[1:]
     known = {"--help", "--version"}.union(*((*option.opts, *option.secondary_opts) for option in command.params))
-    named = [option[0] for word in rest if (option := re.match(r"--[a-z][a-z-]*", word))]
-    return [option for option in named if option not in known]
+    valued = {name for option in command.params if not (getattr(option, "is_flag", False)) for name in option.opts}
+    named = [(option[0], n) for n, word in enumerate(rest) if (option := re.match(r"--[a-z][a-z-]*", word))]
+    # A page that names an option alone speaks of it ("its `ingest --kind`"); one with more to type is to be typed.
+    return [option for option, n in named if option not in known] + [
+        f"{option} without a value"
+        for option, n in named
+        if option in valued and rest[n] == option and (n + 1 == len(rest) or rest[n + 1].startswith("-"))
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -50,6 +60,8 @@ def test_commands_are_found_in_the_documents_and_judged():
     assert ["prometheus", "runs", "show", "ACC-001", "RUN-001"] in calls(REPOSITORY / "README.md")
     assert unknown_in(["prometheus", "runs", "shwo", "ACC-001"]) == ["shwo"]
     assert unknown_in(["run_engine_state", "--advance-all", "--tomorrow"]) == ["--tomorrow"]
+    assert unknown_in(["prometheus", "verify-audit", "--anchors"]) == ["--anchors without a value"]
+    assert unknown_in(["prometheus", "verify-audit", "--anchors", "FILE", "--account", "A"]) == []
 
 
 def test_written_guarantees_name_tests_that_exist():
@@ -96,3 +108,12 @@ def test_rules_and_evidence_link_each_other():
         rules = REPOSITORY / "docs" / "specs" / page.name
         assert f"(../specs/{page.name})" in page.read_text(encoding="utf-8"), page.name
         assert f"(../evidence/{page.name}" in rules.read_text(encoding="utf-8"), page.name
+
+
+def test_the_sessions_that_a_risk_model_needs_are_said_where_one_is_made():
+    """README, runbook and help say how few sessions are refused, which a new fleet meets first."""
+    least = RiskSettings().min_window
+    runbook = (REPOSITORY / "docs" / "runbook.md").read_text(encoding="utf-8")
+    assert f"(at least {least})" in (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert f"at least {least}\nsessions" in runbook
+    assert f"(at least {least})" in main.get_command(click.Context(main), "risk").commands["refresh"].help

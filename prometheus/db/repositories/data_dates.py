@@ -20,7 +20,8 @@ _PRICES: Final = text("""
 _BENCHMARKS: Final = text("""
     SELECT benchmark_id, (SELECT max(effective_date) FROM benchmark_constituents AS one
                           WHERE one.benchmark_id = used.benchmark_id AND effective_date <= :as_of) AS newest
-    FROM (SELECT DISTINCT benchmark_id FROM accounts) AS used ORDER BY benchmark_id
+    FROM (SELECT DISTINCT benchmark_id FROM accounts WHERE region = coalesce(:region, region)) AS used
+    ORDER BY benchmark_id
 """)
 _OTHERS: Final = text("""
     SELECT (SELECT max(rate_date) FROM borrow_rates WHERE rate_date <= :as_of) AS borrow,
@@ -35,7 +36,7 @@ _RISK: Final = text("""
 # Strategies in use, each in its newest version; a tag may override what the strategy itself says.
 _SELLS_SHORT: Final = text("""
     SELECT EXISTS (
-        SELECT 1 FROM (SELECT DISTINCT strategy_id FROM accounts) AS used
+        SELECT 1 FROM (SELECT DISTINCT strategy_id FROM accounts WHERE region = coalesce(:region, region)) AS used
         CROSS JOIN LATERAL (SELECT params, tag_overrides FROM strategies
                             WHERE strategies.strategy_id = used.strategy_id ORDER BY version DESC LIMIT 1) AS newest
         WHERE (newest.params ->> 'long_max')::float8 > 1
@@ -92,17 +93,25 @@ def price_dates(connection: Connection, as_of: date) -> PriceDates:
     return PriceDates(row.newest, row.previous, row.priced, row.both, row.unchanged)
 
 
-def data_dates(connection: Connection, as_of: date) -> DataDates:
-    """Return how far the data for a day reaches."""
+def data_dates(connection: Connection, as_of: date, *, region: str | None = None) -> DataDates:
+    """Return how far the data for a day reaches.
+
+    Args:
+        connection: A transaction.
+        as_of: The day.
+        region: Only benchmarks and strategies of this region's accounts; all of them where None.
+    """
     others = connection.execute(_OTHERS, {"as_of": as_of}).one()
     risk = connection.execute(_RISK, {"as_of": as_of}).one_or_none()
     return DataDates(
         prices=price_dates(connection, as_of),
-        benchmarks={row.benchmark_id: row.newest for row in connection.execute(_BENCHMARKS, {"as_of": as_of})},
+        benchmarks={
+            row.benchmark_id: row.newest for row in connection.execute(_BENCHMARKS, {"as_of": as_of, "region": region})
+        },
         risk_model=None if risk is None else risk.as_of_date,
         risk_age_hours=None if risk is None else float(risk.age_hours),
         borrow=others.borrow,
-        sells_short=connection.execute(_SELLS_SHORT).scalar_one(),
+        sells_short=connection.execute(_SELLS_SHORT, {"region": region}).scalar_one(),
         ex_date=others.ex_date,
         actions_loaded=others.actions_loaded,
         regions=tuple(others.regions or ()),

@@ -11,7 +11,7 @@ from prometheus.domain.phases import Phase, RunStatus
 
 _ACCOUNTS: Final = text("""
     SELECT accounts.account_id, accounts.region, accounts.paused, accounts.pause_reason, run.phase, run.error,
-           runs.status, runs.recorded_at,
+           runs.status, runs.run_seq, runs.recorded_at,
            (SELECT count(*) FROM run_trades WHERE run_trades.run_id = runs.run_id) AS trades,
            (SELECT event.details->'error'->>'code' FROM engine_run_events AS event
             WHERE event.run_id = run.run_id AND event.kind = 'RESET' AND run.phase = 'FAILED'
@@ -50,6 +50,7 @@ class AccountStatus:
         phase: Of its run; None where it has none.
         error: Of its run as {code, message, ...}, or None.
         status: How its solve ended, where the run is PERSISTED.
+        run_seq: Number of its decision within the account, where the run is PERSISTED.
         trades: Lines of its trade list.
         reset_from: Code of the failure that its run was reset from the last time, where it has failed since.
         overtaken: Its books are past the day, which can no longer be traded.
@@ -60,6 +61,7 @@ class AccountStatus:
     phase: Phase | None
     error: Mapping[str, Any] | None
     status: RunStatus | None
+    run_seq: int | None
     trades: int
     reset_from: str | None
     overtaken: bool
@@ -83,6 +85,7 @@ def account_statuses(connection: Connection, *, as_of: date, region: str) -> tup
             phase=None if row.phase is None else Phase(row.phase),
             error=row.error,
             status=None if row.status is None else RunStatus(row.status),
+            run_seq=row.run_seq,
             trades=row.trades,
             reset_from=row.reset_from,
             overtaken=row.overtaken,

@@ -187,15 +187,16 @@ def _refuse_cash(problem: RebalanceProblem, order: LotOrder, low: FloatArray, hi
         raise InfeasibleProblemError(
             f"cash after trading must be at least {problem.cash_min:.4%} of NAV, but the most reachable is {most:.4%} "
             f"({stuck} names may not be sold, {int(order.has_locked.sum())} have locked lots): it falls short by "
-            f"{problem.cash_min - most:.4%}. Lower cash_min or lift locks and lower bounds.",
+            f"{problem.cash_min - most:.4%}. Lower cash_min, or lift what keeps names from being sold: "
+            "max_active_weight, no_sell, locked lots.",
             details=_cash_details("cash_min", problem.cash_min, most),
         )
     if least > problem.cash_max + CASH_TOLERANCE:
         locked = int((~problem.can_buy).sum())
         raise InfeasibleProblemError(
             f"cash after trading must be at most {problem.cash_max:.4%} of NAV, but the least reachable is {least:.4%} "
-            f"({locked} names may not be bought): it is exceeded by {least - problem.cash_max:.4%}. Raise cash_max or "
-            "lift locks and upper bounds.",
+            f"({locked} names may not be bought): it is exceeded by {least - problem.cash_max:.4%}. Raise cash_max, or "
+            "lift what keeps names from being bought: max_weight, max_active_weight, no_buy, wash-sale locks.",
             details=_cash_details("cash_max", problem.cash_max, least),
         )
 

@@ -1,11 +1,17 @@
 """The tables of kinds and formats agree with each other and with the domain."""
 
+import re
+
 import pytest
 
 from prometheus.ingestion import staging
+from prometheus.ingestion.columns import FieldType
 from prometheus.ingestion.formats import FORMATS
 from prometheus.ingestion.kinds import DEPENDS_ON, STEMS, FileKind, list_directory, suffix_of
 from prometheus.scripts import ingest as command_module
+from tests.conftest import REPOSITORY
+
+PAGE = (REPOSITORY / "docs" / "specs" / "ingestion.md").read_text(encoding="utf-8")
 
 
 def test_every_kind_has_a_name_a_format_and_a_place():
@@ -49,3 +55,23 @@ def test_other_files_are_left_alone_with_a_reason(tmp_path):
         "README.md (not a name that is loaded)",
         "index_membership.csv (membership is point in time in the benchmark file)",
     )
+
+
+@pytest.mark.parametrize("kind", list(FORMATS))
+def test_the_page_has_every_column_and_what_may_stand_there(kind):
+    """The table of files names each column of a kind, in its row; the page names every word that a column may hold."""
+    (row,) = (line for line in PAGE.splitlines() if line.startswith(f"| {kind.value} | {STEMS[kind]} | "))
+    named = set(re.findall(r"[a-z_]+", row.split("|")[3]))
+    assert named == set(FORMATS[kind].columns)
+    words = set(re.findall(r"[A-Za-z0-9_]+", PAGE))
+    for column in FORMATS[kind].columns.values():
+        if column.field_type is FieldType.CHOICE:
+            assert set(column.choices) <= words, column.name
+
+
+def test_rows_of_the_page_stand_in_their_tables():
+    """No row of a table follows an empty line, where it would be shown as text."""
+    lines = PAGE.splitlines()
+    heads = {number - 1 for number, line in enumerate(lines) if line.startswith("|---")}
+    first = [n for n, line in enumerate(lines) if line.startswith("|") and not lines[n - 1].startswith("|")]
+    assert [lines[n] for n in first if n not in heads] == []

@@ -141,6 +141,15 @@ def test_table_of_decisions(facts, command):
     assert step.done == (command is None)
 
 
+def test_runs_without_a_certified_answer_are_counted_in_the_end():
+    """A day whose runs trade nothing for want of an answer is done, and its last line says so."""
+    step = next_step(replace(MORNING, regions=(replace(DONE, without_orders=2, non_optimal=("A", "B")),)))
+    assert step.done
+    assert step.sentence == (
+        "Nothing to do: 3 runs of 2024-07-02 PERSISTED, 2 of them NON_OPTIMAL, which trade nothing."
+    )
+
+
 def test_what_no_reset_helps_is_said_and_not_offered_again():
     """A run that fails the same way after its reset has no command any more, and the morning is not done."""
     step = next_step(replace(MORNING, regions=(region(failed=(note(code="EXCEPTION", hopeless=True),)),)))

@@ -96,6 +96,7 @@ def test_cash_ceiling_out_of_reach_because_of_buy_locks_says_the_least_reachable
     assert error.details["constraint"] == "cash_max"
     assert error.details["reachable"] == pytest.approx(0.1)
     assert "least reachable is 10.0000%" in error.message
+    assert error.message.endswith("being bought: max_weight, max_active_weight, no_buy, wash-sale locks.")
 
 
 def test_forced_loss_sale_forbids_purchases_in_its_group():
