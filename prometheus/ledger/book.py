@@ -42,6 +42,7 @@ class Book:
 
     __slots__ = (
         "_holdings",
+        "_parts",
         "cash",
         "day",
         "findings",
@@ -65,7 +66,11 @@ class Book:
         self.postings: list[Posting] = []
         self.findings: list[Finding] = []
         self._holdings: dict[str, dict[str, _LotOrder]] = {}
+        #: Lots by the account that holds them and the purchase they come from, where their name is another.
+        self._parts: dict[LotKey, set[LotKey]] = {}
         for lot in self.lots.values():
+            if lot.root_id != lot.key.lot_id:
+                self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
             self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []).append((lot.acquired_on, lot.key))
         for accounts in self._holdings.values():
             for order in accounts.values():
@@ -87,6 +92,16 @@ class Book:
     def lots_of(self, account: str, ticker: str) -> list[Lot]:
         """Return the lots of one position, earliest first, then by name."""
         return list(self.walk(account, ticker))
+
+    def parts_of(self, key: LotKey, ticker: str) -> list[Lot]:
+        """Return the lot of a name and all parts of it that the account holds of a security.
+
+        Where lots of two purchases go by one name, because one came from another account, the account's own counts.
+        """
+        keys = (key, *sorted(self._parts[key])) if key in self._parts else (key,)
+        found = [lot for each in keys if (lot := self.lots.get(each)) is not None and lot.ticker == ticker]
+        own = [lot for lot in found if lot.origin.account == key.account]
+        return own or found
 
     def quantity_of(self, account: str, ticker: str) -> Decimal:
         """Return the shares that an account holds of a security."""
@@ -129,11 +144,18 @@ class Book:
                 return
             self.remove(before)
         self.lots[lot.key] = lot
+        if lot.root_id != lot.key.lot_id:
+            self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
         insort(self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []), (lot.acquired_on, lot.key))
 
     def remove(self, lot: Lot) -> None:
         """Take a lot out."""
         del self.lots[lot.key]
+        if lot.root_id != lot.key.lot_id:
+            root = LotKey(lot.key.account, lot.root_id)
+            self._parts[root].discard(lot.key)
+            if not self._parts[root]:
+                del self._parts[root]
         accounts = self._holdings[lot.ticker]
         order = accounts[lot.key.account]
         del order[bisect_left(order, (lot.acquired_on, lot.key))]

@@ -1,7 +1,7 @@
 """Purchases and losses that the window rules can still need, by group, in the order in which they meet."""
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -136,10 +136,6 @@ class Window:
 
     # ------------------------------------------------------------ who meets whom
 
-    def open_purchases(self, account: str, ticker: str) -> list[LotKey]:
-        """Return the lots of the purchases that a loss of this account and ticker can meet, in their order."""
-        return [lot for _, lot in self._open_purchases.get(self._group_of(account, ticker), ())]
-
     def purchases_to_meet(self, loss: Loss) -> Iterator[Purchase]:
         """Yield the open purchases of a loss's group in their order. The caller may close those it has seen."""
         order = self._open_purchases.get(self._group_of(loss.lot.account, loss.ticker))
@@ -152,13 +148,20 @@ class Window:
             if i < len(order) and order[i][1] == lot:
                 i += 1
 
-    def losses_to_meet(self, account: str, ticker: str, day: date) -> list[Loss]:
-        """Return the open losses within the window of a purchase, in the order of disposition."""
+    def losses_to_meet(self, account: str, ticker: str, day: date) -> Iterator[Loss]:
+        """Yield the open losses within the window of a purchase, in their order. The caller may replace them."""
         order = self._open_losses.get(self._group_of(account, ticker))
         if not order:
-            return []
-        start = bisect_left(order, ((day - WINDOW,),))
-        return [self.losses[key] for (_, key) in order[start:] if self.losses[key].day <= day + WINDOW]
+            return
+        i = bisect_left(order, ((day - WINDOW,),))
+        while i < len(order):
+            key = order[i][1]
+            loss = self.losses[key]
+            if loss.day > day + WINDOW:
+                return
+            yield loss
+            if i < len(order) and order[i][1] == key:
+                i += 1
 
     def knows(self, account: str, ticker: str, before: date) -> bool:
         """Return whether an account has a trade of a security in the thirty days before a day."""
@@ -167,7 +170,7 @@ class Window:
             purchase.ticker == ticker and lot.account == account and first <= purchase.day < before
             for lot, purchase in self.purchases.items()
         ) or any(
-            loss.ticker == ticker and key.event.account == account and first <= loss.day < before
+            loss.ticker == ticker and key.lot.account == account and first <= loss.day < before
             for key, loss in self.losses.items()
         )
 
@@ -206,18 +209,44 @@ class Window:
                 loss, quantity=quantity, exact=exact, open_quantity=open_quantity, exact_open=exact_open
             )
 
-    def rename(self, new_tickers: dict[str, str]) -> None:
-        """Give trades the new symbols of their securities, all at once."""
-        purchases = [each for each in self.purchases.values() if each.ticker in new_tickers]
-        losses = [each for each in self.losses.values() if each.ticker in new_tickers]
+    def rename(self, new_tickers: Mapping[str, str], regroup: Callable[[], None]) -> None:
+        """Give trades the new symbols of their securities, all at once.
+
+        Args:
+            new_tickers: Former to new ticker.
+            regroup: Changes the groups that depend on symbols; called while no trade of these symbols is in its place.
+        """
+        concerned = {*new_tickers, *new_tickers.values()}
+        purchases = [each for each in self.purchases.values() if each.ticker in concerned]
+        losses = [each for each in self.losses.values() if each.ticker in concerned]
         for purchase in purchases:
             self.drop_purchase(purchase.lot)
         for loss in losses:
             self.drop_loss(loss_key(loss))
+        regroup()
         for purchase in purchases:
-            self.add_purchase(replace(purchase, ticker=new_tickers[purchase.ticker]))
+            self.add_purchase(replace(purchase, ticker=new_tickers.get(purchase.ticker, purchase.ticker)))
         for loss in losses:
-            self.add_loss(replace(loss, ticker=new_tickers[loss.ticker]))
+            self.add_loss(replace(loss, ticker=new_tickers.get(loss.ticker, loss.ticker)))
+
+    def exchange(self, lot: LotKey, ticker: str, ratio: Fraction) -> None:
+        """Let the purchase of a lot be one of another security, in the shares of that."""
+        purchase = self.purchases.get(lot)
+        if purchase is None:
+            return
+        self.drop_purchase(lot)
+        quantity, exact = scaled(purchase.quantity, purchase.exact, ratio)
+        unreplaced, exact_unreplaced = scaled(purchase.unreplaced, purchase.exact_unreplaced, ratio)
+        self.add_purchase(
+            replace(
+                purchase,
+                ticker=ticker,
+                quantity=quantity,
+                exact=exact,
+                unreplaced=unreplaced,
+                exact_unreplaced=exact_unreplaced,
+            )
+        )
 
     def move(self, lot: LotKey, part: LotKey, quantity: Decimal, *, whole: bool) -> None:
         """Let shares of a purchase go their own way with the lot ``part``; both can still replace.

@@ -60,6 +60,9 @@ class Regime(Protocol):
     def term(self, lot: Lot, day: date) -> Term:
         """Return the holding period of a lot sold on a day; NONE where the law knows none."""
 
+    def purchase_rank(self, account: str) -> int:
+        """Return a number by which purchases of one day are booked, lesser first; equal where nothing orders them."""
+
     def begin_day(self, book: Book, day: date) -> None:
         """Settle the windows that closed before ``day``; ``book.day`` is still the day booked last."""
 
