@@ -131,9 +131,7 @@ def event_of(entry):
             )
         case EntryAction.BUY | EntryAction.REINVEST:
             kind = ev.Buy if entry.action is EntryAction.BUY else ev.Reinvestment
-            return kind(
-                **base, ticker=entry.ticker, quantity=entry.quantity, amount=entry.amount, lot_id=entry.lot_id
-            )
+            return kind(**base, ticker=entry.ticker, quantity=entry.quantity, amount=entry.amount, lot_id=entry.lot_id)
         case EntryAction.SELL:
             return ev.Sell(**base, ticker=entry.ticker, quantity=entry.quantity, amount=entry.amount)
         case EntryAction.DIVIDEND:
