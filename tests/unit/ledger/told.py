@@ -122,7 +122,7 @@ def terms_of(
     ties=DEFAULT_TIES,
     regime=TaxRegime.US,
     taxpayers=None,
-    **more,
+    **more: object,
 ):
     """Return terms with the accounts that a test cares about."""
     taxable = AccountTerms(method=method, rates=rates)
