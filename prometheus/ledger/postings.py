@@ -4,7 +4,6 @@ Postings are differences. The sums of their quantities, bases and cash by lot an
 included: a reversal has the same kind with opposite signs.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
 
@@ -71,7 +71,7 @@ DISPOSITIONS: Final = frozenset(
 DISALLOWANCES: Final = frozenset({PostingKind.WASH_SALE, PostingKind.SUPERFICIAL_LOSS})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LossLink:
     """The loss behind a disallowance, and where it went.
 
@@ -98,7 +98,7 @@ class LossLink:
     is_permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Posting:
     """One change of one lot, of cash, or of a realised gain. Amounts are signed cents of the base currency.
 
