@@ -117,7 +117,10 @@ class Book:
 
     def group_of(self, ticker: str) -> str:
         """Return the substantially identical group of a security; its ticker where nobody said otherwise."""
-        return self.terms.groups.get(ticker) or self.groups.get(ticker, ticker)
+        groups = self.terms.groups
+        if groups and ticker in groups:
+            return groups[ticker]
+        return self.groups.get(ticker, ticker) if self.groups else ticker
 
     def free_lot_id(self, account: str, stem: str) -> str:
         """Return a name for a part of a lot that no lot or trade of the account has."""

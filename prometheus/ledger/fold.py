@@ -30,6 +30,7 @@ from prometheus.ledger.events import (
     CashTransfer,
     CoverShort,
     Delisting,
+    Dividend,
     Event,
     Fee,
     Interest,
@@ -44,6 +45,7 @@ from prometheus.ledger.events import (
 from prometheus.ledger.facts import effective_events
 from prometheus.ledger.findings import Finding, RefusedError, ordered_findings
 from prometheus.ledger.keys import EventKey
+from prometheus.ledger.payments import book_dividend
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime
 from prometheus.ledger.regimes.us import USRegime
@@ -192,7 +194,11 @@ class _Fold:
             parts.setdefault(_PARTS[type(event)], []).append(event)
         late_delistings: list[Event] = []
         if "action" in parts:
-            late_delistings = self._book_actions(parts)
+            if all(type(event) is Dividend and event.account for event in parts["action"]):
+                for event in parts["action"]:
+                    book_dividend(book, event, event.account)
+            else:
+                late_delistings = self._book_actions(parts)
         for event in sorted(parts.get("arrival", ()), key=lambda each: _ARRIVAL_RANKS[type(each)]):
             self._try(event, _ARRIVALS[type(event)])
         self._book_trades(parts.get("sale", []), parts.get("purchase", []))

@@ -110,7 +110,8 @@ def test_late_events_end_in_the_same_books(events, terms, random):
     arrivals.sort(key=lambda each: isinstance(each, Correction | Cancellation))
     known, stored, states = {}, {}, {None: EMPTY}
     for arrival in arrivals:
-        first = first_day_touched(arrival, {each.key: each for each in effective_events(known.values())[0]} | known)
+        counting = {each.key: each for each in effective_events(known.values())[0]}
+        first = first_day_touched(arrival, known | counting)
         known[arrival.key] = arrival
         day = max((each for each in states if each is not None and each < first), default=None)
         old = {number: row for number, row in stored.items() if day is None or row.day > day}
