@@ -111,6 +111,10 @@ class Book:
         """Return the accounts that hold a security, in alphabetical order."""
         return sorted(self._holdings.get(ticker, ()))
 
+    def owes(self, account: str, ticker: str) -> bool:
+        """Return whether an account has a short position in a security."""
+        return any(short.ticker == ticker and key.account == account for key, short in self.shorts.items())
+
     def held_tickers(self) -> list[str]:
         """Return the securities held by any account, in alphabetical order."""
         return sorted(self._holdings)

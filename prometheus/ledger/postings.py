@@ -21,8 +21,8 @@ class PostingKind(StrEnum):
 
     WASH_SALE and SUPERFICIAL_LOSS disallow a realised loss, in the account of the loss. CARRIED_LOSS raises the basis
     of the lot or pool that replaces the shares, in the account that holds it. LOT_SPLIT moves shares between two lots
-    of one purchase. POOL moves cost between the accounts of one Canadian taxpayer. LOSS_FINAL says that the window of a
-    Canadian loss has closed.
+    of one purchase. HOLDING_PERIOD changes when the holding period of a lot begins. POOL moves cost between the
+    accounts of one Canadian taxpayer. LOSS_FINAL says that the window of a Canadian loss has closed.
     """
 
     OPENING = "OPENING"
@@ -51,6 +51,7 @@ class PostingKind(StrEnum):
     WASH_SALE = "WASH_SALE"
     SUPERFICIAL_LOSS = "SUPERFICIAL_LOSS"
     CARRIED_LOSS = "CARRIED_LOSS"
+    HOLDING_PERIOD = "HOLDING_PERIOD"
     POOL = "POOL"
     LOSS_FINAL = "LOSS_FINAL"
 

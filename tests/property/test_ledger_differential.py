@@ -33,6 +33,7 @@ def sums_of(postings):
 def sums_of_state(state):
     """Return the same of a state."""
     lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    lots |= {key: (-short.quantity, -short.proceeds, -short.proceeds) for key, short in state.shorts.items()}
     return lots, {account: amount for account, amount in state.cash.items() if amount}
 
 
