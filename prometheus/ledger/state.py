@@ -65,6 +65,25 @@ class Lot:
 
 
 @value
+class SoldShares:
+    """Shares of a purchase that were sold again and have replaced nothing; kept where a form counts them.
+
+    Attributes:
+        event: The sale.
+        lot: The lot that was sold.
+        day: Trade date of the sale.
+        term: Its holding period.
+        quantity: Shares, in today's shares.
+    """
+
+    event: EventKey
+    lot: LotKey
+    day: date
+    term: Term
+    quantity: Decimal
+
+
+@value
 class Purchase:
     """A purchase inside the window, whose shares can replace shares sold at a loss.
 
@@ -77,6 +96,7 @@ class Purchase:
         unreplaced: Shares of them that have replaced nothing yet, sold ones included.
         exact: ``quantity`` before rounding; None where it is exact.
         exact_unreplaced: ``unreplaced`` before rounding; None where it is exact.
+        sold: Shares of it that were sold again, by day; kept under the tie rule FORM_1099B only.
     """
 
     event: EventKey
@@ -87,6 +107,7 @@ class Purchase:
     unreplaced: Decimal
     exact: Fraction | None = None
     exact_unreplaced: Fraction | None = None
+    sold: tuple[SoldShares, ...] = ()
 
 
 @value
