@@ -159,8 +159,8 @@ def late_fill(events=10_000, days_back=40, repeats=5):
     reading = min(timed(lambda: from_bytes(data))[1] for _ in range(repeats))
     changed = len(found.reversals) + len(found.postings)
     print(
-        f"late fill: {days_back} days back, {len(after):,} events since the checkpoint of {len(checkpoint.lots):,} lots: "
-        f"{best * 1000:.1f} ms, {changed} postings; checkpoint {len(data):,} bytes, read in {reading * 1000:.1f} ms"
+        f"late fill: {days_back} days back, {len(after):,} events since the checkpoint: {best * 1000:.1f} ms, {changed} "
+        f"postings; checkpoint of {len(checkpoint.lots):,} lots: {len(data):,} bytes, read in {reading * 1000:.1f} ms"
     )
 
 
