@@ -154,7 +154,7 @@ class USRegime:
                 f"{lot.key.account} has a lot called {lot.key.lot_id} already.",
                 "Give every purchase a lot_id of its own, or leave it empty.",
             )
-        cause = event.key
+        cause = event.key if purchase is None else purchase.event
         book.change(kind, cause, None, lot, settle_date=event.settle_date, cash=cash, former=former)
         if purchase is not None and self._is_covered(lot.ticker):
             book.window.add_purchase(purchase)
