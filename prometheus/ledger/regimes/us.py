@@ -20,7 +20,7 @@ from prometheus.ledger.book import Book
 from prometheus.ledger.events import Event
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of
+from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of, without_shares
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.selection import select_lots
 from prometheus.ledger.shares import SMALLEST_SHARE
@@ -181,8 +181,8 @@ class USRegime:
         cause, day = event.key, book.day
         is_taxed = not self._is_sheltered(selection[0][0].key.account)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
-            taken, left = take_shares(lot, quantity)
-            gain = amount - taken.adjusted_basis
+            left = None if quantity == lot.quantity else without_shares(lot, quantity)
+            gain = amount - lot.adjusted_basis if left is None else amount - lot.adjusted_basis + left.adjusted_basis
             term = term_of(lot.holding_period_start, day)
             book.change(
                 kind,
