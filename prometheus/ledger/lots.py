@@ -44,18 +44,12 @@ def take_shares(lot: Lot, quantity: Decimal) -> tuple[Lot, Lot | None]:
     if quantity == lot.quantity:
         return lot, None
     left = without_shares(lot, quantity)
-    taken = Lot(
-        lot.key,
-        lot.origin,
-        lot.root_id,
-        lot.ticker,
-        lot.acquired_on,
-        quantity,
-        lot.cost_basis - left.cost_basis,
-        lot.adjusted_basis - left.adjusted_basis,
-        lot.holding_period_start,
-    )
-    return taken, left
+    return _part(lot, quantity, lot.cost_basis - left.cost_basis, lot.adjusted_basis - left.adjusted_basis), left
+
+
+def split_lot(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> tuple[Lot, Lot]:
+    """Take shares with a given part of each basis out of a lot that has more; return the part and what is left."""
+    return _part(lot, quantity, cost, adjusted), _rest(lot, quantity, cost, adjusted)
 
 
 def without_shares(lot: Lot, quantity: Decimal) -> Lot:
@@ -63,13 +57,31 @@ def without_shares(lot: Lot, quantity: Decimal) -> Lot:
     whole = lot.quantity
     cost = to_cents(lot.cost_basis * quantity / whole)
     adjusted = cost if lot.adjusted_basis == lot.cost_basis else to_cents(lot.adjusted_basis * quantity / whole)
+    return _rest(lot, quantity, cost, adjusted)
+
+
+def _part(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
     return Lot(
         lot.key,
         lot.origin,
         lot.root_id,
         lot.ticker,
         lot.acquired_on,
-        whole - quantity,
+        quantity,
+        cost,
+        adjusted,
+        lot.holding_period_start,
+    )
+
+
+def _rest(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
+    return Lot(
+        lot.key,
+        lot.origin,
+        lot.root_id,
+        lot.ticker,
+        lot.acquired_on,
+        lot.quantity - quantity,
         lot.cost_basis - cost,
         lot.adjusted_basis - adjusted,
         lot.holding_period_start,
