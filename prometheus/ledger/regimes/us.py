@@ -124,7 +124,9 @@ class USRegime:
             loss = book.window.losses.get(key)
             if loss is None or loss.open_quantity > 0:
                 continue
-            self._remark_on_tie(book, loss, [book.window.purchases[lot] for lot in sorted(met[key])])
+            # A purchase that a transfer has moved since is no longer under the name it had.
+            purchases = [book.window.purchases[lot] for lot in sorted(met[key]) if lot in book.window.purchases]
+            self._remark_on_tie(book, loss, purchases)
 
     # ------------------------------------------------------------ lots
 
