@@ -37,7 +37,7 @@ def book_short_sale(book: Book, regime: Regime, event: ShortSale) -> None:  # no
         RefusedError: LOT_EXISTS.
     """
     key = LotKey(event.account, event.lot_id or event.event_id)
-    if key in book.shorts or book.is_taken(key):
+    if book.is_taken(key):
         raise RefusedError(
             "LOT_EXISTS", f"{key.account} has a position called {key.lot_id} already.", "Give it a name of its own."
         )
