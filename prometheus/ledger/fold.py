@@ -46,6 +46,7 @@ from prometheus.ledger.findings import Finding, RefusedError, ordered_findings
 from prometheus.ledger.keys import EventKey
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime
+from prometheus.ledger.regimes.canada import CanadaRegime
 from prometheus.ledger.regimes.us import USRegime
 from prometheus.ledger.state import EMPTY, State
 from prometheus.ledger.terms import Terms
@@ -55,7 +56,7 @@ from prometheus.ledger.trades import book_purchase, book_sale
 _ZERO: Final = Decimal(0)
 
 #: The rules of each country.
-REGIMES: Final[Mapping[TaxRegime, Callable[[Terms], Regime]]] = {TaxRegime.US: USRegime}
+REGIMES: Final[Mapping[TaxRegime, Callable[[Terms], Regime]]] = {TaxRegime.US: USRegime, TaxRegime.CA: CanadaRegime}
 
 
 class Folded(NamedTuple):

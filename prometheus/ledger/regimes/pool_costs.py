@@ -1,0 +1,554 @@
+"""Canada's pools in a book: what each costs, what is denied of open losses, and the rows that say so.
+
+While a group has a loss whose window is open, every change of its pools' costs is kept as an entry. At the end of each
+day that changed something the costs are worked out anew (``superficial.replay``), and the differences to what is booked
+are written: of what is denied, of what later sales took out of the pools, and of the pools themselves.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Final
+
+from prometheus.domain.money import allocate_cents
+from prometheus.ledger.book import Book
+from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.postings import LossLink, Posting, PostingKind
+from prometheus.ledger.regimes.superficial import (
+    Replay,
+    denied_parts,
+    is_in_window,
+    joined,
+    renamed_history,
+    replay,
+    scaled_history,
+    without_closed,
+)
+from prometheus.ledger.state import Denied, Loss, Lot, PoolEntry, PoolHistory, PoolKey, PoolSale, PoolShift, Purchase
+from prometheus.ledger.terms import Terms
+from prometheus.ledger.window import WINDOW, loss_key
+
+_ZERO: Final = Decimal(0)
+_PREFIX: Final = "ACB-"
+#: Basis that postings have moved, by pool and account.
+_Moved = dict[PoolKey, dict[str, Decimal]]
+
+
+def pool_lot_id(ticker: str) -> str:
+    """Return the name of the lot that is an account's part of a pool."""
+    return f"{_PREFIX}{ticker}"
+
+
+class PoolCosts:
+    """The costs of a household's pools while days are booked.
+
+    Args:
+        terms: The household's terms.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._pools: dict[tuple[str, str], PoolKey] = {}
+        #: By group with a history: cost of each pool after the last entry.
+        self._known: dict[str, dict[PoolKey, Decimal]] = {}
+        #: Groups that changed today.
+        self._touched: set[str] = set()
+        #: Groups with sales since losses last looked for purchases.
+        self._sold: set[str] = set()
+        #: Shares on their way out of a pool.
+        self._leaving: PoolShift | None = None
+        self._number = 0
+
+    # ------------------------------------------------------------ what there is
+
+    def pool_of(self, account: str, ticker: str) -> PoolKey:
+        """Return whose pool an account's shares of a security belong to."""
+        key = (account, ticker)
+        pool = self._pools.get(key)
+        if pool is None:
+            if self._terms.is_sheltered(account):
+                pool = PoolKey("", account, ticker)
+            else:
+                pool = PoolKey(self._terms.taxpayer_of(account), "", ticker)
+            self._pools[key] = pool
+        return pool
+
+    def lots_of(self, book: Book, pool: PoolKey) -> list[Lot]:
+        """Return the parts of a pool, by account."""
+        return [
+            lot
+            for account in book.holders(pool.ticker)
+            if self.pool_of(account, pool.ticker) == pool
+            for lot in book.walk(account, pool.ticker)
+        ]
+
+    def bases(self, book: Book, group: str) -> dict[PoolKey, Decimal]:
+        """Return the cost of each taxpayer's pools of a group."""
+        bases: dict[PoolKey, Decimal] = {}
+        for pool, lot in self._lots_of_group(book, group):
+            if not pool.plan:
+                bases[pool] = bases.get(pool, _ZERO) + lot.adjusted_basis
+        return bases
+
+    def _lots_of_group(self, book: Book, group: str) -> Iterable[tuple[PoolKey, Lot]]:
+        for ticker in _tickers_of(book, group):
+            for account in book.holders(ticker):
+                pool = self.pool_of(account, ticker)
+                for lot in book.walk(account, ticker):
+                    yield pool, lot
+
+    # ------------------------------------------------------------ entries
+
+    def touch(self, book: Book, ticker: str) -> None:
+        """Have the group of a security looked at when the day ends."""
+        self._touched.add(book.group_of(ticker))
+
+    def sync(self, book: Book, ticker: str) -> None:
+        """Enter what has changed since the last entry: corporate actions and shares that left."""
+        group = book.group_of(ticker)
+        if group not in book.histories:
+            return
+        known, current = self._known[group], self.bases(book, group)
+        leaving = self._leaving
+        if leaving is not None and leaving.source in known:
+            self._leaving = None
+            source = leaving.source
+            basis = known[source] - current.get(source, _ZERO)
+            known[source] -= basis
+            event = _last_event(book, [source.ticker])
+            self._append(book, group, shifts=(replace(leaving, basis=basis, event=event),))
+        for pool in sorted({*known, *current}):
+            change = current.get(pool, _ZERO) - known.get(pool, _ZERO)
+            if change:
+                self._append(book, group, pool=pool, basis=change)
+        self._known[group] = current
+
+    def enter(self, book: Book, pool: PoolKey, basis: Decimal, purchase: Purchase | None) -> None:
+        """Enter shares that came in; a purchase has losses look at it."""
+        group = book.group_of(pool.ticker)
+        if group not in book.histories:
+            return
+        name = None if purchase is None else purchase.lot
+        if pool.plan:
+            self._append(book, group, purchase=name, is_look=name is not None)
+            return
+        known = self._known[group]
+        known[pool] = known.get(pool, _ZERO) + basis
+        self._append(book, group, pool=pool, basis=basis, purchase=name, is_look=name is not None)
+
+    def sell(self, book: Book, pool: PoolKey, sale: PoolSale, starts: Mapping[PoolKey, Decimal] | None) -> None:
+        """Enter a disposition; the first loss of a group begins its history.
+
+        Args:
+            book: The book, after it.
+            pool: The pool.
+            sale: The disposition.
+            starts: Costs of the group's pools before it; None for a gain.
+        """
+        group = book.group_of(pool.ticker)
+        self._touched.add(group)
+        if group not in book.histories:
+            if starts is None:
+                return
+            book.histories[group] = PoolHistory({key: basis for key, basis in starts.items() if basis})
+            self._known[group] = dict(starts)
+        self._known[group][pool] -= sale.basis
+        self._append(book, group, pool=pool, sale=sale)
+        self._sold.add(group)
+        if sale.loss.amount > 0:
+            book.window.add_loss(sale.loss)
+
+    def leave(self, book: Book, shift: PoolShift) -> None:
+        """Note shares that are about to leave a pool without a disposition."""
+        self.sync(book, shift.source.ticker)
+        self.touch(book, shift.source.ticker)
+        self._leaving = shift
+
+    def arrive(self, book: Book, cause: EventKey, pool: PoolKey) -> bool:
+        """Enter shares that come from another pool of the household, and return whether they do.
+
+        They take their part of the cost with them (ITA s. 73(1) between spouses); within a pool nothing changes.
+        """
+        leaving, self._leaving = self._leaving, None
+        group = book.group_of(pool.ticker)
+        self._touched.add(group)
+        if leaving is None:
+            return False
+        if leaving.source != pool and group in book.histories:
+            known = self._known[group]
+            source = leaving.source
+            basis = known[source] - self.bases(book, group).get(source, _ZERO)
+            known[source] -= basis
+            known[pool] = known.get(pool, _ZERO) + basis
+            self._append(book, group, shifts=(replace(leaving, target=pool, basis=basis, event=cause),))
+        return True
+
+    def look(self, book: Book) -> None:
+        """Have the losses realised since the last call look for the purchases already made."""
+        for group in sorted(self._sold):
+            self._append(book, group, is_look=True)
+        self._sold.clear()
+
+    def _append(
+        self,
+        book: Book,
+        group: str,
+        *,
+        pool: PoolKey | None = None,
+        basis: Decimal = _ZERO,
+        sale: PoolSale | None = None,
+        shifts: tuple[PoolShift, ...] = (),
+        purchase: LotKey | None = None,
+        is_look: bool = False,
+    ) -> None:
+        self._number += 1
+        entry = PoolEntry(book.day, self._number, pool, basis, sale, shifts, purchase, is_look)
+        history = book.histories[group]
+        book.histories[group] = PoolHistory(history.starts, (*history.entries, entry))
+
+    def spread(self, book: Book, pool: PoolKey, cause: EventKey) -> None:
+        """Give every share of a taxpayer's pool the same cost; the accounts' parts add up to it in cents.
+
+        Source: ITA s. 47(1).
+        """
+        if pool.plan:
+            return
+        lots = self.lots_of(book, pool)
+        if len(lots) < 2:
+            return
+        shares = [lot.quantity for lot in lots]
+        costs = allocate_cents(sum((lot.cost_basis for lot in lots), _ZERO), shares)
+        bases = allocate_cents(sum((lot.adjusted_basis for lot in lots), _ZERO), shares)
+        for lot, cost, basis in zip(lots, costs, bases, strict=True):
+            if (lot.cost_basis, lot.adjusted_basis) != (cost, basis):
+                after = replace(lot, cost_basis=cost, adjusted_basis=basis)
+                book.change(PostingKind.POOL, cause, lot, after)
+
+    # ------------------------------------------------------------ splits and symbols
+
+    def scale(self, book: Book, ticker: str, ratio: Fraction) -> None:
+        """Put the sales of a security into the shares of after a split."""
+        for group, history in book.histories.items():
+            book.histories[group] = scaled_history(history, ticker, ratio)
+
+    def rename(self, book: Book, new_tickers: Mapping[str, str], former_groups: Mapping[str, str]) -> None:
+        """Move the costs of pools to those of new symbols, all at once, and their histories to new groups.
+
+        Args:
+            book: The book, with the lots and groups of after.
+            new_tickers: Former to new ticker.
+            former_groups: Groups of the former tickers before.
+        """
+        new_groups: dict[str, str] = {}
+        for former in sorted(new_tickers):
+            new_groups.setdefault(former_groups[former], book.group_of(new_tickers[former]))
+        before, known_before = dict(book.histories), dict(self._known)
+        book.histories.clear()
+        self._known.clear()
+        concerned: dict[str, dict[PoolKey, Decimal]] = {}
+        for group, of_group in before.items():
+            history, known, target = of_group, known_before[group], group
+            moved = {
+                pool: pool._replace(ticker=new_tickers[pool.ticker])
+                for pool in sorted({*known, *history.starts})
+                if pool.ticker in new_tickers
+            }
+            if group in new_groups:
+                target = new_groups[group]
+                self._number += 1
+                one = Decimal(1)
+                shifts = tuple(PoolShift(source, pool, one, one) for source, pool in moved.items())
+                history = renamed_history(history, new_tickers, PoolEntry(book.day, self._number, shifts=shifts))
+                known = {moved.get(pool, pool): basis for pool, basis in known.items() if basis}
+                left = concerned.setdefault(target, {})
+                for source, pool in moved.items():
+                    still = sum((lot.adjusted_basis for lot in self.lots_of(book, source)), _ZERO)
+                    left[pool] = left.get(pool, _ZERO) + (still if source not in moved.values() else _ZERO)
+            if target in book.histories:
+                history = joined(book.histories[target], history)
+                known = {**self._known[target], **known}
+            book.histories[target], self._known[target] = history, known
+        for group, left in concerned.items():
+            self._begin_pools(book, group, left)
+
+    def _begin_pools(self, book: Book, group: str, left: Mapping[PoolKey, Decimal]) -> None:
+        """Add what pools cost that were held before others came into them by a new symbol."""
+        known = self._known[group]
+        history = book.histories[group]
+        starts = dict(history.starts)
+        for pool, basis in self.bases(book, group).items():
+            own = basis + left.get(pool, _ZERO) - known.get(pool, _ZERO)
+            if own:
+                starts[pool] = starts.get(pool, _ZERO) + own
+                known[pool] = known.get(pool, _ZERO) + own
+        book.histories[group] = PoolHistory(starts, history.entries)
+
+    # ------------------------------------------------------------ days
+
+    def begin(self, book: Book, day: date) -> None:
+        """Settle the losses whose window closed before a day."""
+        for group in sorted(book.histories):
+            if group not in self._known:
+                self._known[group] = self.bases(book, group)
+            first = next(entry.day for entry in book.histories[group].entries)
+            if first + WINDOW < day:
+                self._close(book, group, day)
+
+    def _close(self, book: Book, group: str, day: date) -> None:
+        history = book.histories[group]
+        first_open: int | None = None
+        for i, entry in enumerate(history.entries):
+            sale = entry.sale
+            if sale is None or sale.loss.amount <= 0:
+                continue
+            if sale.loss.day + WINDOW >= day:
+                first_open = i
+                break
+            book.note(_final(sale.loss, sale.denied, day))
+            if loss_key(sale.loss) in book.window.losses:
+                book.window.drop_loss(loss_key(sale.loss))
+        if first_open is None:
+            del book.histories[group], self._known[group]
+            return
+        result = self._replay(book, group, until=first_open)
+        book.histories[group] = without_closed(history, result, first_open)
+
+    def end(self, book: Book) -> None:
+        """Work out anew what is denied and what pools cost, for the groups that changed today."""
+        touched, self._touched = self._touched, set()
+        for group in sorted(touched):
+            tickers = _tickers_of(book, group)
+            cause = _last_event(book, tickers)
+            for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
+                self.spread(book, pool, cause)
+            if group in book.histories:
+                self.sync(book, tickers[0])
+                self._update(book, group, cause)
+        self._leaving = None
+
+    # ------------------------------------------------------------ what is denied
+
+    def _replay(self, book: Book, group: str, until: int = -1) -> Replay:
+        """Return the costs and denials that tonight's share counts make."""
+        purchases = sorted(
+            (each for each in book.window.purchases.values() if book.group_of(each.ticker) == group),
+            key=lambda each: (each.day, each.lot),
+        )
+        held: dict[PoolKey, Decimal] = defaultdict(Decimal)
+        for pool, lot in self._lots_of_group(book, group):
+            held[pool] += lot.quantity
+        history = book.histories[group]
+        parts = {
+            i: denied_parts(entry.sale.loss, purchases, held, self.pool_of)
+            for i, entry in enumerate(history.entries)
+            if entry.sale is not None
+        }
+        return replay(history, parts, purchases, self.pool_of, until=until)
+
+    def _update(self, book: Book, group: str, cause: EventKey) -> None:
+        """Write the differences between what is booked and what tonight's share counts make."""
+        result = self._replay(book, group)
+        moved: _Moved = defaultdict(lambda: defaultdict(Decimal))
+        entries = list(book.histories[group].entries)
+        for i, entry in enumerate(entries):
+            if entry.sale is not None:
+                sale = self._update_sale(book, entry.sale, result, i, cause, moved)
+                entries[i] = replace(entry, sale=sale)
+            elif entry.shifts:
+                entries[i] = replace(entry, shifts=self._update_shifts(book, entry.shifts, result.shifted[i], moved))
+        book.histories[group] = PoolHistory(book.histories[group].starts, tuple(entries))
+        for pool in sorted({*result.bases, *moved}):
+            self._lay_out(book, pool, result.bases.get(pool, _ZERO), moved[pool], cause)
+        self._known[group] = self.bases(book, group)
+
+    def _update_sale(
+        self, book: Book, sale: PoolSale, result: Replay, number: int, cause: EventKey, moved: _Moved
+    ) -> PoolSale:
+        taken, denied = result.taken[number], result.denied.get(number, ())
+        loss = sale.loss
+        change = taken - sale.basis
+        if change:
+            pool = self.pool_of(loss.lot.account, loss.ticker)
+            moved[pool][loss.lot.account] -= change
+            book.note(
+                Posting(
+                    sale.kind,
+                    book.day,
+                    loss.lot.account,
+                    loss.event,
+                    ticker=loss.ticker,
+                    lot_id=pool_lot_id(loss.ticker),
+                    adjusted_basis=-change,
+                    realized_gain=-change,
+                    tax_date=loss.settle_date,
+                )
+            )
+        before = {each.pool: each for each in sale.denied}
+        now = {each.pool: each for each in denied}
+        for pool in sorted({*before, *now}):
+            self._write_denial(book, loss, _difference(pool, before, now), cause, moved)
+        after = replace(
+            loss,
+            amount=max(taken - sale.proceeds, _ZERO),
+            open_quantity=loss.quantity - sum((each.shares for each in denied), _ZERO),
+            disallowed=sum((each.amount for each in denied), _ZERO),
+            denied_for_good=sum((each.amount for each in denied if each.pool.plan), _ZERO),
+        )
+        if after.amount > 0:
+            book.window.add_loss(after)
+        elif loss_key(loss) in book.window.losses:
+            book.window.drop_loss(loss_key(loss))
+        return replace(sale, basis=taken, denied=denied, loss=after)
+
+    def _write_denial(self, book: Book, loss: Loss, change: Denied, cause: EventKey, moved: _Moved) -> None:
+        if not change.amount:
+            return
+        pool = change.pool
+        carrier = self._carrier(book, pool, loss)
+        link = LossLink(
+            event=loss.event,
+            lot=loss.lot,
+            ticker=loss.ticker_then,
+            day=loss.day,
+            shares=change.shares,
+            amount=change.amount,
+            replacement=LotKey(carrier[0], pool_lot_id(pool.ticker)),
+            purchase=carrier[1],
+            is_permanent=bool(pool.plan),
+        )
+        book.note(
+            Posting(
+                PostingKind.SUPERFICIAL_LOSS,
+                book.day,
+                loss.lot.account,
+                cause,
+                ticker=loss.ticker,
+                realized_gain=change.amount,
+                settle_date=loss.settle_date,
+                tax_date=loss.settle_date,
+                loss=link,
+            )
+        )
+        if pool.plan:
+            return
+        moved[pool][carrier[0]] += change.amount
+        book.note(
+            Posting(
+                PostingKind.CARRIED_LOSS,
+                book.day,
+                carrier[0],
+                cause,
+                ticker=pool.ticker,
+                lot_id=pool_lot_id(pool.ticker),
+                adjusted_basis=change.amount,
+                loss=link,
+            )
+        )
+
+    def _carrier(self, book: Book, pool: PoolKey, loss: Loss) -> tuple[str, EventKey | None]:
+        """Return the account in which a denied loss is carried, and the purchase it is for: the pool's earliest."""
+        purchases = [
+            each
+            for each in book.window.purchases.values()
+            if self.pool_of(each.lot.account, each.ticker) == pool and is_in_window(loss, each)
+        ]
+        if purchases:
+            first = min(purchases, key=lambda each: (each.day, each.lot))
+            return first.lot.account, first.event
+        lots = self.lots_of(book, pool)
+        return (lots[0].key.account if lots else loss.lot.account), None
+
+    def _update_shifts(
+        self, book: Book, shifts: tuple[PoolShift, ...], taken: tuple[Decimal, ...], moved: _Moved
+    ) -> tuple[PoolShift, ...]:
+        """Write that shares which left the household took another cost with them."""
+        for shift, basis in zip(shifts, taken, strict=True):
+            change = basis - shift.basis
+            if shift.target is not None or not change:
+                continue
+            assert shift.lot is not None  # shares leave an account by an event
+            assert shift.event is not None
+            moved[shift.source][shift.lot.account] -= change
+            book.note(
+                Posting(
+                    PostingKind.TRANSFER_OUT,
+                    book.day,
+                    shift.lot.account,
+                    shift.event,
+                    ticker=shift.source.ticker,
+                    lot_id=shift.lot.lot_id,
+                    adjusted_basis=-change,
+                )
+            )
+        return tuple(replace(shift, basis=basis) for shift, basis in zip(shifts, taken, strict=True))
+
+    def _lay_out(
+        self, book: Book, pool: PoolKey, basis: Decimal, moved: Mapping[str, Decimal], cause: EventKey
+    ) -> None:
+        """Give each account its part of a pool's cost, and write what the postings so far have not moved there."""
+        lots = self.lots_of(book, pool)
+        parts = allocate_cents(basis, [lot.quantity for lot in lots])
+        due = {lot.key.account: part for lot, part in zip(lots, parts, strict=True)}
+        booked = {lot.key.account: lot.adjusted_basis for lot in lots}
+        for account in sorted({*due, *moved}):
+            change = due.get(account, _ZERO) - booked.get(account, _ZERO) - moved.get(account, _ZERO)
+            if change:
+                book.note(
+                    Posting(
+                        PostingKind.POOL,
+                        book.day,
+                        account,
+                        cause,
+                        ticker=pool.ticker,
+                        lot_id=pool_lot_id(pool.ticker),
+                        adjusted_basis=change,
+                    )
+                )
+        for lot in lots:
+            if lot.adjusted_basis != due[lot.key.account]:
+                book.put(replace(lot, adjusted_basis=due[lot.key.account]))
+
+
+def _tickers_of(book: Book, group: str) -> list[str]:
+    named = {*book.terms.groups, *book.groups}
+    return sorted({ticker for ticker in named if book.group_of(ticker) == group} | {group})
+
+
+def _last_event(book: Book, tickers: Iterable[str]) -> EventKey:
+    """Return the event that changed some securities last."""
+    wanted = frozenset(tickers)
+    return next(posting.event for posting in reversed(book.postings) if posting.ticker in wanted)
+
+
+def _difference(pool: PoolKey, before: Mapping[PoolKey, Denied], now: Mapping[PoolKey, Denied]) -> Denied:
+    nothing = Denied(pool, _ZERO, _ZERO)
+    old, new = before.get(pool, nothing), now.get(pool, nothing)
+    return Denied(pool, new.shares - old.shares, new.amount - old.amount)
+
+
+def _final(loss: Loss, denied: Iterable[Denied], day: date) -> Posting:
+    """Return the row that says that a loss's window has closed, and what is denied of it in the end."""
+    parts = tuple(denied)
+    link = LossLink(
+        event=loss.event,
+        lot=loss.lot,
+        ticker=loss.ticker_then,
+        day=loss.day,
+        shares=sum((each.shares for each in parts), _ZERO),
+        amount=sum((each.amount for each in parts), _ZERO),
+        replacement=None,
+        purchase=None,
+    )
+    return Posting(
+        PostingKind.LOSS_FINAL,
+        day,
+        loss.lot.account,
+        loss.event,
+        ticker=loss.ticker,
+        settle_date=loss.settle_date,
+        tax_date=loss.settle_date,
+        loss=link,
+    )
