@@ -22,7 +22,8 @@ from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import shared_out, split_lot, take_shares
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes import Selection, Taking
-from prometheus.ledger.regimes.pool_costs import PoolCosts, pool_lot_id
+from prometheus.ledger.regimes.denials import pool_lot_id
+from prometheus.ledger.regimes.pool_costs import PoolCosts
 from prometheus.ledger.regimes.settlement import settlement_date
 from prometheus.ledger.regimes.superficial import part_of_cost
 from prometheus.ledger.selection import oversold

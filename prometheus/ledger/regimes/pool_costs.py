@@ -16,30 +16,22 @@ from typing import Final
 from prometheus.domain.money import allocate_cents
 from prometheus.ledger.book import Book
 from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.postings import LossLink, Posting, PostingKind
+from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.regimes.denials import Denials, final_posting
 from prometheus.ledger.regimes.superficial import (
     Replay,
     denied_parts,
-    is_in_window,
     joined,
     renamed_history,
     replay,
     scaled_history,
     without_closed,
 )
-from prometheus.ledger.state import Denied, Loss, Lot, PoolEntry, PoolHistory, PoolKey, PoolSale, PoolShift, Purchase
+from prometheus.ledger.state import Lot, PoolEntry, PoolHistory, PoolKey, PoolSale, PoolShift, Purchase
 from prometheus.ledger.terms import Terms
 from prometheus.ledger.window import WINDOW, loss_key
 
 _ZERO: Final = Decimal(0)
-_PREFIX: Final = "ACB-"
-#: Basis that postings have moved, by pool and account.
-_Moved = dict[PoolKey, dict[str, Decimal]]
-
-
-def pool_lot_id(ticker: str) -> str:
-    """Return the name of the lot that is an account's part of a pool."""
-    return f"{_PREFIX}{ticker}"
 
 
 class PoolCosts:
@@ -52,6 +44,8 @@ class PoolCosts:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._pools: dict[tuple[str, str], PoolKey] = {}
+        #: Tickers by group, of groups that are named; None until they are asked for.
+        self._members: dict[str, list[str]] | None = None
         #: By group with a history: cost of each pool after the last entry.
         self._known: dict[str, dict[PoolKey, Decimal]] = {}
         #: Groups that changed today.
@@ -94,11 +88,19 @@ class PoolCosts:
         return bases
 
     def _lots_of_group(self, book: Book, group: str) -> Iterable[tuple[PoolKey, Lot]]:
-        for ticker in _tickers_of(book, group):
+        for ticker in self._tickers_of(book, group):
             for account in book.holders(ticker):
                 pool = self.pool_of(account, ticker)
                 for lot in book.walk(account, ticker):
                     yield pool, lot
+
+    def _tickers_of(self, book: Book, group: str) -> list[str]:
+        """Return the tickers of a group, in alphabetical order; a ticker without group is one of its own."""
+        if self._members is None:
+            self._members = defaultdict(list)
+            for ticker in sorted({*book.terms.groups, *book.groups}):
+                self._members[book.group_of(ticker)].append(ticker)
+        return self._members.get(group) or [group]
 
     # ------------------------------------------------------------ entries
 
@@ -242,6 +244,7 @@ class PoolCosts:
             new_tickers: Former to new ticker.
             former_groups: Groups of the former tickers before.
         """
+        self._members = None
         new_groups: dict[str, str] = {}
         for former in sorted(new_tickers):
             new_groups.setdefault(former_groups[former], book.group_of(new_tickers[former]))
@@ -290,6 +293,7 @@ class PoolCosts:
 
     def begin(self, book: Book, day: date) -> None:
         """Settle the losses whose window closed before a day."""
+        self._number = 0
         for group in sorted(book.histories):
             if group not in self._known:
                 self._known[group] = self.bases(book, group)
@@ -307,7 +311,7 @@ class PoolCosts:
             if sale.loss.day + WINDOW >= day:
                 first_open = i
                 break
-            book.note(_final(sale.loss, sale.denied, day))
+            book.note(final_posting(sale.loss, sale.denied, day))
             if loss_key(sale.loss) in book.window.losses:
                 book.window.drop_loss(loss_key(sale.loss))
         if first_open is None:
@@ -320,8 +324,10 @@ class PoolCosts:
         """Work out anew what is denied and what pools cost, for the groups that changed today."""
         touched, self._touched = self._touched, set()
         for group in sorted(touched):
-            tickers = _tickers_of(book, group)
+            tickers = self._tickers_of(book, group)
             cause = _last_event(book, tickers)
+            if cause is None:
+                continue
             for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
                 self.spread(book, pool, cause)
             if group in book.histories:
@@ -350,205 +356,18 @@ class PoolCosts:
 
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""
+        history = book.histories[group]
         result = self._replay(book, group)
-        moved: _Moved = defaultdict(lambda: defaultdict(Decimal))
-        entries = list(book.histories[group].entries)
-        for i, entry in enumerate(entries):
-            if entry.sale is not None:
-                sale = self._update_sale(book, entry.sale, result, i, cause, moved)
-                entries[i] = replace(entry, sale=sale)
-            elif entry.shifts:
-                entries[i] = replace(entry, shifts=self._update_shifts(book, entry.shifts, result.shifted[i], moved))
-        book.histories[group] = PoolHistory(book.histories[group].starts, tuple(entries))
-        for pool in sorted({*result.bases, *moved}):
-            self._lay_out(book, pool, result.bases.get(pool, _ZERO), moved[pool], cause)
+        book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)
 
-    def _update_sale(
-        self, book: Book, sale: PoolSale, result: Replay, number: int, cause: EventKey, moved: _Moved
-    ) -> PoolSale:
-        taken, denied = result.taken[number], result.denied.get(number, ())
-        loss = sale.loss
-        change = taken - sale.basis
-        if change:
-            pool = self.pool_of(loss.lot.account, loss.ticker)
-            moved[pool][loss.lot.account] -= change
-            book.note(
-                Posting(
-                    sale.kind,
-                    book.day,
-                    loss.lot.account,
-                    loss.event,
-                    ticker=loss.ticker,
-                    lot_id=pool_lot_id(loss.ticker),
-                    adjusted_basis=-change,
-                    realized_gain=-change,
-                    tax_date=loss.settle_date,
-                )
-            )
-        before = {each.pool: each for each in sale.denied}
-        now = {each.pool: each for each in denied}
-        for pool in sorted({*before, *now}):
-            self._write_denial(book, loss, _difference(pool, before, now), cause, moved)
-        after = replace(
-            loss,
-            amount=max(taken - sale.proceeds, _ZERO),
-            open_quantity=loss.quantity - sum((each.shares for each in denied), _ZERO),
-            disallowed=sum((each.amount for each in denied), _ZERO),
-            denied_for_good=sum((each.amount for each in denied if each.pool.plan), _ZERO),
-        )
-        if after.amount > 0:
-            book.window.add_loss(after)
-        elif loss_key(loss) in book.window.losses:
-            book.window.drop_loss(loss_key(loss))
-        return replace(sale, basis=taken, denied=denied, loss=after)
 
-    def _write_denial(self, book: Book, loss: Loss, change: Denied, cause: EventKey, moved: _Moved) -> None:
-        if not change.amount:
-            return
-        pool = change.pool
-        carrier = self._carrier(book, pool, loss)
-        link = LossLink(
-            event=loss.event,
-            lot=loss.lot,
-            ticker=loss.ticker_then,
-            day=loss.day,
-            shares=change.shares,
-            amount=change.amount,
-            replacement=LotKey(carrier[0], pool_lot_id(pool.ticker)),
-            purchase=carrier[1],
-            is_permanent=bool(pool.plan),
-        )
-        book.note(
-            Posting(
-                PostingKind.SUPERFICIAL_LOSS,
-                book.day,
-                loss.lot.account,
-                cause,
-                ticker=loss.ticker,
-                realized_gain=change.amount,
-                settle_date=loss.settle_date,
-                tax_date=loss.settle_date,
-                loss=link,
-            )
-        )
-        if pool.plan:
-            return
-        moved[pool][carrier[0]] += change.amount
-        book.note(
-            Posting(
-                PostingKind.CARRIED_LOSS,
-                book.day,
-                carrier[0],
-                cause,
-                ticker=pool.ticker,
-                lot_id=pool_lot_id(pool.ticker),
-                adjusted_basis=change.amount,
-                loss=link,
-            )
-        )
-
-    def _carrier(self, book: Book, pool: PoolKey, loss: Loss) -> tuple[str, EventKey | None]:
-        """Return the account in which a denied loss is carried, and the purchase it is for: the pool's earliest."""
-        purchases = [
-            each
-            for each in book.window.purchases.values()
-            if self.pool_of(each.lot.account, each.ticker) == pool and is_in_window(loss, each)
-        ]
-        if purchases:
-            first = min(purchases, key=lambda each: (each.day, each.lot))
-            return first.lot.account, first.event
-        lots = self.lots_of(book, pool)
-        return (lots[0].key.account if lots else loss.lot.account), None
-
-    def _update_shifts(
-        self, book: Book, shifts: tuple[PoolShift, ...], taken: tuple[Decimal, ...], moved: _Moved
-    ) -> tuple[PoolShift, ...]:
-        """Write that shares which left the household took another cost with them."""
-        for shift, basis in zip(shifts, taken, strict=True):
-            change = basis - shift.basis
-            if shift.target is not None or not change:
-                continue
-            assert shift.lot is not None  # shares leave an account by an event
-            assert shift.event is not None
-            moved[shift.source][shift.lot.account] -= change
-            book.note(
-                Posting(
-                    PostingKind.TRANSFER_OUT,
-                    book.day,
-                    shift.lot.account,
-                    shift.event,
-                    ticker=shift.source.ticker,
-                    lot_id=shift.lot.lot_id,
-                    adjusted_basis=-change,
-                )
-            )
-        return tuple(replace(shift, basis=basis) for shift, basis in zip(shifts, taken, strict=True))
-
-    def _lay_out(
-        self, book: Book, pool: PoolKey, basis: Decimal, moved: Mapping[str, Decimal], cause: EventKey
-    ) -> None:
-        """Give each account its part of a pool's cost, and write what the postings so far have not moved there."""
-        lots = self.lots_of(book, pool)
-        parts = allocate_cents(basis, [lot.quantity for lot in lots])
-        due = {lot.key.account: part for lot, part in zip(lots, parts, strict=True)}
-        booked = {lot.key.account: lot.adjusted_basis for lot in lots}
-        for account in sorted({*due, *moved}):
-            change = due.get(account, _ZERO) - booked.get(account, _ZERO) - moved.get(account, _ZERO)
-            if change:
-                book.note(
-                    Posting(
-                        PostingKind.POOL,
-                        book.day,
-                        account,
-                        cause,
-                        ticker=pool.ticker,
-                        lot_id=pool_lot_id(pool.ticker),
-                        adjusted_basis=change,
-                    )
-                )
-        for lot in lots:
-            if lot.adjusted_basis != due[lot.key.account]:
-                book.put(replace(lot, adjusted_basis=due[lot.key.account]))
-
-
-def _tickers_of(book: Book, group: str) -> list[str]:
-    named = {*book.terms.groups, *book.groups}
-    return sorted({ticker for ticker in named if book.group_of(ticker) == group} | {group})
-
-
-def _last_event(book: Book, tickers: Iterable[str]) -> EventKey:
-    """Return the event that changed some securities last."""
+def _last_event(book: Book, tickers: Iterable[str]) -> EventKey | None:
+    """Return the event that changed some securities last, of the day that is booked; None where none did."""
     wanted = frozenset(tickers)
-    return next(posting.event for posting in reversed(book.postings) if posting.ticker in wanted)
-
-
-def _difference(pool: PoolKey, before: Mapping[PoolKey, Denied], now: Mapping[PoolKey, Denied]) -> Denied:
-    nothing = Denied(pool, _ZERO, _ZERO)
-    old, new = before.get(pool, nothing), now.get(pool, nothing)
-    return Denied(pool, new.shares - old.shares, new.amount - old.amount)
-
-
-def _final(loss: Loss, denied: Iterable[Denied], day: date) -> Posting:
-    """Return the row that says that a loss's window has closed, and what is denied of it in the end."""
-    parts = tuple(denied)
-    link = LossLink(
-        event=loss.event,
-        lot=loss.lot,
-        ticker=loss.ticker_then,
-        day=loss.day,
-        shares=sum((each.shares for each in parts), _ZERO),
-        amount=sum((each.amount for each in parts), _ZERO),
-        replacement=None,
-        purchase=None,
-    )
-    return Posting(
-        PostingKind.LOSS_FINAL,
-        day,
-        loss.lot.account,
-        loss.event,
-        ticker=loss.ticker,
-        settle_date=loss.settle_date,
-        tax_date=loss.settle_date,
-        loss=link,
-    )
+    for posting in reversed(book.postings):
+        if posting.day != book.day:
+            break
+        if posting.ticker in wanted and posting.kind is not PostingKind.LOSS_FINAL:
+            return posting.event
+    return None
