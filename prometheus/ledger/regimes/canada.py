@@ -47,6 +47,8 @@ class CanadaRegime:
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
         self._costs = PoolCosts(terms)
+        #: Fractions of a share that are paid when the day's actions are booked in every account.
+        self._fractions: list[tuple[Event, LotKey, Decimal, Decimal]] = []
 
     # ------------------------------------------------------------ orders and dates
 
@@ -101,6 +103,7 @@ class CanadaRegime:
     def take(self, book: Book, lot: Lot, quantity: Decimal) -> tuple[Lot, Lot | None]:
         """Take shares out of an account's part of a pool, with their part of its cost."""
         pool = self._costs.pool_of(lot.key.account, lot.ticker)
+        self._costs.touch(book, lot.ticker)
         if not pool.plan:
             shares = sum((each.quantity for each in self._costs.lots_of(book, pool)), _ZERO)
             self._costs.leave(book, PoolShift(pool, None, quantity, shares, lot=lot.key))
@@ -146,6 +149,7 @@ class CanadaRegime:
         A pool of that name which is held keeps its lot until the day's symbols have all changed, for it may be about to
         change its own.
         """
+        self._pay_fractions(book, before.ticker)
         account = before.key.account
         name = pool_lot_id(after.ticker)
         if LotKey(account, name) in book.lots:
@@ -159,6 +163,8 @@ class CanadaRegime:
         for ticker in tickers:
             for account in book.holders(ticker):
                 _pool_position(book, account, ticker, event)
+        self._pay_fractions(book)
+        for ticker in tickers:
             for pool in sorted({self._costs.pool_of(account, ticker) for account in book.holders(ticker)}):
                 self._costs.spread(book, pool, event)
             self._costs.sync(book, ticker)
@@ -178,13 +184,34 @@ class CanadaRegime:
     ) -> None:
         """Dispose of shares at the pool's average cost, which stays the cost of a share.
 
+        Fractions that an action leaves wait until it is booked in every account, for the accounts share a pool.
+
         Source: ITA ss. 40(1), 47(1).
         """
+        if kind is not PostingKind.CASH_IN_LIEU and selection:
+            self._pay_fractions(book, selection[0][0].ticker)
         quantities = [quantity for _, quantity in selection]
         amounts = shared_out(proceeds, quantities)
         fees = shared_out(fee, quantities) if fee else (_ZERO,) * len(quantities)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
-            self._dispose(book, kind, event, book.lots[lot.key], quantity, amount, line_fee)
+            if kind is PostingKind.CASH_IN_LIEU:
+                self._fractions.append((event, lot.key, quantity, amount))
+            else:
+                self._dispose(book, kind, event, book.lots[lot.key], quantity, amount, line_fee)
+
+    def _pay_fractions(self, book: Book, ticker: str | None = None) -> None:
+        """Sell the fractions that wait: of one security, or all."""
+        waiting, self._fractions = self._fractions, []
+        for event, key, quantity, amount in waiting:
+            lot = book.lots.get(key)
+            if lot is None:
+                # The position has become one lot since.
+                name = key.lot_id.partition("~")[0]
+                lot = book.lots[LotKey(key.account, name)]
+            if ticker is None or lot.ticker == ticker:
+                self._dispose(book, PostingKind.CASH_IN_LIEU, event, lot, quantity, amount, _ZERO)
+            else:
+                self._fractions.append((event, key, quantity, amount))
 
     def _dispose(
         self, book: Book, kind: PostingKind, event: Event, lot: Lot, quantity: Decimal, amount: Decimal, fee: Decimal
@@ -192,6 +219,7 @@ class CanadaRegime:
         costs = self._costs
         pool = costs.pool_of(lot.key.account, lot.ticker)
         tax_date = self.tax_date(event)
+        costs.touch(book, lot.ticker)
         if pool.plan:
             taken, left = take_shares(lot, quantity)
         else:

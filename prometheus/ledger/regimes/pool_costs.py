@@ -151,7 +151,6 @@ class PoolCosts:
             starts: Costs of the group's pools before it; None for a gain.
         """
         group = book.group_of(pool.ticker)
-        self._touched.add(group)
         if group not in book.histories:
             if starts is None:
                 return
@@ -166,7 +165,6 @@ class PoolCosts:
     def leave(self, book: Book, shift: PoolShift) -> None:
         """Note shares that are about to leave a pool without a disposition."""
         self.sync(book, shift.source.ticker)
-        self.touch(book, shift.source.ticker)
         self._leaving = shift
 
     def arrive(self, book: Book, cause: EventKey, pool: PoolKey) -> bool:
