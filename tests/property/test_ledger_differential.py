@@ -102,7 +102,7 @@ def test_refused_events_leave_no_trace(events, terms):
 
 @given(histories(most=8), us_terms(), st.randoms(use_true_random=False))
 def test_late_events_end_in_the_same_books(events, terms, random):
-    """Every event arrives late, in random order, and is booked by a refold: state and postings are those of one fold."""
+    """Every event arrives late, in random order, and is refolded: state and postings are those of one fold."""
     at_once = fold(events, terms)
     arrivals = list({each.key: each for each in events}.values())
     random.shuffle(arrivals)
