@@ -53,7 +53,8 @@ class Denials:
         entries = list(history.entries)
         for i, entry in enumerate(entries):
             if entry.sale is not None:
-                entries[i] = replace(entry, sale=self._sale(entry.sale, result, i))
+                sale = self._sale(entry.sale, result, i)
+                entries[i] = entry if sale is entry.sale else replace(entry, sale=sale)
             elif entry.shifts:
                 entries[i] = replace(entry, shifts=self._shifts(entry.shifts, result.shifted[i]))
         for pool in sorted({*result.bases, *self._moved}):
@@ -62,6 +63,8 @@ class Denials:
 
     def _sale(self, sale: PoolSale, result: Replay, number: int) -> PoolSale:
         taken, denied = result.taken[number], result.denied.get(number, ())
+        if taken == sale.basis and denied == sale.denied:
+            return sale
         loss = sale.loss
         change = taken - sale.basis
         if change:

@@ -20,7 +20,6 @@ from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes.denials import Denials, final_posting
 from prometheus.ledger.regimes.superficial import (
     Replay,
-    denied_parts,
     joined,
     renamed_history,
     replay,
@@ -337,20 +336,11 @@ class PoolCosts:
 
     def _replay(self, book: Book, group: str, until: int = -1) -> Replay:
         """Return the costs and denials that tonight's share counts make."""
-        purchases = sorted(
-            (each for each in book.window.purchases.values() if book.group_of(each.ticker) == group),
-            key=lambda each: (each.day, each.lot),
-        )
+        purchases = [each for each in book.window.purchases.values() if book.group_of(each.ticker) == group]
         held: dict[PoolKey, Decimal] = defaultdict(Decimal)
         for pool, lot in self._lots_of_group(book, group):
             held[pool] += lot.quantity
-        history = book.histories[group]
-        parts = {
-            i: denied_parts(entry.sale.loss, purchases, held, self.pool_of)
-            for i, entry in enumerate(history.entries)
-            if entry.sale is not None
-        }
-        return replay(history, parts, purchases, self.pool_of, until=until)
+        return replay(book.histories[group], purchases, held, self.pool_of, until=until)
 
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""

@@ -8,9 +8,11 @@ The result is what somebody would have booked who had known the counts from the 
 Source: ITA ss. 40(2)(g)(i), 53(1)(f), 54 "superficial loss"; CRA IT-456R par. 12; CRA 2022-0940941C6.
 """
 
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 from math import lcm
@@ -19,15 +21,13 @@ from typing import Final
 from prometheus.domain.money import allocate_cents, to_cents
 from prometheus.ledger.shares import nearest_share, scaled
 from prometheus.ledger.state import Denied, Loss, PoolEntry, PoolHistory, PoolKey, PoolSale, PoolShift, Purchase
-from prometheus.ledger.window import WINDOW_DAYS
+from prometheus.ledger.window import WINDOW, WINDOW_DAYS
 
 _ZERO: Final = Decimal(0)
 _NO_SHARES: Final = Fraction(0)
 
 #: Taxpayer and plan, of which one is empty.
 Holder = tuple[str, str]
-#: Shares whose loss is denied, by the pool or plan that they are denied for.
-Parts = Mapping[PoolKey, Fraction]
 
 
 def holder_of(pool: PoolKey) -> Holder:
@@ -53,11 +53,45 @@ def superficial_shares(*, sold: Decimal, acquired: Decimal, held: Decimal) -> De
     return min(sold, acquired, held)
 
 
+class Acquired:
+    """Shares acquired by pool or plan, by day.
+
+    Args:
+        purchases: Purchases known so far.
+        pool_of: Pool or plan of an account and ticker.
+    """
+
+    def __init__(self, purchases: Iterable[Purchase], pool_of: Callable[[str, str], PoolKey]) -> None:
+        self._pool_of = pool_of
+        #: By pool the days of purchases, ascending, and the shares bought up to each, after a zero.
+        self._days: dict[PoolKey, list[date]] = {}
+        self._sums: dict[PoolKey, list[Decimal]] = {}
+        for purchase in sorted(purchases, key=lambda each: each.day):
+            self.add(purchase)
+
+    def add(self, purchase: Purchase) -> None:
+        """Add a purchase; one of an earlier day than the last takes its place among them."""
+        pool = self._pool_of(purchase.lot.account, purchase.ticker)
+        days = self._days.setdefault(pool, [])
+        sums = self._sums.setdefault(pool, [_ZERO])
+        place = bisect_right(days, purchase.day)
+        days.insert(place, purchase.day)
+        sums.insert(place + 1, sums[place])
+        for i in range(place + 1, len(sums)):
+            sums[i] += purchase.quantity
+
+    def around(self, loss: Loss) -> dict[PoolKey, Decimal]:
+        """Return the shares acquired within thirty days of a loss, where there are any."""
+        around: dict[PoolKey, Decimal] = {}
+        for pool, days in self._days.items():
+            first, last = bisect_left(days, loss.day - WINDOW), bisect_right(days, loss.day + WINDOW)
+            if last > first:
+                around[pool] = self._sums[pool][last] - self._sums[pool][first]
+        return around
+
+
 def denied_parts(
-    loss: Loss,
-    purchases: Iterable[Purchase],
-    held: Mapping[PoolKey, Decimal],
-    pool_of: Callable[[str, str], PoolKey],
+    loss: Loss, acquired: Mapping[PoolKey, Decimal], held: Mapping[PoolKey, Decimal]
 ) -> dict[PoolKey, Fraction]:
     """Return the shares of a loss that are denied, by who holds the substituted property at the end of the window.
 
@@ -66,24 +100,21 @@ def denied_parts(
 
     Args:
         loss: The loss.
-        purchases: Purchases of its group, of all accounts.
-        held: Shares of its group at the end of the window, in the same shares as loss and purchases.
-        pool_of: Pool or plan of an account and ticker.
+        acquired: Shares of its group acquired in its window, by pool or plan.
+        held: Shares of its group at the end of the window, in the same shares.
 
     Source: ITA s. 54 "superficial loss" (a), (b); CRA IT-456R par. 12; CRA 2022-0940941C6, question 1.
     """
-    acquired: dict[Holder, dict[PoolKey, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
-    total = _ZERO
-    for purchase in purchases:
-        if is_in_window(loss, purchase):
-            pool = pool_of(purchase.lot.account, purchase.ticker)
-            acquired[holder_of(pool)][pool] += purchase.quantity
-            total += purchase.quantity
-    denied = superficial_shares(sold=loss.quantity, acquired=total, held=sum(held.values(), _ZERO))
+    if not acquired:
+        return {}
+    denied = superficial_shares(
+        sold=loss.quantity, acquired=sum(acquired.values(), _ZERO), held=sum(held.values(), _ZERO)
+    )
     if denied <= 0:
         return {}
     kept: dict[PoolKey, Fraction] = {}
-    for holder, bought in acquired.items():
+    for holder in sorted({holder_of(pool) for pool in acquired}):
+        bought = {pool: shares for pool, shares in acquired.items() if holder_of(pool) == holder}
         own = {pool: shares for pool, shares in held.items() if holder_of(pool) == holder and shares > 0}
         if own:
             substituted = Fraction(min(sum(bought.values(), _ZERO), sum(own.values(), _ZERO)))
@@ -98,7 +129,7 @@ def denied_parts(
 
 @dataclass(slots=True)
 class Replay:
-    """What a group's pools cost, and what became of each sale, under given denials.
+    """What a group's pools cost, and what became of each sale.
 
     Attributes:
         bases: Cost of each pool after the last entry.
@@ -119,8 +150,8 @@ class Replay:
 
 def replay(
     history: PoolHistory,
-    parts: Mapping[int, Parts],
     purchases: Iterable[Purchase],
+    held: Mapping[PoolKey, Decimal],
     pool_of: Callable[[str, str], PoolKey],
     *,
     until: int = -1,
@@ -132,17 +163,19 @@ def replay(
 
     Args:
         history: Pool costs at its start, and what happened since.
-        parts: By number of a sale's entry the shares that are denied if it is a loss.
         purchases: Purchases of the group.
+        held: Shares of the group by pool or plan, which stand for those at the end of every window in the history.
         pool_of: Pool or plan of an account and ticker.
         until: Number of the entry before which ``starts`` are taken.
     """
     result = Replay(dict(history.starts))
     bases = result.bases
-    made = {entry.purchase: i for i, entry in enumerate(history.entries) if entry.purchase is not None}
-    known = [(made.get(purchase.lot, -1), purchase) for purchase in purchases]
-    amounts: dict[int, Decimal] = {}
-    carried: dict[int, dict[PoolKey, Decimal]] = {}
+    made = {entry.purchase for entry in history.entries if entry.purchase is not None}
+    by_name = {purchase.lot: purchase for purchase in purchases}
+    of_window = Acquired(by_name.values(), pool_of)
+    known = Acquired((each for each in by_name.values() if each.lot not in made), pool_of)
+    waiting: list[_Denial] = []
+    denials: list[_Denial] = []
     for i, entry in enumerate(history.entries):
         if i == until:
             result.starts = dict(bases)
@@ -154,34 +187,28 @@ def replay(
             bases[pool] = bases.get(pool, _ZERO) - taken
             result.taken[i] = taken
             if taken > sale.proceeds:
-                amounts[i] = taken - sale.proceeds
-                carried[i] = {}
+                parts = denied_parts(sale.loss, of_window.around(sale.loss), held)
+                if parts:
+                    denials.append(_Denial(i, sale.loss, taken - sale.proceeds, parts))
+                    waiting.append(denials[-1])
         elif entry.shifts:
             result.shifted[i] = _shift(bases, entry.shifts)
         elif entry.pool is not None:
             bases[entry.pool] = bases.get(entry.pool, _ZERO) + entry.basis
-        if not entry.is_look:
-            continue
-        for number, amount in amounts.items():
-            if not parts.get(number):
-                continue
-            loss = _loss_of(history.entries[number])
-            due = _due(loss, amount, parts[number], [each for at, each in known if at <= i], pool_of)
-            for pool, cents in due.items():
-                step = cents - carried[number].get(pool, _ZERO)
-                if not step:
-                    continue
-                carried[number][pool] = cents
-                if not pool.plan:
-                    then = _then(pool, history.entries[i + 1 :])
-                    bases[then] = bases.get(then, _ZERO) + step
-                    result.steps.append((i, number, then, step))
-    for number, amount in amounts.items():
-        if parts.get(number):
-            by_pool = _in_full(amount, parts[number], _loss_of(history.entries[number]))
-            result.denied[number] = tuple(
-                Denied(pool, nearest_share(parts[number][pool]), cents) for pool, cents in by_pool.items()
-            )
+        if entry.purchase in by_name:
+            known.add(by_name[entry.purchase])
+        if entry.is_look and waiting:
+            for denial in waiting:
+                for pool, step in denial.due(known.around(denial.loss)):
+                    if not pool.plan:
+                        then = _then(pool, history.entries, i)
+                        bases[then] = bases.get(then, _ZERO) + step
+                        result.steps.append((i, denial.number, then, step))
+            waiting = [denial for denial in waiting if not denial.is_complete]
+    for denial in denials:
+        result.denied[denial.number] = tuple(
+            Denied(pool, nearest_share(denial.parts[pool]), cents) for pool, cents in denial.in_full.items()
+        )
     return result
 
 
@@ -257,9 +284,49 @@ def joined(one: PoolHistory, other: PoolHistory) -> PoolHistory:
 # ---------------------------------------------------------------- within a replay
 
 
-def _loss_of(entry: PoolEntry) -> Loss:
-    assert entry.sale is not None  # numbers of losses are those of sales
-    return entry.sale.loss
+class _Denial:
+    """What is denied of one loss, and how much of it the pools have so far.
+
+    Args:
+        number: Of the loss's entry.
+        loss: The loss.
+        amount: Of the loss, as it comes out.
+        parts: Shares that are denied, by pool or plan.
+    """
+
+    __slots__ = ("_amount", "_carried", "_shares", "in_full", "loss", "number", "parts")
+
+    def __init__(self, number: int, loss: Loss, amount: Decimal, parts: dict[PoolKey, Fraction]) -> None:
+        self.number, self.loss, self.parts, self._amount = number, loss, parts, amount
+        total = _cents(amount, sum(parts.values(), _NO_SHARES), loss.quantity)
+        scale = lcm(*(part.denominator for part in parts.values()))
+        weights = [Decimal((part * scale).numerator) for part in parts.values()]
+        self.in_full = dict(zip(parts, allocate_cents(total, weights), strict=True))
+        self._carried = dict.fromkeys(parts, _ZERO)
+        self._shares: dict[Holder, Fraction] = defaultdict(Fraction)
+        for pool, part in parts.items():
+            self._shares[holder_of(pool)] += part
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether the pools have all of it."""
+        return self._carried == self.in_full
+
+    def due(self, acquired: Mapping[PoolKey, Decimal]) -> list[tuple[PoolKey, Decimal]]:
+        """Return what pools and plans get now that so many shares are acquired, and count it as theirs."""
+        by_holder: dict[Holder, Decimal] = defaultdict(Decimal)
+        for pool, shares in acquired.items():
+            by_holder[holder_of(pool)] += shares
+        steps: list[tuple[PoolKey, Decimal]] = []
+        for pool, part in self.parts.items():
+            so_far, whole = by_holder[holder_of(pool)], self._shares[holder_of(pool)]
+            cents = self.in_full[pool]
+            if so_far < whole:
+                cents = min(_cents(self._amount, part * Fraction(so_far) / whole, self.loss.quantity), cents)
+            if cents != self._carried[pool]:
+                steps.append((pool, cents - self._carried[pool]))
+                self._carried[pool] = cents
+        return steps
 
 
 def _shift(bases: dict[PoolKey, Decimal], shifts: tuple[PoolShift, ...]) -> tuple[Decimal, ...]:
@@ -273,45 +340,14 @@ def _shift(bases: dict[PoolKey, Decimal], shifts: tuple[PoolShift, ...]) -> tupl
     return tuple(taken)
 
 
-def _then(pool: PoolKey, later: tuple[PoolEntry, ...]) -> PoolKey:
-    """Return what a pool was called before the symbols that changed later."""
-    for entry in reversed(later):
-        for shift in entry.shifts:
+def _then(pool: PoolKey, entries: tuple[PoolEntry, ...], i: int) -> PoolKey:
+    """Return what a pool was called at an entry, before the symbols that changed later."""
+    for later in reversed(range(i + 1, len(entries))):
+        for shift in entries[later].shifts:
             if shift.target == pool and holder_of(shift.source) == holder_of(pool):
                 pool = shift.source
                 break
     return pool
-
-
-def _in_full(amount: Decimal, parts: Parts, loss: Loss) -> dict[PoolKey, Decimal]:
-    """Return the denied amounts by pool when all purchases are made; they add up to the denied loss in cents."""
-    denied = sum(parts.values(), _NO_SHARES)
-    total = _cents(amount, denied, loss.quantity)
-    scale = lcm(*(part.denominator for part in parts.values()))
-    weights = [Decimal((part * scale).numerator) for part in parts.values()]
-    return dict(zip(parts, allocate_cents(total, weights), strict=True))
-
-
-def _due(
-    loss: Loss, amount: Decimal, parts: Parts, known: Iterable[Purchase], pool_of: Callable[[str, str], PoolKey]
-) -> dict[PoolKey, Decimal]:
-    """Return the denied amounts by pool that the purchases known so far account for."""
-    acquired: dict[Holder, Fraction] = defaultdict(Fraction)
-    for purchase in known:
-        if is_in_window(loss, purchase):
-            acquired[holder_of(pool_of(purchase.lot.account, purchase.ticker))] += Fraction(purchase.quantity)
-    in_full = _in_full(amount, parts, loss)
-    shares: dict[Holder, Fraction] = defaultdict(Fraction)
-    for pool, part in parts.items():
-        shares[holder_of(pool)] += part
-    due: dict[PoolKey, Decimal] = {}
-    for pool, part in parts.items():
-        so_far, whole = acquired[holder_of(pool)], shares[holder_of(pool)]
-        if so_far >= whole:
-            due[pool] = in_full[pool]
-        elif so_far > 0:
-            due[pool] = min(_cents(amount, part * so_far / whole, loss.quantity), in_full[pool])
-    return due
 
 
 def _cents(amount: Decimal, shares: Fraction, of_shares: Decimal) -> Decimal:
