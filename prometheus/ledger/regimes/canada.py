@@ -135,8 +135,13 @@ class CanadaRegime:
         after = merged(lot if before is None else before, None if before is None else lot)
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
         if purchase is not None:
-            # Lots are pools here, so an event names its purchase.
-            purchase = replace(purchase, lot=LotKey(lot.key.account, event.event_id))
+            # Lots are pools here, so an event names its purchase; nothing uses it up.
+            purchase = replace(
+                purchase,
+                lot=LotKey(lot.key.account, event.event_id),
+                unreplaced=purchase.quantity,
+                exact_unreplaced=purchase.exact,
+            )
             book.window.add_purchase(purchase)
         if not comes_along:
             costs.enter(book, pool, lot.adjusted_basis, purchase)
@@ -150,6 +155,8 @@ class CanadaRegime:
         change its own.
         """
         self._pay_fractions(book, before.ticker)
+        if kind is PostingKind.MERGER:
+            self._costs.sync(book, before.ticker)
         account = before.key.account
         name = pool_lot_id(after.ticker)
         if LotKey(account, name) in book.lots:
@@ -327,7 +334,7 @@ class PoolWindow(Window):
         """
         former = lot.lot_id.removeprefix(pool_lot_id(""))
         tickers = {each.ticker for each in self.purchases.values()} | {each.ticker for each in self.losses.values()}
-        if former in tickers:
+        if former in tickers or self._book.group_of(former) in self._book.histories:
             self.scale(former, ratio)
             self.rename({former: ticker}, lambda: None)
 

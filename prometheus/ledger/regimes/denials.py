@@ -149,7 +149,7 @@ class Denials:
         """Return the account in which a denied loss is carried, and the purchase it is for: the pool's earliest."""
         purchases = [
             each
-            for each in self._book.window.purchases.values()
+            for each in self._book.window.purchases_to_meet(loss)
             if self._costs.pool_of(each.lot.account, each.ticker) == pool and is_in_window(loss, each)
         ]
         if purchases:

@@ -51,6 +51,8 @@ class PoolCosts:
         self._touched: set[str] = set()
         #: Groups with sales since losses last looked for purchases.
         self._sold: set[str] = set()
+        #: Groups whose accounts' parts of a pool shares have left.
+        self._uneven: set[str] = set()
         #: Shares on their way out of a pool.
         self._leaving: PoolShift | None = None
         self._number = 0
@@ -164,6 +166,7 @@ class PoolCosts:
     def leave(self, book: Book, shift: PoolShift) -> None:
         """Note shares that are about to leave a pool without a disposition."""
         self.sync(book, shift.source.ticker)
+        self._uneven.add(book.group_of(shift.source.ticker))
         self._leaving = shift
 
     def arrive(self, book: Book, cause: EventKey, pool: PoolKey) -> bool:
@@ -245,6 +248,9 @@ class PoolCosts:
         new_groups: dict[str, str] = {}
         for former in sorted(new_tickers):
             new_groups.setdefault(former_groups[former], book.group_of(new_tickers[former]))
+        for group, target in sorted(new_groups.items()):
+            if group != target and group in book.histories and _has_others(book.histories[group], new_tickers):
+                self._settle_early(book, group)
         before, known_before = dict(book.histories), dict(self._known)
         book.histories.clear()
         self._known.clear()
@@ -258,6 +264,10 @@ class PoolCosts:
             }
             if group in new_groups:
                 target = new_groups[group]
+                if target != group:  # pools of other tickers stay behind
+                    starts = {pool: basis for pool, basis in history.starts.items() if pool in moved}
+                    history = PoolHistory(starts, history.entries)
+                    known = {pool: basis for pool, basis in known.items() if pool in moved}
                 self._number += 1
                 one = Decimal(1)
                 shifts = tuple(PoolShift(source, pool, one, one) for source, pool in moved.items())
@@ -273,6 +283,16 @@ class PoolCosts:
             book.histories[target], self._known[target] = history, known
         for group, left in concerned.items():
             self._begin_pools(book, group, left)
+
+    def _settle_early(self, book: Book, group: str) -> None:
+        """Settle the open losses of a group that falls apart: what is denied tonight stays denied.
+
+        An exchange makes shares of one ticker those of a company that is in no group, or in another one.
+        """
+        for entry in book.histories[group].entries:
+            if entry.sale is not None and entry.sale.loss.amount > 0:
+                self._settle(book, entry.sale, book.day)
+        del book.histories[group], self._known[group]
 
     def _begin_pools(self, book: Book, group: str, left: Mapping[PoolKey, Decimal]) -> None:
         """Add what pools cost that were held before others came into them by a new symbol."""
@@ -308,14 +328,17 @@ class PoolCosts:
             if sale.loss.day + WINDOW >= day:
                 first_open = i
                 break
-            book.note(final_posting(sale.loss, sale.denied, day))
-            if loss_key(sale.loss) in book.window.losses:
-                book.window.drop_loss(loss_key(sale.loss))
+            self._settle(book, sale, day)
         if first_open is None:
             del book.histories[group], self._known[group]
             return
         result = self._replay(book, group, until=first_open)
         book.histories[group] = without_closed(history, result, first_open)
+
+    def _settle(self, book: Book, sale: PoolSale, day: date) -> None:
+        book.note(final_posting(sale.loss, sale.denied, day))
+        if loss_key(sale.loss) in book.window.losses:
+            book.window.drop_loss(loss_key(sale.loss))
 
     def end(self, book: Book) -> None:
         """Work out anew what is denied and what pools cost, for the groups that changed today."""
@@ -325,22 +348,25 @@ class PoolCosts:
             cause = _last_event(book, tickers)
             if cause is None:
                 continue
-            for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
-                self.spread(book, pool, cause)
+            if group in self._uneven:
+                for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
+                    self.spread(book, pool, cause)
             if group in book.histories:
                 self.sync(book, tickers[0])
                 self._update(book, group, cause)
+        self._uneven.clear()
         self._leaving = None
 
     # ------------------------------------------------------------ what is denied
 
     def _replay(self, book: Book, group: str, until: int = -1) -> Replay:
         """Return the costs and denials that tonight's share counts make."""
-        purchases = [each for each in book.window.purchases.values() if book.group_of(each.ticker) == group]
         held: dict[PoolKey, Decimal] = defaultdict(Decimal)
         for pool, lot in self._lots_of_group(book, group):
             held[pool] += lot.quantity
-        return replay(book.histories[group], purchases, held, self.pool_of, until=until)
+        history = book.histories[group]
+        loss = next(entry.sale.loss for entry in history.entries if entry.sale is not None)
+        return replay(history, book.window.purchases_to_meet(loss), held, self.pool_of, until=until)
 
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""
@@ -348,6 +374,16 @@ class PoolCosts:
         result = self._replay(book, group)
         book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)
+
+
+def _has_others(history: PoolHistory, tickers: Mapping[str, str]) -> bool:
+    """Return whether a history has steps of securities that are not among some."""
+    return any(
+        (entry.pool is not None and entry.pool.ticker not in tickers)
+        or any(shift.source.ticker not in tickers for shift in entry.shifts)
+        or (entry.sale is not None and any(each.pool.ticker not in tickers for each in entry.sale.denied))
+        for entry in history.entries
+    )
 
 
 def _last_event(book: Book, tickers: Iterable[str]) -> EventKey | None:
