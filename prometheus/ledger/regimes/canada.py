@@ -136,12 +136,9 @@ class CanadaRegime:
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
         if purchase is not None:
             # Lots are pools here, so an event names its purchase; nothing uses it up.
-            purchase = replace(
-                purchase,
-                lot=LotKey(lot.key.account, event.event_id),
-                unreplaced=purchase.quantity,
-                exact_unreplaced=purchase.exact,
-            )
+            bought, exact = purchase.quantity, purchase.exact
+            name = LotKey(lot.key.account, event.event_id)
+            purchase = Purchase(purchase.event, name, lot.ticker, purchase.day, bought, bought, exact, exact)
             book.window.add_purchase(purchase)
         if not comes_along:
             costs.enter(book, pool, lot.adjusted_basis, purchase)
@@ -276,6 +273,8 @@ class CanadaRegime:
         which can move cents between accounts.
         """
         lots = self._costs.lots_of(book, pool)
+        if len(lots) == 1:
+            return lot, *take_shares(lot, quantity)
         shares = sum((each.quantity for each in lots), _ZERO)
         cost = sum((each.cost_basis for each in lots), _ZERO)
         adjusted = sum((each.adjusted_basis for each in lots), _ZERO)
