@@ -121,7 +121,7 @@ class PoolCosts:
             source = leaving.source
             basis = known[source] - current.get(source, _ZERO)
             known[source] -= basis
-            event = _last_event(book, [source.ticker])
+            event = next(row.event for row in reversed(book.postings) if row.kind is PostingKind.TRANSFER_OUT)
             self._append(book, group, shifts=(replace(leaving, basis=basis, event=event),))
         for pool in sorted({*known, *current}):
             change = current.get(pool, _ZERO) - known.get(pool, _ZERO)
@@ -343,11 +343,15 @@ class PoolCosts:
     def end(self, book: Book) -> None:
         """Work out anew what is denied and what pools cost, for the groups that changed today."""
         touched, self._touched = self._touched, set()
+        if not touched:
+            return
+        last = _last_events(book)
         for group in sorted(touched):
             tickers = self._tickers_of(book, group)
-            cause = _last_event(book, tickers)
-            if cause is None:
+            of_group = [last[ticker] for ticker in tickers if ticker in last]
+            if not of_group:
                 continue
+            cause = max(of_group)[1]
             if group in self._uneven:
                 for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
                     self.spread(book, pool, cause)
@@ -386,12 +390,13 @@ def _has_others(history: PoolHistory, tickers: Mapping[str, str]) -> bool:
     )
 
 
-def _last_event(book: Book, tickers: Iterable[str]) -> EventKey | None:
-    """Return the event that changed some securities last, of the day that is booked; None where none did."""
-    wanted = frozenset(tickers)
-    for posting in reversed(book.postings):
+def _last_events(book: Book) -> dict[str, tuple[int, EventKey]]:
+    """Return the event of the day that changed each security last, after its place in the order of booking."""
+    last: dict[str, tuple[int, EventKey]] = {}
+    for i in reversed(range(len(book.postings))):
+        posting = book.postings[i]
         if posting.day != book.day:
             break
-        if posting.ticker in wanted and posting.kind is not PostingKind.LOSS_FINAL:
-            return posting.event
-    return None
+        if posting.kind is not PostingKind.LOSS_FINAL:
+            last.setdefault(posting.ticker, (i, posting.event))
+    return last
