@@ -134,16 +134,28 @@ class CanadaRegime:
         before = book.lots.get(LotKey(lot.key.account, pool_lot_id(lot.ticker)))
         after = merged(lot if before is None else before, None if before is None else lot)
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
+        if purchase is None and kind is PostingKind.TRANSFER_IN and former is not None:
+            purchase = self._acquired_from(book, event, lot, former)
         if purchase is not None:
             # Lots are pools here, so an event names its purchase; nothing uses it up.
             bought, exact = purchase.quantity, purchase.exact
             name = LotKey(lot.key.account, event.event_id)
             purchase = Purchase(purchase.event, name, lot.ticker, purchase.day, bought, bought, exact, exact)
             book.window.add_purchase(purchase)
-        if not comes_along:
-            costs.enter(book, pool, lot.adjusted_basis, purchase)
+        if not comes_along or purchase is not None:
+            costs.enter(book, pool, _ZERO if comes_along else lot.adjusted_basis, purchase)
         costs.touch(book, lot.ticker)
         costs.spread(book, pool, event.key)
+
+    def _acquired_from(self, book: Book, event: Event, lot: Lot, former: LotKey) -> Purchase | None:
+        """Return what a person acquires by a transfer from another one of the household.
+
+        Source: ITA s. 54 "superficial loss" (a), an affiliated person "acquires"; s. 73(1) between spouses.
+        """
+        source = self._costs.pool_of(former.account, lot.ticker)
+        if source == self._costs.pool_of(lot.key.account, lot.ticker):
+            return None
+        return Purchase(event.key, lot.key, lot.ticker, book.day, lot.quantity, lot.quantity, lot.exact, lot.exact)
 
     def exchange(self, book: Book, kind: PostingKind, cause: EventKey, before: Lot, after: Lot) -> None:
         """Move an account's part of a pool into the pool of another security.

@@ -375,6 +375,11 @@ class PoolCosts:
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""
         history = book.histories[group]
+        sales = [entry.sale for entry in history.entries if entry.sale is not None]
+        first = sales[0].loss
+        is_bought = any(each.day >= first.day - WINDOW for each in book.window.purchases_to_meet(first))
+        if not is_bought and not any(sale.denied for sale in sales):
+            return  # nothing is denied, as before
         result = self._replay(book, group)
         book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)

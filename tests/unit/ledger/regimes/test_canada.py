@@ -474,6 +474,33 @@ def test_a_plan_that_buys_on_day_30_denies():
     assert (told.disallowed, told.for_good) == (20, 20)
 
 
+def test_a_transfer_to_the_spouse_is_an_acquisition():
+    """ITA ss. 54, 73(1): what was bought back and passed to the spouse in the window carries the denied 20 there."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100
+        2019-06-03,A,X,SELL,10,80
+        2019-06-10,A,X,BUY,10,90
+        2019-06-17,A,X,TRANSFER_OUT,10,,,S
+        """,
+        taxpayers={"S": "spouse"},
+    )
+    assert (told.disallowed, told.cost(), told.pool(taxpayer="spouse")) == (20, 0, (10, 110))
+
+
+def test_a_transfer_within_a_taxpayer_acquires_nothing():
+    """Old shares that move between accounts of one taxpayer make no loss superficial."""
+    told = Told("2019-01-02,A,X,BUY,20,200\n2019-06-03,A,X,SELL,10,80\n2019-06-10,A,X,TRANSFER_OUT,10,,,B")
+    assert (told.disallowed, told.cost()) == (0, 100)
+
+
+@pytest.mark.parametrize(("arrives", "denied"), [("2019-07-03", 20), ("2019-07-04", 0)])
+def test_a_lot_from_outside_counts_once_it_is_there(arrives, denied):
+    """Bought elsewhere in the window and transferred in: it is held on day 30 (3 July) or it is not."""
+    told = Told(f"2019-01-02,A,X,BUY,10,100\n2019-06-03,A,X,SELL,10,80\n{arrives},A,X,TRANSFER_IN,10,90,,2019-06-10")
+    assert (told.disallowed, told.cost()) == (denied, 90 + denied)
+
+
 def test_a_plan_has_a_pool_of_its_own_and_no_losses():
     """What a plan sells is no taxable event, and its cost does not mix with the owner's."""
     told = Told(
