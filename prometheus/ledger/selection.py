@@ -9,7 +9,7 @@ from prometheus.domain.accounts import LotMethod, TaxRates
 from prometheus.domain.books import LotPick
 from prometheus.domain.lots import Term
 from prometheus.domain.money import plain_text
-from prometheus.ledger.book import Book
+from prometheus.ledger.book import Book, rank_by_basis
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import term_of
@@ -31,7 +31,7 @@ class _Sale:
 
 
 def _highest_basis_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
-    return (-lot.adjusted_basis / lot.quantity, lot.acquired_on, lot.key)
+    return rank_by_basis(lot)
 
 
 def _least_tax_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:
@@ -92,6 +92,8 @@ def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lo
         if lots is None:
             return book.walk(taking.account, taking.ticker)
         return lots if len(lots) == 1 else sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
+    if method is LotMethod.HIFO and lots is None and equal_lots is EqualLots.LOT_ID:
+        return book.walk_by_basis(taking.account, taking.ticker)
     key = LOT_ORDERS[method]
     sale = _Sale(book.day, taking.price, terms.rates)
     found = book.walk(taking.account, taking.ticker) if lots is None else lots
