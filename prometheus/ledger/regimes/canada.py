@@ -128,14 +128,15 @@ class CanadaRegime:
         """
         costs = self._costs
         pool = costs.pool_of(lot.key.account, lot.ticker)
-        comes_along = kind is PostingKind.TRANSFER_IN and former is not None and costs.arrive(book, event.key, pool)
+        source = former if kind is PostingKind.TRANSFER_IN else None
+        comes_along = source is not None and costs.arrive(book, event.key, pool, source.account)
         if not comes_along:
             costs.sync(book, lot.ticker)
         before = book.lots.get(LotKey(lot.key.account, pool_lot_id(lot.ticker)))
         after = merged(lot if before is None else before, None if before is None else lot)
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
-        if purchase is None and kind is PostingKind.TRANSFER_IN and former is not None:
-            purchase = self._acquired_from(book, event, lot, former)
+        if source is not None:
+            purchase = self._acquired_from(book, event, lot, source)
         if purchase is not None:
             # Lots are pools here, so an event names its purchase; nothing uses it up.
             bought, exact = purchase.quantity, purchase.exact

@@ -474,6 +474,39 @@ def test_a_plan_that_buys_on_day_30_denies():
     assert (told.disallowed, told.for_good) == (20, 20)
 
 
+def test_shares_that_leave_before_the_first_loss_of_a_day_take_their_cost():
+    """Five of 20 leave the household and five are sold at a loss on one day: 200 - 50 - 50 + 45 bought + 10 denied."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,20,200
+        2019-06-03,A,X,TRANSFER_OUT,5
+        2019-06-03,A,X,SELL,5,40
+        2019-06-10,A,X,BUY,5,45
+        """
+    )
+    assert (told.sold, told.cost()) == ([(-10, 10)], 155)
+
+
+def test_shares_that_leave_inside_the_window_take_what_is_denied_in_the_end():
+    """Ten of 45 leave the household on day 20, 25 are sold later: with 50 denied in the end the ten took 97.78."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,50,500
+        2019-06-03,A,X,SELL,20,100
+        2019-06-10,A,X,BUY,15,90
+        2019-06-23,A,X,TRANSFER_OUT,10
+        2019-07-02,A,X,SELL,25,500
+        """
+    )
+    # (390 + 50) x 10/45 = 97.78; 342.22 x 25/35 = 244.44
+    out = sum(row.adjusted_basis for row in told.kinds(PostingKind.TRANSFER_OUT))
+    assert (out, told.sold, told.cost()) == (
+        Decimal("-97.78"),
+        [(-100, 50), (Decimal("255.56"), 0)],
+        Decimal("97.78"),
+    )
+
+
 def test_a_transfer_to_the_spouse_is_an_acquisition():
     """ITA ss. 54, 73(1): what was bought back and passed to the spouse in the window carries the denied 20 there."""
     told = Told(
