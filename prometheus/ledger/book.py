@@ -11,7 +11,7 @@ from prometheus.ledger.events import Event
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.keys import EventKey, LotKey, Position
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
-from prometheus.ledger.state import Lot, ShortLot, State, UnlistedAction
+from prometheus.ledger.state import Lot, PoolHistory, ShortLot, State, UnlistedAction
 from prometheus.ledger.terms import Terms
 from prometheus.ledger.window import WINDOW, Window
 
@@ -42,6 +42,7 @@ class Book:
         shorts: Short positions.
         groups: Groups that new symbols took over.
         unlisted: Actions booked for accounts that have not listed them yet.
+        histories: Canada: pool costs by group, as in ``State``.
         postings: Rows written, in the order of booking.
         findings: Remarks on events.
     """
@@ -54,6 +55,7 @@ class Book:
         "day",
         "findings",
         "groups",
+        "histories",
         "lots",
         "postings",
         "shorts",
@@ -70,6 +72,7 @@ class Book:
         self.shorts: dict[LotKey, ShortLot] = dict(state.shorts)
         self.groups: dict[str, str] = dict(state.groups)
         self.unlisted: list[UnlistedAction] = list(state.unlisted)
+        self.histories: dict[str, PoolHistory] = dict(state.histories)
         self.postings: list[Posting] = []
         self.findings: list[Finding] = []
         self._holdings: dict[str, dict[str, _LotOrder]] = {}
@@ -315,6 +318,7 @@ class Book:
             shorts=dict(self.shorts),
             groups=_ordered(self.groups),
             unlisted=tuple(self.unlisted),
+            histories=_ordered(self.histories),
         )
 
 
