@@ -1,0 +1,343 @@
+"""Postings read as a tax return reads them: one line for each lot sold, with what was disallowed of its loss."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Final, NamedTuple
+
+from prometheus.domain.accounts import TaxRegime
+from prometheus.domain.lots import Term
+from prometheus.domain.money import plain_text
+from prometheus.foundation.errors import AccountingError
+from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.postings import DISALLOWANCES, DISPOSITIONS, LossLink, Posting, PostingKind
+from prometheus.ledger.reports.amounts import total
+from prometheus.ledger.terms import AssetClass, Terms
+from prometheus.ledger.window import WINDOW
+
+_ZERO: Final = Decimal(0)
+_DIGITS: Final = re.compile(r"([0-9]+)")
+_TERM_RANKS: Final = {Term.SHORT: 0, Term.LONG: 1, Term.NONE: 2}
+_SUFFIXES: Final = {
+    PostingKind.CASH_IN_LIEU: " (cash in lieu)",
+    PostingKind.DELISTING: " (delisted)",
+    PostingKind.MERGER: " (merger)",
+    PostingKind.COVER_SHORT: " (short sale)",
+}
+
+
+class LineKey(NamedTuple):
+    """What names a line: the event, the lot it disposed of, and how."""
+
+    event: EventKey
+    lot: LotKey
+    kind: PostingKind
+
+
+@dataclass(frozen=True, slots=True)
+class Replacement:
+    """Where a disallowed loss went.
+
+    Attributes:
+        account: Account of the replacement shares; empty where there are none.
+        taxpayer: Whose account that is.
+        lot_id: Their lot; empty where nothing carries the loss.
+        shares: Replacement shares.
+        amount: Loss that went there, positive cents.
+        is_permanent: Whether no lot and no pool carries it.
+        day: Day on which it was booked.
+    """
+
+    account: str
+    taxpayer: str
+    lot_id: str
+    shares: Decimal
+    amount: Decimal
+    is_permanent: bool
+    day: date
+
+
+@dataclass(frozen=True, slots=True)
+class DispositionLine:
+    """One lot's part in a disposition. Amounts are cents of the base currency.
+
+    Attributes:
+        key: What names the line.
+        taxpayer: Whose return it belongs to.
+        ticker: The security.
+        asset_class: What the security is in the law of wash sales.
+        quantity: Shares, positive; zero for value received without giving up shares.
+        acquired_on: Trade date of the purchase; of a covered short sale, of the shares delivered.
+        holding_period_start: The date that stands for it when the holding period is counted.
+        sold_on: Trade date of the sale; of a covered short sale, the day of delivery.
+        tax_date: Day whose calendar year taxes the gain.
+        proceeds: After commission.
+        fee: Commission within the proceeds, positive.
+        cost_basis: Of the shares sold, without carried losses.
+        basis: With them.
+        realized_gain: ``proceeds`` less ``basis`` before anything is disallowed; negative for a loss.
+        term: SHORT, LONG, or NONE in Canada.
+        disallowed_loss: What is disallowed of a loss, positive.
+        replacements: Where it went.
+        provisional_until: Last day on which a purchase can still change the line; None where none can.
+    """
+
+    key: LineKey
+    taxpayer: str
+    ticker: str
+    asset_class: AssetClass
+    quantity: Decimal
+    acquired_on: date
+    holding_period_start: date
+    sold_on: date
+    tax_date: date
+    proceeds: Decimal
+    fee: Decimal
+    cost_basis: Decimal
+    basis: Decimal
+    realized_gain: Decimal
+    term: Term
+    disallowed_loss: Decimal = _ZERO
+    replacements: tuple[Replacement, ...] = ()
+    provisional_until: date | None = None
+
+    @property
+    def account(self) -> str:
+        """Return the account that sold."""
+        return self.key.lot.account
+
+    @property
+    def lot_id(self) -> str:
+        """Return the lot sold."""
+        return self.key.lot.lot_id
+
+    @property
+    def year(self) -> int:
+        """Return the tax year."""
+        return self.tax_date.year
+
+    @property
+    def gain(self) -> Decimal:
+        """Return the gain that counts: what was realised, less the part of a loss that does not."""
+        return self.realized_gain + self.disallowed_loss
+
+    @property
+    def disallowed_for_good(self) -> Decimal:
+        """Return the part of the disallowed loss that no lot and no pool carries, positive."""
+        return total(each.amount for each in self.replacements if each.is_permanent)
+
+    @property
+    def is_tacked(self) -> bool:
+        """Return whether the holding period has days of other shares in it (26 U.S.C. 1223)."""
+        return self.holding_period_start < self.acquired_on
+
+    @property
+    def description(self) -> str:
+        """Return quantity and ticker, as Form 8949 column (a) asks for them."""
+        if self.key.kind is PostingKind.RETURN_OF_CAPITAL:
+            return f"{self.ticker} (nondividend distribution)"
+        if not self.quantity:
+            return f"shares distributed by {self.ticker}"
+        unit = "sh. " if self.asset_class is AssetClass.SECURITY else ""
+        return f"{plain_text(self.quantity)} {unit}{self.ticker}{_SUFFIXES.get(self.key.kind, '')}"
+
+
+# ---------------------------------------------------------------- postings that count
+
+
+def effective_postings(postings: Iterable[Posting]) -> tuple[Posting, ...]:
+    """Return the postings that count: a reversal and the posting that it reverses are both left out.
+
+    A reversal repeats the posting with opposite signs, so it finds it by content; rows need no numbers.
+
+    Args:
+        postings: All postings, in the order in which they were written.
+
+    Raises:
+        AccountingError: A reversal of a posting that is not there.
+    """
+    rows = tuple(postings)
+    reversed_rows = Counter(_content(row, -1) for row in rows if row.reverses is not None)
+    counting = []
+    for row in reversed(rows):
+        # Backwards: a row written again after its reversal is the one that stays.
+        if row.reverses is not None:
+            continue
+        content = _content(row, 1)
+        if reversed_rows[content] > 0:
+            reversed_rows[content] -= 1
+        else:
+            counting.append(row)
+    missing = next((content for content, number in reversed_rows.items() if number > 0), None)
+    if missing is not None:
+        raise AccountingError(f"A reversal has no posting that it reverses: {missing}. Give all postings, in order.")
+    return tuple(reversed(counting))
+
+
+def _content(row: Posting, sign: int) -> Hashable:
+    """Return what a row says, with the signs of the row that it reverses (-1) or its own (1)."""
+    loss = row.loss and (row.loss.event, row.loss.lot, row.loss.day, row.loss.replacement, abs(row.loss.amount))
+    return (
+        *(row.kind, row.day, row.account, row.event, row.ticker, row.lot_id, row.term),
+        *(sign * row.quantity, sign * row.cash, sign * row.cost_basis, sign * row.adjusted_basis),
+        *(sign * row.realized_gain, row.tax_date, loss, row.former),
+    )
+
+
+def is_disposition(row: Posting) -> bool:
+    """Return whether a posting realises a gain or loss; exchanges and plain returns of capital do not."""
+    return row.kind in DISPOSITIONS and row.tax_date is not None
+
+
+# ---------------------------------------------------------------- lines
+
+
+def disposition_lines(
+    postings: Iterable[Posting], terms: Terms, *, as_of: date | None = None
+) -> tuple[DispositionLine, ...]:
+    """Read the dispositions of taxable accounts out of postings.
+
+    Args:
+        postings: All postings of a household in the order in which they were written, reversals included.
+        terms: Under what terms they were booked.
+        as_of: Day on which losses count as provisional; the day of the last posting where None.
+
+    Returns:
+        Lines of all years, as ``line_order`` sorts them.
+
+    Raises:
+        AccountingError: A reversal or a disallowance without the posting that it belongs to.
+
+    Source: the postings; Treas. Reg. 1.1091-1(a) and ITA s. 54 for the thirty days of ``provisional_until``.
+    """
+    rows = effective_postings(postings)
+    today = as_of or max((row.day for row in rows), default=date.min)
+    lines = [_line(row, terms) for row in rows if is_disposition(row) and not terms.is_sheltered(row.account)]
+    with_losses = _with_disallowances(lines, [row for row in rows if row.kind in DISALLOWANCES], terms)
+    return tuple(sorted((_provisional(line, terms, today) for line in with_losses), key=line_order))
+
+
+def line_order(line: DispositionLine) -> tuple[object, ...]:
+    """Return the sort key of a line: term, sale, ticker, acquisition; numbers inside names by their value."""
+    return (
+        _TERM_RANKS[line.term],
+        line.sold_on,
+        natural_order(line.ticker),
+        line.acquired_on,
+        natural_order(line.account),
+        natural_order(line.lot_id),
+        line.key.event,
+    )
+
+
+def natural_order(name: str) -> tuple[object, ...]:
+    """Return a sort key of a name under which lot 2 comes before lot 10, and small letters with large ones."""
+    parts: list[object] = list(_DIGITS.split(name.casefold()))
+    parts[1::2] = [int(str(digits)) for digits in parts[1::2]]
+    return (tuple(parts), name)
+
+
+def _line(row: Posting, terms: Terms) -> DispositionLine:
+    tax_date, lot = row.tax_date, row.lot
+    assert tax_date is not None  # the caller looks
+    assert lot is not None  # a disposition names its lot
+    acquired_on = row.acquired_on or row.day
+    start = row.holding_period_start or acquired_on
+    sold_on = row.day
+    basis, cost = -row.adjusted_basis, -row.cost_basis
+    match row.kind:
+        case PostingKind.COVER_SHORT:
+            # Shares bought to cover were acquired on that day and are delivered when the purchase settles; shares held
+            # keep their dates. Source: Instructions for Form 8949, columns (b) and (c), "short sale".
+            sold_on = row.settle_date or row.day
+            if row.cash:
+                basis = cost = -row.cash
+                acquired_on = start = row.day
+        case PostingKind.RETURN_OF_CAPITAL:
+            # The part that lowers the basis is no proceeds. Source: Instructions for Form 8949, "Nondividend
+            # distributions".
+            basis = cost = _ZERO
+    return DispositionLine(
+        key=LineKey(row.event, lot, row.kind),
+        taxpayer=terms.taxpayer_of(row.account),
+        ticker=row.ticker,
+        asset_class=terms.asset_class_of(row.ticker),
+        quantity=abs(row.quantity),
+        acquired_on=acquired_on,
+        holding_period_start=start,
+        sold_on=sold_on,
+        tax_date=tax_date,
+        proceeds=row.realized_gain + basis,
+        fee=row.fee,
+        cost_basis=cost,
+        basis=basis,
+        realized_gain=row.realized_gain,
+        term=row.term,
+    )
+
+
+def _with_disallowances(
+    lines: Sequence[DispositionLine], rows: Iterable[Posting], terms: Terms
+) -> list[DispositionLine]:
+    """Give each line what was disallowed of its loss."""
+    losses: dict[tuple[EventKey, LotKey], list[int]] = defaultdict(list)
+    for i, line in enumerate(lines):
+        if line.realized_gain < 0:
+            losses[line.key.event, line.key.lot].append(i)
+    disallowed: dict[int, list[Replacement]] = defaultdict(list)
+    left = {i: -line.realized_gain for i, line in enumerate(lines)}
+    for row in rows:
+        link = row.loss
+        assert link is not None  # a disallowance names its loss
+        at = losses.get((link.event, link.lot))
+        if not at:
+            raise AccountingError(
+                f"A loss of {link.ticker} on {link.day} is disallowed, but {link.lot.account} has no posting of it.",
+                details={"account": link.lot.account, "event_id": link.event.event_id, "lot_id": link.lot.lot_id},
+            )
+        # One event seldom sells a lot twice (a merger and its fraction); the first loss takes what it can.
+        i = next((i for i in at if left[i] > 0), at[-1])
+        left[i] -= row.realized_gain
+        disallowed[i].append(_replacement(link, row, terms))
+    return [
+        replace(
+            line,
+            disallowed_loss=total(each.amount for each in disallowed[i]),
+            replacements=tuple(sorted(disallowed[i], key=lambda each: (each.day, natural_order(each.lot_id)))),
+        )
+        if i in disallowed
+        else line
+        for i, line in enumerate(lines)
+    ]
+
+
+def _replacement(link: LossLink, row: Posting, terms: Terms) -> Replacement:
+    where = link.replacement
+    return Replacement(
+        account="" if where is None else where.account,
+        taxpayer="" if where is None else terms.taxpayer_of(where.account),
+        lot_id="" if where is None else where.lot_id,
+        shares=link.shares,
+        amount=row.realized_gain,
+        is_permanent=link.is_permanent,
+        day=row.day,
+    )
+
+
+def _provisional(line: DispositionLine, terms: Terms, as_of: date) -> DispositionLine:
+    """Mark a loss that a purchase can still change.
+
+    In Canada a denial depends on what is held on day 30, so every loss waits for it; in the US only what is still
+    allowed can change.
+    """
+    is_us = terms.regime is TaxRegime.US
+    # The window runs from the trade date, which taxes in the US; a covered short sale is delivered later.
+    last_day = (line.tax_date if is_us else line.sold_on) + WINDOW
+    if line.realized_gain >= 0 or as_of > last_day:
+        return line
+    if is_us and (line.gain >= 0 or line.asset_class is not AssetClass.SECURITY):
+        return line
+    return replace(line, provisional_until=last_day)
