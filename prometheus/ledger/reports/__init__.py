@@ -1,7 +1,7 @@
 """Tax reports from postings: pure calculations, and renderers apart from them.
 
 ``tax_report`` is the way in. It gives each return its Form 8949 and Schedule D (US), or its Schedule 3 (Canada).
-``compare_1099b`` holds a broker's form beside our lines, ``txf_file`` writes what tax programs read, and ``tables``
+``compare_1099b`` compares a broker's form with our lines, ``txf_file`` writes what tax programs read, and ``tables``
 prints it all. docs/specs/tax_reports.md has the rules and their sources. A calculation, not tax advice.
 """
 

@@ -291,22 +291,22 @@ def _basis(
     if len(shown) < len(rows):
         return None  # an empty box contradicts nothing
     ours, theirs = total(line.basis for line in lines), total(shown)
-    found = _amount("basis", lines, ours, theirs, -1)
-    if found is None or theirs != expected:
-        return found
+    differing = _amount("basis", lines, ours, theirs, -1)
+    if differing is None or theirs != expected:
+        return differing
     losses = "; ".join(f"{link.ticker} sold in account {link.lot.account} on {link.day}" for link in unseen)
     explanation = (
         f"{ours - theirs:f} of our basis is disallowed loss that the broker of {lines[0].account} does not see"
         f"{f': {losses}' if losses else ''}."
     )
-    return Difference("basis", found.ours, found.theirs, found.effect, Reason.HOUSEHOLD_WASH, explanation)
+    return Difference("basis", differing.ours, differing.theirs, differing.effect, Reason.HOUSEHOLD_WASH, explanation)
 
 
 def _disallowed(rows: Sequence[Row1099B], lines: Sequence[DispositionLine], expected: Decimal) -> Difference | None:
     ours, theirs = total(line.disallowed_loss for line in lines), total(row.disallowed for row in rows)
-    found = _amount("disallowed", lines, ours, theirs, 1)
-    if found is None or theirs != expected:
-        return found
+    differing = _amount("disallowed", lines, ours, theirs, 1)
+    if differing is None or theirs != expected:
+        return differing
     elsewhere = sorted(
         {each.account for line in lines for each in line.replacements if each.account != line.account},
         key=natural_order,
@@ -315,7 +315,7 @@ def _disallowed(rows: Sequence[Row1099B], lines: Sequence[DispositionLine], expe
     explanation = (
         f"{ours - theirs:f} of the loss met purchases{where}, which the broker of {lines[0].account} does not look at."
     )
-    return Difference("disallowed", found.ours, found.theirs, found.effect, Reason.HOUSEHOLD_WASH, explanation)
+    return Difference("disallowed", differing.ours, differing.theirs, differing.effect, Reason.HOUSEHOLD_WASH, explanation)
 
 
 def _term(

@@ -52,7 +52,7 @@ class ScheduleD:
         line_15: Net long-term gain or loss.
         line_16: Both together.
         line_21: Loss taken against other income, positive; zero where line 16 is no loss.
-        worksheet: How the carryover is found; None where there is none.
+        worksheet: How the carryover is calculated; None where there is none.
         carried_out: What goes into the next year, positive.
     """
 

@@ -130,7 +130,13 @@ def report_tables(report: TaxReport) -> tuple[Table, ...]:
     for each in report.returns:
         name = each.filing.name or "the taxpayer"
         if report.regime is TaxRegime.US:
-            tables += [form_8949_table(each.form_8949, title=f"Form 8949, {name}"), schedule_d_table(each.schedules_d)]
+            tables.append(form_8949_table(each.form_8949, title=f"Form 8949, {name}"))
+            tables += [
+                box_total_table(schedule.boxes, title=f"Form 8949, {name}, totals of {schedule.year} by box")
+                for schedule in each.schedules_d
+                if schedule.boxes
+            ]
+            tables.append(schedule_d_table(each.schedules_d))
             continue
         tables += [schedule_3_table(each.schedules_3, name), schedule_3_totals(each.schedules_3)]
         if each.net_capital_losses is not None:
@@ -180,22 +186,26 @@ def form_8949_table(rows: Iterable[Form8949Line], *, title: str = "Form 8949") -
     )
 
 
-def box_total_table(totals: Iterable[BoxTotal]) -> Table:
+def box_total_table(totals: Iterable[BoxTotal], *, title: str = "Form 8949, totals by box") -> Table:
     """Lay out line 2 of each copy of Form 8949 with the line of Schedule D that it goes to."""
     columns = ("Schedule D line", "box", "(d) proceeds", "(e) basis", "(g) adjustment", "(h) gain", "rows")
     rows = tuple(
         (each.schedule_d_line, each.box, each.proceeds, each.basis, each.adjustment, each.gain, str(each.rows))
         for each in totals
     )
-    return Table("Form 8949, totals by box", columns, rows)
+    return Table(title, columns, rows)
 
 
 def schedule_d_table(schedules: Sequence[ScheduleD]) -> Table:
-    """Lay Schedule D and the carryover worksheet out line by line, a column for each year."""
+    """Lay Schedule D out line by line, a column for each year; the carryover worksheet where any year has one."""
     title = f"Schedule D, {schedules[0].return_name or 'the taxpayer'}" if schedules else "Schedule D"
     labels = [label for label, _ in _schedule_d_lines(schedules[0])] if schedules else []
     columns = [dict(_schedule_d_lines(each)) for each in schedules]
-    rows = tuple((label, *(column[label] for column in columns)) for label in labels)
+    rows = tuple(
+        (label, *(column[label] for column in columns))
+        for label in labels
+        if any(column[label] is not None for column in columns)
+    )
     return Table(title, ("line", *(str(each.year) for each in schedules)), rows)
 
 
@@ -232,10 +242,10 @@ def comparison_table(comparison: Comparison) -> Table:
             rows.append((each.outcome.value, account, sale, sold, None, None, None, None, None, None))
         rows += [
             (
-                *(each.outcome.value, account, sale, sold, found.what, found.ours, found.theirs),
-                *(found.effect, found.reason.value, found.explanation),
+                *(each.outcome.value, account, sale, sold, difference.what, difference.ours, difference.theirs),
+                *(difference.effect, difference.reason.value, difference.explanation),
             )
-            for found in each.differences
+            for difference in each.differences
         ]
     return Table("Form 1099-B compared", columns, tuple(rows), has_us_dates=True)
 

@@ -1,0 +1,200 @@
+"""Postings become the lines that a return asks for."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from prometheus.domain.lots import Term
+from prometheus.foundation.errors import AccountingError
+from prometheus.ledger.keys import LotKey
+from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.reports.dispositions import disposition_lines, effective_postings, natural_order
+from prometheus.ledger.terms import AssetClass, Terms
+from tests.unit.ledger.reports.rows import CANADA, US, disallowance, reversal, sale, terms_for
+from tests.unit.ledger.told import Told
+
+
+def test_a_sale_becomes_a_line_with_all_that_a_return_asks_for():
+    """A lot sold is one line: 3,900 less 4,000 is a loss of 100, of which 60 are disallowed and 40 count."""
+    row = sale("2024-06-21", "3900", "4000", acquired="2024-03-01", fee="5")
+    (line,) = disposition_lines([row, disallowance(row, "60", shares="6")], US)
+    assert (line.account, line.lot_id, line.ticker, line.description) == ("A", "L1", "XYZ", "100 sh. XYZ")
+    assert (line.acquired_on, line.sold_on, line.year) == (date(2024, 3, 1), date(2024, 6, 21), 2024)
+    assert (line.proceeds, line.basis, line.fee) == (3900, 4000, 5)
+    assert (line.realized_gain, line.disallowed_loss, line.gain) == (-100, 60, -40)
+    assert line.replacements[0].lot_id == "L2"
+    assert line.disallowed_for_good == 0
+
+
+def test_a_loss_that_nothing_carries_is_named():
+    """A loss that an IRA's purchase washes is disallowed for good (Rev. Rul. 2008-5: 1,000 less 600 is 400)."""
+    row = sale("2007-12-20", "600", "1000")
+    wash = disallowance(row, "400", to=LotKey("IRA", "L9"), permanent=True)
+    (line,) = disposition_lines([row, wash], terms_for({"A": "Ann", "IRA": "Ann"}, sheltered=("IRA",)))
+    assert line.gain == 0
+    assert line.disallowed_for_good == 400
+    assert (line.replacements[0].account, line.replacements[0].taxpayer) == ("IRA", "Ann")
+
+
+def test_sheltered_accounts_have_no_lines():
+    """What an IRA sells is no taxable event."""
+    row = sale("2024-06-21", "3900", "4000", account="IRA")
+    assert disposition_lines([row], terms_for({"IRA": "Ann"}, sheltered=("IRA",))) == ()
+
+
+def test_a_reversal_leaves_neither_row():
+    """A reversed sale is in no report, and neither is what was disallowed of it; what was booked instead is."""
+    wrong, right = sale("2024-06-21", "3900", "4000"), sale("2024-06-21", "3950", "4000")
+    wash = disallowance(wrong, "100")
+    rows = [wrong, wash, reversal(wrong), reversal(wash), right]
+    assert effective_postings(rows) == (right,)
+    assert [line.gain for line in disposition_lines(rows, US)] == [-50]
+
+
+def test_a_row_can_be_reversed_and_written_again():
+    """Written, reversed and written again, a row counts once."""
+    row = sale("2024-06-21", "3900", "4000")
+    assert effective_postings([row, reversal(row), row]) == (row,)
+
+
+def test_a_reversal_without_its_row_is_refused():
+    """A reversal of a row that is not there means that rows are missing."""
+    with pytest.raises(AccountingError, match="no posting that it reverses"):
+        effective_postings([reversal(sale("2024-06-21", "3900", "4000"))])
+
+
+def test_a_disallowance_without_its_loss_is_refused():
+    """A disallowed loss whose sale is not there means that rows are missing."""
+    row = sale("2024-06-21", "3900", "4000")
+    with pytest.raises(AccountingError, match="no posting of it"):
+        disposition_lines([disallowance(row, "60")], US)
+
+
+def test_lines_come_as_people_sort_them():
+    """Short-term comes first, then by sale, ticker and acquisition; T9 comes before T10."""
+    rows = [
+        sale("2024-02-01", "1", "1", term=Term.LONG, ticker="AAA", event="e1"),
+        sale("2024-03-01", "1", "1", ticker="T10", event="e2"),
+        sale("2024-03-01", "1", "1", ticker="T9", event="e3", acquired="2024-01-03", lot="L10"),
+        sale("2024-03-01", "1", "1", ticker="T9", event="e4", acquired="2024-01-02", lot="L11"),
+        sale("2024-03-01", "1", "1", ticker="T9", event="e5", acquired="2024-01-03", lot="L9"),
+        sale("2024-02-28", "1", "1", ticker="ZZZ", event="e6"),
+    ]
+    assert [line.key.event.event_id for line in disposition_lines(rows, US)] == ["e6", "e4", "e5", "e3", "e2", "e1"]
+
+
+def test_numbers_inside_names_count_by_value():
+    """Lot 2 comes before lot 10, also where a name is only digits or has several numbers."""
+    names = ["L10", "2", "L2", "10", "l2-11", "L2-9", "L"]
+    assert sorted(names, key=natural_order) == ["2", "10", "L", "L2", "L2-9", "l2-11", "L10"]
+
+
+def test_a_loss_is_provisional_for_thirty_days():
+    """A loss of 20 December can still be washed through 19 January; a loss washed in full cannot."""
+    row = sale("2023-12-20", "3900", "4000")
+    (line,) = disposition_lines([row], US, as_of=date(2024, 1, 19))
+    assert line.provisional_until == date(2024, 1, 19)
+    (line,) = disposition_lines([row], US, as_of=date(2024, 1, 20))
+    assert line.provisional_until is None
+    (line,) = disposition_lines([row, disallowance(row, "100")], US)
+    assert line.provisional_until is None
+
+
+def test_a_loss_of_a_digital_asset_is_final_in_the_us():
+    """26 U.S.C. 1091 covers no digital assets; Canada's rule covers any property."""
+    row = sale("2023-12-20", "3900", "4000", ticker="BTC", shares="0.5")
+    classes = {"BTC": AssetClass.DIGITAL_ASSET}
+    (line,) = disposition_lines([row], Terms(asset_classes=classes))
+    assert line.provisional_until is None
+    assert line.description == "0.5 BTC"
+    (line,) = disposition_lines([row], Terms(regime=CANADA.regime, asset_classes=classes))
+    assert line.provisional_until == date(2024, 1, 19)
+
+
+def test_every_canadian_loss_waits_for_day_thirty():
+    """A denial depends on what is held on day 30, so that a loss denied in full is provisional too."""
+    row = sale("2023-12-20", "3900", "4000", term=Term.NONE)
+    denied = disallowance(row, "100", kind=PostingKind.SUPERFICIAL_LOSS)
+    (line,) = disposition_lines([row, denied], CANADA)
+    assert line.provisional_until == date(2024, 1, 19)
+
+
+def test_a_short_sale_is_acquired_by_the_cover_and_sold_by_delivery():
+    """Columns (b) and (c) of a short sale: the purchase of the shares delivered, and their delivery.
+
+    Sold short for 5,000 on 10 January, covered for 4,600 on 8 March, delivered on 12 March: a gain of 400.
+    """
+    row = sale(
+        "2024-03-08", "0", "0", kind=PostingKind.COVER_SHORT, lot="S1", settle="2024-03-12", acquired="2024-01-10"
+    )
+    row = replace(row, cash=Decimal(-4600), realized_gain=Decimal(400), quantity=Decimal(100))
+    (line,) = disposition_lines([row], US)
+    assert (line.acquired_on, line.sold_on, line.year) == (date(2024, 3, 8), date(2024, 3, 12), 2024)
+    assert (line.proceeds, line.basis, line.gain) == (5000, 4600, 400)
+    assert line.description == "100 sh. XYZ (short sale)"
+
+
+def test_shares_held_that_close_a_short_sale_keep_their_dates():
+    """Shares bought in 2020 for 3,000 close a short sale of 5,000: acquired in 2020, a gain of 2,000."""
+    row = sale("2024-03-08", "0", "3000", kind=PostingKind.COVER_SHORT, acquired="2020-01-02", term=Term.LONG)
+    row = replace(row, realized_gain=Decimal(2000))
+    (line,) = disposition_lines([row], US)
+    assert (line.acquired_on, line.sold_on) == (date(2020, 1, 2), date(2024, 3, 8))
+    assert (line.proceeds, line.basis) == (5000, 3000)
+
+
+def test_only_the_gain_of_a_return_of_capital_is_a_line():
+    """8949 instructions, nondividend distributions: of 150 paid on a basis of 100, 50 are proceeds without a basis."""
+    told = Told("""
+        2024-01-02,A,XYZ,BUY,10,100
+        2024-05-01,A,XYZ,ROC,,60
+        2024-06-01,A,XYZ,ROC,,90
+    """)
+    (line,) = disposition_lines(told.postings, told.terms)
+    assert (line.proceeds, line.basis, line.gain, line.quantity) == (50, 0, 50, 0)
+    assert line.description == "XYZ (nondividend distribution)"
+
+
+def test_value_received_and_cash_in_lieu_are_named():
+    """Cash for a fraction and a delisting say so in the description; value received has no shares."""
+    kinds = {
+        PostingKind.CASH_IN_LIEU: "100 sh. XYZ (cash in lieu)",
+        PostingKind.DELISTING: "100 sh. XYZ (delisted)",
+        PostingKind.MERGER: "100 sh. XYZ (merger)",
+    }
+    for kind, text in kinds.items():
+        (line,) = disposition_lines([sale("2024-06-21", "5", "4", kind=kind)], US)
+        assert line.description == text
+    received = sale("2024-06-21", "5", "4", kind=PostingKind.STOCK_DISTRIBUTION, shares="0")
+    (line,) = disposition_lines([received], US)
+    assert line.description == "shares distributed by XYZ"
+
+
+def test_exchanges_are_no_dispositions():
+    """A merger for shares alone realises nothing and has no line."""
+    row = replace(sale("2024-06-21", "0", "0", kind=PostingKind.MERGER), tax_date=None)
+    assert disposition_lines([row], US) == ()
+
+
+def test_the_loss_of_an_event_that_sells_a_lot_twice_goes_to_the_loss():
+    """Of a merger with a gain and a fraction sold at a loss of 3, the disallowance belongs to the fraction."""
+    gain = sale("2024-06-21", "10", "4", kind=PostingKind.MERGER, event="m")
+    loss = sale("2024-06-21", "1", "4", kind=PostingKind.CASH_IN_LIEU, event="m", shares="0.5")
+    lines = disposition_lines([gain, loss, disallowance(loss, "3", shares="0.5")], US)
+    assert {line.key.kind: line.gain for line in lines} == {PostingKind.MERGER: 6, PostingKind.CASH_IN_LIEU: 0}
+
+
+def test_lines_of_the_fold_add_up_to_its_postings():
+    """Case 07: A loses 100, B's purchase takes the loss over and B gains 4,500 - 4,200 = 300."""
+    told = Told("""
+        2024-03-01,A,XYZ,BUY,10,4000
+        2024-06-21,A,XYZ,SELL,10,3900
+        2024-06-25,B,XYZ,BUY,10,4100
+        2024-09-03,B,XYZ,SELL,10,4500
+    """)
+    first, second = disposition_lines(told.postings, told.terms)
+    assert (first.account, first.gain, first.disallowed_loss) == ("A", 0, 100)
+    assert (second.account, second.gain, second.basis, second.cost_basis) == ("B", 300, 4200, 4100)
+    assert sum(row.realized_gain for row in told.postings) == first.gain + second.gain
