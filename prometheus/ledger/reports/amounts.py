@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from prometheus.domain.money import to_cents
 from prometheus.foundation.errors import ConfigurationError
 
 #: What every report of a tax figure says.
@@ -111,6 +112,11 @@ def inclusion_rate(day: date) -> Decimal:
             f"No inclusion rate is recorded for {day}; the first is for {INCLUSION_RATES[0].from_day}."
         )
     return max(known, key=lambda rate: rate.from_day).rate
+
+
+def money_text(amount: Decimal) -> str:
+    """Return an amount with its cents, as sentences and tables show it."""
+    return format(to_cents(amount), "f")
 
 
 def total(amounts: Iterable[Decimal]) -> Decimal:

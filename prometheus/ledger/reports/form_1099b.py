@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -11,7 +11,7 @@ from typing import Final
 from prometheus.domain.lots import Term
 from prometheus.domain.money import allocate_cents, plain_text
 from prometheus.ledger.postings import LossLink, PostingKind
-from prometheus.ledger.reports.amounts import total
+from prometheus.ledger.reports.amounts import money_text, total
 from prometheus.ledger.reports.broker_view import BrokerFigures
 from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, natural_order
 from prometheus.ledger.reports.form_8949 import Reporting
@@ -280,8 +280,10 @@ def _amount(
 ) -> Difference | None:
     if ours == theirs:
         return None
-    explanation = f"The {what} of {lines[0].description} differ by {theirs - ours:f} without a cause in our books."
-    return Difference(what, f"{ours:f}", f"{theirs:f}", sign * (theirs - ours), Reason.NOT_OURS, explanation)
+    explanation = (
+        f"The {what} of {lines[0].description} differ by {money_text(theirs - ours)} without a cause in our books."
+    )
+    return Difference(what, money_text(ours), money_text(theirs), sign * (theirs - ours), Reason.NOT_OURS, explanation)
 
 
 def _basis(
@@ -295,11 +297,10 @@ def _basis(
     if differing is None or theirs != expected:
         return differing
     losses = "; ".join(f"{link.ticker} sold in account {link.lot.account} on {link.day}" for link in unseen)
-    explanation = (
-        f"{ours - theirs:f} of our basis is disallowed loss that the broker of {lines[0].account} does not see"
-        f"{f': {losses}' if losses else ''}."
-    )
-    return Difference("basis", differing.ours, differing.theirs, differing.effect, Reason.HOUSEHOLD_WASH, explanation)
+    amount = money_text(ours - theirs)
+    explanation = f"{amount} of our basis is disallowed loss that the broker of {lines[0].account} does not see"
+    explanation += f": {losses}." if losses else "."
+    return replace(differing, reason=Reason.HOUSEHOLD_WASH, explanation=explanation)
 
 
 def _disallowed(rows: Sequence[Row1099B], lines: Sequence[DispositionLine], expected: Decimal) -> Difference | None:
@@ -312,10 +313,9 @@ def _disallowed(rows: Sequence[Row1099B], lines: Sequence[DispositionLine], expe
         key=natural_order,
     )
     where = f" in {', '.join(elsewhere)}" if elsewhere else " of another security of its group"
-    explanation = (
-        f"{ours - theirs:f} of the loss met purchases{where}, which the broker of {lines[0].account} does not look at."
-    )
-    return Difference("disallowed", differing.ours, differing.theirs, differing.effect, Reason.HOUSEHOLD_WASH, explanation)
+    amount = money_text(ours - theirs)
+    explanation = f"{amount} of the loss met purchases{where}, which the broker of {lines[0].account} does not look at."
+    return replace(differing, reason=Reason.HOUSEHOLD_WASH, explanation=explanation)
 
 
 def _term(

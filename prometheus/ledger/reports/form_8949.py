@@ -20,6 +20,7 @@ from prometheus.ledger.reports.amounts import (
     FIRST_YEAR_OF_1099_DA,
     FUND_COVERED_FROM,
     STOCK_COVERED_FROM,
+    money_text,
     total,
 )
 from prometheus.ledger.reports.broker_view import BrokerFigures
@@ -70,7 +71,8 @@ SCHEDULE_D_LINES: Final = {
     "F": "10",
     "L": "10",
 }
-_PARTS: Final = {Term.SHORT: "I", Term.LONG: "II"}
+#: Part of Form 8949 by term.
+PARTS: Final = {Term.SHORT: "I", Term.LONG: "II"}
 _INCORRECT_BASIS, _INCORRECT_TERM, _WASH_SALE = "B", "T", "W"
 
 
@@ -233,9 +235,9 @@ def _row(line: DispositionLine, figures: BrokerFigures | None, reporting: Report
         codes.add(_INCORRECT_TERM)
     if knows_basis and told.disallowed > line.disallowed_loss:
         codes.add(_WASH_SALE)
-        notes.append(f"attach a statement: the form shows {told.disallowed:f} of wash sale loss disallowed")
+        notes.append(f"attach a statement: the form shows {money_text(told.disallowed)} of wash sale loss disallowed")
     return Form8949Line(
-        part=_PARTS[line.term],
+        part=PARTS[line.term],
         box=_BOXES[is_digital, line.term, reporting],
         keys=(line.key,),
         taxpayer=line.taxpayer,
@@ -262,9 +264,11 @@ def _notes(line: DispositionLine) -> list[str]:
     if line.is_tacked:
         notes.append(f"held from {us_date(line.holding_period_start)} (26 U.S.C. 1223)")
     if line.basis > line.cost_basis:
-        notes.append(f"basis includes {line.basis - line.cost_basis:f} of disallowed losses (26 U.S.C. 1091(d))")
+        notes.append(
+            f"basis includes {money_text(line.basis - line.cost_basis)} of disallowed losses (26 U.S.C. 1091(d))"
+        )
     if line.disallowed_for_good:
-        notes.append(f"{line.disallowed_for_good:f} is disallowed for good (Rev. Rul. 2008-5)")
+        notes.append(f"{money_text(line.disallowed_for_good)} is disallowed for good (Rev. Rul. 2008-5)")
     return notes
 
 

@@ -13,7 +13,7 @@ from prometheus.domain.lots import Term
 from prometheus.domain.money import to_cents
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.postings import Posting, PostingKind
-from prometheus.ledger.reports.amounts import CARRY_BACK_YEARS, inclusion_rate, total
+from prometheus.ledger.reports.amounts import CARRY_BACK_YEARS, inclusion_rate, money_text, total
 from prometheus.ledger.reports.dispositions import DispositionLine, effective_postings, natural_order
 from prometheus.ledger.reports.returns import Return
 from prometheus.ledger.terms import AssetClass, Terms
@@ -41,8 +41,10 @@ class DeniedLoss:
 
     def __str__(self) -> str:
         if self.is_permanent:
-            return f"{self.amount:f} denied for good" + (f" ({self.account} holds the shares)" if self.account else "")
-        return f"{self.amount:f} added to the pool of {self.pool_of or 'the taxpayer'}"
+            return f"{money_text(self.amount)} denied for good" + (
+                f" ({self.account} holds the shares)" if self.account else ""
+            )
+        return f"{money_text(self.amount)} added to the pool of {self.pool_of or 'the taxpayer'}"
 
 
 @dataclass(frozen=True, slots=True)

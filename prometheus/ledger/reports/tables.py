@@ -13,9 +13,9 @@ from enum import Enum
 from typing import Any, Final
 
 from prometheus.domain.accounts import TaxRegime
-from prometheus.domain.money import plain_text, to_cents
+from prometheus.domain.money import plain_text
 from prometheus.foundation.csv_text import csv_text
-from prometheus.ledger.reports.amounts import NOT_ADVICE
+from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
 from prometheus.ledger.reports.dispositions import DispositionLine
 from prometheus.ledger.reports.form_1099b import Compared, Comparison
 from prometheus.ledger.reports.form_8949 import BoxTotal, Form8949Line, us_date
@@ -88,7 +88,7 @@ def _shown(cell: Cell, *, us_dates: bool) -> str:
     if cell is None:
         return ""
     if isinstance(cell, Decimal):
-        return format(to_cents(cell), "f")
+        return money_text(cell)
     if isinstance(cell, date):
         return us_date(cell) if us_dates else cell.isoformat()
     return str(cell)
@@ -107,7 +107,7 @@ def _plain(value: Any, name: str) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
         return {each.name: _plain(getattr(value, each.name), each.name) for each in fields(value)}
     if isinstance(value, Decimal):
-        return plain_text(value) if name in _SHARES else format(to_cents(value), "f")
+        return plain_text(value) if name in _SHARES else money_text(value)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, date):

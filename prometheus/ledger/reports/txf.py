@@ -10,7 +10,9 @@ from datetime import date
 from typing import Final
 
 from prometheus.foundation.errors import ConfigurationError
-from prometheus.ledger.reports.form_8949 import Form8949Line, us_date
+from prometheus.ledger.lots import term_of
+from prometheus.ledger.reports.amounts import money_text
+from prometheus.ledger.reports.form_8949 import PARTS, Form8949Line, us_date
 
 _VERSION: Final = "042"
 _END: Final = "^"
@@ -58,10 +60,14 @@ def txf_file(rows: Iterable[Form8949Line], *, program: str, exported_on: date) -
             by_hand.append(f"{_named(row)}: enter the row in box {row.box}; TXF has no box for digital assets.")
             continue
         if "B" in row.codes:
-            amount = f"code {row.codes} with the adjustment {row.adjustment:f}"
+            amount = f"code {row.codes} with the adjustment {money_text(row.adjustment)}"
             by_hand.append(f"{_named(row)}: enter {amount}; TXF has no field for it.")
         elif "T" in row.codes:
             by_hand.append(f"{_named(row)}: enter code {row.codes}; TXF has no field for it.")
+        if row.acquired_on is not None and PARTS[term_of(row.acquired_on, row.sold_on)] != row.part:
+            # A tacked holding period, or a short sale whose term follows other shares.
+            part = f"check that the program keeps it in part {row.part}"
+            by_hand.append(f"{_named(row)}: {part}; its dates alone say otherwise.")
         lines += [
             "TD",
             f"N{number}",

@@ -12,6 +12,7 @@ from prometheus.ledger.terms import AccountTerms, Terms
 
 US = Terms()
 CANADA = Terms(regime=TaxRegime.CA)
+REPLACEMENT = LotKey("A", "L2")
 
 
 def day(text):
@@ -19,7 +20,7 @@ def day(text):
     return date.fromisoformat(text)
 
 
-def terms_for(taxpayers, *, sheltered=(), regime=TaxRegime.US, **more):
+def terms_for(taxpayers, *, sheltered=(), regime=TaxRegime.US, **more: object):
     """Return terms whose accounts belong to taxpayers: ``{"A": "Ann"}``."""
     return Terms(
         regime=regime,
@@ -75,9 +76,7 @@ def sale(
     )
 
 
-def disallowance(
-    loss, amount, *, shares="100", to=LotKey("A", "L2"), on=None, permanent=False, kind=PostingKind.WASH_SALE
-):
+def disallowance(loss, amount, *, shares="100", to=REPLACEMENT, on=None, permanent=False, kind=PostingKind.WASH_SALE):
     """Return the posting that disallows a part of the loss of a sale's posting."""
     return Posting(
         kind=kind,

@@ -11,7 +11,7 @@ from prometheus.ledger.tie_rules import DEFAULT_TIES, WashScope
 from tests.unit.ledger.told import Told, terms_of
 
 
-def viewed(told, **settings):
+def viewed(told, **settings: object):
     """Return the lines of a history, and what the broker says of each, in order."""
     told = Told(told, **settings)
     lines = disposition_lines(told.postings, told.terms)

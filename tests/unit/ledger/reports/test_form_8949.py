@@ -27,7 +27,7 @@ def rows_of(postings, terms=US, reporting=LAW, told=None):
     return form_8949(lines, figures, reporting)
 
 
-def rows_told(text, **settings):
+def rows_told(text, **settings: object):
     """Return the rows of a history, with the broker's view derived."""
     told = Told(text, **settings)
     lines = disposition_lines(told.postings, told.terms)
@@ -79,9 +79,7 @@ def test_digital_assets_have_boxes_of_their_own_from_2025(sold, acquired, term, 
 
 def test_a_setting_says_whether_a_form_was_received():
     """Without Form 1099-B the boxes are C and F, I and L; a lot's setting comes before that of its account."""
-    reporting = BrokerReporting(
-        accounts={"A": Reporting.NOTHING}, lots={LotKey("A", "L2"): Reporting.PROCEEDS}
-    )
+    reporting = BrokerReporting(accounts={"A": Reporting.NOTHING}, lots={LotKey("A", "L2"): Reporting.PROCEEDS})
     rows = [
         sale("2025-06-21", "5", "4", event="e1"),
         sale("2025-06-21", "5", "4", event="e2", lot="L2"),
@@ -137,7 +135,7 @@ def test_a_wash_sale_has_code_w():
 
 
 def test_several_codes_stand_in_one_cell_in_alphabetical_order():
-    """Instructions, column (f): BTW without separator; (g) is the net of -100 and 200; (h) is ours, 4,000 - 4,200 + 200."""
+    """Instructions, column (f): BTW without separator; (g) is the net of -100 and 200; (h) is 4,000 - 4,100 + 100."""
     row = sale("2024-06-21", "4000", "4200", cost="4100", term=Term.LONG)
     told = BrokerFigures(Decimal(4100), Decimal(0), Term.SHORT)
     (line,) = rows_of([row, disallowance(row, "200")], told=told)
@@ -160,11 +158,11 @@ def test_another_term_of_the_broker_has_code_t():
 
 
 def test_a_form_that_disallows_more_needs_a_statement():
-    """Instructions, code W: a loss smaller than on the form asks for a statement; (g) is zero where nothing is washed."""
+    """Instructions, code W: a loss smaller than on the form asks for a statement; (g) is zero where none is washed."""
     told = BrokerFigures(Decimal(1000), Decimal(250), Term.SHORT, is_statement=True)
     (line,) = rows_of([sale("2024-06-21", "750", "1000")], told=told)
     assert (line.codes, line.adjustment, line.gain) == ("W", 0, -250)
-    assert line.notes == ("attach a statement: the form shows 250 of wash sale loss disallowed",)
+    assert line.notes == ("attach a statement: the form shows 250.00 of wash sale loss disallowed",)
 
 
 def test_a_tacked_holding_period_is_shown():
@@ -183,7 +181,7 @@ def test_a_loss_gone_for_good_is_noted():
     """A loss of 400 that an IRA's purchase washed says so."""
     row = sale("2007-12-20", "600", "1000")
     (line,) = rows_of([row, disallowance(row, "400", to=LotKey("IRA", "L9"), permanent=True)])
-    assert line.notes == ("400 is disallowed for good (Rev. Rul. 2008-5)",)
+    assert line.notes == ("400.00 is disallowed for good (Rev. Rul. 2008-5)",)
 
 
 # ---------------------------------------------------------------- order, merging, totals
@@ -263,8 +261,9 @@ def test_totals_by_box_go_to_the_lines_of_schedule_d():
             settings[LotKey("A", lot)] = reporting
     totals = box_totals(rows_of(postings, CRYPTO, BrokerReporting(lots=settings)))
     assert {each.box: each.schedule_d_line for each in totals} == {
-        **{"A": "1b", "B": "2", "C": "3", "D": "8b", "E": "9", "F": "10"},
-        **{"G": "1b", "H": "2", "I": "3", "J": "8b", "K": "9", "L": "10"},
+        box: line
+        for boxes in ("ABCDEF", "GHIJKL")
+        for box, line in zip(boxes, ("1b", "2", "3", "8b", "9", "10"), strict=True)
     }
     assert all((each.proceeds, each.basis, each.gain, each.rows) == (7, 4, 3, 1) for each in totals)
 

@@ -16,9 +16,10 @@ from tests.unit.ledger.reports.rows import US, sale
 
 CENTS = st.integers(-2_000_000, 2_000_000).map(lambda cents: Decimal(cents) / 100)
 SINGLE = Return("Ann", ("Ann",))
+NOTHING_CARRIED = Carryover()
 
 
-def rows_of(*gains):
+def rows_of(*gains: tuple[int, Term, Decimal]):
     """Return rows of Form 8949 for (year, term, gain)."""
     postings = [
         sale(f"{year}-06-21", Decimal(10_000_000) + gain, "10000000", term=term, event=f"e{i}", lot=f"L{i}")
@@ -27,7 +28,7 @@ def rows_of(*gains):
     return form_8949(disposition_lines(postings, US), {}, BrokerReporting())
 
 
-def one_year(short, long, *, carried=Carryover(), filing=SINGLE, **inputs):
+def one_year(short, long, *, carried=NOTHING_CARRIED, filing=SINGLE, **inputs: object):
     """Return Schedule D of 2024 for a short-term and a long-term gain."""
     rows = rows_of((2024, Term.SHORT, Decimal(short)), (2024, Term.LONG, Decimal(long)))
     return schedule_d(filing, 2024, rows, carried, YearInput(**inputs))

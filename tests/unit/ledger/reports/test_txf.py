@@ -16,9 +16,10 @@ from prometheus.ledger.terms import AssetClass, Terms
 from tests.unit.ledger.reports.rows import US, disallowance, sale
 
 EXPORTED = date(2011, 10, 27)
+LAW = BrokerReporting()
 
 
-def written(postings, *, terms=US, reporting=BrokerReporting(), told=None, merge=False):
+def written(postings, *, terms=US, reporting=LAW, told=None, merge=False):
     """Return the TXF file of postings."""
     lines = disposition_lines(postings, terms)
     rows = form_8949(lines, {line.key: told for line in lines} if told else {}, reporting)
@@ -81,16 +82,23 @@ def test_a_wash_sale_is_the_third_amount():
 
 def test_codes_without_a_field_are_named():
     """Code B has no field: the row has the broker's basis and the wash sale, and a sentence names the adjustment."""
-    row = sale("2024-06-21", "4000", "4200", cost="4100")
+    row = sale("2024-06-21", "4000", "4200", cost="4100", acquired="2024-01-02")
     file = written([row, disallowance(row, "200")], told=BrokerFigures(Decimal(4100), Decimal(0), Term.SHORT))
     assert "\r\n$4100.00\r\n$4000.00\r\n$200.00\r\n" in file.text
     assert file.by_hand == (
-        "100 sh. XYZ, sold 06/21/2024, account A: enter code BW with the adjustment 100; TXF has no field for it.",
+        "100 sh. XYZ, sold 06/21/2024, account A: enter code BW with the adjustment 100.00; TXF has no field for it.",
     )
     file = written(
         [sale("2024-06-21", "5", "4", term=Term.LONG)], told=BrokerFigures(Decimal(4), Decimal(0), Term.SHORT)
     )
     assert file.by_hand == ("100 sh. XYZ, sold 06/21/2024, account A: enter code T; TXF has no field for it.",)
+
+
+def test_a_term_that_the_dates_do_not_show_is_named():
+    """Tax programs take the term from the dates: a row that is long-term by a tacked holding period is named."""
+    file = written([sale("2025-06-01", "9", "8", acquired="2024-12-20", start="2024-03-11", term=Term.LONG)])
+    (sentence,) = file.by_hand
+    assert sentence.startswith("100 sh. XYZ, sold 06/01/2025, account A: check that the program keeps it in part II;")
 
 
 def test_digital_assets_are_left_out_and_named():
