@@ -71,7 +71,7 @@ def advance(state: State, events_of_a_day: Iterable[Event], terms: Terms) -> Fol
 
     Args:
         state: The household at the end of an earlier day; it is not changed.
-        events_of_a_day: All events of the day, in any order. Corrections of earlier days are for ``corrections.refold``.
+        events_of_a_day: All events of the day, in any order; corrections of earlier days are for ``refold``.
         terms: Under what terms the household's books are kept.
 
     Raises:
