@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
+from itertools import groupby
 from typing import Final
 
 from prometheus.domain.lots import Term
@@ -84,8 +85,10 @@ def broker_figures(
     Source: Treas. Reg. 1.6045-1(d)(6)(iii)(A): same account, same CUSIP number.
     """
     reader = _Reader(terms)
-    for row in effective_postings(postings):
-        reader.read(row)
+    # New rows of a correction stand behind those that it left alone, also behind those of later days.
+    rows = sorted((row for row in effective_postings(postings) if row.lot is not None), key=lambda row: row.day)
+    for _, of_day in groupby(rows, key=lambda row: row.day):
+        reader.read_day(list(of_day))
     figures = {}
     for line in lines:
         sold = reader.sold.get(line.key)
@@ -107,11 +110,34 @@ class _Reader:
         self._losses: dict[tuple[EventKey, LotKey], _Sold] = {}
         self.sold: dict[LineKey, _Sold] = {}
 
-    def read(self, row: Posting) -> None:
-        """Take in the next posting."""
+    def read_day(self, rows: list[Posting]) -> None:
+        """Take in the postings of a day, each as soon as what it builds on is there."""
+        while rows:
+            waiting = []
+            for row in rows:
+                if self._is_ready(row):
+                    self._read(row)
+                else:
+                    waiting.append(row)
+            if len(waiting) == len(rows):
+                # What they build on is not among the postings.
+                for row in waiting:
+                    self._read(row)
+                return
+            rows = waiting
+
+    def _is_ready(self, row: Posting) -> bool:
+        if row.former is not None and row.former != row.lot:
+            return row.former in self._moving or row.kind is PostingKind.MERGER
+        if row.kind in _OPENINGS:
+            return True
+        if row.kind is PostingKind.CARRIED_LOSS and row.loss is not None:
+            return row.lot in self._lots and (row.loss.event, row.loss.lot) in self._losses
+        return row.lot in self._lots
+
+    def _read(self, row: Posting) -> None:
         key = row.lot
-        if key is None:
-            return
+        assert key is not None  # the caller looks
         lot = self._lots.get(key)
         is_part = row.former is not None and row.former != key
         if lot is None or is_part or row.kind in _OPENINGS:

@@ -201,3 +201,20 @@ def test_ties_that_tack_by_acquisition_date_are_followed():
     lines = disposition_lines(told.postings, told.terms)
     figures = broker_figures(lines, told.postings, told.terms)
     assert lines[1].term is figures[lines[1].key].term is Term.LONG
+
+
+def test_rows_of_a_correction_are_read_where_they_belong():
+    """A purchase told late washes a loss; the lot split that it causes is stored behind the carried loss it precedes.
+
+    B's late purchase of 15 takes over A's loss of 100 on 10 shares; stored in any order, the broker's basis of the two
+    parts sold is the cost of 6,150.
+    """
+    told = Told("""
+        2024-03-01,A,XYZ,BUY,10,4000
+        2024-06-21,A,XYZ,SELL,10,3900
+        2024-06-25,B,XYZ,BUY,15,6150
+        2024-09-03,B,XYZ,SELL,15,6750
+    """)
+    lines = disposition_lines(told.postings, told.terms)
+    figures = broker_figures(lines, told.postings[::-1], told.terms)
+    assert sum(figures[line.key].basis for line in lines[1:]) == 6150

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import Term
 from prometheus.foundation.errors import ConfigurationError
+from prometheus.ledger.corrections import refold
+from prometheus.ledger.fold import fold
 from prometheus.ledger.reports import BrokerFigures, Carryover, FilingStatus, Return, tax_report
 from prometheus.ledger.reports.amounts import NOT_ADVICE
+from prometheus.ledger.state import EMPTY
 from tests.unit.ledger.reports.rows import CANADA, US, reversal, sale, terms_for
 from tests.unit.ledger.told import Told, terms_of
 
@@ -116,7 +119,7 @@ def test_losses_are_provisional_as_of_a_day():
 
 # ---------------------------------------------------------------- the sum of the postings
 
-DAYS = st.integers(0, 700)
+DAYS = st.one_of(st.integers(0, 60), st.integers(0, 700))
 TRADES = st.lists(
     st.tuples(st.sampled_from("AB"), st.sampled_from(["BUY", "SELL"]), DAYS, st.integers(1, 9), st.integers(1, 400)),
     max_size=14,
@@ -170,3 +173,14 @@ def test_column_h_is_our_gain_whatever_the_broker_says(trades):
         for row in filed.form_8949:
             assert row.gain == row.proceeds - row.basis + row.adjustment == gains[row.keys[0]]
             assert bool(row.adjustment) <= bool(row.codes)
+
+
+@given(TRADES, st.sets(st.integers(0, 15)))
+def test_what_is_told_late_is_reported_as_if_it_had_been_told_in_time(trades, late):
+    """Postings with reversals and new rows out of order give the lines and rows of the history in one go."""
+    told = Told(history(trades))
+    in_time = [event for i, event in enumerate(told.events) if i not in late]
+    stored = dict(enumerate(fold(in_time, told.terms).postings))
+    change = refold(EMPTY, told.events, stored, told.terms, correction_id="c1")
+    written = [*stored.values(), *change.reversals, *change.postings]
+    assert tax_report(written, told.terms) == tax_report(told.postings, told.terms)
