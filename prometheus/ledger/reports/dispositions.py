@@ -215,7 +215,7 @@ def disposition_lines(
     """
     rows = effective_postings(postings)
     today = as_of or max((row.day for row in rows), default=date.min)
-    lines = [_line(row, terms) for row in rows if is_disposition(row) and not terms.is_sheltered(row.account)]
+    lines = _lines((row for row in rows if is_disposition(row) and not terms.is_sheltered(row.account)), terms)
     with_losses = _with_disallowances(lines, [row for row in rows if row.kind in DISALLOWANCES], terms)
     return tuple(sorted((_provisional(line, terms, today) for line in with_losses), key=line_order))
 
@@ -238,6 +238,33 @@ def natural_order(name: str) -> tuple[object, ...]:
     parts: list[object] = list(_DIGITS.split(name.casefold()))
     parts[1::2] = [int(str(digits)) for digits in parts[1::2]]
     return (tuple(parts), name)
+
+
+def _lines(rows: Iterable[Posting], terms: Terms) -> list[DispositionLine]:
+    """Return a line for each lot that an event disposed of.
+
+    Canada writes a sale again where the end of a window changes the cost of the pool that it took shares from: that row
+    has no shares, no proceeds and no dates of its own, and joins the line of the sale.
+    """
+    lines: dict[LineKey, DispositionLine] = {}
+    for row in rows:
+        line = _line(row, terms)
+        first = lines.get(line.key)
+        lines[line.key] = line if first is None else _joined(first, line, is_dated=row.acquired_on is not None)
+    return list(lines.values())
+
+
+def _joined(first: DispositionLine, other: DispositionLine, *, is_dated: bool) -> DispositionLine:
+    dated = other if is_dated and not first.quantity else first
+    return replace(
+        dated,
+        quantity=first.quantity + other.quantity,
+        proceeds=first.proceeds + other.proceeds,
+        fee=first.fee + other.fee,
+        cost_basis=first.cost_basis + other.cost_basis,
+        basis=first.basis + other.basis,
+        realized_gain=first.realized_gain + other.realized_gain,
+    )
 
 
 def _line(row: Posting, terms: Terms) -> DispositionLine:
@@ -306,12 +333,31 @@ def _with_disallowances(
         replace(
             line,
             disallowed_loss=total(each.amount for each in disallowed[i]),
-            replacements=tuple(sorted(disallowed[i], key=lambda each: (each.day, natural_order(each.lot_id)))),
+            replacements=_netted(disallowed[i]),
         )
         if i in disallowed
         else line
         for i, line in enumerate(lines)
     ]
+
+
+def _netted(parts: Iterable[Replacement]) -> tuple[Replacement, ...]:
+    """Return where a loss went in the end; in Canada day 30 can let a part of it go again."""
+    sums: dict[tuple[str, str, bool], Replacement] = {}
+    for part in parts:
+        place = (part.account, part.lot_id, part.is_permanent)
+        before = sums.get(place)
+        sums[place] = (
+            part
+            if before is None
+            else replace(part, shares=before.shares + part.shares, amount=before.amount + part.amount)
+        )
+    return tuple(
+        sorted(
+            (part for part in sums.values() if part.amount),
+            key=lambda part: (part.day, natural_order(part.account), natural_order(part.lot_id), part.is_permanent),
+        )
+    )
 
 
 def _replacement(link: LossLink, row: Posting, terms: Terms) -> Replacement:
@@ -320,7 +366,7 @@ def _replacement(link: LossLink, row: Posting, terms: Terms) -> Replacement:
         account="" if where is None else where.account,
         taxpayer="" if where is None else terms.taxpayer_of(where.account),
         lot_id="" if where is None else where.lot_id,
-        shares=link.shares,
+        shares=link.shares if row.realized_gain >= 0 else -abs(link.shares),
         amount=row.realized_gain,
         is_permanent=link.is_permanent,
         day=row.day,

@@ -186,6 +186,39 @@ def test_the_loss_of_an_event_that_sells_a_lot_twice_goes_to_the_loss():
     assert {line.key.kind: line.gain for line in lines} == {PostingKind.MERGER: 6, PostingKind.CASH_IN_LIEU: 0}
 
 
+def test_a_cost_that_changes_later_joins_the_line_of_its_sale():
+    """Canada: 20 of 50 shares with a cost of 1,600 sold for 100; day 30 lowers the pool by 400, their cost by 160.
+
+    The sale is one line: cost 640 - 160 = 480, a loss of 380.
+    """
+    row = sale("2024-02-20", "100", "640", term=Term.NONE, shares="20", acquired="2024-02-10", fee="1", event="s")
+    later = replace(
+        sale("2024-02-20", "0", "-160", term=Term.NONE, shares="0", event="s"),
+        acquired_on=None,
+        holding_period_start=None,
+    )
+    for rows in ([row, later], [later, row]):
+        (line,) = disposition_lines(rows, CANADA)
+        assert (line.quantity, line.proceeds, line.basis, line.realized_gain, line.fee) == (20, 100, 480, -380, 1)
+        assert line.acquired_on == date(2024, 2, 10)
+
+
+def test_a_denial_that_day_thirty_takes_less_of_is_one_amount():
+    """Canada: 1,000 denied by a purchase of 50 shares, of which 20 are sold before day 30: 600 and 30 shares stay."""
+    row = sale("2024-02-05", "1000", "3000", term=Term.NONE)
+    denied = {"kind": PostingKind.SUPERFICIAL_LOSS, "to": LotKey("A", "XYZ")}
+    rows = [
+        row,
+        disallowance(row, "1000", shares="50", **denied),
+        disallowance(row, "-400", shares="20", on="2024-02-20", **denied),
+    ]
+    (line,) = disposition_lines(rows, CANADA)
+    assert (line.disallowed_loss, line.gain) == (600, -1400)
+    assert [(part.amount, part.shares) for part in line.replacements] == [(600, 30)]
+    (line,) = disposition_lines([*rows, disallowance(row, "-600", shares="30", on="2024-02-21", **denied)], CANADA)
+    assert (line.disallowed_loss, line.replacements) == (0, ())
+
+
 def test_lines_of_the_fold_add_up_to_its_postings():
     """Case 07: A loses 100, B's purchase takes the loss over and B gains 4,500 - 4,200 = 300."""
     told = Told("""
