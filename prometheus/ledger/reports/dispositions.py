@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
@@ -160,6 +160,8 @@ def effective_postings(postings: Iterable[Posting]) -> tuple[Posting, ...]:
         AccountingError: A reversal of a posting that is not there.
     """
     rows = tuple(postings)
+    if all(row.reverses is None for row in rows):
+        return rows
     reversed_rows = Counter(_content(row, -1) for row in rows if row.reverses is not None)
     counting = []
     for row in reversed(rows):
@@ -173,17 +175,28 @@ def effective_postings(postings: Iterable[Posting]) -> tuple[Posting, ...]:
             counting.append(row)
     missing = next((content for content, number in reversed_rows.items() if number > 0), None)
     if missing is not None:
-        raise AccountingError(f"A reversal has no posting that it reverses: {missing}. Give all postings, in order.")
+        raise AccountingError(
+            f"A {missing.kind} of {missing.account} on {missing.day} is reversed, but no posting is there that it "
+            "reverses. Give all postings, in the order in which they were written.",
+            details={"account": missing.account, "event_id": missing.event.event_id},
+        )
     return tuple(reversed(counting))
 
 
-def _content(row: Posting, sign: int) -> Hashable:
+def _content(row: Posting, sign: int) -> Posting:
     """Return what a row says, with the signs of the row that it reverses (-1) or its own (1)."""
-    loss = row.loss and (row.loss.event, row.loss.lot, row.loss.day, row.loss.replacement, abs(row.loss.amount))
-    return (
-        *(row.kind, row.day, row.account, row.event, row.ticker, row.lot_id, row.term),
-        *(sign * row.quantity, sign * row.cash, sign * row.cost_basis, sign * row.adjusted_basis),
-        *(sign * row.realized_gain, row.tax_date, loss, row.former),
+    loss = row.loss
+    return replace(
+        row,
+        quantity=sign * row.quantity,
+        cash=sign * row.cash,
+        cost_basis=sign * row.cost_basis,
+        adjusted_basis=sign * row.adjusted_basis,
+        realized_gain=sign * row.realized_gain,
+        fee=sign * row.fee,
+        loss=loss and replace(loss, amount=abs(loss.amount), shares=abs(loss.shares)),
+        reverses=None,
+        correction_id="",
     )
 
 

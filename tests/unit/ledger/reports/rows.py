@@ -110,6 +110,7 @@ def reversal(row, number=1):
         cost_basis=-row.cost_basis,
         adjusted_basis=-row.adjusted_basis,
         realized_gain=-row.realized_gain,
+        fee=-row.fee,
         reverses=number,
         correction_id="c1",
     )

@@ -59,9 +59,16 @@ def test_a_row_can_be_reversed_and_written_again():
     assert effective_postings([row, reversal(row), row]) == (row,)
 
 
+def test_a_reversal_takes_out_the_row_that_says_the_same():
+    """A disallowance written again with other shares stays; the one before is reversed, of the same amount."""
+    row = sale("2024-06-21", "3900", "4000")
+    before, after = disallowance(row, "60", shares="6"), disallowance(row, "60", shares="12")
+    assert effective_postings([row, before, reversal(before), after]) == (row, after)
+
+
 def test_a_reversal_without_its_row_is_refused():
     """A reversal of a row that is not there means that rows are missing."""
-    with pytest.raises(AccountingError, match="no posting that it reverses"):
+    with pytest.raises(AccountingError, match="no posting is there that it reverses"):
         effective_postings([reversal(sale("2024-06-21", "3900", "4000"))])
 
 
