@@ -323,22 +323,22 @@ def _with_disallowances(
     lines: Sequence[DispositionLine], rows: Iterable[Posting], terms: Terms
 ) -> list[DispositionLine]:
     """Give each line what was disallowed of its loss."""
-    losses: dict[tuple[EventKey, LotKey], list[int]] = defaultdict(list)
+    sold: dict[tuple[EventKey, LotKey], list[int]] = defaultdict(list)
     for i, line in enumerate(lines):
-        if line.realized_gain < 0:
-            losses[line.key.event, line.key.lot].append(i)
+        sold[line.key.event, line.key.lot].append(i)
     disallowed: dict[int, list[Replacement]] = defaultdict(list)
     left = {i: -line.realized_gain for i, line in enumerate(lines)}
     for row in rows:
         link = row.loss
         assert link is not None  # a disallowance names its loss
-        at = losses.get((link.event, link.lot))
+        at = sold.get((link.event, link.lot))
         if not at:
             raise AccountingError(
                 f"A loss of {link.ticker} on {link.day} is disallowed, but {link.lot.account} has no posting of it.",
                 details={"account": link.lot.account, "event_id": link.event.event_id, "lot_id": link.lot.lot_id},
             )
-        # One event seldom sells a lot twice (a merger and its fraction); the first loss takes what it can.
+        # One event seldom sells a lot twice (a merger and its fraction); the first loss takes what it can. In Canada a
+        # line can be a gain in the end, when what was denied of its loss is written back.
         i = next((i for i in at if left[i] > 0), at[-1])
         left[i] -= row.realized_gain
         disallowed[i].append(_replacement(link, row, terms))

@@ -210,6 +210,16 @@ def test_a_cost_that_changes_later_joins_the_line_of_its_sale():
         assert line.acquired_on == date(2024, 2, 10)
 
 
+def test_a_loss_that_becomes_a_gain_has_nothing_denied():
+    """Canada: a loss of 4.20, denied, becomes a gain of 10.44 when day 30 lowers its cost by 14.64: nothing is denied."""
+    row = sale("2023-02-08", "285", "289.20", term=Term.NONE, event="s")
+    later = sale("2023-02-08", "0", "-14.64", term=Term.NONE, shares="0", event="s")
+    denied = {"kind": PostingKind.SUPERFICIAL_LOSS, "to": LotKey("A", "XYZ")}
+    rows = [row, disallowance(row, "4.20", **denied), later, disallowance(row, "-4.20", **denied)]
+    (line,) = disposition_lines(rows, CANADA)
+    assert (line.gain, line.disallowed_loss, line.replacements) == (Decimal("10.44"), 0, ())
+
+
 def test_a_denial_that_day_thirty_takes_less_of_is_one_amount():
     """Canada: 1,000 denied by a purchase of 50 shares, of which 20 are sold before day 30: 600 and 30 shares stay."""
     row = sale("2024-02-05", "1000", "3000", term=Term.NONE)
