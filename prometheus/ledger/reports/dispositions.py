@@ -48,7 +48,7 @@ class Replacement:
         shares: Replacement shares.
         amount: Loss that went there, positive cents.
         is_permanent: Whether no lot and no pool carries it.
-        day: Day on which it was booked.
+        day: Day on which it was booked last.
     """
 
     account: str
@@ -363,7 +363,12 @@ def _netted(parts: Iterable[Replacement]) -> tuple[Replacement, ...]:
         sums[place] = (
             part
             if before is None
-            else replace(part, shares=before.shares + part.shares, amount=before.amount + part.amount)
+            else replace(
+                part,
+                shares=before.shares + part.shares,
+                amount=before.amount + part.amount,
+                day=max(before.day, part.day),
+            )
         )
     return tuple(
         sorted(

@@ -211,7 +211,7 @@ def test_a_cost_that_changes_later_joins_the_line_of_its_sale():
 
 
 def test_a_loss_that_becomes_a_gain_has_nothing_denied():
-    """Canada: a loss of 4.20, denied, becomes a gain of 10.44 when day 30 lowers its cost by 14.64: nothing is denied."""
+    """Canada: a denied loss of 4.20 becomes a gain of 10.44 when day 30 lowers its cost by 14.64: no denial stays."""
     row = sale("2023-02-08", "285", "289.20", term=Term.NONE, event="s")
     later = sale("2023-02-08", "0", "-14.64", term=Term.NONE, shares="0", event="s")
     denied = {"kind": PostingKind.SUPERFICIAL_LOSS, "to": LotKey("A", "XYZ")}
