@@ -9,13 +9,14 @@ from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey, Position
+from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
 #: Days for which a loss is kept beyond its window, for lots that come in later but were bought then.
 LATE_LOT_DAYS: Final = 365
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lot:
     """A parcel of shares bought together.
 
@@ -63,7 +64,26 @@ class Lot:
         return Position(self.key.account, self.ticker)
 
 
-@dataclass(frozen=True, slots=True)
+@value
+class SoldShares:
+    """Shares of a purchase that were sold again and have replaced nothing; kept where a form counts them.
+
+    Attributes:
+        event: The sale.
+        lot: The lot that was sold.
+        day: Trade date of the sale.
+        term: Its holding period.
+        quantity: Shares, in today's shares.
+    """
+
+    event: EventKey
+    lot: LotKey
+    day: date
+    term: Term
+    quantity: Decimal
+
+
+@value
 class Purchase:
     """A purchase inside the window, whose shares can replace shares sold at a loss.
 
@@ -76,6 +96,7 @@ class Purchase:
         unreplaced: Shares of them that have replaced nothing yet, sold ones included.
         exact: ``quantity`` before rounding; None where it is exact.
         exact_unreplaced: ``unreplaced`` before rounding; None where it is exact.
+        sold: Shares of it that were sold again, by day; kept under the tie rule FORM_1099B only.
     """
 
     event: EventKey
@@ -86,9 +107,10 @@ class Purchase:
     unreplaced: Decimal
     exact: Fraction | None = None
     exact_unreplaced: Fraction | None = None
+    sold: tuple[SoldShares, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loss:
     """A taxable loss on shares of one lot, which a purchase can still meet.
 

@@ -22,10 +22,10 @@ from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
-from prometheus.ledger.regimes import Selection, Taking
 from prometheus.ledger.selection import select_lots
 from prometheus.ledger.shares import SMALLEST_SHARE
-from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Lot, Purchase
+from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Lot, Purchase, SoldShares
+from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.terms import AssetClass, Terms
 from prometheus.ledger.tie_rules import ReplacementOrder, SameDayLosses, SameDayShelter, Tacking, WashScope
 from prometheus.ledger.window import WINDOW, WINDOW_DAYS, GroupKey, LossKey, Window, loss_key
@@ -66,7 +66,11 @@ class USRegime:
         self._ties = terms.ties
         self._loss_order = _LOSS_ORDERS[terms.ties.same_day_losses]
         kinds = {each.kind for each in (*terms.accounts.values(), terms.default)}
+        self._is_literal = terms.ties.scope is WashScope.FORM_1099B
         self._has_shelter = AccountKind.SHELTERED in kinds
+        self._sheltered = frozenset(name for name in terms.accounts if terms.is_sheltered(name))
+        self._others_sheltered = terms.default.kind is AccountKind.SHELTERED
+        self._sheltered_rank = int(terms.ties.same_day_shelter is not SameDayShelter.SHELTERED_FIRST)
         #: Losses realised since the last match.
         self._waiting: list[Loss] = []
         #: Purchases that a loss has met today, where the household has sheltered accounts.
@@ -95,8 +99,10 @@ class USRegime:
 
     def purchase_rank(self, account: str) -> int:
         """Return what comes first among the purchases of one day: 0 before 1, by the tie rule."""
-        first = self._ties.same_day_shelter is SameDayShelter.SHELTERED_FIRST
-        return int(self._terms.is_sheltered(account) is not first)
+        return self._sheltered_rank if self._is_sheltered(account) else 1 - self._sheltered_rank
+
+    def _is_sheltered(self, account: str) -> bool:
+        return account in self._sheltered or (self._others_sheltered and account not in self._terms.accounts)
 
     def tax_date(self, event: Event) -> date:
         """Return the trade date, by which a calendar year taxes (Rev. Rul. 93-84)."""
@@ -173,7 +179,7 @@ class USRegime:
         amounts = shared_out(proceeds, quantities)
         fees = shared_out(fee, quantities) if fee else (_ZERO,) * len(quantities)
         cause, day = event.key, book.day
-        is_taxed = not self._terms.is_sheltered(selection[0][0].key.account)
+        is_taxed = not self._is_sheltered(selection[0][0].key.account)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
             taken, left = take_shares(lot, quantity)
             gain = amount - taken.adjusted_basis
@@ -190,6 +196,8 @@ class USRegime:
                 fee=line_fee,
                 tax_date=day,
             )
+            if self._is_literal and is_taxed:
+                self._note_sold(book, SoldShares(cause, lot.key, day, term, quantity))
             if gain < 0 and is_taxed and self._is_covered(lot.ticker):
                 self._waiting.append(
                     Loss(
@@ -216,7 +224,7 @@ class USRegime:
 
     def _is_covered(self, ticker: str) -> bool:
         """Return whether the wash sale rule covers a security; it covers no digital assets (26 U.S.C. 1091(a))."""
-        return self._terms.asset_class_of(ticker) is AssetClass.SECURITY
+        return not self._terms.asset_classes or self._terms.asset_class_of(ticker) is AssetClass.SECURITY
 
     # ------------------------------------------------------------ what a loss meets
 
@@ -231,10 +239,18 @@ class USRegime:
                 if purchase.day < book.day - WINDOW:
                     book.window.close_purchase(purchase.lot)
                 elif self._replaces(loss, purchase):
-                    loss = self._match(book, loss, purchase, loss.event)
+                    loss = self._match_all(book, loss, purchase)
                     if loss.open_quantity <= 0:
                         break
             book.window.add_loss(loss)
+
+    def _match_all(self, book: Book, loss: Loss, purchase: Purchase) -> Loss:
+        """Match a loss with a purchase; to the letter of the law with its shares held and those sold again, in turn."""
+        matched = self._match(book, loss, purchase, loss.event)
+        while self._is_literal and 0 < matched.open_quantity < loss.open_quantity:
+            loss = matched
+            matched = self._match(book, loss, book.window.purchases[purchase.lot], loss.event)
+        return matched
 
     def _meet_open_losses(self, book: Book, purchase: Purchase, cause: EventKey) -> None:
         for loss in book.window.losses_to_meet(purchase.lot.account, purchase.ticker, purchase.day):
@@ -255,11 +271,13 @@ class USRegime:
 
     def _match(self, book: Book, loss: Loss, purchase: Purchase, cause: EventKey) -> Loss:
         """Match as many shares as both sides have, and return the loss with what is left open of it."""
-        is_permanent = self._terms.is_sheltered(purchase.lot.account)
+        is_permanent = self._is_sheltered(purchase.lot.account)
         lot = None if is_permanent else book.lots.get(purchase.lot)
         available = purchase.unreplaced
         if not is_permanent:
             available = min(available, lot.quantity) if lot is not None else _ZERO
+        if available <= 0 and self._is_literal and purchase.sold:
+            return self._match_sold(book, loss, purchase, cause)
         if available <= 0:
             # No share is left that could carry the loss, and none will come back.
             book.window.close_purchase(purchase.lot)
@@ -271,8 +289,10 @@ class USRegime:
         washed = loss.quantity - still_open
         # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
         disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
-        key = purchase.lot
-        if lot is not None and shares < lot.quantity:
+        key = key_bought = purchase.lot
+        # To the letter of the law other shares of the purchase may serve still; those that have get their own name.
+        keeps_others = self._is_literal and purchase.unreplaced > shares
+        if lot is not None and (shares < lot.quantity or keeps_others):
             stem = f"{lot.key.lot_id}{WASHED_MARK}"
             key = LotKey(lot.key.account, _washed_name(book, lot.key.account, stem, loss.event.event_id))
         link = LossLink(
@@ -303,11 +323,17 @@ class USRegime:
         if lot is not None:
             self._carry(book, lot, key, link, loss, cause)
         whole = lot is not None and key == lot.key
+        unreplaced = _ZERO if whole else purchase.unreplaced - shares
         book.window.set_purchase(
-            replace(
-                purchase,
-                unreplaced=_ZERO if whole else purchase.unreplaced - shares,
-                exact_unreplaced=None,
+            Purchase(
+                purchase.event,
+                key_bought,
+                purchase.ticker,
+                purchase.day,
+                purchase.quantity,
+                unreplaced,
+                purchase.exact,
+                sold=purchase.sold,
             )
         )
         if self._has_shelter:
@@ -319,6 +345,56 @@ class USRegime:
             disallowed=loss.disallowed + disallowed,
             denied_for_good=loss.denied_for_good + (disallowed if is_permanent else _ZERO),
         )
+
+    def _note_sold(self, book: Book, sold: SoldShares) -> None:
+        """Remember that shares of a purchase in the window were sold again."""
+        purchase = book.window.purchases.get(sold.lot)
+        if purchase is not None and purchase.unreplaced > 0:
+            book.window.set_purchase(replace(purchase, sold=(*purchase.sold, sold)))
+
+    def _match_sold(self, book: Book, loss: Loss, purchase: Purchase, cause: EventKey) -> Loss:
+        """Let shares that were bought in the window and sold again carry a loss: the gain of their sale is less by it.
+
+        Source: 26 U.S.C. 1091(a) read to the letter, with the adjustment of 1091(d) on the shares that were sold.
+        """
+        sold, *others = purchase.sold
+        shares = min(loss.open_quantity, sold.quantity, purchase.unreplaced)
+        still_open = loss.open_quantity - shares
+        washed = loss.quantity - still_open
+        disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
+        link = LossLink(
+            event=loss.event,
+            lot=loss.lot,
+            ticker=loss.ticker_then,
+            day=loss.day,
+            shares=shares,
+            amount=disallowed,
+            replacement=sold.lot,
+            purchase=purchase.event,
+            resold=sold.event,
+        )
+        account = loss.lot.account
+        for kind, gain, term, taxed_on in (
+            (PostingKind.WASH_SALE, disallowed, loss.term, loss.day),
+            (PostingKind.CARRIED_LOSS, -disallowed, sold.term, sold.day),
+        ):
+            book.note(
+                Posting(
+                    kind,
+                    book.day,
+                    account,
+                    cause,
+                    ticker=loss.ticker,
+                    realized_gain=gain,
+                    term=term,
+                    tax_date=taxed_on,
+                    loss=link,
+                )
+            )
+        left = sold.quantity - shares
+        kept = (replace(sold, quantity=left), *others) if left > 0 else tuple(others)
+        book.window.set_purchase(replace(purchase, unreplaced=purchase.unreplaced - shares, sold=kept))
+        return replace(loss, open_quantity=still_open, exact_open=None, disallowed=loss.disallowed + disallowed)
 
     def _carry(self, book: Book, lot: Lot, key: LotKey, link: LossLink, loss: Loss, cause: EventKey) -> None:
         """Raise the basis of the shares that replace; a part of a lot becomes a lot of its own."""
@@ -339,11 +415,11 @@ class USRegime:
     def _remark_on_tie(self, book: Book, loss: Loss, met: list[Purchase]) -> None:
         others = list(book.window.purchases_to_meet(loss))
         for purchase in met:
-            is_sheltered = self._terms.is_sheltered(purchase.lot.account)
+            is_sheltered = self._is_sheltered(purchase.lot.account)
             for other in others:
                 if (
                     other.day == purchase.day
-                    and self._terms.is_sheltered(other.lot.account) is not is_sheltered
+                    and self._is_sheltered(other.lot.account) is not is_sheltered
                     and self._replaces(loss, other)
                     and (not is_sheltered or other.lot in book.lots)
                 ):
