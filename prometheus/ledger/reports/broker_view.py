@@ -146,6 +146,11 @@ class _Reader:
         if row.kind is PostingKind.CARRIED_LOSS:
             self._carry(row, lot)
             return
+        if row.kind is PostingKind.HOLDING_PERIOD:
+            # A short sale in another account is nothing that the broker of this one sees.
+            if row.event.account == row.account and row.holding_period_start is not None:
+                lot.start = row.holding_period_start
+            return
         gone = self._take(lot, row)
         if row.kind in _MOVES:
             self._moving[key] = gone

@@ -229,6 +229,7 @@ def disposition_lines(
     rows = effective_postings(postings)
     today = as_of or max((row.day for row in rows), default=date.min)
     lines = _lines((row for row in rows if is_disposition(row) and not terms.is_sheltered(row.account)), terms)
+    lines = _with_resold(lines, [row for row in rows if row.kind is PostingKind.CARRIED_LOSS and row.realized_gain])
     with_losses = _with_disallowances(lines, [row for row in rows if row.kind in DISALLOWANCES], terms)
     return tuple(sorted((_provisional(line, terms, today) for line in with_losses), key=line_order))
 
@@ -293,7 +294,7 @@ def _line(row: Posting, terms: Terms) -> DispositionLine:
             # Shares bought to cover were acquired on that day and are delivered when the purchase settles; shares held
             # keep their dates. Source: Instructions for Form 8949, columns (b) and (c), "short sale".
             sold_on = row.settle_date or row.day
-            if row.cash:
+            if row.quantity > 0:
                 basis = cost = -row.cash
                 acquired_on = start = row.day
         case PostingKind.RETURN_OF_CAPITAL:
@@ -317,6 +318,25 @@ def _line(row: Posting, terms: Terms) -> DispositionLine:
         realized_gain=row.realized_gain,
         term=row.term,
     )
+
+
+def _with_resold(lines: list[DispositionLine], rows: Iterable[Posting]) -> list[DispositionLine]:
+    """Raise the basis of shares that were sold before the loss that they carry, as a broker's form does.
+
+    Only books under the tie rule FORM_1099B have such rows. Source: 26 U.S.C. 1091(d).
+    """
+    carried: dict[tuple[EventKey | None, LotKey | None], Decimal] = defaultdict(Decimal)
+    for row in rows:
+        assert row.loss is not None  # a carried loss names its loss
+        carried[row.loss.resold, row.loss.replacement] -= row.realized_gain
+    raised = []
+    for line in lines:
+        amount = carried.pop((line.key.event, line.key.lot), _ZERO)
+        raised.append(replace(line, basis=line.basis + amount, realized_gain=line.realized_gain - amount))
+    if carried:
+        event, lot = next(iter(carried))
+        raise AccountingError(f"A loss is carried by the sale {event} of {lot}, but no posting of that sale is there.")
+    return raised
 
 
 def _with_disallowances(

@@ -263,6 +263,8 @@ def _notes(line: DispositionLine) -> list[str]:
     notes = []
     if line.is_tacked:
         notes.append(f"held from {us_date(line.holding_period_start)} (26 U.S.C. 1223)")
+    elif line.holding_period_start > line.acquired_on:
+        notes.append(f"held from {us_date(line.holding_period_start)} (26 U.S.C. 1233(b))")
     if line.basis > line.cost_basis:
         notes.append(
             f"basis includes {money_text(line.basis - line.cost_basis)} of disallowed losses (26 U.S.C. 1091(d))"

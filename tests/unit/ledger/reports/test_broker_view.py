@@ -123,6 +123,20 @@ def test_the_broker_counts_days_held_in_its_own_account():
     assert (second.term, second.basis) == (Term.LONG, 10100)
 
 
+def test_a_period_that_a_short_sale_restarts_is_known_in_its_own_account():
+    """26 U.S.C. 1233(b)(2): a period restarts on 1 July 2024; the broker of the short sale knows, another does not."""
+    told = """
+        2024-01-02,A,X,BUY,10,1200,L
+        2024-06-03,{account},X,SHORT,10,1000
+        2024-07-01,{account},X,COVER,10,900
+        2025-02-03,A,X,SELL,10,1500
+    """
+    lines, figures, _ = viewed(told.format(account="A"))
+    assert (lines[-1].term, figures[-1].term) == (Term.SHORT, Term.SHORT)
+    lines, figures, _ = viewed(told.format(account="B"))
+    assert (lines[-1].term, figures[-1].term) == (Term.SHORT, Term.LONG)
+
+
 def test_unseen_losses_move_with_the_shares():
     """A loss of 100 inside B's basis goes along when the shares are transferred to C, and is unseen there too."""
     lines, figures, _ = viewed("""

@@ -6,12 +6,15 @@ from decimal import Decimal
 
 import pytest
 
+from prometheus.domain.books import LotPick
 from prometheus.domain.lots import Term
 from prometheus.foundation.errors import AccountingError
+from prometheus.ledger.events import CoverShort
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.reports.dispositions import disposition_lines, effective_postings, natural_order
 from prometheus.ledger.terms import AssetClass, Terms
+from prometheus.ledger.tie_rules import DEFAULT_TIES, WashScope
 from tests.unit.ledger.reports.rows import CANADA, US, disallowance, reversal, sale, terms_for
 from tests.unit.ledger.told import Told
 
@@ -150,6 +153,63 @@ def test_shares_held_that_close_a_short_sale_keep_their_dates():
     (line,) = disposition_lines([row], US)
     assert (line.acquired_on, line.sold_on) == (date(2020, 1, 2), date(2024, 3, 8))
     assert (line.proceeds, line.basis) == (5000, 3000)
+
+
+def test_short_sales_of_the_fold_have_the_dates_of_the_form():
+    """Ten sold short for 950 in May and bought for 900 on 10 June, delivered on 11 June: a gain of 50."""
+    events = Told("2024-05-21,S,X,SHORT,10,950,P").events
+    cover = CoverShort(
+        account="S",
+        event_id="c",
+        trade_date=date(2024, 6, 10),
+        settle_date=date(2024, 6, 11),
+        ticker="X",
+        quantity=Decimal(10),
+        amount=Decimal(900),
+    )
+    told = Told([*events, cover])
+    (line,) = disposition_lines(told.postings, told.terms)
+    assert (line.acquired_on, line.sold_on, line.tax_date) == (date(2024, 6, 10), date(2024, 6, 11), date(2024, 6, 10))
+    assert (line.proceeds, line.basis, line.gain, line.quantity) == (950, 900, 50, 10)
+
+
+def test_lots_of_the_fold_that_close_a_short_sale_are_lines():
+    """Ten held at 800 since 2022 are delivered for a short sale of 1,000: proceeds 1,000, a long-term gain of 200."""
+    events = Told("2022-01-03,A,X,BUY,10,800,L\n2024-06-03,A,X,SHORT,10,1000,P", sound=False).events
+    cover = CoverShort(
+        account="A",
+        event_id="c",
+        trade_date=date(2024, 6, 20),
+        ticker="X",
+        quantity=Decimal(10),
+        picks=(LotPick("L", Decimal(10)),),
+    )
+    told = Told([*events, cover], sound=False)
+    (line,) = disposition_lines(told.postings, told.terms)
+    assert (line.lot_id, line.acquired_on, line.sold_on) == ("L", date(2022, 1, 3), date(2024, 6, 20))
+    assert (line.proceeds, line.basis, line.gain, line.term) == (1000, 800, 200, Term.LONG)
+
+
+def test_shares_sold_before_the_loss_that_they_carry_have_it_in_their_basis():
+    """A form's reading: 10 bought and sold again inside the window carry the loss of 100 of the ten sold after them.
+
+    Bought for 1,000 and 950; the second ten sold for 980 (a gain of 30), then the first for 900 (a loss of 100, which
+    the second ten replace): the loss is disallowed and the gain of 30 becomes a loss of 70.
+    """
+    told = Told(
+        """
+        2024-01-02,A,X,BUY,10,1000,L1
+        2024-06-03,A,X,BUY,10,950,L2
+        2024-06-10,A,X,SELL,10,980,L2
+        2024-06-12,A,X,SELL,10,900,L1
+        """,
+        ties=replace(DEFAULT_TIES, scope=WashScope.FORM_1099B),
+    )
+    lines = {line.lot_id: line for line in disposition_lines(told.postings, told.terms)}
+    assert (lines["L1"].gain, lines["L1"].disallowed_loss) == (0, 100)
+    assert (lines["L2"].basis, lines["L2"].cost_basis, lines["L2"].gain) == (1050, 950, -70)
+    with pytest.raises(AccountingError, match="no posting of that sale"):
+        disposition_lines([row for row in told.postings if row.lot_id != "L2"], told.terms)
 
 
 def test_only_the_gain_of_a_return_of_capital_is_a_line():

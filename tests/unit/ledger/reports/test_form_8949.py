@@ -177,6 +177,17 @@ def test_a_tacked_holding_period_is_shown():
     assert row.notes[0] == "held from 03/11/2024 (26 U.S.C. 1223)"
 
 
+def test_a_holding_period_that_begins_anew_is_shown():
+    """26 U.S.C. 1233(b)(2): shares of January count from July, when a short sale beside them was covered."""
+    row = rows_told("""
+        2024-01-02,A,X,BUY,10,1200,L
+        2024-06-03,A,X,SHORT,10,1000
+        2024-07-01,A,X,COVER,10,900
+        2025-02-03,A,X,SELL,10,1500
+    """)[-1]
+    assert (row.part, row.codes, row.notes) == ("I", "", ("held from 07/01/2024 (26 U.S.C. 1233(b))",))
+
+
 def test_a_loss_gone_for_good_is_noted():
     """A loss of 400 that an IRA's purchase washed says so."""
     row = sale("2007-12-20", "600", "1000")

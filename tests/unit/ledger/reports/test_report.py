@@ -1,5 +1,6 @@
 """The whole report: returns, years, regimes."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -15,6 +16,7 @@ from prometheus.ledger.fold import fold
 from prometheus.ledger.reports import BrokerFigures, Carryover, FilingStatus, Return, tax_report
 from prometheus.ledger.reports.amounts import NOT_ADVICE
 from prometheus.ledger.state import EMPTY
+from prometheus.ledger.tie_rules import DEFAULT_TIES, WashScope
 from tests.unit.ledger.reports.rows import CANADA, US, reversal, sale, terms_for
 from tests.unit.ledger.told import Told, terms_of
 
@@ -121,7 +123,13 @@ def test_losses_are_provisional_as_of_a_day():
 
 DAYS = st.one_of(st.integers(0, 60), st.integers(0, 700))
 TRADES = st.lists(
-    st.tuples(st.sampled_from("AB"), st.sampled_from(["BUY", "SELL"]), DAYS, st.integers(1, 9), st.integers(1, 400)),
+    st.tuples(
+        st.sampled_from("AB"),
+        st.sampled_from(["BUY", "SELL", "SELL", "SHORT", "COVER"]),
+        DAYS,
+        st.integers(1, 9),
+        st.integers(1, 400),
+    ),
     max_size=14,
 )
 
@@ -137,19 +145,20 @@ def history(trades):
     return "\n".join(rows)
 
 
-@given(TRADES)
-def test_schedule_d_adds_up_to_the_postings_of_the_fold(trades):
+@given(TRADES, st.sampled_from(WashScope))
+def test_schedule_d_adds_up_to_the_postings_of_the_fold(trades, scope):
     """Over all returns, the gains of a year's Schedules D are the realised gains of the year's postings.
 
     What a purchase disallows counts in the year of the loss, which its posting names as the tax date.
     """
-    told = Told(history(trades), terms=terms_of(taxpayers={"A": "Ann", "B": "Bob"}))
+    ties = replace(DEFAULT_TIES, scope=scope)
+    told = Told(history(trades), terms=terms_of(taxpayers={"A": "Ann", "B": "Bob"}, ties=ties), sound=False)
     report = tax_report(told.postings, told.terms, years=range(2022, 2025))
     for year in (2022, 2023, 2024):
         of_year = [each for filed in report.returns for each in filed.schedules_d if each.year == year]
         rows = [row for row in told.postings if row.tax_date is not None and row.tax_date.year == year]
         assert sum(each.gain_of_year for each in of_year) == sum(row.realized_gain for row in rows)
-        by_term = {Term.SHORT: Decimal(0), Term.LONG: Decimal(0)}
+        by_term = dict.fromkeys(Term, Decimal(0))
         for row in rows:
             by_term[row.term] += row.realized_gain
         assert sum(each.line_7 + each.carried_in.short_term for each in of_year) == by_term[Term.SHORT]
@@ -159,7 +168,7 @@ def test_schedule_d_adds_up_to_the_postings_of_the_fold(trades):
 @given(TRADES)
 def test_a_reversed_history_reports_nothing(trades):
     """All postings and their reversals together have no line."""
-    told = Told(history(trades))
+    told = Told(history(trades), sound=False)
     rows = [*told.postings, *(reversal(row, number) for number, row in enumerate(told.postings))]
     assert tax_report(rows, told.terms).returns == ()
 
@@ -167,7 +176,7 @@ def test_a_reversed_history_reports_nothing(trades):
 @given(TRADES)
 def test_column_h_is_our_gain_whatever_the_broker_says(trades):
     """Codes and adjustments lead from the broker's basis to our gain, row by row."""
-    told = Told(history(trades))
+    told = Told(history(trades), sound=False)
     for filed in tax_report(told.postings, told.terms).returns:
         gains = {line.key: line.gain for line in filed.lines}
         for row in filed.form_8949:
@@ -178,7 +187,7 @@ def test_column_h_is_our_gain_whatever_the_broker_says(trades):
 @given(TRADES, st.sets(st.integers(0, 15)))
 def test_what_is_told_late_is_reported_as_if_it_had_been_told_in_time(trades, late):
     """Postings with reversals and new rows out of order give the lines and rows of the history in one go."""
-    told = Told(history(trades))
+    told = Told(history(trades), sound=False)
     in_time = [event for i, event in enumerate(told.events) if i not in late]
     stored = dict(enumerate(fold(in_time, told.terms).postings))
     change = refold(EMPTY, told.events, stored, told.terms, correction_id="c1")
