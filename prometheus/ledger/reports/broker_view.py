@@ -22,7 +22,7 @@ from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.reports.amounts import total
 from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, effective_postings, is_disposition
 from prometheus.ledger.terms import Terms
-from prometheus.ledger.tie_rules import Tacking
+from prometheus.ledger.tie_rules import Tacking, WashScope
 
 _ZERO: Final = Decimal(0)
 #: Kinds that take shares out of one lot and bring them in as another one.
@@ -77,6 +77,8 @@ def broker_figures(
 ) -> Mapping[LineKey, BrokerFigures]:
     """Derive from the postings what the broker of each account reports.
 
+    Books that are kept under the scope ACCOUNT or FORM_1099B are the broker's view already.
+
     Args:
         lines: Our lines.
         postings: All postings of the household, reversals included.
@@ -84,6 +86,8 @@ def broker_figures(
 
     Source: Treas. Reg. 1.6045-1(d)(6)(iii)(A): same account, same CUSIP number.
     """
+    if terms.ties.scope is not WashScope.HOUSEHOLD:
+        return {line.key: BrokerFigures(line.basis, line.disallowed_loss, line.term) for line in lines}
     reader = _Reader(terms)
     # New rows of a correction stand behind those that it left alone, also behind those of later days.
     rows = sorted((row for row in effective_postings(postings) if row.lot is not None), key=lambda row: row.day)

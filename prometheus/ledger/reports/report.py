@@ -34,7 +34,7 @@ class ReturnReport:
     Attributes:
         filing: The return.
         lines: Its dispositions of the years asked for, both countries.
-        form_8949: Rows of Form 8949 (US).
+        form_8949: Rows of Form 8949 of all years (US); ``form_8949_of`` has those of one return.
         schedules_d: Schedule D by year (US).
         schedules_3: Schedule 3 by year (Canada).
         net_capital_losses: Net capital losses over all years of the postings (Canada); None in the US.
@@ -46,6 +46,10 @@ class ReturnReport:
     schedules_d: tuple[ScheduleD, ...] = ()
     schedules_3: tuple[Schedule3, ...] = ()
     net_capital_losses: NetCapitalLosses | None = None
+
+    def form_8949_of(self, year: int) -> tuple[Form8949Line, ...]:
+        """Return the rows of Form 8949 of one tax year."""
+        return tuple(row for row in self.form_8949 if row.tax_year == year)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,12 +130,11 @@ def report_tables(report: TaxReport) -> tuple[Table, ...]:
     for each in report.returns:
         name = each.filing.name or "the taxpayer"
         if report.regime is TaxRegime.US:
-            tables.append(form_8949_table(each.form_8949, title=f"Form 8949, {name}"))
-            tables += [
-                box_total_table(schedule.boxes, title=f"Form 8949, {name}, totals of {schedule.year} by box")
-                for schedule in each.schedules_d
-                if schedule.boxes
-            ]
+            for schedule in each.schedules_d:
+                title = f"Form 8949, {name}, {schedule.year}"
+                tables.append(form_8949_table(each.form_8949_of(schedule.year), title=title))
+                if schedule.boxes:
+                    tables.append(box_total_table(schedule.boxes, title=f"{title}, totals by box"))
             tables.append(schedule_d_table(each.schedules_d))
             continue
         tables += [schedule_3_table(each.schedules_3, name), schedule_3_totals(each.schedules_3)]

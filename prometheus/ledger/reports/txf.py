@@ -46,12 +46,16 @@ def txf_file(rows: Iterable[Form8949Line], *, program: str, exported_on: date) -
         exported_on: Date of the export.
 
     Raises:
-        ConfigurationError: The name of the program has a line end or is empty.
+        ConfigurationError: The name of the program has a line end or is empty; the rows are of several years.
 
     Source: TXF v042, sections IV, VII and VIII, record format 5.
     """
     if not program or not program.isprintable():
         raise ConfigurationError("Give the name of the program that exports, one line of text.")
+    rows = tuple(rows)
+    years = sorted({row.tax_year for row in rows})
+    if len(years) > 1:
+        raise ConfigurationError(f"A TXF file is of one tax year; these rows are of {years[0]} and {years[-1]}.")
     lines = [f"V{_VERSION}", f"A{program}", f"D{us_date(exported_on)}", _END]
     by_hand = []
     for row in rows:

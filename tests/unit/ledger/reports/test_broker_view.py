@@ -137,6 +137,21 @@ def test_a_period_that_a_short_sale_restarts_is_known_in_its_own_account():
     assert (lines[-1].term, figures[-1].term) == (Term.SHORT, Term.LONG)
 
 
+def test_books_of_one_account_are_the_view_of_its_broker():
+    """Under the scope FORM_1099B shares sold again carry a loss; our lines are what the broker reports."""
+    lines, figures, _ = viewed(
+        """
+        2024-01-02,A,X,BUY,10,1000,L1
+        2024-06-03,A,X,BUY,10,950,L2
+        2024-06-10,A,X,SELL,10,980,L2
+        2024-06-12,A,X,SELL,10,900,L1
+        """,
+        ties=replace(DEFAULT_TIES, scope=WashScope.FORM_1099B),
+    )
+    assert [(each.basis, each.disallowed) for each in figures] == [(1050, 0), (1000, 100)]
+    assert [(line.basis, line.disallowed_loss) for line in lines] == [(1050, 0), (1000, 100)]
+
+
 def test_unseen_losses_move_with_the_shares():
     """A loss of 100 inside B's basis goes along when the shares are transferred to C, and is unseen there too."""
     lines, figures, _ = viewed("""

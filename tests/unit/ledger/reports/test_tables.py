@@ -123,8 +123,8 @@ def test_all_tables_of_a_return_are_named():
     """A US return has Form 8949, its totals by year and Schedule D; a Canadian one has Schedule 3 and its losses."""
     us = tax_report(CASE_07.postings, CASE_07.terms, [Return("Ann", ("",))])
     assert [table.title for table in report_tables(us)] == [
-        "Form 8949, Ann",
-        "Form 8949, Ann, totals of 2024 by box",
+        "Form 8949, Ann, 2024",
+        "Form 8949, Ann, 2024, totals by box",
         "Schedule D, Ann",
     ]
     row = sale("2024-06-21", "60", "100", term=Term.NONE)
@@ -139,6 +139,19 @@ def test_all_tables_of_a_return_are_named():
     assert (line["denied loss"], line["denied"]) == ("30.00", "30.00 added to the pool of the taxpayer")
     assert {row["line"]: row["2024"] for row in of_csv(tables[1])}["13200 gains of shares"] == "-10.00"
     assert all(NOT_ADVICE in table_text(table) for table in tables)
+
+
+def test_each_tax_year_has_a_form_8949_of_its_own():
+    """Rows of 2022 and 2024 are in two tables; 2023 has an empty one and no totals."""
+    report = tax_report([sale("2022-06-21", "5", "4"), sale("2024-06-21", "5", "4", event="t")], US)
+    tables = report_tables(report)
+    assert [(table.title, len(table.rows)) for table in tables[:-1]] == [
+        ("Form 8949, the taxpayer, 2022", 1),
+        ("Form 8949, the taxpayer, 2022, totals by box", 1),
+        ("Form 8949, the taxpayer, 2023", 0),
+        ("Form 8949, the taxpayer, 2024", 1),
+        ("Form 8949, the taxpayer, 2024, totals by box", 1),
+    ]
 
 
 def test_dispositions_and_comparisons_have_tables():

@@ -127,6 +127,12 @@ def test_a_program_without_a_name_is_refused(program):
         txf_file((), program=program, exported_on=EXPORTED)
 
 
+def test_rows_of_two_years_are_refused():
+    """A TXF file goes into the return of one year."""
+    with pytest.raises(ConfigurationError, match="2023 and 2024"):
+        written([sale("2023-06-21", "5", "4"), sale("2024-06-21", "5", "4", event="t")])
+
+
 def test_a_name_cannot_break_the_records():
     """Line ends inside a ticker become spaces."""
     file = written([sale("2024-06-21", "5", "4", ticker="X\nTD")])
