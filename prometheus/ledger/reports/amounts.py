@@ -17,7 +17,7 @@ NOT_ADVICE: Final = "This is a calculation, not tax advice."
 class FilingStatus(StrEnum):
     """How a US return is filed, as far as the limit on capital losses looks at it.
 
-    SINGLE stands for every return of one person that is not filed separately from a spouse.
+    SINGLE is every return of one person that is not filed separately from a spouse.
     """
 
     SINGLE = "SINGLE"

@@ -89,7 +89,7 @@ def broker_figures(
     if terms.ties.scope is not WashScope.HOUSEHOLD:
         return {line.key: BrokerFigures(line.basis, line.disallowed_loss, line.term) for line in lines}
     reader = _Reader(terms)
-    # New rows of a correction stand behind those that it left alone, also behind those of later days.
+    # New rows of a correction are stored after the rows that it left alone, those of later days included.
     rows = sorted((row for row in effective_postings(postings) if row.lot is not None), key=lambda row: row.day)
     for _, of_day in groupby(rows, key=lambda row: row.day):
         reader.read_day(list(of_day))
@@ -155,11 +155,11 @@ class _Reader:
             if row.event.account == row.account and row.holding_period_start is not None:
                 lot.start = row.holding_period_start
             return
-        gone = self._take(lot, row)
+        departed = self._take(lot, row)
         if row.kind in _MOVES:
-            self._moving[key] = gone
+            self._moving[key] = departed
         if is_disposition(row):
-            self._sell(row, key, lot, gone)
+            self._sell(row, key, lot, departed)
 
     def _opened(self, row: Posting, *, is_part: bool) -> _Lot:
         """Return a lot that comes in: with what its shares carried where they come from another lot."""
@@ -172,22 +172,22 @@ class _Reader:
     def _take(self, lot: _Lot, row: Posting) -> _Lot:
         """Take a part of what the lot carries out of it, in proportion."""
         change = row.adjusted_basis - row.cost_basis
-        gone = _Lot(lot.start, links=lot.links)
+        departed = _Lot(lot.start, links=lot.links)
         if change < 0 < lot.carried:
-            gone.carried = min(-change, lot.carried)
-            is_whole = gone.carried == lot.carried
-            gone.unseen = lot.unseen if is_whole else to_cents(lot.unseen * gone.carried / lot.carried)
+            departed.carried = min(-change, lot.carried)
+            is_whole = departed.carried == lot.carried
+            departed.unseen = lot.unseen if is_whole else to_cents(lot.unseen * departed.carried / lot.carried)
         lot.carried += change
-        lot.unseen -= gone.unseen
-        return gone
+        lot.unseen -= departed.unseen
+        return departed
 
-    def _sell(self, row: Posting, key: LotKey, lot: _Lot, gone: _Lot) -> None:
+    def _sell(self, row: Posting, key: LotKey, lot: _Lot, departed: _Lot) -> None:
         sold = self.sold[LineKey(row.event, key, row.kind)] = _Sold(
             loss=max(-row.realized_gain, _ZERO),
-            broker_loss=max(-row.realized_gain - gone.unseen, _ZERO),
-            unseen=gone.unseen,
+            broker_loss=max(-row.realized_gain - departed.unseen, _ZERO),
+            unseen=departed.unseen,
             start=lot.start,
-            links=lot.links if gone.unseen or lot.start != row.holding_period_start else (),
+            links=lot.links if departed.unseen or lot.start != row.holding_period_start else (),
         )
         if sold.loss:
             self._losses.setdefault((row.event, key), sold)

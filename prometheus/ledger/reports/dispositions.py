@@ -71,7 +71,7 @@ class DispositionLine:
         asset_class: What the security is in the law of wash sales.
         quantity: Shares, positive; zero for value received without giving up shares.
         acquired_on: Trade date of the purchase; of a covered short sale, of the shares delivered.
-        holding_period_start: The date that stands for it when the holding period is counted.
+        holding_period_start: The date used in its place when the holding period is counted.
         sold_on: Trade date of the sale; of a covered short sale, the day of delivery.
         tax_date: Day whose calendar year taxes the gain.
         proceeds: After commission.
@@ -258,7 +258,7 @@ def _lines(rows: Iterable[Posting], terms: Terms) -> list[DispositionLine]:
     """Return a line for each lot that an event disposed of.
 
     Canada writes a sale again where the end of a window changes the cost of the pool that it took shares from: that row
-    has no shares, no proceeds and no dates of its own, and joins the line of the sale.
+    has no shares, no proceeds and no dates of its own, and becomes part of the line of the sale.
     """
     lines: dict[LineKey, DispositionLine] = {}
     for row in rows:
@@ -414,7 +414,7 @@ def _replacement(link: LossLink, row: Posting, terms: Terms) -> Replacement:
 def _provisional(line: DispositionLine, terms: Terms, as_of: date) -> DispositionLine:
     """Mark a loss that a purchase can still change.
 
-    In Canada a denial depends on what is held on day 30, so every loss waits for it; in the US only what is still
+    In Canada a denial depends on what is held on day 30, so every loss can change; in the US only what is still
     allowed can change.
     """
     is_us = terms.regime is TaxRegime.US

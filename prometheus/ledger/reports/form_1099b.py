@@ -240,16 +240,16 @@ def _compared(
         return Compared(Outcome.EXTRA, rows, lines, tuple(_extra(row) for row in rows))
     if not rows:
         return Compared(Outcome.MISSING, rows, lines, tuple(_missing(line) for line in lines))
-    told = [figures.get(line.key, BrokerFigures(line.basis, line.disallowed_loss, line.term)) for line in lines]
-    unseen = tuple(dict.fromkeys(link for each in told for link in each.unseen))
+    reported = [figures.get(line.key, BrokerFigures(line.basis, line.disallowed_loss, line.term)) for line in lines]
+    unseen = tuple(dict.fromkeys(link for each in reported for link in each.unseen))
     expected_basis = total(
-        each.basis if each.basis is not None else line.basis for each, line in zip(told, lines, strict=True)
+        each.basis if each.basis is not None else line.basis for each, line in zip(reported, lines, strict=True)
     )
     differences = [
         _amount("proceeds", lines, total(line.proceeds for line in lines), total(row.proceeds for row in rows), 1),
         _basis(rows, lines, expected_basis, unseen),
-        _disallowed(rows, lines, total(each.disallowed for each in told)),
-        _term(rows, lines, {each.term for each in told}, unseen),
+        _disallowed(rows, lines, total(each.disallowed for each in reported)),
+        _term(rows, lines, {each.term for each in reported}, unseen),
         _acquired(rows, lines),
     ]
     kept = tuple(each for each in differences if each is not None)

@@ -81,7 +81,7 @@ class BrokerReporting:
     """What brokers report. A line's setting comes first, then its lot's, then its account's; else the law decides.
 
     Attributes:
-        lines: By line, as a Form 1099-B at hand says (``form_1099b.statement_reporting``).
+        lines: By line, as a Form 1099-B received says (``form_1099b.statement_reporting``).
         accounts: By account.
         lots: By lot.
         funds: Tickers of mutual funds and other regulated investment companies, which are covered a year later.
@@ -205,7 +205,7 @@ def form_8949(
 
     Args:
         lines: Dispositions of any years; those without a term are passed over.
-        figures: What the broker says of each line; our own figures where it is silent.
+        figures: What the broker says of each line; our own figures where it is not listed.
         reporting: What the brokers report to the IRS.
 
     Returns:
@@ -219,23 +219,25 @@ def form_8949(
 
 def _row(line: DispositionLine, figures: BrokerFigures | None, reporting: Reporting) -> Form8949Line:
     is_digital = line.asset_class is AssetClass.DIGITAL_ASSET and line.year >= FIRST_YEAR_OF_1099_DA
-    told = figures or BrokerFigures(line.basis, line.disallowed_loss, line.term)
+    reported = figures or BrokerFigures(line.basis, line.disallowed_loss, line.term)
     codes, notes = set(), _notes(line)
     basis, adjustment = line.basis, line.disallowed_loss
     if line.disallowed_loss:
         codes.add(_WASH_SALE)
-    if reporting is Reporting.BASIS and told.basis is not None:
-        basis = told.basis
-        adjustment += told.basis - line.basis
-    # Of a basis that is not reported to the IRS only a statement at hand can be wrong; the correct one stands in (e).
-    knows_basis = reporting is Reporting.BASIS or (reporting is Reporting.PROCEEDS and told.is_statement)
-    if knows_basis and told.basis is not None and told.basis != line.basis:
+    if reporting is Reporting.BASIS and reported.basis is not None:
+        basis = reported.basis
+        adjustment += reported.basis - line.basis
+    # A basis that is not reported to the IRS can be wrong on a statement only; (e) has the correct one.
+    knows_basis = reporting is Reporting.BASIS or (reporting is Reporting.PROCEEDS and reported.is_statement)
+    if knows_basis and reported.basis is not None and reported.basis != line.basis:
         codes.add(_INCORRECT_BASIS)
-    if knows_basis and told.term not in {Term.NONE, line.term}:
+    if knows_basis and reported.term not in {Term.NONE, line.term}:
         codes.add(_INCORRECT_TERM)
-    if knows_basis and told.disallowed > line.disallowed_loss:
+    if knows_basis and reported.disallowed > line.disallowed_loss:
         codes.add(_WASH_SALE)
-        notes.append(f"attach a statement: the form shows {money_text(told.disallowed)} of wash sale loss disallowed")
+        notes.append(
+            f"attach a statement: the form shows {money_text(reported.disallowed)} of wash sale loss disallowed"
+        )
     return Form8949Line(
         part=PARTS[line.term],
         box=_BOXES[is_digital, line.term, reporting],

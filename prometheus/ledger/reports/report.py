@@ -110,8 +110,8 @@ def tax_report(
     taxpayers = {line.taxpayer for line in lines} | {taxpayer for taxpayer, _ in dividends}
     filings = complete_returns(returns, taxpayers, terms.regime)
     if terms.regime is TaxRegime.US:
-        told = {**broker_figures(lines, rows, terms), **(figures or {})}
-        reports = tuple(_american(filing, lines, told, reporting, span) for filing in filings)
+        reported = {**broker_figures(lines, rows, terms), **(figures or {})}
+        reports = tuple(_american(filing, lines, reported, reporting, span) for filing in filings)
     else:
         if figures:
             raise ConfigurationError("Statements of brokers to the IRS are of US returns; leave them out.")

@@ -100,7 +100,7 @@ def test_missing_and_extra_sales_are_named():
     assert comparison.count(Outcome.MATCH) == 0
 
 
-def test_a_cusip_number_stands_for_a_ticker():
+def test_a_cusip_number_is_read_as_its_ticker():
     """CUSIP numbers are translated; one that nobody translates is an extra sale."""
     rows = [row("A", "2024-06-21", "5", "4", shares="100", security="98980G102")]
     postings = [sale("2024-06-21", "5", "4")]

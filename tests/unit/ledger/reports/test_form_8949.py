@@ -92,7 +92,7 @@ def test_a_setting_says_whether_a_form_was_received():
 
 
 def test_a_gain_of_a_return_of_capital_is_on_no_form_1099b():
-    """Instructions, "Nondividend distributions": the taxable part stands in (d) and (h), with box C or F checked."""
+    """Instructions, "Nondividend distributions": the taxable part is in (d) and (h), with box C or F checked."""
     row = replace(sale("2024-06-21", "50", "0", kind=PostingKind.RETURN_OF_CAPITAL, shares="0"), term=Term.LONG)
     (line,) = rows_of([row])
     assert (line.box, line.proceeds, line.basis, line.gain) == ("F", 50, 0, 50)
@@ -101,7 +101,7 @@ def test_a_gain_of_a_return_of_capital_is_on_no_form_1099b():
 # ---------------------------------------------------------------- codes
 
 
-def test_a_basis_that_the_broker_reports_stands_in_column_e():
+def test_a_basis_that_the_broker_reports_is_in_column_e():
     """Case 07: (e) is the broker's 4,100, code B, (g) is 4,100 - 4,200 = -100, (h) is 4,500 - 4,100 - 100 = 300."""
     _, row = rows_told("""
         2024-03-01,A,XYZ,BUY,10,4000
@@ -120,7 +120,7 @@ def test_the_example_of_an_incorrect_basis():
 
 
 def test_a_basis_that_is_not_reported_is_corrected_in_column_e():
-    """Instructions, code B: with box B or E the correct basis stands in (e), and zero in (g)."""
+    """Instructions, code B: with box B or E the correct basis is in (e), and zero in (g)."""
     told = BrokerFigures(Decimal(900), Decimal(0), Term.NONE, is_statement=True)
     row = sale("2024-06-21", "1000", "100", acquired="2010-03-21", term=Term.LONG)
     (line,) = rows_of([row], told=told)
@@ -134,7 +134,7 @@ def test_a_wash_sale_has_code_w():
     assert (line.basis, line.codes, line.adjustment, line.gain) == (1000, "W", 250, 0)
 
 
-def test_several_codes_stand_in_one_cell_in_alphabetical_order():
+def test_several_codes_are_in_one_cell_in_alphabetical_order():
     """Instructions, column (f): BTW without separator; (g) is the net of -100 and 200; (h) is 4,000 - 4,100 + 100."""
     row = sale("2024-06-21", "4000", "4200", cost="4100", term=Term.LONG)
     told = BrokerFigures(Decimal(4100), Decimal(0), Term.SHORT)

@@ -103,7 +103,7 @@ def test_each_spouse_in_canada_has_a_return():
 
 
 def test_statements_come_before_the_derived_view():
-    """What a form at hand says of a line stands in column (e); all other lines have the derived basis."""
+    """What a form at hand says of a line is in column (e); all other lines have the derived basis."""
     postings = [sale("2024-06-21", "1000", "100", event="e1"), sale("2024-06-22", "1000", "100", event="e2")]
     first, _ = tax_report(postings, US).returns[0].lines
     figures = {first.key: BrokerFigures(Decimal(900), Decimal(0), Term.SHORT, is_statement=True)}

@@ -148,7 +148,7 @@ def test_losses_of_years_before_the_first_one_asked_for_arrive():
     assert (schedule.carried_in.short_term, schedule.line_7) == (2000, 500)
 
 
-def test_an_opening_carryover_stands_for_all_earlier_years():
+def test_an_opening_carryover_replaces_all_earlier_years():
     """With an opening carryover of 100 and 900 the rows of earlier years are passed over."""
     filing = Return("Ann", ("Ann",), opening=Carryover(Decimal(100), Decimal(900)))
     rows = rows_of((2022, Term.SHORT, Decimal(-8000)), (2024, Term.SHORT, Decimal(2500)))
