@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from prometheus.domain.accounts import TaxRegime
@@ -162,11 +163,16 @@ def effective_postings(postings: Iterable[Posting]) -> tuple[Posting, ...]:
     rows = tuple(postings)
     if all(row.reverses is None for row in rows):
         return rows
+    # Contents are compared only where an event and a kind have a reversal; most have none.
+    touched = {(row.event, row.kind) for row in rows if row.reverses is not None}
     reversed_rows = Counter(_content(row, -1) for row in rows if row.reverses is not None)
     counting = []
     for row in reversed(rows):
         # Backwards: a row written again after its reversal is the one that stays.
         if row.reverses is not None:
+            continue
+        if (row.event, row.kind) not in touched:
+            counting.append(row)
             continue
         content = _content(row, 1)
         if reversed_rows[content] > 0:
@@ -247,6 +253,7 @@ def line_order(line: DispositionLine) -> tuple[object, ...]:
     )
 
 
+@lru_cache(maxsize=65_536)
 def natural_order(name: str) -> tuple[object, ...]:
     """Return a sort key of a name under which lot 2 comes before lot 10, and small letters with large ones."""
     parts: list[object] = list(_DIGITS.split(name.casefold()))
