@@ -11,7 +11,7 @@ from typing import Final
 from prometheus.domain.lots import Term
 from prometheus.domain.money import allocate_cents, plain_text
 from prometheus.ledger.postings import LossLink, PostingKind
-from prometheus.ledger.reports.amounts import money_text, total
+from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text, total
 from prometheus.ledger.reports.broker_view import BrokerFigures
 from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, natural_order
 from prometheus.ledger.reports.form_8949 import Reporting
@@ -111,12 +111,14 @@ class Comparison:
         our_gain: Gain of our lines, what is disallowed left out.
         their_gain: Proceeds less basis plus disallowed loss of the form; where it shows no basis, with ours.
         effects: What each reason makes of the difference.
+        notice: That this is a calculation and no advice.
     """
 
     compared: tuple[Compared, ...]
     our_gain: Decimal
     their_gain: Decimal
     effects: Mapping[Reason, Decimal] = field(default_factory=dict)
+    notice: str = NOT_ADVICE
 
     def count(self, outcome: Outcome) -> int:
         """Return how many comparisons came out so."""
@@ -150,19 +152,23 @@ def compare_1099b(
     sales: dict[tuple[str, str, date], tuple[list[Row1099B], list[DispositionLine]]] = defaultdict(lambda: ([], []))
     for row in rows:
         sales[row.account, known.get(row.security, row.security), row.sold_on][0].append(row)
+    days_of_rows = set(sales)
     for line in lines:
-        # A Form 1099-DIV tells of a return of capital.
-        if line.key.kind is not PostingKind.RETURN_OF_CAPITAL:
-            sales[line.account, line.ticker, line.sold_on][1].append(line)
+        if line.key.kind is PostingKind.RETURN_OF_CAPITAL:
+            continue  # a Form 1099-DIV has it
+        sale = (line.account, line.ticker, line.sold_on)
+        if line.key.kind is PostingKind.COVER_SHORT and sale not in days_of_rows:
+            # Brokers show the day of the purchase as often as that of the delivery.
+            sale = (line.account, line.ticker, line.tax_date)
+        sales[sale][1].append(line)
     compared: list[Compared] = []
-    order = sorted(sales, key=lambda sale: (natural_order(sale[0]), sale[2], natural_order(sale[1])))
-    for sale in order:
-        for some_rows, some_lines in _paired(*sales[sale]):
+    for each in sorted(sales, key=lambda sale: (natural_order(sale[0]), sale[2], natural_order(sale[1]))):
+        for some_rows, some_lines in _paired(*sales[each]):
             compared.append(_compared(some_rows, some_lines, figures))
     effects: dict[Reason, Decimal] = {}
-    for difference in (difference for each in compared for difference in each.differences):
+    for difference in (difference for pair in compared for difference in pair.differences):
         effects[difference.reason] = effects.get(difference.reason, _ZERO) + difference.effect
-    our_gain = total(line.gain for each in compared for line in each.lines)
+    our_gain = total(line.gain for pair in compared for line in pair.lines)
     return Comparison(tuple(compared), our_gain, our_gain + total(effects.values()), effects)
 
 

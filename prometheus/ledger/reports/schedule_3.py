@@ -100,7 +100,7 @@ class Schedule3:
         line_15300: Their gains less losses.
         line_17400: Capital gains dividends (T5 box 18).
         gain: All gains less losses of the year.
-        inclusion_rate: The taxable part, as a fraction.
+        inclusion_rate: The taxable part at the end of the year, as a fraction; each line has that of its day.
         line_12700: Taxable capital gains, not negative.
         net_capital_loss: What is left of allowable losses, positive.
         income_shorts: Gains less losses of short sales that are income, not capital; they are in no other amount.
@@ -209,7 +209,7 @@ def schedules_3(
         elects_capital_shorts: Whether short sales are on capital account (ITA s. 39(4)); otherwise they are income.
 
     Raises:
-        ConfigurationError: No inclusion rate is recorded for a year.
+        ConfigurationError: No inclusion rate is recorded for a day.
 
     Source: Schedule 3 lines 13199, 13200, 15199, 15300, 17400; line 12700; CRA 2012-0468931C6 (year of settlement).
     """
@@ -236,7 +236,7 @@ def _schedule(
     crypto = [row for row in rows if row.is_crypto_asset]
     gain = total(row.gain for row in rows) + dividends
     rate = inclusion_rate(date(year, 12, 31))
-    taxable = to_cents(gain * rate)
+    taxable = to_cents(dividends * rate + total(row.gain * inclusion_rate(row.settled_on) for row in rows))
     return Schedule3(
         return_name=name,
         year=year,

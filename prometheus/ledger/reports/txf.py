@@ -11,7 +11,7 @@ from typing import Final
 
 from prometheus.foundation.errors import ConfigurationError
 from prometheus.ledger.lots import term_of
-from prometheus.ledger.reports.amounts import money_text
+from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
 from prometheus.ledger.reports.form_8949 import PARTS, Form8949Line, us_date
 
 _VERSION: Final = "042"
@@ -27,10 +27,12 @@ class TxfFile:
     Attributes:
         text: The file, its lines ended by CR LF.
         by_hand: One sentence for each row that must be entered or completed by hand.
+        notice: That this is a calculation and no advice; the format has no place for it.
     """
 
     text: str
     by_hand: tuple[str, ...]
+    notice: str = NOT_ADVICE
 
 
 def txf_file(rows: Iterable[Form8949Line], *, program: str, exported_on: date) -> TxfFile:

@@ -1,5 +1,6 @@
 """A broker's form compared with our lines."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -7,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prometheus.domain.lots import Term
+from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.reports.broker_view import broker_figures
 from prometheus.ledger.reports.dispositions import disposition_lines
 from prometheus.ledger.reports.form_1099b import (
@@ -159,6 +161,26 @@ def test_another_date_of_acquisition_is_named():
         ("term", Reason.NOT_OURS),
         ("acquired", Reason.NOT_OURS),
     ]
+
+
+def test_a_short_sale_meets_the_form_by_purchase_or_delivery():
+    """Covered on 8 March and delivered on the 12th: a form that shows either day is compared with the same line."""
+    cover = replace(
+        sale("2024-03-08", "0", "0", kind=PostingKind.COVER_SHORT, settle="2024-03-12", lot="S1"),
+        cash=Decimal(-4600),
+        realized_gain=Decimal(400),
+        quantity=Decimal(100),
+    )
+    for sold in ("2024-03-08", "2024-03-12"):
+        comparison, _ = compared([cover], [row("A", sold, "5000", "4600", shares="100")])
+        assert comparison.count(Outcome.MATCH) == 1
+
+
+def test_returns_of_capital_are_on_another_form():
+    """A gain of a return of capital is on Form 1099-DIV and no sale that Form 1099-B lacks."""
+    paid = sale("2024-06-21", "50", "0", kind=PostingKind.RETURN_OF_CAPITAL, shares="0")
+    comparison, _ = compared([paid], [])
+    assert (comparison.compared, comparison.our_gain) == ((), 0)
 
 
 def test_an_empty_basis_contradicts_nothing():

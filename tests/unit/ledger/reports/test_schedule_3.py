@@ -136,6 +136,9 @@ def test_a_year_without_an_inclusion_rate_is_refused():
     """A year before the recorded rates is refused by name."""
     with pytest.raises(ConfigurationError, match="1999"):
         filed([], [1999])
+    with pytest.raises(ConfigurationError, match="2000-03-01"):
+        filed([sold("2000-03-01", "5", "4")], [2000])
+    assert filed([sold("2000-11-01", "5", "4")], [2000])[0].line_12700 == Decimal("0.5")
 
 
 def test_lines_come_by_sale_and_name():
