@@ -7,7 +7,7 @@ prints it all. docs/specs/tax_reports.md has the rules and their sources. A calc
 
 from prometheus.ledger.reports.amounts import NOT_ADVICE, FilingStatus
 from prometheus.ledger.reports.broker_view import BrokerFigures, broker_figures, figures_of_fold
-from prometheus.ledger.reports.dispositions import DispositionLine, disposition_lines
+from prometheus.ledger.reports.dispositions import disposition_lines
 from prometheus.ledger.reports.form_1099b import (
     Comparison,
     Row1099B,
@@ -16,6 +16,7 @@ from prometheus.ledger.reports.form_1099b import (
     statement_reporting,
 )
 from prometheus.ledger.reports.form_8949 import BrokerReporting, Form8949Line, Reporting, box_totals, form_8949, merged
+from prometheus.ledger.reports.lines import DispositionLine
 from prometheus.ledger.reports.report import ReturnReport, TaxReport, tax_report
 from prometheus.ledger.reports.returns import Carryover, Return, YearInput
 from prometheus.ledger.reports.schedule_3 import NetCapitalLosses, Schedule3

@@ -20,7 +20,8 @@ from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import term_of
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.reports.amounts import total
-from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, effective_postings, is_disposition
+from prometheus.ledger.reports.dispositions import effective_postings, is_disposition
+from prometheus.ledger.reports.lines import DispositionLine, LineKey
 from prometheus.ledger.terms import Terms
 from prometheus.ledger.tie_rules import Tacking, WashScope
 

@@ -13,8 +13,8 @@ from prometheus.domain.money import allocate_cents, plain_text
 from prometheus.ledger.postings import LossLink, PostingKind
 from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text, total
 from prometheus.ledger.reports.broker_view import BrokerFigures
-from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, natural_order
 from prometheus.ledger.reports.form_8949 import Reporting
+from prometheus.ledger.reports.lines import DispositionLine, LineKey, natural_order
 
 _ZERO: Final = Decimal(0)
 _ONE: Final = Decimal(1)

@@ -24,7 +24,7 @@ from prometheus.ledger.reports.amounts import (
     total,
 )
 from prometheus.ledger.reports.broker_view import BrokerFigures
-from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, natural_order
+from prometheus.ledger.reports.lines import DispositionLine, LineKey, natural_order
 from prometheus.ledger.terms import AssetClass
 
 _ZERO: Final = Decimal(0)

@@ -11,8 +11,9 @@ from prometheus.foundation.errors import ConfigurationError
 from prometheus.ledger.postings import Posting
 from prometheus.ledger.reports.amounts import NOT_ADVICE
 from prometheus.ledger.reports.broker_view import BrokerFigures, broker_figures
-from prometheus.ledger.reports.dispositions import DispositionLine, LineKey, disposition_lines, effective_postings
+from prometheus.ledger.reports.dispositions import disposition_lines, effective_postings
 from prometheus.ledger.reports.form_8949 import BrokerReporting, Form8949Line, form_8949
+from prometheus.ledger.reports.lines import DispositionLine, LineKey
 from prometheus.ledger.reports.returns import Return, complete_returns
 from prometheus.ledger.reports.schedule_3 import (
     NetCapitalLosses,

@@ -14,7 +14,8 @@ from prometheus.domain.money import to_cents
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.reports.amounts import CARRY_BACK_YEARS, inclusion_rate, money_text, total
-from prometheus.ledger.reports.dispositions import DispositionLine, effective_postings, natural_order
+from prometheus.ledger.reports.dispositions import effective_postings
+from prometheus.ledger.reports.lines import DispositionLine, natural_order
 from prometheus.ledger.reports.returns import Return
 from prometheus.ledger.terms import AssetClass, Terms
 

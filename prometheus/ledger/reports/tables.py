@@ -16,9 +16,9 @@ from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.money import plain_text
 from prometheus.foundation.csv_text import csv_text
 from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
-from prometheus.ledger.reports.dispositions import DispositionLine
 from prometheus.ledger.reports.form_1099b import Compared, Comparison
 from prometheus.ledger.reports.form_8949 import BoxTotal, Form8949Line, us_date
+from prometheus.ledger.reports.lines import DispositionLine
 from prometheus.ledger.reports.report import TaxReport
 from prometheus.ledger.reports.schedule_3 import NetCapitalLosses, Schedule3
 from prometheus.ledger.reports.schedule_d import ScheduleD

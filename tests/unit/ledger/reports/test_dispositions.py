@@ -12,7 +12,7 @@ from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.events import CoverShort
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.postings import PostingKind
-from prometheus.ledger.reports.dispositions import disposition_lines, effective_postings, natural_order
+from prometheus.ledger.reports.dispositions import disposition_lines, effective_postings
 from prometheus.ledger.terms import AssetClass, Terms
 from prometheus.ledger.tie_rules import DEFAULT_TIES, WashScope
 from tests.unit.ledger.reports.rows import CANADA, US, disallowance, reversal, sale, terms_for
@@ -80,25 +80,6 @@ def test_a_disallowance_without_its_loss_is_refused():
     row = sale("2024-06-21", "3900", "4000")
     with pytest.raises(AccountingError, match="no posting of it"):
         disposition_lines([disallowance(row, "60")], US)
-
-
-def test_lines_come_as_people_sort_them():
-    """Short-term comes first, then by sale, ticker and acquisition; T9 comes before T10."""
-    rows = [
-        sale("2024-02-01", "1", "1", term=Term.LONG, ticker="AAA", event="e1"),
-        sale("2024-03-01", "1", "1", ticker="T10", event="e2"),
-        sale("2024-03-01", "1", "1", ticker="T9", event="e3", acquired="2024-01-03", lot="L10"),
-        sale("2024-03-01", "1", "1", ticker="T9", event="e4", acquired="2024-01-02", lot="L11"),
-        sale("2024-03-01", "1", "1", ticker="T9", event="e5", acquired="2024-01-03", lot="L9"),
-        sale("2024-02-28", "1", "1", ticker="ZZZ", event="e6"),
-    ]
-    assert [line.key.event.event_id for line in disposition_lines(rows, US)] == ["e6", "e4", "e5", "e3", "e2", "e1"]
-
-
-def test_numbers_inside_names_count_by_value():
-    """Lot 2 comes before lot 10, also where a name is only digits or has several numbers."""
-    names = ["L10", "2", "L2", "10", "l2-11", "L2-9", "L"]
-    assert sorted(names, key=natural_order) == ["2", "10", "L", "L2", "L2-9", "l2-11", "L10"]
 
 
 def test_a_loss_is_provisional_for_thirty_days():
@@ -222,21 +203,6 @@ def test_only_the_gain_of_a_return_of_capital_is_a_line():
     (line,) = disposition_lines(told.postings, told.terms)
     assert (line.proceeds, line.basis, line.gain, line.quantity) == (50, 0, 50, 0)
     assert line.description == "XYZ (nondividend distribution)"
-
-
-def test_value_received_and_cash_in_lieu_are_named():
-    """Cash for a fraction and a delisting say so in the description; value received has no shares."""
-    kinds = {
-        PostingKind.CASH_IN_LIEU: "100 sh. XYZ (cash in lieu)",
-        PostingKind.DELISTING: "100 sh. XYZ (delisted)",
-        PostingKind.MERGER: "100 sh. XYZ (merger)",
-    }
-    for kind, text in kinds.items():
-        (line,) = disposition_lines([sale("2024-06-21", "5", "4", kind=kind)], US)
-        assert line.description == text
-    received = sale("2024-06-21", "5", "4", kind=PostingKind.STOCK_DISTRIBUTION, shares="0")
-    (line,) = disposition_lines([received], US)
-    assert line.description == "shares distributed by XYZ"
 
 
 def test_exchanges_are_no_dispositions():

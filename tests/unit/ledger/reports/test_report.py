@@ -193,3 +193,23 @@ def test_what_is_told_late_is_reported_as_if_it_had_been_told_in_time(trades, la
     change = refold(EMPTY, told.events, stored, told.terms, correction_id="c1")
     written = [*stored.values(), *change.reversals, *change.postings]
     assert tax_report(written, told.terms) == tax_report(told.postings, told.terms)
+
+
+def test_a_purchase_of_january_changes_the_year_of_the_loss():
+    """Pub. 550: a loss of 1,000 on 9 January 2014, of which 750 are disallowed by purchases of December 2013.
+
+    Vector 2: 100 bought for 5,000, sold for 4,000; 50 and 25 bought on 19 and 27 December carry 500 and 250. A loss of
+    December 2013 that January's purchase washes counts in 2013 as well.
+    """
+    told = Told("""
+        2013-09-26,A,XYZ,BUY,100,5000,L1
+        2013-12-19,A,XYZ,BUY,50,2750,L2
+        2013-12-27,A,XYZ,BUY,25,1125,L3
+        2014-01-09,A,XYZ,SELL,100,4000,L1
+        2012-06-01,A,ABC,BUY,10,1000,K1
+        2013-12-20,A,ABC,SELL,10,600,K1
+        2014-01-15,A,ABC,BUY,10,700,K2
+    """)
+    first, second = tax_report(told.postings, told.terms).returns[0].schedules_d
+    assert (first.year, first.line_15, first.boxes[0].adjustment) == (2013, 0, 400)
+    assert (second.year, second.line_7, second.boxes[0].adjustment) == (2014, -250, 750)
