@@ -29,7 +29,15 @@ _ZERO: Final = Decimal(0)
 #: Kinds that take shares out of one lot and bring them in as another one.
 _MOVES: Final = frozenset({PostingKind.LOT_SPLIT, PostingKind.TRANSFER_OUT, PostingKind.SPINOFF})
 #: Kinds that open a lot of their own.
-_OPENINGS: Final = frozenset({PostingKind.OPENING, PostingKind.BUY, PostingKind.REINVESTMENT, PostingKind.TRANSFER_IN})
+_OPENINGS: Final = frozenset(
+    {
+        PostingKind.OPENING,
+        PostingKind.BUY,
+        PostingKind.REINVESTMENT,
+        PostingKind.TRANSFER_IN,
+        PostingKind.SHORT_SALE,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,17 +208,14 @@ class _Reader:
         lot.carried += link.amount
         sold = self._losses.get((link.event, link.lot))
         is_own = link.lot.account == row.account and link.ticker == row.ticker
-        known = _ZERO
-        if is_own and sold is not None:
+        known = link.amount if is_own else _ZERO
+        if known and sold is not None:
             # Where the basis sold had an unseen loss in it, the broker's loss is smaller, and so is what it disallows.
             known = to_cents(link.amount * sold.broker_loss / sold.loss)
             sold.disallowed += known
-        elif is_own:
-            known = link.amount
-        if known and sold is not None:
-            tacked = lot.start - (link.day - sold.start) if self._adds_days else min(lot.start, sold.start)
-            lot.start = tacked
-        if link.amount != known or not is_own:
+            if known:
+                lot.start = lot.start - (link.day - sold.start) if self._adds_days else min(lot.start, sold.start)
+        if known != link.amount:
             lot.unseen += link.amount - known
             lot.links = (*lot.links, link)
 
