@@ -1,0 +1,125 @@
+"""What a row of the own format must say and what it must not, before its event is built."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from prometheus.ledger.files.columns import (
+    NUMBER_COLUMNS,
+    REMEDIES,
+    ROW_COLUMNS,
+    Action,
+    allowed_columns,
+    use_of,
+)
+from prometheus.ledger.files.findings import RefusedRowError
+from prometheus.ledger.files.values import read_number
+from prometheus.ledger.shares import MOST_SHARES
+
+#: A row by column; columns that are missing are empty.
+Values = Mapping[str, str]
+_RATIOS: Final = frozenset({Action.SPLIT, Action.SPINOFF, Action.MERGER})
+#: Actions whose amount may be negative: a refund, interest paid.
+_SIGNED: Final = frozenset({Action.FEE, Action.INTEREST})
+_MONEY: Final = ("amount", "fee", "cost_basis", "per_share", "price", "fraction_price")
+
+
+def check_names(action: Action, ticker: str, values: Values) -> None:
+    """Refuse a row that lacks a name it needs.
+
+    Raises:
+        RefusedRowError: NO_ACCOUNT, NO_TICKER or NO_TARGET.
+    """
+    if not values.get("account"):
+        raise RefusedRowError("NO_ACCOUNT", "The row names no account.", "Fill in the account.")
+    if action is Action.REVERSE:
+        if not values.get("reverses"):
+            raise RefusedRowError(
+                "NO_TARGET", "The correction does not say which row it reverses.", "Name the row in 'reverses'."
+            )
+        return
+    if not ticker and "ticker" in use_of(action, ticker).needs:
+        raise RefusedRowError("NO_TICKER", f"A {action} names no security.", "Fill in the ticker.")
+    if values.get("corrected_on") and not values.get("corrects"):
+        raise RefusedRowError("NO_TARGET", "A correction names no row.", "Name the row in 'corrects'.")
+
+
+def check_columns(action: Action, ticker: str, values: Values) -> None:
+    """Refuse a value that the action has no use for: a row says nothing that is not read.
+
+    A zero in a column of numbers says nothing.
+
+    Raises:
+        RefusedRowError: UNUSED_VALUE.
+    """
+    allowed = allowed_columns(action, ticker)
+    for column, text in values.items():
+        if column in allowed or not text or (column in NUMBER_COLUMNS and _is_zero(text)):
+            continue
+        what = f"A {action}" if ticker or column in ROW_COLUMNS else f"A {action} of cash"
+        remedy = REMEDIES.get((action, column), "Leave it empty, or correct the action.")
+        raise RefusedRowError("UNUSED_VALUE", f"{what} has no use for '{text}' in {column}.", remedy)
+
+
+def _is_zero(text: str) -> bool:
+    try:
+        return not read_number(text, "")
+    except RefusedRowError:
+        return False
+
+
+def check_numbers(action: Action, ticker: str, values: Values) -> None:
+    """Refuse a row whose numbers are impossible or missing.
+
+    Raises:
+        RefusedRowError: TOO_LARGE, NEGATIVE_AMOUNT, and what says which value is missing.
+    """
+    signed = action in _SIGNED or (action is Action.OPEN and not ticker)
+    for column in _MONEY:
+        number = read_number(values.get(column, ""), column)
+        if number is None:
+            continue
+        if abs(number) > MOST_SHARES:
+            raise RefusedRowError(
+                "TOO_LARGE", f"The {column} {number} is larger than {MOST_SHARES:,}.", f"Correct the {column}."
+            )
+        if number < 0 and not (signed and column == "amount"):
+            raise RefusedRowError(
+                "NEGATIVE_AMOUNT",
+                f"The {column} {number} is negative.",
+                "Give money as a positive number; the action says which way it goes.",
+            )
+    _check_complete(action, ticker, values)
+
+
+def _check_complete(action: Action, ticker: str, values: Values) -> None:
+    needs = use_of(action, ticker).needs
+    if "quantity" in needs and not values.get("quantity"):
+        if action in _RATIOS:
+            raise RefusedRowError(
+                "ZERO_RATIO",
+                f"A {action} without a ratio is impossible.",
+                "Give new shares for one old as the quantity: 2 for 2:1, 0.1 for 1:10.",
+            )
+        raise RefusedRowError("NO_QUANTITY", f"A {action} needs shares, this one has none.", "Fill in the quantity.")
+    if "amount" in needs and not values.get("amount"):
+        raise RefusedRowError(
+            "NO_AMOUNT", f"A {action} needs an amount, this one has none.", "Fill in the amount; 0 for nothing."
+        )
+    is_payment = {"amount", "per_share"} <= set(use_of(action, ticker).may) and action is not Action.MERGER
+    if is_payment and bool(values.get("amount")) is bool(values.get("per_share")):
+        raise RefusedRowError(
+            "NO_AMOUNT",
+            f"A {action} needs either an amount or a value per share.",
+            "Fill in the amount, 0 for nothing, or 'per_share'.",
+        )
+    if "other_ticker" in needs and values.get("other_ticker", "").upper() in {"", ticker}:
+        raise RefusedRowError("NO_OTHER_TICKER", f"A {action} needs another security.", "Fill in 'other_ticker'.")
+    if "basis_fraction" in needs and not values.get("basis_fraction"):
+        raise RefusedRowError(
+            "BAD_BASIS_FRACTION",
+            "A spin-off moves a part of the basis between 0 and 1, this one says none.",
+            "Fill in 'basis_fraction' from the company's Form 8937.",
+        )
+    for column in ("per_share", "price"):
+        if column in needs and not values.get(column):
+            raise RefusedRowError("NO_PRICE", f"A {action} needs '{column}'.", f"Fill in '{column}'.")
