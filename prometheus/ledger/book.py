@@ -155,8 +155,8 @@ class Book:
         return name
 
     def is_taken(self, key: LotKey) -> bool:
-        """Return whether a lot of that name is held, or its purchase is still in the window."""
-        if key in self.lots:
+        """Return whether a lot or short position of that name is held, or its purchase is still in the window."""
+        if key in self.lots or key in self.shorts:
             return True
         purchase = self.window.purchases.get(key)
         return purchase is not None and purchase.day >= self.day - WINDOW
