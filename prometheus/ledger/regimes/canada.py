@@ -54,7 +54,7 @@ class CanadaRegime:
 
     def window(self, book: Book) -> Window:
         """Return an empty window: groups over the household; purchases are never used up."""
-        return PoolWindow(book, self._costs)
+        return PoolWindow(book, self._costs, self._pay_fractions)
 
     def tax_date(self, event: Event) -> date:
         """Return the settlement date, which is when shares are disposed of; other events happen on their day.
@@ -212,6 +212,8 @@ class CanadaRegime:
         fees = shared_out(fee, quantities) if fee else (_ZERO,) * len(quantities)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
             if kind is PostingKind.CASH_IN_LIEU:
+                if any(key == lot.key for _, key, _, _ in self._fractions):
+                    self._pay_fractions(book, lot.ticker)
                 self._fractions.append((event, lot.key, quantity, amount))
             else:
                 self._dispose(book, kind, event, book.lots[lot.key], quantity, amount, line_fee)
@@ -226,7 +228,9 @@ class CanadaRegime:
                 name = key.lot_id.partition("~")[0]
                 lot = book.lots[LotKey(key.account, name)]
             if ticker is None or lot.ticker == ticker:
-                self._dispose(book, PostingKind.CASH_IN_LIEU, event, lot, quantity, amount, _ZERO)
+                # Two fractions of one day are parts of one position.
+                shares = min(quantity, lot.quantity)
+                self._dispose(book, PostingKind.CASH_IN_LIEU, event, lot, shares, amount, _ZERO)
             else:
                 self._fractions.append((event, key, quantity, amount))
 
@@ -319,19 +323,20 @@ class CanadaRegime:
 class PoolWindow(Window):
     """The window of a Canadian household; splits and new symbols reach the pools' histories too."""
 
-    __slots__ = ("_book", "_costs")
+    __slots__ = ("_book", "_costs", "_pay_fractions")
 
-    def __init__(self, book: Book, costs: PoolCosts) -> None:
+    def __init__(self, book: Book, costs: PoolCosts, pay_fractions: Callable[[Book, str], None]) -> None:
         def group_of(account: str, ticker: str) -> GroupKey:  # noqa: ARG001 - the window's signature
             return ("", book.group_of(ticker))
 
         super().__init__(group_of, _purchase_order, _loss_order, _PURCHASE_DAYS)
-        self._book, self._costs = book, costs
+        self._book, self._costs, self._pay_fractions = book, costs, pay_fractions
 
     def scale(self, ticker: str, ratio: Fraction) -> None:
-        """Put all trades of a security into the shares of after a split."""
+        """Put all trades of a security into the shares of after a split, which all accounts have seen by now."""
         super().scale(ticker, ratio)
         self._costs.scale(self._book, ticker, ratio)
+        self._pay_fractions(self._book, ticker)
 
     def rename(self, new_tickers: Mapping[str, str], regroup: Callable[[], None]) -> None:
         """Give trades the new symbols of their securities, all at once."""

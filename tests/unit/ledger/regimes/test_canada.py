@@ -635,6 +635,16 @@ def test_fractions_are_paid_out_of_the_pool():
     assert told.pool() == (3, 300)
 
 
+def test_two_splits_of_a_day_pay_their_fractions_in_turn():
+    """3 shares halved are 1.5, and half a share is paid before the 1 that is left becomes a third of one, paid too."""
+    told = Told("2019-01-02,A,X,BUY,3,30\n2019-06-03,A,X,SPLIT,1:2,6\n2019-06-03,A,X,SPLIT,1:3,2")
+    assert [(row.quantity, row.realized_gain) for row in told.kinds(PostingKind.CASH_IN_LIEU)] == [
+        (Decimal("-0.5"), -4),
+        (Decimal("-0.333333333"), -18),
+    ]
+    assert told.position("A") is None
+
+
 def test_what_is_held_on_day_30_is_counted_in_the_shares_of_the_sale():
     """Twenty sold, fifteen bought, then a 2:1 split: ninety held on day 30 are forty-five, so 15/20 is denied."""
     told = Told(
