@@ -1,0 +1,273 @@
+"""The books while a fold changes them: lots by position, cash, the window, and the postings written so far."""
+
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus.domain.lots import Term
+from prometheus.ledger.events import Event
+from prometheus.ledger.findings import Finding
+from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.postings import LossLink, Posting, PostingKind
+from prometheus.ledger.state import Lot, ShortLot, State, UnlistedAction
+from prometheus.ledger.terms import Terms
+from prometheus.ledger.window import WINDOW, Window
+
+_ZERO: Final = Decimal(0)
+_LotOrder = list[tuple[date, LotKey]]
+
+
+class Book:
+    """One household between two frozen states. Values in it are frozen; the collections change.
+
+    Args:
+        state: Where it begins; it is not changed.
+        terms: Under what terms it is kept.
+        window: An empty window in the order of the regime; filled from the state.
+
+    Attributes:
+        terms: Under what terms it is kept.
+        day: The day that is being booked.
+        lots: Lots held.
+        cash: Cash by account.
+        window: Purchases and losses that can still meet.
+        shorts: Short positions.
+        groups: Groups that new symbols took over.
+        unlisted: Actions booked for accounts that have not listed them yet.
+        postings: Rows written, in the order of booking.
+        findings: Remarks on events.
+    """
+
+    __slots__ = (
+        "_holdings",
+        "_parts",
+        "cash",
+        "day",
+        "findings",
+        "groups",
+        "lots",
+        "postings",
+        "shorts",
+        "terms",
+        "unlisted",
+        "window",
+    )
+
+    def __init__(self, state: State, terms: Terms, window: Callable[["Book"], Window]) -> None:
+        self.terms = terms
+        self.day = state.through or date.min
+        self.lots: dict[LotKey, Lot] = dict(state.lots)
+        self.cash: dict[str, Decimal] = dict(state.cash)
+        self.shorts: dict[LotKey, ShortLot] = dict(state.shorts)
+        self.groups: dict[str, str] = dict(state.groups)
+        self.unlisted: list[UnlistedAction] = list(state.unlisted)
+        self.postings: list[Posting] = []
+        self.findings: list[Finding] = []
+        self._holdings: dict[str, dict[str, _LotOrder]] = {}
+        #: Lots by the account that holds them and the purchase they come from, where their name is another.
+        self._parts: dict[LotKey, set[LotKey]] = {}
+        for lot in self.lots.values():
+            if lot.root_id != lot.key.lot_id:
+                self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
+            self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []).append((lot.acquired_on, lot.key))
+        for accounts in self._holdings.values():
+            for order in accounts.values():
+                order.sort()
+        self.window = window(self)
+        for purchase in state.purchases:
+            self.window.add_purchase(purchase)
+        for loss in state.losses:
+            self.window.add_loss(loss)
+
+    # ------------------------------------------------------------ what it holds
+
+    def walk(self, account: str, ticker: str) -> Iterator[Lot]:
+        """Yield the lots of one position, earliest first, then by name; nothing may change meanwhile."""
+        lots = self.lots
+        for _, key in self._holdings.get(ticker, {}).get(account, ()):
+            yield lots[key]
+
+    def lots_of(self, account: str, ticker: str) -> list[Lot]:
+        """Return the lots of one position, earliest first, then by name."""
+        return list(self.walk(account, ticker))
+
+    def parts_of(self, key: LotKey, ticker: str) -> list[Lot]:
+        """Return the lot of a name and all parts of it that the account holds of a security.
+
+        Where lots of two purchases go by one name, because one came from another account, the account's own counts.
+        """
+        keys = (key, *sorted(self._parts[key])) if key in self._parts else (key,)
+        found = [lot for each in keys if (lot := self.lots.get(each)) is not None and lot.ticker == ticker]
+        own = [lot for lot in found if lot.origin.account == key.account]
+        return own or found
+
+    def quantity_of(self, account: str, ticker: str) -> Decimal:
+        """Return the shares that an account holds of a security."""
+        return sum((lot.quantity for lot in self.walk(account, ticker)), _ZERO)
+
+    def holders(self, ticker: str) -> list[str]:
+        """Return the accounts that hold a security, in alphabetical order."""
+        return sorted(self._holdings.get(ticker, ()))
+
+    def held_tickers(self) -> list[str]:
+        """Return the securities held by any account, in alphabetical order."""
+        return sorted(self._holdings)
+
+    def group_of(self, ticker: str) -> str:
+        """Return the substantially identical group of a security; its ticker where nobody said otherwise."""
+        return self.terms.groups.get(ticker) or self.groups.get(ticker, ticker)
+
+    def free_lot_id(self, account: str, stem: str) -> str:
+        """Return a name for a part of a lot that no lot or trade of the account has."""
+        number = 1
+        while self.is_taken(LotKey(account, name := f"{stem}{number}")):
+            number += 1
+        return name
+
+    def is_taken(self, key: LotKey) -> bool:
+        """Return whether a lot of that name is held, or its purchase is still in the window."""
+        if key in self.lots:
+            return True
+        purchase = self.window.purchases.get(key)
+        return purchase is not None and purchase.day >= self.day - WINDOW
+
+    # ------------------------------------------------------------ what changes it
+
+    def put(self, lot: Lot) -> None:
+        """Add a lot, or put it in the place of the one with its key."""
+        before = self.lots.get(lot.key)
+        if before is not None:
+            if before.ticker == lot.ticker and before.acquired_on == lot.acquired_on:
+                self.lots[lot.key] = lot
+                return
+            self.remove(before)
+        self.lots[lot.key] = lot
+        if lot.root_id != lot.key.lot_id:
+            self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
+        insort(self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []), (lot.acquired_on, lot.key))
+
+    def remove(self, lot: Lot) -> None:
+        """Take a lot out."""
+        del self.lots[lot.key]
+        if lot.root_id != lot.key.lot_id:
+            root = LotKey(lot.key.account, lot.root_id)
+            self._parts[root].discard(lot.key)
+            if not self._parts[root]:
+                del self._parts[root]
+        accounts = self._holdings[lot.ticker]
+        order = accounts[lot.key.account]
+        del order[bisect_left(order, (lot.acquired_on, lot.key))]
+        if not order:
+            del accounts[lot.key.account]
+            if not accounts:
+                del self._holdings[lot.ticker]
+
+    def change(
+        self,
+        kind: PostingKind,
+        cause: EventKey,
+        before: Lot | None,
+        after: Lot | None,
+        *,
+        settle_date: date | None = None,
+        cash: Decimal = _ZERO,
+        gain: Decimal = _ZERO,
+        term: Term = Term.NONE,
+        fee: Decimal = _ZERO,
+        tax_date: date | None = None,
+        loss: LossLink | None = None,
+        former: LotKey | None = None,
+    ) -> None:
+        """Put a lot in the place of another and write the difference.
+
+        Args:
+            kind: What is recorded.
+            cause: The event that causes it.
+            before: The lot as it was; None for a new one.
+            after: The lot as it is now, under the same key; None where nothing is left.
+            settle_date: Of the event, where known.
+            cash: Change of the account's cash.
+            gain: As in ``Posting``.
+            term: As in ``Posting``.
+            fee: As in ``Posting``.
+            tax_date: As in ``Posting``.
+            loss: As in ``Posting``.
+            former: As in ``Posting``.
+        """
+        if after is None:
+            assert before is not None
+            self.remove(before)
+            lot = before
+            quantity, cost, adjusted = -before.quantity, -before.cost_basis, -before.adjusted_basis
+        else:
+            self.put(after)
+            lot = after
+            if before is None:
+                quantity, cost, adjusted = after.quantity, after.cost_basis, after.adjusted_basis
+            else:
+                quantity = after.quantity - before.quantity
+                cost = after.cost_basis - before.cost_basis
+                adjusted = after.adjusted_basis - before.adjusted_basis
+        account = lot.key.account
+        if cash:
+            self.cash[account] = self.cash.get(account, _ZERO) + cash
+        self.postings.append(
+            Posting(
+                kind,
+                self.day,
+                account,
+                cause,
+                lot.ticker,
+                lot.key.lot_id,
+                quantity,
+                cash,
+                cost,
+                adjusted,
+                gain,
+                term,
+                lot.acquired_on,
+                lot.holding_period_start,
+                fee,
+                settle_date,
+                tax_date,
+                loss,
+                former,
+            )
+        )
+
+    def move_cash(self, kind: PostingKind, event: Event, account: str, amount: Decimal, ticker: str = "") -> None:
+        """Add an amount to an account's cash and write it."""
+        self.cash[account] = self.cash.get(account, _ZERO) + amount
+        self.note(
+            Posting(kind, self.day, account, event.key, ticker=ticker, cash=amount, settle_date=event.settle_date)
+        )
+
+    def note(self, posting: Posting) -> None:
+        """Write a posting that changes no lot; its cash is booked already."""
+        self.postings.append(posting)
+
+    def remark(self, event: EventKey, code: str, message: str, remedy: str) -> None:
+        """Write a finding about an event that is booked nevertheless."""
+        self.findings.append(Finding(event, code, message, remedy, refused=False))
+
+    # ------------------------------------------------------------ the end
+
+    def freeze(self) -> State:
+        """Return the state at the end of the day that was booked last."""
+        self.window.forget(self.day)
+        return State(
+            through=None if self.day == date.min else self.day,
+            lots=dict(self.lots),
+            cash=_ordered(self.cash),
+            purchases=tuple(sorted(self.window.purchases.values(), key=lambda each: (each.day, each.lot))),
+            losses=tuple(sorted(self.window.losses.values(), key=lambda each: (each.day, each.lot, each.event))),
+            shorts=dict(self.shorts),
+            groups=_ordered(self.groups),
+            unlisted=tuple(self.unlisted),
+        )
+
+
+def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: values[name] for name in sorted(values)}

@@ -1,0 +1,134 @@
+"""Which lots a sale takes: the order of each method as a table, and the walk along it."""
+
+from collections.abc import Callable, Iterable
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from prometheus.domain.accounts import LotMethod, TaxRates
+from prometheus.domain.books import LotPick
+from prometheus.domain.lots import Term
+from prometheus.domain.money import plain_text
+from prometheus.ledger.book import Book
+from prometheus.ledger.findings import RefusedError
+from prometheus.ledger.keys import LotKey
+from prometheus.ledger.lots import term_of
+from prometheus.ledger.regimes import Selection, Taking
+from prometheus.ledger.state import Lot
+from prometheus.ledger.tie_rules import EqualLots
+
+_ZERO: Final = Decimal(0)
+_SortKey = Callable[[Lot, "_Sale"], tuple[Any, ...]]
+
+
+class _Sale:
+    """What the order of lots can depend on."""
+
+    __slots__ = ("day", "price", "rates")
+
+    def __init__(self, day: date, price: Decimal, rates: TaxRates) -> None:
+        self.day, self.price, self.rates = day, price, rates
+
+
+def _highest_basis_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
+    return (-lot.adjusted_basis / lot.quantity, lot.acquired_on, lot.key)
+
+
+def _least_tax_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:
+    is_long = term_of(lot.holding_period_start, sale.day) is Term.LONG
+    rate = sale.rates.long_term() if is_long else sale.rates.short_term()
+    return (rate * (sale.price - lot.adjusted_basis / lot.quantity), lot.acquired_on, lot.key)
+
+
+def _earliest_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
+    return (lot.acquired_on, lot.key)
+
+
+#: Sort key of each lot method. Every key ends in acquired_on and the lot's key, so no order is left to chance.
+LOT_ORDERS: Final[dict[LotMethod, _SortKey]] = {
+    LotMethod.HIFO: _highest_basis_first,
+    LotMethod.LEAST_TAX_FIRST: _least_tax_first,
+    LotMethod.FIFO: _earliest_first,
+    LotMethod.ACB: _earliest_first,
+}
+_TIES: Final[dict[EqualLots, Callable[[Lot], Decimal]]] = {
+    EqualLots.SMALLEST_FIRST: lambda lot: lot.quantity,
+    EqualLots.LARGEST_FIRST: lambda lot: -lot.quantity,
+}
+#: Methods whose order is the one in which the book keeps its lots.
+_AS_KEPT: Final = frozenset({LotMethod.FIFO, LotMethod.ACB})
+
+
+def select_lots(book: Book, taking: Taking) -> Selection:
+    """Return the lots that give up shares, and how many each. Changes nothing.
+
+    A lot that is named gives its shares together with the parts that the ledger split off it.
+
+    Args:
+        book: The book.
+        taking: What is wanted.
+
+    Raises:
+        RefusedError: OVERSOLD, UNKNOWN_LOT, or LOT_NAMED_TWICE.
+
+    Source: Treas. Reg. 1.1012-1(c) (FIFO where no lot is identified, specific identification).
+    """
+    if not taking.picks:
+        return _walk(_in_order(book, taking, None), taking, taking.quantity)
+    selection: Selection = []
+    for pick in taking.picks:
+        selection += _walk(_in_order(book, taking, _named(book, taking, pick)), taking, pick.quantity)
+    if len({lot.key for lot, _ in selection}) < len(selection):
+        raise RefusedError(
+            "LOT_NAMED_TWICE", f"{taking.account} names one lot twice.", "Name every lot once, with all its shares."
+        )
+    return selection
+
+
+def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lot]:
+    terms, equal_lots = book.terms.of(taking.account), book.terms.ties.equal_lots
+    method = taking.method or terms.method
+    if method in _AS_KEPT and equal_lots is EqualLots.LOT_ID:
+        if lots is None:
+            return book.walk(taking.account, taking.ticker)
+        return lots if len(lots) == 1 else sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
+    key = LOT_ORDERS[method]
+    sale = _Sale(book.day, taking.price, terms.rates)
+    found = book.walk(taking.account, taking.ticker) if lots is None else lots
+    if equal_lots is EqualLots.LOT_ID:
+        return sorted(found, key=lambda lot: key(lot, sale))
+    tie = _TIES[equal_lots]
+    return sorted(found, key=lambda lot: (*key(lot, sale)[:-1], tie(lot), lot.key))
+
+
+def _named(book: Book, taking: Taking, pick: LotPick) -> list[Lot]:
+    found = book.parts_of(LotKey(taking.account, pick.lot_id), taking.ticker)
+    if not found:
+        raise RefusedError(
+            "UNKNOWN_LOT",
+            f"{taking.account} holds no lot {pick.lot_id} of {taking.ticker} on {book.day}.",
+            "Name a lot that is held, or name none to let the lot method choose.",
+        )
+    return found
+
+
+def _walk(lots: Iterable[Lot], taking: Taking, quantity: Decimal) -> Selection:
+    selection: Selection = []
+    missing = quantity
+    for lot in lots:
+        if lot.quantity >= missing:
+            selection.append((lot, missing))
+            return selection
+        selection.append((lot, lot.quantity))
+        missing -= lot.quantity
+    raise oversold(taking, quantity - missing)
+
+
+def oversold(taking: Taking, held: Decimal) -> RefusedError:
+    """Return the refusal of an event that takes more shares than there are."""
+    return RefusedError(
+        "OVERSOLD",
+        f"{taking.account} gives up {plain_text(taking.quantity)} shares of {taking.ticker}; it holds "
+        f"{plain_text(held)} of what it may take.",
+        "Add the missing purchase or opening lot, or correct the quantity.",
+    )

@@ -1,0 +1,86 @@
+"""Under what terms a household's events are booked: whose rules, whose accounts, which securities are alike."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates, TaxRegime
+from prometheus.ledger.tie_rules import DEFAULT_TIES, TieRules
+
+_NO_RATES: Final = TaxRates(Decimal(0), Decimal(0))
+
+
+class AssetClass(StrEnum):
+    """What a security is in the law of wash sales.
+
+    26 U.S.C. 1091 covers stock and securities, funds among them, and no digital assets; Canada's rule covers any
+    property (ITA s. 54 "superficial loss").
+    """
+
+    SECURITY = "SECURITY"
+    DIGITAL_ASSET = "DIGITAL_ASSET"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountTerms:
+    """How one account is taxed and sold from.
+
+    Attributes:
+        taxpayer: Whose return the account belongs to. In Canada each taxpayer has pools of its own (ITA s. 47(1)), and
+            superficial losses apply across the taxpayers of a household, who are affiliated.
+        kind: Whether gains and losses are taxed when they are realised.
+        method: How lots are chosen where a sale names none; Canada has its pools.
+        rates: Marginal rates; only LEAST_TAX_FIRST looks at them.
+        is_fractional: Whether the account holds fractions of shares.
+    """
+
+    taxpayer: str = ""
+    kind: AccountKind = AccountKind.TAXABLE
+    method: LotMethod = LotMethod.FIFO
+    rates: TaxRates = _NO_RATES
+    is_fractional: bool = True
+
+
+DEFAULT_ACCOUNT: Final = AccountTerms()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """The terms of one household.
+
+    Attributes:
+        regime: Whose rules apply.
+        accounts: Terms by account. All accounts of the household are listed; an account without terms has ``default``.
+        default: Terms of an account that is not listed.
+        groups: Ticker to group of substantially identical securities; a ticker not in it is its own group, or stays in
+            that of the symbol it had before.
+        asset_classes: Ticker to asset class; SECURITY where not listed.
+        ties: The readings chosen where sources differ.
+        elects_capital_shorts: Canada: whether short sales are on capital account (ITA s. 39(4)); otherwise income.
+    """
+
+    regime: TaxRegime = TaxRegime.US
+    accounts: Mapping[str, AccountTerms] = field(default_factory=dict)
+    default: AccountTerms = DEFAULT_ACCOUNT
+    groups: Mapping[str, str] = field(default_factory=dict)
+    asset_classes: Mapping[str, AssetClass] = field(default_factory=dict)
+    ties: TieRules = DEFAULT_TIES
+    elects_capital_shorts: bool = False
+
+    def of(self, account: str) -> AccountTerms:
+        """Return the terms of an account."""
+        return self.accounts.get(account, self.default)
+
+    def is_sheltered(self, account: str) -> bool:
+        """Return whether what the account sells is no taxable event."""
+        return self.of(account).kind is AccountKind.SHELTERED
+
+    def taxpayer_of(self, account: str) -> str:
+        """Return whose return the account belongs to."""
+        return self.of(account).taxpayer
+
+    def asset_class_of(self, ticker: str) -> AssetClass:
+        """Return what a security is in the law of wash sales."""
+        return self.asset_classes.get(ticker, AssetClass.SECURITY)

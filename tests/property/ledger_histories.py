@@ -1,0 +1,163 @@
+"""Random histories of a household as events: three accounts, a group of twins, every kind of action, corrections."""
+
+from datetime import date, timedelta
+from decimal import Decimal
+from fractions import Fraction
+
+from hypothesis import strategies as st
+
+from prometheus.domain.accounts import AccountKind, LotMethod
+from prometheus.ledger import events as ev
+from prometheus.ledger.keys import EVERY_ACCOUNT
+from prometheus.ledger.terms import AccountTerms, Terms
+from prometheus.ledger.tie_rules import (
+    EqualLots,
+    ReplacementOrder,
+    SameDayLosses,
+    SameDayShelter,
+    SameDayTrades,
+    Tacking,
+    TieRules,
+    WashScope,
+)
+
+START = date(2019, 10, 1)
+ACCOUNTS = ("A", "B", "IRA")
+TICKERS = ("XX", "XY", "ZZ")
+GAPS = (0, 0, 1, 2, 7, 15, 29, 30, 31, 200)
+
+money = st.integers(0, 200_000).map(lambda cents: Decimal(cents) / 100)
+shares = st.integers(1, 60).map(Decimal) | st.integers(1, 10**10).map(lambda parts: Decimal(parts) / 10**9)
+ties = st.builds(
+    TieRules,
+    same_day_losses=st.sampled_from(SameDayLosses),
+    replacement_order=st.sampled_from(ReplacementOrder),
+    same_day_trades=st.sampled_from(SameDayTrades),
+    tacking=st.sampled_from(Tacking),
+    equal_lots=st.sampled_from(EqualLots),
+    scope=st.sampled_from(WashScope),
+    same_day_shelter=st.sampled_from(SameDayShelter),
+    earlier_purchases_replace=st.booleans(),
+    same_day_purchases_replace=st.booleans(),
+)
+
+
+@st.composite
+def us_terms(draw):
+    """Draw the terms of a US household with an IRA; one account holds whole shares only."""
+    method = draw(st.sampled_from([LotMethod.FIFO, LotMethod.HIFO]))
+    taxable = AccountTerms(method=method)
+    return Terms(
+        accounts={
+            "A": taxable,
+            "B": AccountTerms(method=method, is_fractional=False),
+            "IRA": AccountTerms(method=method, kind=AccountKind.SHELTERED),
+        },
+        groups={"XX": "TWINS", "XY": "TWINS"},
+        ties=draw(ties),
+    )
+
+
+@st.composite
+def histories(draw, *, most=14, corrections=True):
+    """Draw events, most of which can be booked; days ascending, corrections of what was told before among them."""
+    day, events = START, []
+    for account in draw(st.sets(st.sampled_from(ACCOUNTS))):
+        bought = START - timedelta(days=draw(st.sampled_from([0, 5, 30, 31, 400])))
+        quantity = draw(shares)
+        events.append(
+            ev.OpeningLot(
+                account=account,
+                event_id=f"o{account}",
+                trade_date=START,
+                ticker=draw(st.sampled_from(TICKERS)),
+                quantity=quantity,
+                cost_basis=draw(money),
+                acquired_on=bought,
+                replaced_quantity=draw(st.sampled_from([Decimal(0), quantity / 2 if quantity >= 2 else quantity])),
+            )
+        )
+    for number in range(draw(st.integers(1, most))):
+        day += timedelta(days=draw(st.sampled_from(GAPS)))
+        event = draw(single_event(day, f"e{number:02d}"))
+        events.append(event)
+        if corrections and draw(st.integers(0, 7)) == 0:
+            target = draw(st.sampled_from([each for each in events if type(each) in ev.EVENT_TYPES.values()]))
+            events.append(draw(correction_of(target, day, f"c{number:02d}")))
+    return tuple(events)
+
+
+@st.composite
+def correction_of(draw, target, day, event_id):
+    """Draw a cancellation of an event, or a correction of its day or size."""
+    base = {"account": target.account, "event_id": event_id, "trade_date": max(day, target.trade_date)}
+    if isinstance(target, ev.Correction | ev.Cancellation) or draw(st.booleans()):
+        return ev.Cancellation(**base, target_id=target.event_id)
+    other_day = START + timedelta(days=draw(st.integers(0, 60)))
+    replacement = draw(single_event(other_day, target.event_id, account=target.account))
+    return ev.Correction(**base, replacement=replacement)
+
+
+@st.composite
+def single_event(draw, day, event_id, *, account=None):
+    """Draw one event of a day."""
+    everywhere = account == EVERY_ACCOUNT
+    name = account or draw(st.sampled_from(ACCOUNTS))
+    ticker = draw(st.sampled_from(TICKERS))
+    own = {"account": name, "event_id": event_id, "trade_date": day}
+    market = {**own, "account": account if account is not None else draw(st.sampled_from([EVERY_ACCOUNT, name]))}
+    kinds = ["split", "spin-off", "distribution", "symbol", "merger", "dividend", "return"]
+    if not everywhere:
+        kinds = ["buy"] * 6 + ["sell"] * 7 + kinds + ["in", "out", "delisting", "reinvest", "fraction", "fee"]
+    match draw(st.sampled_from(kinds)):
+        case "buy":
+            return ev.Buy(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+        case "reinvest":
+            return ev.Reinvestment(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+        case "sell":
+            return ev.Sell(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+        case "in":
+            bought = day - timedelta(days=draw(st.sampled_from([0, 10, 30, 300])))
+            return ev.TransferIn(
+                **own, ticker=ticker, quantity=draw(shares), cost_basis=draw(money), acquired_on=bought
+            )
+        case "out":
+            other = draw(st.sampled_from([None, *(each for each in ACCOUNTS if each != name)]))
+            return ev.TransferOut(**own, ticker=ticker, quantity=draw(shares), other_account=other)
+        case "delisting":
+            return ev.Delisting(**own, ticker=ticker, amount=draw(money))
+        case "fraction":
+            return ev.CashInLieu(**own, ticker=ticker, quantity=Decimal("0.5"), amount=draw(money))
+        case "fee":
+            return ev.Fee(**own, amount=draw(money))
+        case "split":
+            ratio = draw(st.sampled_from([Fraction(2), Fraction(3), Fraction(1, 2), Fraction(1, 3), Fraction(2, 7)]))
+            cash = None if market["account"] == EVERY_ACCOUNT else draw(st.none() | money)
+            return ev.Split(
+                **market, ticker=ticker, ratio=ratio, cash_in_lieu=cash, fraction_price=draw(st.none() | money)
+            )
+        case "spin-off":
+            return ev.SpinOff(
+                **market,
+                ticker=ticker,
+                child=draw(st.sampled_from(["CHILD", "XY" if ticker != "XY" else "XX"])),
+                ratio=draw(st.sampled_from([Fraction(1), Fraction(1, 3)])),
+                basis_fraction=Decimal(draw(st.sampled_from(["0.25", "0.1"]))),
+            )
+        case "distribution":
+            return ev.StockDistribution(**market, ticker=ticker, value=draw(money), close=Decimal(20))
+        case "symbol":
+            return ev.SymbolChange(**market, ticker="ZZ", new_ticker="NEW")
+        case "merger":
+            return ev.Merger(
+                **market,
+                ticker=ticker,
+                new_ticker="BUYER",
+                ratio=Fraction(1, 2),
+                cash_per_share=draw(st.sampled_from([Decimal(0), Decimal(3)])),
+                new_price=Decimal(11),
+                is_taxable=draw(st.booleans()),
+            )
+        case "dividend":
+            return ev.Dividend(**market, ticker=ticker, per_share=Decimal("0.37"))
+    return ev.ReturnOfCapital(**market, ticker=ticker, per_share=draw(money) / 100)

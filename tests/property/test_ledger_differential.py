@@ -1,0 +1,134 @@
+"""One history, told in every way: day by day, at once, late and in any order. The books are the same."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from decimal import Decimal
+
+from hypothesis import event, given
+from hypothesis import strategies as st
+
+from prometheus.ledger.checkpoints import from_bytes, to_bytes
+from prometheus.ledger.corrections import effective_postings, events_after, first_day_touched, refold
+from prometheus.ledger.events import Cancellation, Correction
+from prometheus.ledger.facts import effective_events
+from prometheus.ledger.fold import advance, fold
+from prometheus.ledger.postings import DISALLOWANCES, PostingKind
+from prometheus.ledger.state import EMPTY
+from tests.property.ledger_histories import histories, us_terms
+
+ZERO = Decimal(0)
+
+
+def sums_of(postings):
+    """Return what postings add up to: shares and bases by lot, cash by account."""
+    lots, cash = defaultdict(lambda: [ZERO, ZERO, ZERO]), defaultdict(Decimal)
+    for row in postings:
+        if row.lot is not None:
+            for i, change in enumerate((row.quantity, row.cost_basis, row.adjusted_basis)):
+                lots[row.lot][i] += change
+        cash[row.account] += row.cash
+    return {key: tuple(sums) for key, sums in lots.items() if any(sums)}, {k: v for k, v in cash.items() if v}
+
+
+def sums_of_state(state):
+    """Return the same of a state."""
+    lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    return lots, {account: amount for account, amount in state.cash.items() if amount}
+
+
+def by_day(events):
+    """Return the events that count, grouped by day."""
+    days = defaultdict(list)
+    for each in effective_events(events)[0]:
+        days[each.trade_date].append(each)
+    return dict(sorted(days.items()))
+
+
+@given(histories(), us_terms())
+def test_postings_add_up_to_the_state(events, terms):
+    """The sums of the postings by lot and account are the lots and the cash of the state."""
+    state, postings, _ = fold(events, terms)
+    assert sums_of(postings) == sums_of_state(state)
+    assert all(row.cash == row.cash.quantize(Decimal("0.01")) for row in postings)
+
+
+@given(histories(), us_terms())
+def test_gains_add_up(events, terms):
+    """Realised gains are cash less basis, disallowed losses are carried or gone for good, and nothing else changes."""
+    _, postings, _ = fold(events, terms)
+    carried = sum((row.adjusted_basis for row in postings if row.kind is PostingKind.CARRIED_LOSS), ZERO)
+    for_good = sum((row.realized_gain for row in postings if row.loss and row.loss.is_permanent), ZERO)
+    disallowed = sum((row.realized_gain for row in postings if row.kind in DISALLOWANCES), ZERO)
+    assert disallowed == carried + for_good
+    assert all(row.realized_gain >= 0 for row in postings if row.kind in DISALLOWANCES)
+    event("for good" if for_good else "carried" if carried else "nothing disallowed")
+
+
+@given(histories(), us_terms())
+def test_day_by_day_is_at_once(events, terms):
+    """Advancing day by day, through bytes each evening, ends in the state and postings of one fold."""
+    at_once = fold(events, terms)
+    state, postings, findings = EMPTY, [], list(effective_events(events)[1])
+    for of_day in by_day(events).values():
+        state, rows, remarks = advance(from_bytes(to_bytes(state)), of_day, terms)
+        postings += rows
+        findings += remarks
+    assert to_bytes(state) == to_bytes(at_once.state)
+    assert state == at_once.state
+    assert tuple(postings) == at_once.postings
+    assert set(findings) == set(at_once.findings)
+    event(f"findings: {min(len(at_once.findings), 3)}")
+
+
+@given(histories(), us_terms(), st.randoms(use_true_random=False))
+def test_the_order_of_arrival_does_not_matter(events, terms, random):
+    """Events in any order, some of them twice, give the same state, postings and findings."""
+    mixed = [*events, *events[:3]]
+    random.shuffle(mixed)
+    assert fold(mixed, terms) == fold(events, terms)
+
+
+@given(histories(), us_terms())
+def test_refused_events_leave_no_trace(events, terms):
+    """Without the events that were refused the result is the same."""
+    folded = fold(events, terms)
+    refused = {found.event for found in folded.findings if found.refused}
+    if any(isinstance(each, Correction | Cancellation) for each in events):
+        return
+    again = fold([each for each in events if each.key not in refused], terms)
+    assert (again.state.lots, again.state.cash) == (folded.state.lots, folded.state.cash)
+    assert again.postings == folded.postings
+
+
+@given(histories(most=8), us_terms(), st.randoms(use_true_random=False))
+def test_late_events_end_in_the_same_books(events, terms, random):
+    """Every event arrives late, in random order, and is booked by a refold: state and postings are those of one fold."""
+    at_once = fold(events, terms)
+    arrivals = list({each.key: each for each in events}.values())
+    random.shuffle(arrivals)
+    # A correction is told after what it corrects.
+    arrivals.sort(key=lambda each: isinstance(each, Correction | Cancellation))
+    known, stored, states = {}, {}, {None: EMPTY}
+    for arrival in arrivals:
+        first = first_day_touched(arrival, {each.key: each for each in effective_events(known.values())[0]} | known)
+        known[arrival.key] = arrival
+        day = max((each for each in states if each is not None and each < first), default=None)
+        old = {number: row for number, row in stored.items() if day is None or row.day > day}
+        told = events_after(known.values(), day)
+        found = refold(states[day], told, old, terms, correction_id=arrival.event_id, reason="late")
+        for row in (*found.reversals, *found.postings):
+            stored[len(stored) + 1] = row
+        states = {each: state for each, state in states.items() if each is None or each <= (day or each)}
+        if day is None:
+            states = {None: EMPTY}
+        state = states[day]
+        for each, of_day in by_day(told).items():
+            states[each] = state = advance(state, of_day, terms).state
+        assert found.state == state or not told
+    last = max((each for each in states if each is not None), default=None)
+    assert states[last] == at_once.state
+    assert sums_of(stored.values()) == sums_of_state(at_once.state)
+    left = Counter(replace(row, correction_id="") for row in effective_postings(stored).values())
+    assert left == Counter(at_once.postings)
+    assert refold(EMPTY, events, stored, terms).is_empty
+    event(f"stored: {min(len(stored) // 10, 5)}0")
