@@ -256,7 +256,8 @@ class Book:
 
     def freeze(self) -> State:
         """Return the state at the end of the day that was booked last."""
-        self.window.forget(self.day)
+        if self.day > date.min:
+            self.window.forget(self.day)
         return State(
             through=None if self.day == date.min else self.day,
             lots=dict(self.lots),

@@ -80,9 +80,7 @@ def event_of(number, row):
             return ev.ReturnOfCapital(**base, ticker=ticker, amount=money, per_share=Decimal(more) if more else None)
         case "SPLIT":
             price = Decimal(more) if more else None
-            return ev.Split(
-                **base, ticker=ticker, ratio=ratio_of(quantity), cash_in_lieu=money, fraction_price=price
-            )
+            return ev.Split(**base, ticker=ticker, ratio=ratio_of(quantity), cash_in_lieu=money, fraction_price=price)
         case "SPINOFF":
             return ev.SpinOff(
                 **base,
@@ -128,9 +126,7 @@ def terms_of(
 ):
     """Return terms with the accounts that a test cares about."""
     taxable = AccountTerms(method=method, rates=rates)
-    accounts = {
-        account: AccountTerms(kind=AccountKind.SHELTERED, method=method, rates=rates) for account in sheltered
-    }
+    accounts = {account: AccountTerms(kind=AccountKind.SHELTERED, method=method, rates=rates) for account in sheltered}
     for account, taxpayer in (taxpayers or {}).items():
         accounts[account] = AccountTerms(taxpayer=taxpayer, method=method, rates=rates)
     return Terms(regime=regime, accounts=accounts, default=taxable, groups=groups or {}, ties=ties, **more)

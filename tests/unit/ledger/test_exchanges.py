@@ -1,0 +1,53 @@
+"""Mergers for cash, for shares and for both."""
+
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+
+from prometheus.ledger.events import Buy, Merger
+from tests.unit.ledger.told import Told
+
+
+def merged(cost, **terms: object):
+    """Book a purchase of ten shares of X at a cost, and a merger into Y with these terms."""
+    bought = Buy(
+        account="A",
+        event_id="b",
+        trade_date=date(2018, 1, 2),
+        ticker="X",
+        quantity=Decimal(10),
+        amount=Decimal(cost),
+        lot_id="L",
+    )
+    return Told([bought, Merger(account="", event_id="m", trade_date=date(2019, 6, 3), ticker="X", **terms)])
+
+
+def test_a_merger_for_cash_is_a_sale():
+    """26 U.S.C. 1001: ten shares of cost 1,000 are paid 120 each."""
+    told = merged(1000, cash_per_share=Decimal(120))
+    assert (told.recognized, told.sales[0].term, told.lots) == (200, "LONG", {})
+
+
+def test_a_merger_for_shares_keeps_basis_and_dates():
+    """26 U.S.C. 354, 358, 1223(1): five new shares for ten old keep the basis of 1,000 and the day of purchase."""
+    told = merged(1000, new_ticker="Y", ratio=Fraction(1, 2))
+    lot = told.lot("L")
+    assert (lot.ticker, lot.quantity, lot.adjusted_basis, lot.acquired_on) == ("Y", 5, 1000, date(2018, 1, 2))
+    assert told.sales == [] or told.recognized == 0
+
+
+@pytest.mark.parametrize(("cost", "gain", "basis"), [(1000, 300, 1000), (1400, 100, 1200), (2000, 0, 1700)])
+def test_shares_and_cash_recognise_the_gain_up_to_the_cash(cost, gain, basis):
+    """26 U.S.C. 356, 358: 30 cash a share and shares worth 1,200; basis = cost - 300 + gain recognised, never a loss."""
+    told = merged(cost, new_ticker="Y", ratio=Fraction(1), cash_per_share=Decimal(30), new_price=Decimal(120))
+    assert (told.recognized, told.basis("L"), told.state.cash["A"]) == (gain, basis, 300 - cost)
+
+
+def test_a_taxable_merger_is_a_sale_and_a_purchase():
+    """Shares worth 1,200 for a cost of 1,000: a gain of 200, and new shares of that value bought on the day."""
+    told = merged(1000, new_ticker="Y", ratio=Fraction(1), new_price=Decimal(120), is_taxable=True)
+    (lot,) = told.lots.values()
+    assert (told.recognized, lot.adjusted_basis, lot.acquired_on) == (200, 1200, date(2019, 6, 3))
+    assert told.state.cash == {"A": Decimal(-1000)}
