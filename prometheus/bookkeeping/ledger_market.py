@@ -121,8 +121,12 @@ def tickers_of(events: Iterable[Event]) -> set[str]:
 
 def tickers_in(state: State) -> set[str]:
     """Return the securities that a state holds or still needs to know of."""
-    kept = (*state.lots.values(), *state.purchases, *state.losses, *state.shorts.values())
-    return {one.ticker for one in kept}
+    return {
+        *(lot.ticker for lot in state.lots.values()),
+        *(purchase.ticker for purchase in state.purchases),
+        *(loss.ticker for loss in state.losses),
+        *(short.ticker for short in state.shorts.values()),
+    }
 
 
 def missing_actions(

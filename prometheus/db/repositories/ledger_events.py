@@ -48,6 +48,12 @@ _NAMED: Final = """
     FROM unnest(%(accounts)s::text[], %(names)s::text[]) AS wanted(account_id, event_id)
     JOIN ledger_events AS event USING (account_id, event_id)
 """
+_VERSIONS: Final = """
+    SELECT event.content
+    FROM unnest(%(accounts)s::text[], %(names)s::text[]) AS wanted(account_id, name)
+    JOIN ledger_events AS event ON event.account_id = wanted.account_id
+        AND (event.event_id = wanted.name OR event.target_id = wanted.name)
+"""
 _OF_MARKET: Final = """
     SELECT event_id, target_id, change_id, trade_date, content FROM ledger_events
     WHERE household = %(household)s AND (event_id = ANY(%(names)s) OR target_id = ANY(%(names)s)) ORDER BY event_no
@@ -129,6 +135,21 @@ def events_named(connection: Connection, keys: Iterable[EventKey]) -> dict[Event
     names = {"accounts": [key.account for key in wanted], "names": [key.event_id for key in wanted]}
     found = [event_of(row[0]) for row in driver_connection(connection).execute(_NAMED, names)]
     return {event.key: event for event in found}
+
+
+def days_told(connection: Connection, keys: Iterable[EventKey]) -> dict[EventKey, set[date]]:
+    """Return the trade dates that stored events of accounts have or had, by key; corrections moved some of them."""
+    wanted = [key for key in keys if key.account != EVERY_ACCOUNT]
+    found: dict[EventKey, set[date]] = {}
+    if not wanted:
+        return found
+    names = {"accounts": [key.account for key in wanted], "names": [key.event_id for key in wanted]}
+    for row in driver_connection(connection).execute(_VERSIONS, names):
+        event = event_of(row[0])
+        if not isinstance(event, Cancellation):
+            said = event.replacement if isinstance(event, Correction) else event
+            found.setdefault(said.key, set()).add(said.trade_date)
+    return found
 
 
 def stored_actions(connection: Connection, household: str, names: Collection[str]) -> dict[str, StoredAction]:

@@ -3,7 +3,7 @@
 A state can be made anew from the events at any time; so rows are replaced and removed.
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
@@ -21,10 +21,11 @@ _NEWEST: Final = """
       AND day < coalesce(%(before)s::date, 'infinity')
     ORDER BY day DESC LIMIT 1
 """
-_ALL: Final = """
-    SELECT day, accounts, actions_seen, state FROM ledger_states
-    WHERE household = %s AND format_version = %s ORDER BY day
+_DAYS: Final = """
+    SELECT day FROM ledger_states
+    WHERE household = %s AND format_version = %s AND accounts = %s ORDER BY day
 """
+_ON: Final = "SELECT day, accounts, actions_seen, state FROM ledger_states WHERE household = %s AND day = %s"
 _SEEN: Final = "SELECT day, actions_seen FROM ledger_states WHERE household = %s ORDER BY day DESC LIMIT 1"
 _DROP_AFTER: Final = """
     DELETE FROM ledger_states WHERE household = %(household)s AND day > coalesce(%(day)s::date, '-infinity')
@@ -89,11 +90,19 @@ def stored_mark(connection: Connection, household: str) -> tuple[date, int] | No
     return None if row is None else (row[0], row[1])
 
 
-def all_states(connection: Connection, household: str) -> Iterator[StoredState]:
-    """Yield the states of a household, oldest first; one is held at a time."""
-    with driver_connection(connection).cursor() as cursor:
-        for row in cursor.execute(_ALL, [household, VERSION]):
-            yield _state(row)
+def state_days(connection: Connection, household: str, accounts: Collection[str]) -> list[date]:
+    """Return the days of the usable states of a household of just these accounts, oldest first."""
+    wanted = [household, VERSION, sorted(accounts)]
+    return [row[0] for row in driver_connection(connection).execute(_DAYS, wanted)]
+
+
+def state_of_day(connection: Connection, household: str, day: date) -> StoredState:
+    """Return the state of a household that is stored for a day; there is one.
+
+    Raises:
+        AccountingError: The bytes cannot be read.
+    """
+    return _state(driver_connection(connection).execute(_ON, [household, day]).fetchall()[0])
 
 
 def replace_states(connection: Connection, household: str, after: date | None, states: Sequence[StoredState]) -> None:
