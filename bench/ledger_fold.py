@@ -104,9 +104,8 @@ def long_journal(households, events):
         folded, seconds = timed(lambda history=history: fold(history, terms))
         assert not folded.findings, folded.findings[:3]
         told, rows, spent = told + len(history), rows + len(folded.postings), spent + seconds
-    print(
-        f"journal: {told:,} events of {households} accounts, {rows:,} postings: {spent:.2f} s, {told / spent:,.0f} a second"
-    )
+    size = f"{told:,} events of {households} accounts, {rows:,} postings"
+    print(f"journal: {size}: {spent:.2f} s, {told / spent:,.0f} a second")
 
 
 def one_day(fills=100, lots=1500, repeats=50):

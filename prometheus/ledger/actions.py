@@ -41,6 +41,7 @@ from prometheus.ledger.share_actions import (
     book_split,
     check_spin_off,
     check_split,
+    scale_shorts,
 )
 from prometheus.ledger.state import UnlistedAction
 
@@ -223,7 +224,9 @@ def _reached(book: Book, action: _Action, arriving: Collection[tuple[str, str]])
         if account in holders:
             continue
         own = action.listed[account]
-        if isinstance(event, Split | SymbolChange) and book.window.knows(account, event.ticker, book.day):
+        if isinstance(event, Split | SymbolChange) and (
+            book.window.knows(account, event.ticker, book.day) or book.owes(account, event.ticker)
+        ):
             continue
         del action.listed[account]
         book.findings.append(_not_held(book, own, arriving))
@@ -374,6 +377,7 @@ def _book_shared(
         _book_terms(book, regime, own if is_listed else _without_cash(own), account, following, before)
     if isinstance(event, Split):
         book.window.scale(event.ticker, event.ratio)
+        scale_shorts(book, event)
     elif isinstance(event, SpinOff):
         moved[event.ticker] += event.basis_fraction
 

@@ -111,13 +111,20 @@ class Book:
         """Return the accounts that hold a security, in alphabetical order."""
         return sorted(self._holdings.get(ticker, ()))
 
+    def owes(self, account: str, ticker: str) -> bool:
+        """Return whether an account has a short position in a security."""
+        return any(short.ticker == ticker and key.account == account for key, short in self.shorts.items())
+
     def held_tickers(self) -> list[str]:
         """Return the securities held by any account, in alphabetical order."""
         return sorted(self._holdings)
 
     def group_of(self, ticker: str) -> str:
         """Return the substantially identical group of a security; its ticker where nobody said otherwise."""
-        return self.terms.groups.get(ticker) or self.groups.get(ticker, ticker)
+        groups = self.terms.groups
+        if groups and ticker in groups:
+            return groups[ticker]
+        return self.groups.get(ticker, ticker) if self.groups else ticker
 
     def free_lot_id(self, account: str, stem: str) -> str:
         """Return a name for a part of a lot that no lot or trade of the account has."""

@@ -39,6 +39,8 @@ from prometheus.ledger.shares import MOST_SHARES, SMALLEST_SHARE
 Defect = tuple[str, str, str]
 
 _ZERO: Final = Decimal(0)
+_ONE: Final = Decimal(1)
+_TRADES: Final = frozenset({Buy, Reinvestment, Sell})
 _FIRST_YEAR: Final = 1900
 _LAST_YEAR: Final = 2199
 
@@ -117,11 +119,30 @@ def check_event(event: Event) -> Defect | None:
         )
     if event.account == EVERY_ACCOUNT and kind not in MARKET_WIDE:
         return "NO_ACCOUNT", f"The {kind.__name__} names no account.", "Fill in the account."
-    if event.rate <= 0:
+    if event.rate is not _ONE and event.rate <= 0:
         return "BAD_RATE", f"The exchange rate {event.rate} is not positive.", "Give base currency for one unit."
     ticker = getattr(event, "ticker", None)
     if ticker == "":
         return "NO_TICKER", f"A {kind.__name__} names no security.", "Fill in the ticker."
+    if kind in _TRADES:
+        defect = _check_trade(event)
+        if defect is not None:
+            return defect
+    else:
+        defect = _check_numbers(kind, event)
+        if defect is not None:
+            return defect
+    more = _FURTHER.get(kind)
+    return None if more is None else more(event)
+
+
+def _check_trade(event: Any) -> Defect | None:
+    """Check what nearly every event is, without a table."""
+    defect = _check_shares("quantity", event.quantity) or _check_money("amount", event.amount, event)
+    return defect if defect is not None or not event.fee else _check_money("fee", event.fee, event)
+
+
+def _check_numbers(kind: type[Event], event: Event) -> Defect | None:
     for name in _SHARES.get(kind, ()):
         defect = _check_shares(name, getattr(event, name))
         if defect is not None:
@@ -139,8 +160,7 @@ def check_event(event: Event) -> Defect | None:
         price = getattr(event, name)
         if price is not None and not 0 <= price <= MOST_SHARES:
             return "BAD_PRICE", f"The {name} {price} is not possible.", f"Correct the {name}."
-    more = _FURTHER.get(kind)
-    return None if more is None else more(event)
+    return None
 
 
 def _check_shares(name: str, quantity: Decimal) -> Defect | None:
@@ -170,7 +190,7 @@ def _check_money(name: str, amount: Decimal | None, event: Event) -> Defect | No
         )
     if amount > MOST_SHARES:
         return "TOO_LARGE", f"The {name} {amount} is larger than {MOST_SHARES:,}.", f"Correct the {name}."
-    if not event.currency and amount != amount.quantize(CENT):
+    if amount != amount.quantize(CENT) and not event.currency:
         return "PART_OF_A_CENT", f"The {name} {amount} has parts of a cent.", "Give money in cents."
     return None
 

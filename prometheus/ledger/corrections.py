@@ -132,7 +132,7 @@ def first_day_touched(told_late: Event, known: Mapping[EventKey, Event]) -> date
 
     Args:
         told_late: A new event, a correction or a cancellation.
-        known: Events known before, by key, as they are before ``told_late``.
+        known: Events known before, by key; a corrected one as it is now, with its correction applied.
     """
     days = [told_late.trade_date]
     if isinstance(told_late, Correction | Cancellation):

@@ -37,6 +37,9 @@ def book_new_symbols(
         cause = causes[lot.key.account, lot.ticker]
         after = replace(lot, ticker=new_tickers[lot.ticker])
         regime.exchange(book, PostingKind.SYMBOL_CHANGE, cause.key, lot, after)
+    for key, short in list(book.shorts.items()):
+        if short.ticker in new_tickers:
+            book.shorts[key] = replace(short, ticker=new_tickers[short.ticker])
     inherited = {
         new: book.group_of(former)
         for former, new in sorted(new_tickers.items())

@@ -7,7 +7,8 @@ Within a day:
    distributions and payments; then spin-offs, mergers, delistings. Their losses meet the purchases already made;
 3. what comes in: opening lots and cash, transfers from outside; then what goes to other accounts or leaves;
 4. sales of lots held so far, whose losses meet the purchases already made; then purchases, each of which meets the
-   losses of its window that are still open; then the sales that needed the day's purchases;
+   losses of its window that are still open; then the sales that needed the day's purchases; then short sales, and
+   covers;
 5. fees and interest, and the delistings of positions that were traded or moved that day.
 
 Within each part events come by account, ticker and content, and last by name. So the order of arrival does not matter.
@@ -30,6 +31,7 @@ from prometheus.ledger.events import (
     CashTransfer,
     CoverShort,
     Delisting,
+    Dividend,
     Event,
     Fee,
     Interest,
@@ -44,8 +46,9 @@ from prometheus.ledger.events import (
 from prometheus.ledger.facts import effective_events
 from prometheus.ledger.findings import Finding, RefusedError, ordered_findings
 from prometheus.ledger.keys import EventKey
+from prometheus.ledger.payments import book_dividend
 from prometheus.ledger.postings import Posting, PostingKind
-from prometheus.ledger.regimes import Regime
+from prometheus.ledger.regimes import Regime, us_shorts
 from prometheus.ledger.regimes.us import USRegime
 from prometheus.ledger.state import EMPTY, State
 from prometheus.ledger.terms import Terms
@@ -192,12 +195,16 @@ class _Fold:
             parts.setdefault(_PARTS[type(event)], []).append(event)
         late_delistings: list[Event] = []
         if "action" in parts:
-            late_delistings = self._book_actions(parts)
+            if all(type(event) is Dividend and event.account for event in parts["action"]):
+                for event in parts["action"]:
+                    book_dividend(book, event, event.account)
+            else:
+                late_delistings = self._book_actions(parts)
         for event in sorted(parts.get("arrival", ()), key=lambda each: _ARRIVAL_RANKS[type(each)]):
             self._try(event, _ARRIVALS[type(event)])
         self._book_trades(parts.get("sale", []), parts.get("purchase", []))
-        for event in parts.get("short", ()):
-            self._try(event, _refuse_short)
+        for event in sorted(parts.get("short", ()), key=lambda each: isinstance(each, CoverShort)):
+            self._try(event, _SHORTS.get(book.terms.regime, {}).get(type(event), _refuse_short))
         for event in parts.get("charge", ()):
             _book_charge(book, event)
         if late_delistings:
@@ -276,7 +283,7 @@ def _renamed(event: Any, told: Mapping[tuple[str, str], str]) -> Event:
 def _refuse_short(book: Book, regime: Regime, event: ShortSale | CoverShort) -> None:  # noqa: ARG001 - one signature for the table
     raise RefusedError(
         "SHORT_SALE",
-        f"The {type(event).__name__} of {event.ticker} on {event.trade_date} is not booked.",
+        f"The {type(event).__name__} of {event.ticker} on {event.trade_date} cannot be booked under these rules.",
         "Leave short positions out of these books.",
     )
 
@@ -288,6 +295,10 @@ def _book_charge(book: Book, event: Fee | Interest) -> None:
         book.move_cash(PostingKind.INTEREST, event, event.account, event.in_base(event.amount))
 
 
+#: How short positions are booked, where a country's rules for them are known.
+_SHORTS: Final[Mapping[TaxRegime, Mapping[type[Event], Callable[[Book, Regime, Any], None]]]] = {
+    TaxRegime.US: {ShortSale: us_shorts.book_short_sale, CoverShort: us_shorts.book_cover},
+}
 _ARRIVALS: Final[Mapping[type[Event], Callable[[Book, Regime, Any], None]]] = {
     OpeningCash: book_opening_cash,
     OpeningLot: book_arrival,

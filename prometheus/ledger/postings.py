@@ -4,7 +4,6 @@ Postings are differences. The sums of their quantities, bases and cash by lot an
 included: a reversal has the same kind with opposite signs.
 """
 
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
 
@@ -21,8 +21,8 @@ class PostingKind(StrEnum):
 
     WASH_SALE and SUPERFICIAL_LOSS disallow a realised loss, in the account of the loss. CARRIED_LOSS raises the basis
     of the lot or pool that replaces the shares, in the account that holds it. LOT_SPLIT moves shares between two lots
-    of one purchase. POOL moves cost between the accounts of one Canadian taxpayer. LOSS_FINAL says that the window of a
-    Canadian loss has closed.
+    of one purchase. HOLDING_PERIOD changes when the holding period of a lot begins. POOL moves cost between the
+    accounts of one Canadian taxpayer. LOSS_FINAL says that the window of a Canadian loss has closed.
     """
 
     OPENING = "OPENING"
@@ -51,6 +51,7 @@ class PostingKind(StrEnum):
     WASH_SALE = "WASH_SALE"
     SUPERFICIAL_LOSS = "SUPERFICIAL_LOSS"
     CARRIED_LOSS = "CARRIED_LOSS"
+    HOLDING_PERIOD = "HOLDING_PERIOD"
     POOL = "POOL"
     LOSS_FINAL = "LOSS_FINAL"
 
@@ -71,7 +72,7 @@ DISPOSITIONS: Final = frozenset(
 DISALLOWANCES: Final = frozenset({PostingKind.WASH_SALE, PostingKind.SUPERFICIAL_LOSS})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LossLink:
     """The loss behind a disallowance, and where it went.
 
@@ -98,7 +99,7 @@ class LossLink:
     is_permanent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Posting:
     """One change of one lot, of cash, or of a realised gain. Amounts are signed cents of the base currency.
 

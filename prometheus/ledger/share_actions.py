@@ -12,10 +12,10 @@ from prometheus.ledger.events import CashInLieu, Delisting, Event, Merger, SpinO
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import CHILD_MARK
-from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime, Selection, Taking
 from prometheus.ledger.selection import oversold
-from prometheus.ledger.shares import MOST_SHARES, scaled_counts
+from prometheus.ledger.shares import MOST_SHARES, scaled, scaled_counts
 from prometheus.ledger.state import Lot
 
 _ZERO: Final = Decimal(0)
@@ -90,6 +90,28 @@ def book_split(book: Book, regime: Regime, event: Split, account: str) -> None:
         after = replace(lot, quantity=quantity, exact=exact)
         book.change(PostingKind.SPLIT, event.key, lot, after, settle_date=event.settle_date)
     pay_fraction(book, regime, event, account, event.ticker)
+
+
+def scale_shorts(book: Book, event: Split) -> None:
+    """Let short positions of a security owe the shares of after its split."""
+    for key, short in sorted(book.shorts.items()):
+        if short.ticker != event.ticker:
+            continue
+        quantity, exact = scaled(short.quantity, short.exact, event.ratio)
+        book.shorts[key] = replace(short, quantity=quantity, exact=exact)
+        book.note(
+            Posting(
+                PostingKind.SPLIT,
+                book.day,
+                key.account,
+                event.key,
+                ticker=short.ticker,
+                lot_id=key.lot_id,
+                quantity=short.quantity - quantity,
+                acquired_on=short.sold_on,
+                holding_period_start=short.sold_on,
+            )
+        )
 
 
 def check_spin_off(book: Book, event: SpinOff, account: str, moved: Decimal, *, has_cash: bool) -> None:

@@ -9,13 +9,14 @@ from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey, Position
+from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
 #: Days for which a loss is kept beyond its window, for lots that come in later but were bought then.
 LATE_LOT_DAYS: Final = 365
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Lot:
     """A parcel of shares bought together.
 
@@ -63,7 +64,7 @@ class Lot:
         return Position(self.key.account, self.ticker)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Purchase:
     """A purchase inside the window, whose shares can replace shares sold at a loss.
 
@@ -88,7 +89,7 @@ class Purchase:
     exact_unreplaced: Fraction | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Loss:
     """A taxable loss on shares of one lot, which a purchase can still meet.
 

@@ -108,10 +108,19 @@ def single_event(draw, day, event_id, *, account=None):
     market = {**own, "account": account if account is not None else draw(st.sampled_from([EVERY_ACCOUNT, name]))}
     kinds = ["split", "spin-off", "distribution", "symbol", "merger", "dividend", "return"]
     if not everywhere:
-        kinds = ["buy"] * 6 + ["sell"] * 7 + kinds + ["in", "out", "delisting", "reinvest", "fraction", "fee"]
+        kinds = (
+            ["buy"] * 6
+            + ["sell"] * 7
+            + kinds
+            + ["in", "out", "delisting", "reinvest", "fraction", "fee", "short", "cover"]
+        )
     match draw(st.sampled_from(kinds)):
         case "buy":
             return ev.Buy(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+        case "short":
+            return ev.ShortSale(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+        case "cover":
+            return ev.CoverShort(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
         case "reinvest":
             return ev.Reinvestment(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
         case "sell":

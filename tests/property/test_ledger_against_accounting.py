@@ -1,4 +1,4 @@
-"""Random US histories booked by the new fold and by the household ledger of ``prometheus.accounting``: the same cents."""
+"""Random US histories booked by the fold and by the household ledger of ``prometheus.accounting``: the same cents."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -54,7 +54,7 @@ def histories(draw):
     """Draw entries of three accounts; actions of the market are listed by every account."""
     day, entries = START, []
 
-    def add(account, action, ticker, quantity, amount, **more):
+    def add(account, action, ticker, quantity, amount, **more: object):
         number = len(entries) + 2
         entries.append(
             Entry(
@@ -157,6 +157,12 @@ def event_of(entry):
     raise AssertionError(entry.action)
 
 
+def figures_of(account, lot):
+    """Return what a lot of either ledger says, without its name."""
+    dates, bases = (lot.acquired_on, lot.holding_period_start), (lot.cost_basis, lot.adjusted_basis)
+    return (account, lot.ticker, lot.quantity, *dates, *bases)
+
+
 def told_by(entry):
     """Return an entry as a line to read."""
     values = (entry.entry_id, entry.day, entry.account, entry.action, entry.ticker, entry.quantity, entry.amount)
@@ -191,17 +197,8 @@ def test_the_fold_books_what_the_household_ledger_books(entries, settings):
     assert Counter((ids[found.row], found.code) for found in old.findings) == Counter(
         (tuple(found.event), found.code) for found in findings if found.refused
     )
-    held = Counter(
-        (account, lot.ticker, lot.acquired_on, lot.quantity, lot.cost_basis, lot.adjusted_basis)
-        + (lot.holding_period_start,)
-        for account, lots in old.lots.items()
-        for lot in lots
-    )
-    assert held == Counter(
-        (lot.key.account, lot.ticker, lot.acquired_on, lot.quantity, lot.cost_basis, lot.adjusted_basis)
-        + (lot.holding_period_start,)
-        for lot in state.lots.values()
-    )
+    held = Counter(figures_of(account, lot) for account, lots in old.lots.items() for lot in lots)
+    assert held == Counter(figures_of(lot.key.account, lot) for lot in state.lots.values())
     disallowed = defaultdict(Decimal)
     for row in postings:
         if row.kind in DISALLOWANCES:

@@ -33,6 +33,7 @@ def sums_of(postings):
 def sums_of_state(state):
     """Return the same of a state."""
     lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    lots |= {key: (-short.quantity, -short.proceeds, -short.proceeds) for key, short in state.shorts.items()}
     return lots, {account: amount for account, amount in state.cash.items() if amount}
 
 
@@ -102,7 +103,7 @@ def test_refused_events_leave_no_trace(events, terms):
 
 @given(histories(most=8), us_terms(), st.randoms(use_true_random=False))
 def test_late_events_end_in_the_same_books(events, terms, random):
-    """Every event arrives late, in random order, and is booked by a refold: state and postings are those of one fold."""
+    """Every event arrives late, in random order, and is refolded: state and postings are those of one fold."""
     at_once = fold(events, terms)
     arrivals = list({each.key: each for each in events}.values())
     random.shuffle(arrivals)
@@ -110,7 +111,8 @@ def test_late_events_end_in_the_same_books(events, terms, random):
     arrivals.sort(key=lambda each: isinstance(each, Correction | Cancellation))
     known, stored, states = {}, {}, {None: EMPTY}
     for arrival in arrivals:
-        first = first_day_touched(arrival, {each.key: each for each in effective_events(known.values())[0]} | known)
+        counting = {each.key: each for each in effective_events(known.values())[0]}
+        first = first_day_touched(arrival, known | counting)
         known[arrival.key] = arrival
         day = max((each for each in states if each is not None and each < first), default=None)
         old = {number: row for number, row in stored.items() if day is None or row.day > day}

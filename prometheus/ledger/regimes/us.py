@@ -67,6 +67,9 @@ class USRegime:
         self._loss_order = _LOSS_ORDERS[terms.ties.same_day_losses]
         kinds = {each.kind for each in (*terms.accounts.values(), terms.default)}
         self._has_shelter = AccountKind.SHELTERED in kinds
+        self._sheltered = frozenset(name for name in terms.accounts if terms.is_sheltered(name))
+        self._others_sheltered = terms.default.kind is AccountKind.SHELTERED
+        self._sheltered_rank = int(terms.ties.same_day_shelter is not SameDayShelter.SHELTERED_FIRST)
         #: Losses realised since the last match.
         self._waiting: list[Loss] = []
         #: Purchases that a loss has met today, where the household has sheltered accounts.
@@ -95,8 +98,10 @@ class USRegime:
 
     def purchase_rank(self, account: str) -> int:
         """Return what comes first among the purchases of one day: 0 before 1, by the tie rule."""
-        first = self._ties.same_day_shelter is SameDayShelter.SHELTERED_FIRST
-        return int(self._terms.is_sheltered(account) is not first)
+        return self._sheltered_rank if self._is_sheltered(account) else 1 - self._sheltered_rank
+
+    def _is_sheltered(self, account: str) -> bool:
+        return account in self._sheltered or (self._others_sheltered and account not in self._terms.accounts)
 
     def tax_date(self, event: Event) -> date:
         """Return the trade date, by which a calendar year taxes (Rev. Rul. 93-84)."""
@@ -173,7 +178,7 @@ class USRegime:
         amounts = shared_out(proceeds, quantities)
         fees = shared_out(fee, quantities) if fee else (_ZERO,) * len(quantities)
         cause, day = event.key, book.day
-        is_taxed = not self._terms.is_sheltered(selection[0][0].key.account)
+        is_taxed = not self._is_sheltered(selection[0][0].key.account)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
             taken, left = take_shares(lot, quantity)
             gain = amount - taken.adjusted_basis
@@ -216,7 +221,7 @@ class USRegime:
 
     def _is_covered(self, ticker: str) -> bool:
         """Return whether the wash sale rule covers a security; it covers no digital assets (26 U.S.C. 1091(a))."""
-        return self._terms.asset_class_of(ticker) is AssetClass.SECURITY
+        return not self._terms.asset_classes or self._terms.asset_class_of(ticker) is AssetClass.SECURITY
 
     # ------------------------------------------------------------ what a loss meets
 
@@ -255,7 +260,7 @@ class USRegime:
 
     def _match(self, book: Book, loss: Loss, purchase: Purchase, cause: EventKey) -> Loss:
         """Match as many shares as both sides have, and return the loss with what is left open of it."""
-        is_permanent = self._terms.is_sheltered(purchase.lot.account)
+        is_permanent = self._is_sheltered(purchase.lot.account)
         lot = None if is_permanent else book.lots.get(purchase.lot)
         available = purchase.unreplaced
         if not is_permanent:
@@ -271,7 +276,7 @@ class USRegime:
         washed = loss.quantity - still_open
         # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
         disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
-        key = purchase.lot
+        key = key_bought = purchase.lot
         if lot is not None and shares < lot.quantity:
             stem = f"{lot.key.lot_id}{WASHED_MARK}"
             key = LotKey(lot.key.account, _washed_name(book, lot.key.account, stem, loss.event.event_id))
@@ -303,11 +308,10 @@ class USRegime:
         if lot is not None:
             self._carry(book, lot, key, link, loss, cause)
         whole = lot is not None and key == lot.key
+        unreplaced = _ZERO if whole else purchase.unreplaced - shares
         book.window.set_purchase(
-            replace(
-                purchase,
-                unreplaced=_ZERO if whole else purchase.unreplaced - shares,
-                exact_unreplaced=None,
+            Purchase(
+                purchase.event, key_bought, purchase.ticker, purchase.day, purchase.quantity, unreplaced, purchase.exact
             )
         )
         if self._has_shelter:
@@ -339,11 +343,11 @@ class USRegime:
     def _remark_on_tie(self, book: Book, loss: Loss, met: list[Purchase]) -> None:
         others = list(book.window.purchases_to_meet(loss))
         for purchase in met:
-            is_sheltered = self._terms.is_sheltered(purchase.lot.account)
+            is_sheltered = self._is_sheltered(purchase.lot.account)
             for other in others:
                 if (
                     other.day == purchase.day
-                    and self._terms.is_sheltered(other.lot.account) is not is_sheltered
+                    and self._is_sheltered(other.lot.account) is not is_sheltered
                     and self._replaces(loss, other)
                     and (not is_sheltered or other.lot in book.lots)
                 ):

@@ -138,7 +138,7 @@ def test_a_new_symbol_stays_in_the_group_of_the_former():
 
 
 def test_a_new_symbol_told_by_one_account_is_known_to_all():
-    """B's shares change too; what B lists by the former symbol until it tells the change itself is read under the new."""
+    """B's shares change too; what B lists by the former symbol until it tells the change is read under the new."""
     told = Told(
         """
         2024-01-02,A,OLD,BUY,10,1000
@@ -192,8 +192,7 @@ def test_children_have_no_part_in_the_actions_of_their_first_day():
 
 
 def test_a_loss_of_cash_in_lieu_meets_purchases_already_made():
-    """Half a share of basis 50 is paid 30: the loss of 20 is met by the purchase of two weeks before, 10 of whose shares
-    were split to one."""
+    """Half a share of basis 500 is paid 30: the purchase of two weeks before meets the loss of 470."""
     told = Told(
         """
         2018-01-02,A,X,BUY,25,2500,old

@@ -40,7 +40,7 @@ def test_a_merger_for_shares_keeps_basis_and_dates():
 
 @pytest.mark.parametrize(("cost", "gain", "basis"), [(1000, 300, 1000), (1400, 100, 1200), (2000, 0, 1700)])
 def test_shares_and_cash_recognise_the_gain_up_to_the_cash(cost, gain, basis):
-    """26 U.S.C. 356, 358: 30 cash a share and shares worth 1,200; basis = cost - 300 + gain recognised, never a loss."""
+    """26 U.S.C. 356, 358: 300 in cash, shares worth 1,200; basis = cost - 300 + gain recognised, never a loss."""
     told = merged(cost, new_ticker="Y", ratio=Fraction(1), cash_per_share=Decimal(30), new_price=Decimal(120))
     assert (told.recognized, told.basis("L"), told.state.cash["A"]) == (gain, basis, 300 - cost)
 

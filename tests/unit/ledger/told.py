@@ -109,7 +109,7 @@ def event_of(number, row):
 
 def events_of(text):
     """Return the events of lines; see ``event_of``."""
-    rows = [line.strip() for line in text.strip().splitlines()]
+    rows = [line.strip() for line in text.splitlines() if line.strip()]
     return [event_of(number, row) for number, row in enumerate(rows, 1)]
 
 
@@ -122,7 +122,7 @@ def terms_of(
     ties=DEFAULT_TIES,
     regime=TaxRegime.US,
     taxpayers=None,
-    **more,
+    **more: object,
 ):
     """Return terms with the accounts that a test cares about."""
     taxable = AccountTerms(method=method, rates=rates)

@@ -187,7 +187,7 @@ def test_rule_4_lots_are_split_at_the_boundary():
 
 
 def test_rule_4_shares_that_replaced_before_the_books_open_do_not_serve_again():
-    """Reg. 1.1091-1(e): an opening lot of 100 of which all, or 60, have replaced has none, or 40, left: 2,000 x 40/100."""
+    """Reg. 1.1091-1(e): of an opening lot of 100 all, or 60, have replaced; none, or 40, are left: 2,000 x 40/100."""
     text = """
         2025-01-01,A,X,OPEN,100,10000,L0,2023-05-01
         2025-01-01,A,X,OPEN,100,10100,L2,2024-12-20,{}
@@ -221,7 +221,7 @@ def test_rule_6_days_held_are_added():
 
 
 def test_rule_6_a_tacked_lot_is_long_term_and_its_line_shows_both_dates():
-    """26 U.S.C. 1223(3): bought 20 December, sold 1 June after 284 days held before: LONG, and the row says since when."""
+    """26 U.S.C. 1223(3): bought 20 December, sold 1 June, 284 days held before: LONG, and the row says since when."""
     told = Told(
         """
         2024-03-01,A,X,BUY,100,10000,old

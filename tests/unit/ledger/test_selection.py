@@ -1,0 +1,89 @@
+"""Which lots a sale takes."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from prometheus.domain.accounts import LotMethod, TaxRates
+from prometheus.ledger.events import Sell
+from tests.unit.ledger.told import Told, events_of
+
+LOTS = """
+    2018-01-02,A,X,BUY,10,1000,old
+    2018-12-03,A,X,BUY,10,1500,dear
+    2019-03-04,A,X,BUY,10,800,cheap
+"""
+RATES = TaxRates(Decimal("0.37"), Decimal("0.20"))
+
+
+@pytest.mark.parametrize(
+    ("method", "order"),
+    [
+        (LotMethod.FIFO, ["old", "dear"]),
+        (LotMethod.HIFO, ["dear", "old"]),
+        (LotMethod.LEAST_TAX_FIRST, ["dear", "old"]),
+    ],
+)
+def test_the_method_orders_the_lots(method, order):
+    """FIFO takes the earliest, HIFO the highest basis, LEAST_TAX_FIRST weighs each gain with its rate."""
+    told = Told(f"{LOTS}\n2019-06-03,A,X,SELL,15,2100", method=method, rates=RATES)
+    assert [sale.lot_id for sale in told.sales] == order
+
+
+def test_least_tax_first_weighs_the_gain_with_its_rate():
+    """At 200 a share a long gain of 100 at 20 % costs 20, a short one of 60 at 37 % costs 22.20: the long lot goes."""
+    text = """
+        2018-01-02,A,X,BUY,10,1000,long
+        2019-03-04,A,X,BUY,10,1400,short
+        2019-06-03,A,X,SELL,10,2000
+    """
+    assert [sale.lot_id for sale in Told(text, method=LotMethod.LEAST_TAX_FIRST, rates=RATES).sales] == ["long"]
+
+
+def test_a_sale_can_have_a_method_of_its_own():
+    """The method of the sale goes before that of the account."""
+    sale = Sell(
+        account="A",
+        event_id="s",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        quantity=Decimal(5),
+        amount=Decimal(700),
+        method=LotMethod.HIFO,
+    )
+    told = Told([*events_of(LOTS), sale])
+    assert [line.lot_id for line in told.sales] == ["dear"]
+    assert [line.lot_id for line in Told([*events_of(LOTS), replace(sale, method=None)]).sales] == ["old"]
+
+
+def test_commission_and_proceeds_are_shared_out_to_the_cent():
+    """Three lots of one share for 100.00 with a fee of 0.01: the lines add up."""
+    sale = Sell(
+        account="A",
+        event_id="s",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        quantity=Decimal(3),
+        amount=Decimal(100),
+        fee=Decimal("0.01"),
+    )
+    bought = "\n".join(f"2018-01-0{day},A,X,BUY,1,10,L{day}" for day in (2, 3, 4))
+    told = Told([*events_of(bought), sale])
+    assert [line.posting.cash for line in told.sales] == [Decimal("33.33"), Decimal("33.34"), Decimal("33.33")]
+    assert sum(line.posting.fee for line in told.sales) == Decimal("0.01")
+
+
+def test_a_lot_named_twice_by_part_and_whole_is_refused():
+    """A lot's name stands for its washed part too, so naming both names the part twice."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,4,40,old
+        2019-06-03,A,X,SELL,4,32,old,,,s
+        2019-06-10,A,X,BUY,10,80,new
+        2019-08-20,A,X,SELL,10,100,new=8;new~W1-s=2
+        """,
+        sound=False,
+    )
+    assert told.codes == ["LOT_NAMED_TWICE"]
