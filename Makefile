@@ -34,9 +34,14 @@ demo: ready ## Run a synthetic fleet of 20 accounts through three sessions on an
 # Once and untraced: otherwise each worker of pytest compiles for itself, under coverage, which takes a minute of CPU more.
 COMPILE_LOOPS = $(BIN)/python -c "import prometheus.optimizer.solve"
 
-test: ready ## Run every test but the slow proofs, with branch coverage
+test: ready ## Run every test but the long ones, with branch coverage
 	@$(COMPILE_LOOPS)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not long" --cov --cov-report=term
+
+.PHONY: test-long
+test-long: ready ## The tests that `make test` leaves out: more draws, real years, long proofs (two to four minutes)
+	@$(COMPILE_LOOPS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m long
 
 # The rehearsals have databases of their own; interrupted, they go on where they stood.
 SESSIONS ?= 252
@@ -115,8 +120,9 @@ bench-policy: ready ## The trading policy on the demo and on four real accounts 
 	  $(BIN)/python -m bench.policy_study demo --home $$home-demo && \
 	  $(BIN)/python -m bench.policy_study real --home $$home-real --data $(or $(DATA),../shared/data)
 
-bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, in one run
+bench-ingest: ready ## Ingestion beside PostgreSQL's own COPY of the same rows, and the memory of a load that is offered gigabytes
 	$(BIN)/python bench/ingest_vs_copy.py
+	$(BIN)/python -m bench.ingest_limits
 
 bench-risk: bench-ready ## Risk estimates of 500 and 3,000 names, and the real market's panel from the database
 	$(BIN)/python -m bench.risk_refresh --data $(or $(DATA),../shared/data)

@@ -14,7 +14,7 @@ from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.accounts import TaxRates
 from prometheus.domain.books import Books, Fill, LotPick, Transaction, TransactionType
 from prometheus.domain.lots import Side, TaxLot, Term
-from prometheus.domain.money import CENT, to_cents
+from prometheus.domain.money import CENT, floor_to_step, share_step, to_cents
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError
 
@@ -92,7 +92,7 @@ def planned_fills(
                 as_of=snapshot.as_of,
                 price=price,
             )
-            quantity = -_whole_position(ordered, -quantity, locked_lots)
+            quantity = -_all_that_may_be_sold(ordered, -quantity, locked_lots, fractional=snapshot.fractional_shares)
             picks = tuple(
                 LotPick(lot.lot_id, taken) for lot, taken in select_lots(ordered, -quantity, locked=locked_lots)
             )
@@ -100,10 +100,18 @@ def planned_fills(
     return tuple(fills)
 
 
-def _whole_position(lots: Sequence[TaxLot], quantity: Decimal, locked: Sequence[str]) -> Decimal:
-    """Return the quantity of a sale; exactly what the lots hold where it is that as near as a float can say it."""
-    held = sum((lot.quantity for lot in lots if lot.lot_id not in locked), Decimal(0))
-    return held if abs(held - quantity) <= held * _LAST_BITS else quantity
+def _all_that_may_be_sold(
+    lots: Sequence[TaxLot], quantity: Decimal, locked: Sequence[str], *, fractional: bool
+) -> Decimal:
+    """Return the quantity of a sale; exactly what the lots hold where it is that as near as a float can say it.
+
+    Only a position that is closed may end off the grid of shares; beside locked lots the sale stays on it.
+    """
+    free = [lot.quantity for lot in lots if lot.lot_id not in locked]
+    held = sum(free, Decimal(0))
+    if abs(held - quantity) > held * _LAST_BITS:
+        return quantity
+    return held if len(free) == len(lots) else min(quantity, floor_to_step(held, share_step(fractional=fractional)))
 
 
 def planned_fill(

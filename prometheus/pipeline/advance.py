@@ -72,7 +72,8 @@ def advance_run(database: Database, run: EngineRun, config: EngineConfig | None 
 
     A run that may not be worked on stays as it is: it waits for data, has ended, is another worker's, comes after an
     unfinished day of its account, waits for its next attempt, its account is paused or the engine is frozen. What goes
-    wrong is written down with the run, as ``advance_all`` does: held, to be tried again, failed.
+    wrong is written down with the run, as ``advance_all`` does: held, to be tried again, failed. Each call reads the
+    day's market data anew; ``advance_all`` reads them once for all runs.
 
     Args:
         database: The database.

@@ -74,6 +74,7 @@ def year(fleet):
     return before
 
 
+@pytest.mark.long
 def test_the_tables_equal_the_journal_after_a_year(fleet, year):
     """All 20 accounts' tables are what their journals replayed give, and every account has seen the last day."""
     assert len(SESSIONS) == 252
@@ -85,6 +86,7 @@ def test_the_tables_equal_the_journal_after_a_year(fleet, year):
         assert {account.books_as_of for account in accounts_of(connection)} == {SESSIONS[-1]}
 
 
+@pytest.mark.long
 def test_day_by_day_gives_what_month_by_month_gives(fleet, year, shared_data):
     """Booked on each of the 252 mornings from the vendor's files, lots, cash and rows are those of the database."""
     wanted = defaultdict(list)
@@ -109,6 +111,7 @@ def test_day_by_day_gives_what_month_by_month_gives(fleet, year, shared_data):
         assert replay(stored) == books
 
 
+@pytest.mark.long
 def test_the_year_changes_the_lots_it_should(fleet, year):
     """Names with a split or spin-off change shares or basis in every account that holds them, no other name does."""
     with fleet.transaction() as connection:

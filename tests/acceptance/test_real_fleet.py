@@ -72,6 +72,7 @@ def test_every_account_is_legal(day):
     assert {account_id: found for account_id, run in day.runs.items() if (found := deviations(day, run))} == {}
 
 
+@pytest.mark.long
 def test_checker_is_a_program(day, shared_data, tmp_path):
     """The check runs without the package: exit 0 with one line a run, exit 1 with one line a deviation."""
     good, bad = tmp_path / "good.json", tmp_path / "bad.json"

@@ -44,6 +44,7 @@ def panel(prices):
     return ReturnPanel.from_closes(dates, tickers, closes, *action_panels(actions, dates, tickers))
 
 
+@pytest.mark.long
 def test_returns_from_closes_and_actions_are_those_of_the_adjusted_series(prices, panel):
     """On a million real prices the rule gives the source's total returns up to the rounding of its six digits."""
     _, tickers, adjusted = _wide(prices, "adj_close")
@@ -54,6 +55,7 @@ def test_returns_from_closes_and_actions_are_those_of_the_adjusted_series(prices
     assert np.abs(theirs - panel.returns)[both].max() < 2e-5
 
 
+@pytest.mark.long
 def test_risk_of_random_portfolios_is_predicted_in_calm_years(panel):
     """Over the next month, random cap-weighted subsets are as risky as predicted, to within 6 % on average."""
     benchmark = pl.read_csv(MARKET / "benchmark.csv", try_parse_dates=True)
@@ -85,6 +87,7 @@ def test_risk_of_random_portfolios_is_predicted_in_calm_years(panel):
     assert 0.94 < bias < 1.06
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("as_of", [date(2014, 1, 31), date(2018, 6, 1), date(2020, 4, 30)])
 def test_a_model_of_the_whole_market_is_positive_definite(panel, as_of):
     """With unlisted names, new ones and a crash in the window, Sigma and its rounding stay positive definite."""

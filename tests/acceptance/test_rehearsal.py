@@ -44,6 +44,7 @@ def test_year_has_so_many_sessions_of_both_exchanges():
     assert holidays.isdisjoint(day.isoformat() for day in days)
 
 
+@pytest.mark.long
 @pytest.mark.market_data
 def test_real_fleet_learns_of_each_day_when_it_comes(database_url, shared_data):
     """Over a month's end two real accounts are PERSISTED and replayed, and the new benchmark came only on its day."""

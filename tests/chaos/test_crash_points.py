@@ -65,8 +65,12 @@ def _day_of(url, account, die_at=None):
     return body
 
 
+#: How many of a process's moments are tried: five, of a worker alone thirty, in `make test`, every one in `make chaos`.
+SAMPLE = int(os.environ.get("CHAOS_MOMENTS", "5"))
+
+
 @pytest.mark.slow
-def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
+def test_a_worker_killed_at_any_statement_costs_nothing(fleet, chaos_seed):
     """At whichever statement or COMMIT a worker is killed, the run ends PERSISTED with its effects once."""
     fleet.sql("UPDATE accounts SET region = 'ELSEWHERE'")
     with fleet.database.transaction() as connection:
@@ -83,7 +87,10 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
         points = counting.wait()
     assert 20 < points < 250, "the day's path has shrunk to nothing, or grown beyond what an exit code can tell"
 
-    victims = [f"V-{number:03d}" for number in range(points)]
+    # Evenly over the day, from a moment that the seed draws; every moment in `make chaos`.
+    stride = max(1, points // (6 * SAMPLE))
+    moments = sorted({*range(chaos_seed % stride, points, stride), points - 1})
+    victims = [f"V-{moment:03d}" for moment in moments]
     with fleet.database.transaction() as connection:
         for account in victims:
             add_account(connection, account)
@@ -94,9 +101,9 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
     fleet.sql(SPLIT, day=TUESDAY)
     fleet.sql(DIVIDEND, day=TUESDAY)
     fleet.ready(TUESDAY)
-    for number, account in enumerate(victims):
+    for moment, account in zip(moments, victims, strict=True):
         fleet.sql(KEEP_MESSAGES)
-        with workers(_day_of(fleet.url, account, die_at=number)) as (victim,):
+        with workers(_day_of(fleet.url, account, die_at=moment)) as (victim,):
             assert victim.wait() == -signal.SIGKILL, f"{account} was not killed"
     check_safety(fleet)
     under_way = fleet.sql("SELECT DISTINCT phase FROM engine_runs WHERE as_of_date = :day", day=TUESDAY)
@@ -114,10 +121,6 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet):
     assert {row[0] for row in expected["journal"]} == {"SPLIT", "DIVIDEND"}
     for account in victims:
         assert _effects(fleet, account) == expected, f"{account} ended in another way than an undisturbed account"
-
-
-#: How many of a process's moments are tried: five in `make test`, every one in `make chaos`.
-SAMPLE = int(os.environ.get("CHAOS_MOMENTS", "5"))
 
 
 @pytest.mark.slow

@@ -28,9 +28,10 @@ from tests.chaos.processes import (
     workers,
 )
 from tests.integration.engine_fleet import MONDAY
+from tests.long_form import short_form
 
 
-@pytest.mark.parametrize("workers_of_call", ["0", "1"])
+@pytest.mark.parametrize("workers_of_call", short_form(["1", "0"], 1))
 def test_a_reader_that_goes_away_stops_nothing(fleet, workers_of_call):
     """With both outputs closed at the other end (``| head``) the day is finished, and the exit code tells of it."""
     fleet.ready()

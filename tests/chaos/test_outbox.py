@@ -190,6 +190,7 @@ def _call(fleet, **settings: str):
     return process.returncode, out, err
 
 
+@pytest.mark.long
 def test_a_receiver_that_was_down_gets_everything_later(fleet, tmp_path):
     """While a server is down runs go on and nothing is lost; once it is up it gets what a command had all the time."""
     posted, piped, port = tmp_path / "posted", tmp_path / "piped", _free_port()

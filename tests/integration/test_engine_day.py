@@ -17,6 +17,7 @@ from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, state
 from tests.integration.embedded_processes import wait_for
 from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY, change_strategy, killed_at_exit
+from tests.long_form import short_form
 
 DAY_OF_A_RUN = ["CREATED", "TRANSITION", "CLAIM", "TRANSITION", "TRANSITION", "TRANSITION"]
 #: What each phase writes first, the phase before, and where its own rows stand.
@@ -117,7 +118,7 @@ def test_attempts_are_limited(fleet, table, phase):
     assert fleet.run("ACC-2").phase == "PERSISTED"
 
 
-@pytest.mark.parametrize(("table", "phase"), RECORDS, ids=[table for table, _ in RECORDS])
+@pytest.mark.parametrize(("table", "phase"), short_form(RECORDS[::-1], 1))
 def test_killed_worker_is_replaced_when_its_lease_ends(fleet, table, phase):
     """A process killed in the middle of a record leaves nothing of it; after the lease another one ends the day."""
     fleet.ready(account_id="ACC-1")

@@ -10,10 +10,10 @@ import pytest
 from prometheus.domain.phases import TASK_PHASES, Phase
 from tests.integration.embedded_processes import DEADLINE_SECONDS
 from tests.integration.engine_fleet import MONDAY, TUESDAY, add_account
+from tests.long_form import short_form
 
 PROCESSES = 8
-#: Accounts and days: 200 runs.
-ACCOUNTS, DAYS = 100, (MONDAY, TUESDAY)
+DAYS = (MONDAY, TUESDAY)
 #: Each run's transitions: through the phases that have a task, in order.
 PATH = [Phase.WAITING_FOR_DATA, *TASK_PHASES, Phase.PERSISTED]
 
@@ -39,9 +39,10 @@ sys.exit(sorted({{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child i
 
 
 @pytest.mark.slow
-def test_eight_processes_share_two_hundred_runs(fleet):
-    """Eight processes over 200 runs: each run PERSISTED once, numbers gap-free, one transition for each edge."""
-    accounts = [f"P-{number:03d}" for number in range(ACCOUNTS)]
+@pytest.mark.parametrize("count", short_form((15, 100), 1))
+def test_eight_processes_share_the_runs_of_two_days(fleet, count):
+    """Eight processes over 30 or 200 runs: each run PERSISTED once, numbers gap-free, one transition for each edge."""
+    accounts = [f"P-{number:03d}" for number in range(count)]
     with fleet.database.transaction() as connection:
         for account in accounts:
             add_account(connection, account, lots=())
@@ -62,7 +63,7 @@ def test_eight_processes_share_two_hundred_runs(fleet):
 
     assert (done.returncode, done.stdout.count("advanced")) == (0, PROCESSES), done.stderr
     assert set(fleet.phases().values()) == {"PERSISTED"}
-    assert len(fleet.phases()) == ACCOUNTS * len(DAYS)
+    assert len(fleet.phases()) == count * len(DAYS)
     runs = fleet.sql("SELECT account_id, run_seq, as_of_date FROM runs ORDER BY account_id, run_seq")
     assert [tuple(run) for run in runs] == [
         (account, seq, day) for account in accounts for seq, day in enumerate(DAYS, start=1)
@@ -73,7 +74,7 @@ def test_eight_processes_share_two_hundred_runs(fleet):
         FROM engine_run_events WHERE kind = 'TRANSITION' GROUP BY run_id
     """)
     expected = [f"{old}>{new}" for old, new in itertools.pairwise(PATH)]
-    assert [row.path for row in edges] == [expected] * (ACCOUNTS * len(DAYS))
+    assert [row.path for row in edges] == [expected] * (count * len(DAYS))
     workers = fleet.sql("SELECT DISTINCT owner_instance FROM engine_run_events WHERE to_phase = 'PERSISTED'")
     assert len(workers) > 1
     assert fleet.one("SELECT count(*) FROM engine_run_events WHERE kind IN ('RETRY', 'REAPED')") == 0

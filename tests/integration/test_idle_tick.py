@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from tests.conftest import REPOSITORY
+from tests.long_form import short_form
 
 #: Runs a command as its entry point does, and says which modules were loaded.
 LOADED = """
@@ -59,7 +60,7 @@ def test_creating_runs_loads_no_optimizer(fleet):
     assert not {"numba", "prometheus.optimizer", "scipy"} & modules
 
 
-@pytest.mark.parametrize("arguments", [("--workers", "1"), ("--workers", "0")])
+@pytest.mark.parametrize("arguments", short_form([["--workers", "1"], ["--workers", "0"]], 1))
 def test_a_tick_with_a_run_loads_the_optimizer_before_it_works(fleet, arguments):
     """The first run that waits brings the optimizer into the process, from which workers are forked, and persists."""
     fleet.ready(account_id="ACC-1")

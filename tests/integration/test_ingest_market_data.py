@@ -15,6 +15,7 @@ OPTIONS = IngestOptions(today=date(2026, 1, 1))
 pytestmark = [pytest.mark.market_data, pytest.mark.slow]
 
 
+@pytest.mark.long
 def test_real_market_and_fleet_load_and_again_with_one_close_corrected(database, shared_data, tmp_path):
     """All rows load without a fatal finding, DD 2019-06-03 is remarked; a second load changes one corrected row."""
     market = {report.kind: report for report in ingest_directory(database, shared_data / "market", options=OPTIONS)}

@@ -195,6 +195,7 @@ def test_a_newer_release_of_what_another_requires_with_an_extra_breaks_nothing(m
     assert miniature.make() == (0, "alpha 1.0 beta 1.0\n"), "a second call sets up nothing"
 
 
+@pytest.mark.long
 def test_a_set_up_that_is_killed_or_made_from_another_lock_is_made_anew(miniature, oldest_pip, tmp_path):
     """After another lock and SIGKILL in a download through a proxy the next call makes a whole environment."""
     bare_environment(miniature.root, oldest_pip)
@@ -248,6 +249,7 @@ def test_a_person_s_own_folder_is_left_alone(miniature):
     assert f"{notes.parent} is no Python environment." in printed
 
 
+@pytest.mark.long
 def test_a_lock_that_lacks_a_package_is_told(miniature, oldest_pip):
     """What a locked package needs and the lock does not name ends set-up with both names, and not as complete."""
     bare_environment(miniature.root, oldest_pip)

@@ -23,6 +23,13 @@ STAND_STILL = (
     "UPDATE prices SET close = old.close FROM prices AS old WHERE prices.price_date = '2024-06-28' "
     "AND old.price_date = '2024-06-27' AND old.security_id = prices.security_id"
 )
+OLD_BORROW = "DELETE FROM borrow_rates; INSERT INTO borrow_rates SELECT security_id, '2024-05-01', 0.01 FROM securities"
+#: The newest action and the newest file of actions are of long ago.
+OLD_ACTIONS = (
+    "DELETE FROM corporate_actions; DELETE FROM ingest_files WHERE kind = 'actions'; "
+    "INSERT INTO ingest_files (kind, file_name, sha256, rows_read, rows_inserted, rows_revised, rows_unchanged, "
+    "rows_skipped, loaded_at) VALUES ('actions', 'a', '', 1, 1, 0, 0, 0, '2024-05-01')"
+)
 PROGRAMS = {"prometheus": (), "run_engine_state": ("run-engine-state",)}
 
 
@@ -156,11 +163,19 @@ def test_data_that_are_not_there_are_refused_with_reasons(url):
         ("SELECT 1", "STALE_RISK"),
         ("UPDATE benchmark_constituents SET effective_date = '2024-03-01'", "STALE_BENCHMARK"),
         (STAND_STILL, "STALE_PRICES"),
+        (OLD_BORROW, "STALE_BORROW"),
+        (OLD_ACTIONS, "STALE_ACTIONS"),
     ],
 )
 def test_each_kind_of_old_data_is_refused(url, statement, code):
-    """An old risk model, old constituents and closes that stand still each keep the day from being marked ready."""
-    sql(url, statement)
+    """Old risk, constituents, borrow rates or actions, and closes that stand still, each refuse the day."""
+    for each in statement.split(";"):
+        sql(url, each)
+    if code == "STALE_BORROW":
+        database = Database(url)
+        with database.transaction() as connection:
+            change_strategy(connection, long_max=1.3)
+        database.close()
     old = {"PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS": "0.0000001"} if code == "STALE_RISK" else {}
     done = daily(url, **old)
     assert done.exit_code == 1

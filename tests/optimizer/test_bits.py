@@ -8,6 +8,7 @@ from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.problems import random_problem
 
 
+@pytest.mark.long
 def test_equal_problems_get_equal_bits_wherever_they_are_solved():
     """With and without limits and links: here again, and beside busy threads in processes with one and four threads."""
     here = digests()

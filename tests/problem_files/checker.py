@@ -21,6 +21,7 @@ DEFAULTS = {
     "never_hold_sub_industries": [], "loss_sale_policy": "forbid", "max_gap_bps": 5.0, "te_max": 1.0,
     "sector_active_max": 1.0, "factor_active_max": 100.0, "turnover_max": 1.0, "tax_budget": 1.0,
     "tax_budget_ytd": 1.0, "max_names": 100_000, "long_max": 1.0,
+    "order_cost": 0.0, "order_cost_bps": 0.0, "harvest_min_share": 0.0, "harvest_sigma": 0.0,
 }  # fmt: skip
 
 
@@ -79,6 +80,20 @@ class Account:
     def loses(self, lot: Mapping[str, Any]) -> bool:
         """Say whether selling a lot realises a loss."""
         return bool(lot["basis"] > lot["quantity"] * self.price[lot["ticker"]])
+
+    def saves_tax(self, lot: Mapping[str, Any]) -> bool:
+        """Say whether a lot's loss is beyond the trigger, so that it counts in the objective."""
+        asset = self.assets[lot["ticker"]]
+        loadings, covariance = asset["loadings"], self.document["factor_covariance"]
+        variance = asset["specific_variance"] + sum(
+            loadings[i] * covariance[i][j] * loadings[j] for i in range(len(loadings)) for j in range(len(loadings))
+        )
+        trigger = max(self.params["harvest_min_share"], self.params["harvest_sigma"] * sqrt(variance * 31 / 365))
+        return 1 - float(lot["quantity"] * self.price[lot["ticker"]] / lot["basis"]) > trigger
+
+    def order_cost(self) -> float:
+        """Return what the objective charges for an order, fraction of NAV."""
+        return max(self.params["order_cost"] / float(self.nav), self.params["order_cost_bps"] / 1e4)
 
     def _recent(self, day: str) -> bool:
         return timedelta(0) <= self.as_of - date.fromisoformat(day) <= WINDOW
@@ -280,7 +295,8 @@ def _trades_broken(account: Account, result: Mapping[str, Any]) -> Iterator[str]
             per_share = price - lot["basis"] / lot["quantity"]
             usable = Decimal(0) if line["lot_id"] in account.washed and per_share < 0 else per_share * quantity
             gain += usable
-            model_tax += account.rate(lot) * usable
+            if per_share >= 0 or account.saves_tax(lot):
+                model_tax += account.rate(lot) * usable
             line_tax += Decimal(line["tax"])
     yield from _names_broken(account, moved, sold, after)
     least, most = account.cash_range()
@@ -294,6 +310,9 @@ def _trades_broken(account: Account, result: Mapping[str, Any]) -> Iterator[str]
     if line_tax > model_tax + CENT * (len(result["trades"]) + 1):
         yield f"the lines' tax {line_tax} is more than the objective was told, {model_tax:.2f}"
     yield from _figures_broken(account, result, after, model_tax, traded)
+    orders = account.order_cost() * sum(quantity != 0 for quantity in moved.values())
+    if abs(result["objective"].get("orders", 0.0) - orders) > 1e-9 + 1e-6 * orders:
+        yield f"the orders cost {orders:.10f}, not {result['objective'].get('orders')}"
 
 
 def _sale_broken(account: Account, line: Mapping[str, Any]) -> Iterator[str]:
@@ -387,6 +406,9 @@ def _figures_broken(
     for ticker, weight in weights.items():
         if abs(weight - result["rounded_weights"].get(ticker, 0.0)) > TOLERANCE:
             yield f"{ticker} weighs {weight:.9f}, not what is reported"
+    terms = sum(value for name, value in told.items() if name != "total")
+    if abs(told["total"] - terms) > 1e-9 + 1e-6 * abs(terms):
+        yield f"the objective's terms add up to {terms:.10f}, not {told['total']:.10f}"
     size = abs(told["total"]) + 1.0
     if result["rounded_lower_bound"] > told["total"] + 1e-8 * size:
         yield "the bound after rounding is above the objective"

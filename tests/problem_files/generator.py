@@ -55,6 +55,7 @@ def problem(seed: int, kind: str | None = None) -> Document:
         document["realized_this_year"] = f"{random.uniform(-0.02, 0.02) * nav:.2f}"
     if names > 3 and random.random() < 0.12:
         document["specific_correlation_blocks"] = [_block(random, assets)]
+    _policy(Random(f"policy {seed}"), document["params"])
     if document["params"].get("loss_sale_policy") == "allow" and not canadian:
         for trade in document["recent_trades"]:
             if trade["side"] == "BUY" and "account" not in trade and "lot_id" not in trade:
@@ -239,6 +240,20 @@ def _params(random: Random, assets: list[Document], kind: str, nav: float) -> Do
     else:
         maybe(chance, "max_names", 2, 5, max(len(assets) // 2, 1), len(assets))
     return params
+
+
+def _policy(random: Random, params: Document) -> None:
+    """Draw what makes trades fewer: a cost of an order, and the trigger of losses."""
+    if random.random() < 0.4:
+        params |= random.choice(
+            (
+                {"order_cost": 1, "order_cost_bps": 0.1},
+                {"order_cost": random.choice((0.01, 1, 10, 250))},
+                {"order_cost_bps": random.choice((0.01, 0.1, 1, 10))},
+            )
+        )
+    if random.random() < 0.25:
+        params |= {"harvest_min_share": random.choice((0, 0.02, 0.3)), "harvest_sigma": random.choice((0, 1, 3))}
 
 
 def _covariance(random: Random, size: int) -> list[list[float]]:

@@ -149,7 +149,10 @@ def bound_with_names(
 
 def _given_up(lagrangian: Lagrangian, dual: DualPoint, minima: NameMinima, limit: int) -> float:
     alone = lagrangian.limits.group < 0
-    worth = np.sort((lagrangian.at_no_weight(dual) - minima.value)[alone])
+    # what weighs less than a position counts as not held where it stands, without an order that sells it
+    sellable = lagrangian.cost.order.sellable
+    crumb = (sellable > 0) & (sellable <= _HELD)
+    worth = np.sort(np.where(crumb, 0.0, lagrangian.at_no_weight(dual) - minima.value)[alone])
     most_given_up = max(len(worth) - limit, 0)
     given_up: FloatArray = worth[:most_given_up]
     return float(given_up.sum()) + float(np.minimum(worth[most_given_up:], 0.0).sum())

@@ -31,6 +31,7 @@ def prices(shared_data):
     return read_closes(shared_data / "market", date.min, date.max)
 
 
+@pytest.mark.long
 def test_real_actions_conserve_value(actions, prices):
     """Shares at the close plus cash received follow the total return of every real split, spin-off and distribution."""
     by_day = defaultdict(list)
@@ -59,6 +60,7 @@ def test_real_actions_conserve_value(actions, prices):
     assert checked > 100
 
 
+@pytest.mark.long
 def test_the_real_fleet_goes_through_half_a_year(shared_data, actions, prices):
     """Twenty real accounts keep every identity of the ledger through the actions of the second half of 2018."""
     lots = defaultdict(list)

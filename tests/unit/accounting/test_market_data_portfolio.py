@@ -74,6 +74,7 @@ def held_through(ticker, series, events):
     return books, journal, worst
 
 
+@pytest.mark.long
 def test_every_name_follows_its_total_return(prices, actions):
     """Closes times quantities plus cash equal the total-return series within 0.1 %, on every ex-date and at the end."""
     deviations, splits = {}, 0
@@ -91,6 +92,7 @@ def test_every_name_follows_its_total_return(prices, actions):
     assert beyond.keys() == EXCEPTIONS.keys(), beyond
 
 
+@pytest.mark.long
 def test_the_portfolio_as_one_account_keeps_every_identity(prices, actions):
     """All names in one account through seven years of actions: money is conserved, and the journal replays."""
     lots = []

@@ -104,6 +104,17 @@ def test_locked_lots_are_passed_over():
         settle(locked, FREE, {"A": "-101"})
 
 
+def test_sale_beside_locked_lots_stays_on_the_grid_of_shares():
+    """All that may be sold, to the last digit of a float, is no closed position: no part of a step is sold."""
+    lots = (lot("a1", "A", "1926983984.34920003", "9.00"), lot("a2", "A", 50, "9.00"))
+    held = snapshot(fractional_shares=True, lots=lots)
+    locked = replace(held, loss_sale_locks=(LockRecord("a2", date(2024, 6, 20), "bought"),))
+    (line,) = settle(locked, FREE, {"A": "-1926983984.3492"}).lines
+    assert (line.lot_id, line.quantity) == ("a1", Decimal("1926983984.3492"))
+    alone = replace(held, lots=lots[:1])
+    assert settle(alone, FREE, {"A": "-1926983984.3492"}).lines[0].quantity == lots[0].quantity
+
+
 def test_locked_lots_are_sold_under_allow():
     """Under 'allow' a lock is no obstacle, only a loss without benefit."""
     locked = snapshot(loss_sale_locks=(LockRecord("a2", date(2024, 6, 20), "bought"),))

@@ -19,6 +19,7 @@ from prometheus.optimizer.problem.envelope import arcs
 from prometheus.optimizer.search.assembly import assemble
 from prometheus.optimizer.search.branching import search
 from prometheus.optimizer.search.fixed_sides import solve_fixed_sides
+from tests.long_form import short_form
 from tests.unit.optimizer.lagrangians import lagrangian_of, reference_on_stretches
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.small import small_problem
@@ -33,7 +34,7 @@ def _agree(objective, trades, reference):
     assert trades == pytest.approx(reference.trades, abs=WEIGHTS)
 
 
-@pytest.mark.parametrize("seed", range(100))
+@pytest.mark.parametrize("seed", short_form(range(100), 24))
 def test_equal_sides_get_equal_trades(seed):
     """Newton's method, Clarabel directly, CVXPY and the reference find one optimum once every name has its side."""
     problem = random_problem(
@@ -79,7 +80,7 @@ def test_equal_sides_get_equal_trades(seed):
 
 
 @pytest.mark.parametrize("lot_method", ["FIFO", "HIFO", "LEAST_TAX_FIRST"])
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", short_form(range(12), 5))
 def test_no_better_trades_on_the_sides_that_the_two_stages_chose(seed, lot_method):
     """With groups and any lot order, what two stages answer is the reference's optimum on the stretches they chose."""
     problem = random_problem(

@@ -5,6 +5,7 @@ from prometheus.optimizer.problem.asset_functions import separable_cost, true_pi
 from prometheus.optimizer.problem.envelope import arcs, convex_envelope
 from prometheus.optimizer.problem.lot_order import lot_order
 from prometheus.optimizer.problem.trade_range import trade_range
+from tests.long_form import short_form
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.small import small_problem
 
@@ -42,7 +43,7 @@ def _hull(grid, values):
 
 
 @pytest.mark.parametrize("lot_method", ["LEAST_TAX_FIRST", "HIFO", "FIFO"])
-@pytest.mark.parametrize(("seed", "order_cost"), [(0, 0.0), (1, 0.0), (2, 0.0), (1, 1e-3)])
+@pytest.mark.parametrize(("seed", "order_cost"), short_form([(0, 0.0), (1, 1e-3), (1, 0.0), (2, 0.0)], 2))
 def test_envelope_equals_the_hull_of_a_dense_grid(lot_method, seed, order_cost):
     """The closed-form envelope is the convex hull of the true cost, for any lot order and cost of an order."""
     problem = random_problem(

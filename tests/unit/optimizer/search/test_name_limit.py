@@ -46,6 +46,19 @@ def test_at_most_so_many_names_against_every_choice_of_them(seed):
     assert held.shape == (5,)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_crumbs_count_as_not_held_without_an_order(seed):
+    """Positions below what counts as held need no order to be given up, and the bound does not charge them one."""
+    free = _five(seed)
+    crumbs = np.isin(free.lot_asset, (1, 3))
+    part = np.where(crumbs, 2e-10 / free.lot_weight, 1.0)
+    weight = free.lot_weight * part
+    lots = {"lot_shares": free.lot_shares * part, "lot_weight": weight}
+    free = changed(free, **lots, cash=1.0 - float(weight.sum()), cash_min=0.0, cash_max=1.0, order_cost=1e-3)
+    certificate = rebalance(changed(free, max_names=3)).certificate
+    assert certificate.lower_bound <= certificate.objective + 1e-9
+
+
 def test_a_hundred_names_are_cut_to_thirty():
     """The number is met after rounding to whole shares, at a finite gap, with other limits still kept."""
     problem = binding(random_problem(61, names=100), ("turnover",), -0.5)
