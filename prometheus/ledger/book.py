@@ -11,7 +11,7 @@ from prometheus.ledger.events import Event
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
-from prometheus.ledger.state import Lot, ShortLot, State, UnlistedAction
+from prometheus.ledger.state import Lot, PoolHistory, ShortLot, State, UnlistedAction
 from prometheus.ledger.terms import Terms
 from prometheus.ledger.window import WINDOW, Window
 
@@ -36,6 +36,7 @@ class Book:
         shorts: Short positions.
         groups: Groups that new symbols took over.
         unlisted: Actions booked for accounts that have not listed them yet.
+        histories: Canada: pool costs by group, as in ``State``.
         postings: Rows written, in the order of booking.
         findings: Remarks on events.
     """
@@ -47,6 +48,7 @@ class Book:
         "day",
         "findings",
         "groups",
+        "histories",
         "lots",
         "postings",
         "shorts",
@@ -63,6 +65,7 @@ class Book:
         self.shorts: dict[LotKey, ShortLot] = dict(state.shorts)
         self.groups: dict[str, str] = dict(state.groups)
         self.unlisted: list[UnlistedAction] = list(state.unlisted)
+        self.histories: dict[str, PoolHistory] = dict(state.histories)
         self.postings: list[Posting] = []
         self.findings: list[Finding] = []
         self._holdings: dict[str, dict[str, _LotOrder]] = {}
@@ -274,6 +277,7 @@ class Book:
             shorts=dict(self.shorts),
             groups=_ordered(self.groups),
             unlisted=tuple(self.unlisted),
+            histories=_ordered(self.histories),
         )
 
 

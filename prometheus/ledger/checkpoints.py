@@ -17,7 +17,21 @@ from prometheus.domain.lots import Term
 from prometheus.foundation.canonical import text_of_jsonable
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.state import Loss, Lot, Purchase, ShortLot, State, UnlistedAction
+from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.state import (
+    Denied,
+    Loss,
+    Lot,
+    PoolEntry,
+    PoolHistory,
+    PoolKey,
+    PoolSale,
+    PoolShift,
+    Purchase,
+    ShortLot,
+    State,
+    UnlistedAction,
+)
 
 #: Version of the layout below; a reader refuses every other.
 VERSION: Final = 1
@@ -35,6 +49,7 @@ def to_bytes(state: State) -> bytes:
         "shorts": [_short_row(short) for _, short in sorted(state.shorts.items())],
         "groups": dict(state.groups),
         "unlisted": [_unlisted_row(action) for action in state.unlisted],
+        "histories": {group: _history_row(history) for group, history in state.histories.items()},
     }
     return bytes(lz4.frame.compress(text_of_jsonable(document).encode(), compression_level=0, content_checksum=True))
 
@@ -66,6 +81,7 @@ def from_bytes(data: bytes) -> State:
         shorts={short.key: short for short in shorts},
         groups=document["groups"],
         unlisted=tuple(_unlisted(row) for row in document["unlisted"]),
+        histories={group: _history(row) for group, row in document["histories"].items()},
     )
 
 
@@ -239,3 +255,95 @@ def _unlisted_row(action: UnlistedAction) -> list[Any]:
 
 def _unlisted(row: Sequence[Any]) -> UnlistedAction:
     return UnlistedAction(row[0], row[1], row[2], row[3], Fraction(row[4]), date.fromisoformat(row[5]))
+
+
+# ---------------------------------------------------------------- Canada's pools
+
+
+def _history_row(history: PoolHistory) -> list[Any]:
+    starts = [[*pool, _text(basis)] for pool, basis in sorted(history.starts.items())]
+    return [starts, [_entry_row(entry) for entry in history.entries]]
+
+
+def _history(row: Sequence[Any]) -> PoolHistory:
+    starts, entries = row
+    return PoolHistory(
+        {PoolKey(*pool): Decimal(basis) for *pool, basis in starts}, tuple(_entry(entry) for entry in entries)
+    )
+
+
+def _entry_row(entry: PoolEntry) -> list[Any]:
+    return [
+        entry.day.isoformat(),
+        entry.number,
+        entry.pool,
+        _text(entry.basis),
+        None if entry.sale is None else _sale_row(entry.sale),
+        [_shift_row(shift) for shift in entry.shifts],
+        entry.purchase,
+        entry.is_look,
+    ]
+
+
+def _entry(row: Sequence[Any]) -> PoolEntry:
+    day, number, pool, basis, sale, shifts, purchase, is_look = row
+    return PoolEntry(
+        date.fromisoformat(day),
+        number,
+        None if pool is None else PoolKey(*pool),
+        Decimal(basis),
+        None if sale is None else _sale(sale),
+        tuple(_shift(shift) for shift in shifts),
+        None if purchase is None else LotKey(*purchase),
+        is_look,
+    )
+
+
+def _sale_row(sale: PoolSale) -> list[Any]:
+    return [
+        sale.kind.value,
+        _loss_row(sale.loss),
+        _text(sale.sold),
+        _text(sale.shares),
+        _text(sale.proceeds),
+        _text(sale.basis),
+        [[*each.pool, _text(each.shares), _text(each.amount)] for each in sale.denied],
+    ]
+
+
+def _sale(row: Sequence[Any]) -> PoolSale:
+    kind, loss, sold, shares, proceeds, basis, denied = row
+    return PoolSale(
+        PostingKind(kind),
+        _loss(loss),
+        Decimal(sold),
+        Decimal(shares),
+        Decimal(proceeds),
+        Decimal(basis),
+        tuple(Denied(PoolKey(*pool), Decimal(count), Decimal(amount)) for *pool, count, amount in denied),
+    )
+
+
+def _shift_row(shift: PoolShift) -> list[Any]:
+    return [
+        shift.source,
+        shift.target,
+        _text(shift.moved),
+        _text(shift.shares),
+        _text(shift.basis),
+        shift.lot,
+        shift.event,
+    ]
+
+
+def _shift(row: Sequence[Any]) -> PoolShift:
+    source, target, moved, shares, basis, lot, event = row
+    return PoolShift(
+        PoolKey(*source),
+        None if target is None else PoolKey(*target),
+        Decimal(moved),
+        Decimal(shares),
+        Decimal(basis),
+        None if lot is None else LotKey(*lot),
+        None if event is None else EventKey(*event),
+    )

@@ -49,6 +49,7 @@ from prometheus.ledger.keys import EventKey
 from prometheus.ledger.payments import book_dividend
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime, us_shorts
+from prometheus.ledger.regimes.canada import CanadaRegime
 from prometheus.ledger.regimes.us import USRegime
 from prometheus.ledger.state import EMPTY, State
 from prometheus.ledger.terms import Terms
@@ -58,7 +59,7 @@ from prometheus.ledger.trades import book_purchase, book_sale
 _ZERO: Final = Decimal(0)
 
 #: The rules of each country.
-REGIMES: Final[Mapping[TaxRegime, Callable[[Terms], Regime]]] = {TaxRegime.US: USRegime}
+REGIMES: Final[Mapping[TaxRegime, Callable[[Terms], Regime]]] = {TaxRegime.US: USRegime, TaxRegime.CA: CanadaRegime}
 
 
 class Folded(NamedTuple):

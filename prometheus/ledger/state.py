@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey, Position
+from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
@@ -132,6 +133,119 @@ class Loss:
     exact_open: Fraction | None = None
 
 
+class PoolKey(NamedTuple):
+    """Whose shares have one cost in Canada: those of a taxpayer, or of a registered plan, of one security.
+
+    Attributes:
+        taxpayer: The taxpayer; empty for a plan.
+        plan: Account of the registered plan; empty for a taxpayer.
+        ticker: The security.
+    """
+
+    taxpayer: str
+    plan: str
+    ticker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Denied:
+    """The part of a Canadian loss that is denied for the shares of one pool, which carries it, or of a plan.
+
+    Attributes:
+        pool: Who acquired the substituted property.
+        shares: Shares whose loss it is, in today's shares.
+        amount: Cents.
+    """
+
+    pool: PoolKey
+    shares: Decimal
+    amount: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class PoolSale:
+    """A disposition out of a pool, as it is booked so far.
+
+    Attributes:
+        kind: Of its posting.
+        loss: The disposition as a loss, in today's symbol and shares; it has an amount where it is one.
+        sold: Shares sold, in the shares of the day.
+        shares: Shares of the pool before it.
+        proceeds: After commission.
+        basis: Cost taken out of the pool.
+        denied: What is denied of it.
+    """
+
+    kind: PostingKind
+    loss: Loss
+    sold: Decimal
+    shares: Decimal
+    proceeds: Decimal
+    basis: Decimal
+    denied: tuple[Denied, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShift:
+    """Shares that leave a pool without a disposition, with their part of its cost.
+
+    Attributes:
+        source: The pool.
+        target: The pool into which they come; None where they leave the household.
+        moved: Shares that leave.
+        shares: Shares of the pool before.
+        basis: Cost that leaves, as booked.
+        lot: Lot from which they leave.
+        event: The event.
+    """
+
+    source: PoolKey
+    target: PoolKey | None
+    moved: Decimal
+    shares: Decimal
+    basis: Decimal = _ZERO
+    lot: LotKey | None = None
+    event: EventKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PoolEntry:
+    """One step of a pool's cost: a fixed change, a sale or shifts; and whether losses look for purchases after it.
+
+    Attributes:
+        day: The day.
+        number: Place within the day.
+        pool: The pool that changes; None where none does.
+        basis: Fixed change of its cost.
+        sale: The disposition.
+        shifts: Shares that leave, all at once.
+        purchase: The purchase made, by its name in the window.
+        is_look: Whether losses are compared with the purchases known so far.
+    """
+
+    day: date
+    number: int
+    pool: PoolKey | None = None
+    basis: Decimal = _ZERO
+    sale: PoolSale | None = None
+    shifts: tuple[PoolShift, ...] = ()
+    purchase: LotKey | None = None
+    is_look: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PoolHistory:
+    """The costs of a group's Canadian pools since its earliest loss whose window is open.
+
+    Attributes:
+        starts: Cost of each pool before the first entry; a pool that is not in it had none.
+        entries: In the order of booking.
+    """
+
+    starts: Mapping[PoolKey, Decimal]
+    entries: tuple[PoolEntry, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class ShortLot:
     """Shares sold short and not covered yet.
@@ -186,6 +300,7 @@ class State:
         shorts: Short positions.
         groups: Groups that new symbols took over from former ones.
         unlisted: Actions booked for accounts which have not listed them yet.
+        histories: Canada: pool costs by group, for groups with a loss whose window is open.
     """
 
     through: date | None = None
@@ -196,6 +311,7 @@ class State:
     shorts: Mapping[LotKey, ShortLot] = field(default_factory=dict)
     groups: Mapping[str, str] = field(default_factory=dict)
     unlisted: tuple[UnlistedAction, ...] = ()
+    histories: Mapping[str, PoolHistory] = field(default_factory=dict)
 
     def lots_of(self, account: str, ticker: str) -> tuple[Lot, ...]:
         """Return the lots of one position, earliest first."""
