@@ -210,7 +210,10 @@ def _state_differences(
 
 
 def _sums_of(state: State) -> dict[LotKey, _Sums]:
-    return {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    """Return what postings add up to by lot; a short position counts as negative shares and proceeds."""
+    lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    shorts = {key: (-short.quantity, -short.proceeds, -short.proceeds) for key, short in state.shorts.items()}
+    return lots | shorts
 
 
 def _unequal(

@@ -46,7 +46,7 @@ def event():
     return _SPAWN.Event()
 
 
-def start(function, *arguments):
+def start(function, *arguments: object):
     """Start a process and return it."""
     process = _SPAWN.Process(target=function, args=arguments)
     process.start()
