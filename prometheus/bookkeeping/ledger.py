@@ -12,19 +12,19 @@ from dataclasses import dataclass, replace
 from datetime import date
 from typing import Final
 
-from prometheus.bookkeeping.ledger_fold import PartialFold, changes_of, fold_in_parts, terms_of
+from prometheus.bookkeeping.ledger_fold import PartialFold, changes_of, fold_in_parts
 from prometheus.bookkeeping.ledger_market import changed_events, missing_actions, tickers_in, tickers_of
+from prometheus.bookkeeping.ledger_news import first_day_of, told_events
+from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import (
     EventSource,
     NewEvent,
     append_events,
-    days_told,
     events_after,
-    events_named,
     tickers_told,
 )
-from prometheus.db.repositories.ledger_inputs import actions_position, household_accounts, security_groups
+from prometheus.db.repositories.ledger_inputs import actions_position
 from prometheus.db.repositories.ledger_postings import (
     NewPosting,
     append_correction,
@@ -33,38 +33,15 @@ from prometheus.db.repositories.ledger_postings import (
     tickers_posted,
 )
 from prometheus.db.repositories.ledger_states import StoredState, newest_state, replace_states, stored_mark
-from prometheus.domain.accounts import Account
 from prometheus.foundation.errors import AccountingError
-from prometheus.ledger.event_json import same_text
-from prometheus.ledger.events import Cancellation, CashTransfer, Correction, Event, Sell, TransferOut
+from prometheus.ledger.events import Cancellation, Correction, Event
 from prometheus.ledger.facts import effective_events, target_of
 from prometheus.ledger.findings import Finding, ordered_findings
 from prometheus.ledger.keys import EVERY_ACCOUNT, EventKey
 from prometheus.ledger.postings import Posting
 from prometheus.ledger.state import EMPTY, State
-from prometheus.ledger.terms import Terms
 
 _NAMED: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class LedgerHousehold:
-    """A household as its books are kept.
-
-    Attributes:
-        name: Its name; that of the account where one stands by itself.
-        accounts: Its accounts, by name.
-        terms: Under what terms its books are kept.
-    """
-
-    name: str
-    accounts: tuple[Account, ...]
-    terms: Terms
-
-    @property
-    def account_ids(self) -> tuple[str, ...]:
-        """Return the names of its accounts, in alphabetical order."""
-        return tuple(account.account_id for account in self.accounts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,17 +145,6 @@ def preview(
     ).booking
 
 
-def open_household(connection: Connection, name: str, *, lock: bool = False) -> LedgerHousehold:
-    """Return a household with its terms, its accounts locked where asked for.
-
-    Raises:
-        UnknownAccountError: There is no such household.
-        AccountingError: Its accounts are taxed by two countries, or its name is an account's, too.
-    """
-    accounts = household_accounts(connection, name, lock=lock)
-    return LedgerHousehold(name, accounts, terms_of(accounts, security_groups(connection)))
-
-
 # ---------------------------------------------------------------- what is to be done
 
 
@@ -207,15 +173,6 @@ class _Work:
     is_idle: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Told:
-    """Events as they were told: the new ones, how many were known, and remarks on those left out."""
-
-    new: tuple[Event, ...]
-    known: int
-    findings: tuple[Finding, ...]
-
-
 def _work_out(
     connection: Connection,
     name: str,
@@ -232,7 +189,7 @@ def _work_out(
     mark = stored_mark(connection, name)
     passed, seen = mark or (None, actions_position(connection))
     through = through if passed is None else max(through, passed)
-    told = _new_events(connection, household, events, through)
+    told = told_events(connection, household, events, through)
     looked_at = actions_position(connection) if with_changes else seen
     changed: list[NewEvent] = []
     if with_changes and passed is not None and looked_at > seen:
@@ -241,7 +198,7 @@ def _work_out(
     newest = newest_state(connection, name, accounts)
     if newest is not None and newest.day != passed:
         newest = None  # the last state is of another version, or of other accounts
-    first = _first_day(connection, (*told.new, *(new.event for new in changed)))
+    first = first_day_of(connection, (*told.new, *(new.event for new in changed)))
     start = newest
     if newest is not None and first is not None and first <= newest.day:
         start = newest_state(connection, name, accounts, before=first)
@@ -269,12 +226,12 @@ def _work_out(
     )
     reversals, postings = changes_of(stored, [one for part in parts for one in part.postings])
     state = parts[-1].state if parts else (EMPTY if start is None else start.state)
-    new_events = (*kept, *market)
+    to_store = (*kept, *market)
     return _Work(
         Booking(
             name,
             through,
-            tuple(new.event for new in new_events),
+            tuple(new.event for new in to_store),
             told.known,
             ordered_findings((*told.findings, *remarks)),
             tuple(one.posting for one in reversals),
@@ -282,99 +239,13 @@ def _work_out(
             state,
         ),
         accounts,
-        new_events,
+        to_store,
         None if start is None else start.day,
         passed,
         _states(parts, state, through, accounts, looked_at),
         (*reversals, *postings),
-        start is not None and start is newest and start.day == through and looked_at == seen and not new_events,
+        start is not None and start is newest and start.day == through and looked_at == seen and not to_store,
     )
-
-
-def _new_events(connection: Connection, household: LedgerHousehold, events: Iterable[Event], through: date) -> _Told:
-    """Return the events that are new, as they come back from the database."""
-    findings: list[Finding] = []
-    by_key: dict[EventKey, Event] = {}
-    known = 0
-    for told in events:
-        refused = _refusal(told, household.account_ids, through)
-        if refused is not None:
-            findings.append(refused)
-            continue
-        event = same_text(told)
-        first = by_key.setdefault(event.key, event)
-        if first != event:
-            findings.append(_told_otherwise(event, first))
-    stored = events_named(connection, by_key)
-    new: list[Event] = []
-    for key, event in by_key.items():
-        before = stored.get(key)
-        if before is None:
-            new.append(_with_method(event, household.terms))
-        elif before == _as_stored(event, before):
-            known += 1
-        else:
-            findings.append(_told_otherwise(event, before))
-    return _Told(tuple(new), known, tuple(findings))
-
-
-def _refusal(event: Event, accounts: Collection[str], through: date) -> Finding | None:
-    if event.account == EVERY_ACCOUNT or event.account not in accounts:
-        return Finding(
-            event.key,
-            "OTHER_HOUSEHOLD",
-            f"The account '{event.account}' is none of this household.",
-            "Book the event for the household of its account.",
-        )
-    other = event.other_account if isinstance(event, TransferOut | CashTransfer) else None
-    if other is not None and other not in accounts:
-        return Finding(
-            event.key,
-            "OTHER_HOUSEHOLD",
-            f"The account '{other}' is none of this household.",
-            "Enter what leaves here, and what comes in there, as events of their own.",
-        )
-    if event.trade_date > through:
-        return Finding(
-            event.key,
-            "AFTER_BOOKS",
-            f"The books go through {through}; {event.trade_date} is after that.",
-            "Book the event with its day.",
-        )
-    return None
-
-
-def _told_otherwise(event: Event, before: Event) -> Finding:
-    return Finding(
-        event.key,
-        "EVENT_DIFFERS",
-        f"{event.account} has the event '{event.event_id}' otherwise: a {type(before).__name__} of "
-        f"{before.trade_date}.",
-        "Correct the first by a correction, or give this one a name of its own.",
-    )
-
-
-def _with_method(event: Event, terms: Terms) -> Event:
-    """Return a sale with the lot method of its day: the account's may change, and the past must not."""
-    if isinstance(event, Sell) and event.method is None and not event.picks:
-        return replace(event, method=terms.of(event.account).method)
-    return event
-
-
-def _as_stored(event: Event, stored: Event) -> Event:
-    if isinstance(event, Sell) and isinstance(stored, Sell) and event.method is None and not event.picks:
-        return replace(event, method=stored.method)
-    return event
-
-
-def _first_day(connection: Connection, events: Sequence[Event]) -> date | None:
-    """Return the first day that may come out otherwise by new events, None where there are none."""
-    news = [event for event in events if isinstance(event, Correction | Cancellation)]
-    days = {event.trade_date for event in events if not isinstance(event, Correction | Cancellation)}
-    days |= {event.replacement.trade_date for event in news if isinstance(event, Correction)}
-    before = days_told(connection, {target_of(event) for event in news})
-    days |= {day for told in before.values() for day in told}
-    return min(days, default=None)
 
 
 def _market(

@@ -1,20 +1,18 @@
 """The fold of one household's events in parts, so that checkpoints come out of it, and what it changes. Pure."""
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Final
 
 from prometheus.db.repositories.ledger_postings import NewPosting, StoredPosting
-from prometheus.domain.accounts import Account
-from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.corrections import compare
 from prometheus.ledger.events import Event
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.fold import fold
 from prometheus.ledger.state import State
-from prometheus.ledger.terms import AccountTerms, Terms
+from prometheus.ledger.terms import Terms
 
 _ONE_DAY: Final = timedelta(days=1)
 _PAST_ANY_MONTH: Final = timedelta(days=32)
@@ -35,38 +33,6 @@ class PartialFold:
     state: State
     postings: tuple[NewPosting, ...]
     findings: tuple[Finding, ...]
-
-
-def terms_of(accounts: Sequence[Account], groups: Mapping[str, str]) -> Terms:
-    """Return under what terms a household's books are kept.
-
-    Args:
-        accounts: Its accounts, at least one.
-        groups: Ticker to group, of securities that are not a group of their own.
-
-    Raises:
-        AccountingError: The accounts are taxed by two countries (TWO_REGIMES).
-    """
-    regimes = {account.tax_regime for account in accounts}
-    if len(regimes) > 1:
-        raise AccountingError(
-            f"the household of {accounts[0].account_id} has accounts of {' and '.join(sorted(regimes))}; one country "
-            "taxes a household.",
-            code="TWO_REGIMES",
-        )
-    return Terms(
-        regime=regimes.pop(),
-        accounts={
-            account.account_id: AccountTerms(
-                kind=account.kind,
-                method=account.lot_method,
-                rates=account.rates_that_apply,
-                is_fractional=account.fractional_shares,
-            )
-            for account in accounts
-        },
-        groups=groups,
-    )
 
 
 def month_end(day: date) -> date:

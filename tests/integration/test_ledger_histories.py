@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from prometheus.bookkeeping.ledger import open_household
 from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger import events as ev

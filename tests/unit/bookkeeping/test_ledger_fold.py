@@ -1,27 +1,16 @@
-"""Folds in parts: where they end, which day wrote a posting, and under what terms."""
+"""Folds in parts: where they end, and which day wrote a posting."""
 
-from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prometheus.bookkeeping.ledger_fold import changes_of, fold_in_parts, month_end, terms_of
+from prometheus.bookkeeping.ledger_fold import changes_of, fold_in_parts, month_end
 from prometheus.db.repositories.ledger_postings import StoredPosting
-from prometheus.domain.accounts import Account, AccountKind, AccountType, LotMethod, Region, TaxRates, TaxRegime
-from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.facts import effective_events
 from prometheus.ledger.fold import fold
 from prometheus.ledger.state import EMPTY
 from tests.property.ledger_histories import histories, us_terms
-
-ACCOUNT = Account(
-    account_id="A", name="", region=Region.US, base_currency="USD", tax_regime=TaxRegime.US,
-    lot_method=LotMethod.HIFO, benchmark_id="", rates=TaxRates(Decimal("0.37"), Decimal("0.2")), cash=Decimal(0),
-    fractional_shares=False,
-)  # fmt: skip
 
 
 @given(histories(), us_terms(), st.sets(st.dates(date(2019, 10, 1), date(2021, 12, 31)), max_size=4))
@@ -61,22 +50,3 @@ def test_ends_of_months():
     assert [month_end(day) for day in (date(2024, 2, 1), date(2024, 12, 31), date(2023, 2, 28))] == [
         date(2024, 2, 29), date(2024, 12, 31), date(2023, 2, 28),
     ]  # fmt: skip
-
-
-def test_terms_are_those_of_the_accounts():
-    """Kind, lot method, rates and fractions come from each account; a sheltered one pays no tax."""
-    ira = replace(ACCOUNT, account_id="IRA", account_type=AccountType.IRA, fractional_shares=True)
-    terms = terms_of([ACCOUNT, ira], {"XX": "TWINS"})
-    assert (terms.regime, terms.groups) == (TaxRegime.US, {"XX": "TWINS"})
-    own, sheltered = terms.of("A"), terms.of("IRA")
-    assert (own.kind, own.method, own.rates.st, own.is_fractional) == (
-        AccountKind.TAXABLE, LotMethod.HIFO, Decimal("0.37"), False,
-    )  # fmt: skip
-    assert (sheltered.kind, sheltered.rates.st, sheltered.is_fractional) == (AccountKind.SHELTERED, 0, True)
-
-
-def test_two_countries_are_refused():
-    """One country taxes a household."""
-    with pytest.raises(AccountingError) as refused:
-        terms_of([ACCOUNT, replace(ACCOUNT, account_id="B", tax_regime=TaxRegime.CA)], {})
-    assert refused.value.code == "TWO_REGIMES"
