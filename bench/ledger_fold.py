@@ -13,6 +13,8 @@ from decimal import Decimal
 from fractions import Fraction
 
 from prometheus.domain.accounts import LotMethod
+from prometheus.ledger.checkpoints import from_bytes, to_bytes
+from prometheus.ledger.corrections import refold
 from prometheus.ledger.events import Buy, Dividend, OpeningCash, OpeningLot, Sell, Split
 from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.terms import AccountTerms, Terms
@@ -138,6 +140,30 @@ def one_day(fills=100, lots=1500, repeats=50):
     print(f"one day: {fills} fills in a household of {lots:,} lots: {best * 1000:.2f} ms")
 
 
+def late_fill(events=10_000, days_back=40, repeats=5):
+    """Refold an account of many years from a monthly checkpoint, for a fill that comes days late."""
+    terms = Terms()
+    history = journal(11, events)
+    last = max(event.trade_date for event in history)
+    first = last - timedelta(days=days_back)
+    month = first.replace(day=1) - timedelta(days=1)
+    checkpoint = from_bytes(to_bytes(fold([e for e in history if e.trade_date <= month], terms).state))
+    after = [event for event in history if event.trade_date > month]
+    stored = dict(enumerate(fold(after, terms, checkpoint).postings, 1))
+    late = Buy(account="A", event_id="late", trade_date=first, ticker="T001", quantity=Decimal(5), amount=Decimal(500))
+    found = refold(checkpoint, [*after, late], stored, terms, correction_id="c", reason="late")
+    best = min(
+        timed(lambda: refold(checkpoint, [*after, late], stored, terms, correction_id="c"))[1] for _ in range(repeats)
+    )
+    data = to_bytes(checkpoint)
+    reading = min(timed(lambda: from_bytes(data))[1] for _ in range(repeats))
+    changed = len(found.reversals) + len(found.postings)
+    print(
+        f"late fill: {days_back} days back, {len(after):,} events since the checkpoint: {best * 1000:.1f} ms, {changed} "
+        f"postings; checkpoint of {len(checkpoint.lots):,} lots: {len(data):,} bytes, read in {reading * 1000:.1f} ms"
+    )
+
+
 def dense(rows):
     """Fold purchases and losing sales of one ticker, many a day."""
     events, held = [], 0
@@ -167,6 +193,7 @@ def main():
     chosen = parser.parse_args()
     long_journal(chosen.households, chosen.events)
     one_day()
+    late_fill()
     for rows in (5_000, 10_000, 20_000):
         dense(rows)
 

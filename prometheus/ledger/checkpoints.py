@@ -29,6 +29,7 @@ from prometheus.ledger.state import (
     PoolShift,
     Purchase,
     ShortLot,
+    SoldShares,
     State,
     UnlistedAction,
 )
@@ -155,11 +156,15 @@ def _purchase_row(purchase: Purchase) -> list[Any]:
         _text(purchase.unreplaced),
         _exact_text(purchase.exact),
         _exact_text(purchase.exact_unreplaced),
+        [
+            [*sold.event, *sold.lot, sold.day.isoformat(), sold.term.value, _text(sold.quantity)]
+            for sold in purchase.sold
+        ],
     ]
 
 
 def _purchase(row: Sequence[Any]) -> Purchase:
-    event_account, event_id, account, lot_id, ticker, day, quantity, unreplaced, exact, exact_unreplaced = row
+    event_account, event_id, account, lot_id, ticker, day, quantity, unreplaced, exact, exact_unreplaced, sold = row
     return Purchase(
         EventKey(event_account, event_id),
         LotKey(account, lot_id),
@@ -169,6 +174,16 @@ def _purchase(row: Sequence[Any]) -> Purchase:
         Decimal(unreplaced),
         _exact(exact),
         _exact(exact_unreplaced),
+        tuple(
+            SoldShares(
+                EventKey(each[0], each[1]),
+                LotKey(each[2], each[3]),
+                date.fromisoformat(each[4]),
+                Term(each[5]),
+                Decimal(each[6]),
+            )
+            for each in sold
+        ),
     )
 
 

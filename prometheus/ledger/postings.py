@@ -86,6 +86,7 @@ class LossLink:
         replacement: The lot whose purchase replaces the shares; None where there is none.
         purchase: The event of that purchase; None where there is none.
         is_permanent: Whether nothing carries the loss: it is gone for good.
+        resold: The sale of the replacement shares, where they were sold before the loss; its gain carries the loss.
     """
 
     event: EventKey
@@ -97,6 +98,7 @@ class LossLink:
     replacement: LotKey | None
     purchase: EventKey | None
     is_permanent: bool = False
+    resold: EventKey | None = None
 
 
 @value

@@ -13,8 +13,8 @@ from prometheus.ledger.book import Book
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import term_of
-from prometheus.ledger.regimes import Selection, Taking
 from prometheus.ledger.state import Lot
+from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.tie_rules import EqualLots
 
 _ZERO: Final = Decimal(0)

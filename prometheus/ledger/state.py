@@ -66,6 +66,25 @@ class Lot:
 
 
 @value
+class SoldShares:
+    """Shares of a purchase that were sold again and have replaced nothing; kept where a form counts them.
+
+    Attributes:
+        event: The sale.
+        lot: The lot that was sold.
+        day: Trade date of the sale.
+        term: Its holding period.
+        quantity: Shares, in today's shares.
+    """
+
+    event: EventKey
+    lot: LotKey
+    day: date
+    term: Term
+    quantity: Decimal
+
+
+@value
 class Purchase:
     """A purchase inside the window, whose shares can replace shares sold at a loss.
 
@@ -78,6 +97,7 @@ class Purchase:
         unreplaced: Shares of them that have replaced nothing yet, sold ones included.
         exact: ``quantity`` before rounding; None where it is exact.
         exact_unreplaced: ``unreplaced`` before rounding; None where it is exact.
+        sold: Shares of it that were sold again, by day; kept under the tie rule FORM_1099B only.
     """
 
     event: EventKey
@@ -88,6 +108,7 @@ class Purchase:
     unreplaced: Decimal
     exact: Fraction | None = None
     exact_unreplaced: Fraction | None = None
+    sold: tuple[SoldShares, ...] = ()
 
 
 @value
@@ -147,7 +168,7 @@ class PoolKey(NamedTuple):
     ticker: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Denied:
     """The part of a Canadian loss that is denied for the shares of one pool, which carries it, or of a plan.
 
@@ -162,7 +183,7 @@ class Denied:
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolSale:
     """A disposition out of a pool, as it is booked so far.
 
@@ -185,7 +206,7 @@ class PoolSale:
     denied: tuple[Denied, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolShift:
     """Shares that leave a pool without a disposition, with their part of its cost.
 
@@ -208,7 +229,7 @@ class PoolShift:
     event: EventKey | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolEntry:
     """One step of a pool's cost: a fixed change, a sale or shifts; and whether losses look for purchases after it.
 
@@ -233,7 +254,7 @@ class PoolEntry:
     is_look: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PoolHistory:
     """The costs of a group's Canadian pools since its earliest loss whose window is open.
 

@@ -200,6 +200,7 @@ class Window:
                 exact=exact,
                 unreplaced=unreplaced,
                 exact_unreplaced=exact_unreplaced,
+                sold=tuple(replace(sold, quantity=scaled(sold.quantity, None, ratio)[0]) for sold in purchase.sold),
             )
             self.purchases[purchase.lot] = changed
         for key, loss in [(key, each) for key, each in self.losses.items() if each.ticker == ticker]:

@@ -13,6 +13,7 @@ from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.postings import DISALLOWANCES, DISPOSITIONS, PostingKind
 from prometheus.ledger.state import EMPTY
 from prometheus.ledger.terms import AccountTerms, Terms
+from tests.property import test_ledger_differential as differential
 from tests.property.ledger_histories import histories, ties
 from tests.property.test_ledger_differential import by_day, sums_of, sums_of_state
 
@@ -119,3 +120,9 @@ def test_a_settled_loss_never_changes(events, terms):
             assert (row.loss.event, row.loss.lot) not in settled
             denied[row.loss.event, row.loss.lot] += row.realized_gain
     event(f"settled: {min(len(settled), 4)}")
+
+
+@given(histories(most=8), canadian_terms(), st.randoms(use_true_random=False))
+def test_late_events_end_in_the_same_books(events, terms, random):
+    """Every event arrives late, in random order, and is booked by a refold: the books are those of one fold."""
+    differential.test_late_events_end_in_the_same_books.hypothesis.inner_test(events, terms, random)

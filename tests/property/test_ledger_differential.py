@@ -60,7 +60,8 @@ def test_gains_add_up(events, terms):
     carried = sum((row.adjusted_basis for row in postings if row.kind is PostingKind.CARRIED_LOSS), ZERO)
     for_good = sum((row.realized_gain for row in postings if row.loss and row.loss.is_permanent), ZERO)
     disallowed = sum((row.realized_gain for row in postings if row.kind in DISALLOWANCES), ZERO)
-    assert disallowed == carried + for_good
+    resold = sum((row.loss.amount for row in postings if row.loss and row.loss.resold and row.realized_gain < 0), ZERO)
+    assert disallowed == carried + for_good + resold
     assert all(row.realized_gain >= 0 for row in postings if row.kind in DISALLOWANCES)
     event("for good" if for_good else "carried" if carried else "nothing disallowed")
 

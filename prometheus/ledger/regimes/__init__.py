@@ -5,47 +5,23 @@ for everything that depends on the law.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Final, Protocol
 
-from prometheus.domain.accounts import LotMethod
-from prometheus.domain.books import LotPick
 from prometheus.domain.lots import Term
 from prometheus.ledger.book import Book
 from prometheus.ledger.events import Event
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.state import Lot, Purchase
+from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.window import Window
 
 _ZERO: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True)
-class Taking:
-    """Shares that a sale, a transfer or the like wants.
-
-    Attributes:
-        account: Who gives them.
-        ticker: The security.
-        quantity: How many, positive.
-        picks: Lots named, adding up to ``quantity``; empty where a method chooses.
-        method: Lot method; that of the account where None.
-        price: Proceeds of one share; only LEAST_TAX_FIRST looks at it.
-    """
-
-    account: str
-    ticker: str
-    quantity: Decimal
-    picks: tuple[LotPick, ...] = ()
-    method: LotMethod | None = None
-    price: Decimal = _ZERO
-
-
-#: Lots and the shares taken of each, each lot once, in the order in which they are booked.
-Selection = list[tuple[Lot, Decimal]]
+__all__ = ["Regime", "Selection", "Taking"]
 
 
 class Regime(Protocol):

@@ -135,8 +135,10 @@ class CanadaRegime:
         after = merged(lot if before is None else before, None if before is None else lot)
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
         if purchase is not None:
-            # Lots are pools here, so an event names its purchase.
-            purchase = replace(purchase, lot=LotKey(lot.key.account, event.event_id))
+            # Lots are pools here, so an event names its purchase; nothing uses it up.
+            bought, exact = purchase.quantity, purchase.exact
+            name = LotKey(lot.key.account, event.event_id)
+            purchase = Purchase(purchase.event, name, lot.ticker, purchase.day, bought, bought, exact, exact)
             book.window.add_purchase(purchase)
         if not comes_along:
             costs.enter(book, pool, lot.adjusted_basis, purchase)
@@ -150,6 +152,8 @@ class CanadaRegime:
         change its own.
         """
         self._pay_fractions(book, before.ticker)
+        if kind is PostingKind.MERGER:
+            self._costs.sync(book, before.ticker)
         account = before.key.account
         name = pool_lot_id(after.ticker)
         if LotKey(account, name) in book.lots:
@@ -269,6 +273,8 @@ class CanadaRegime:
         which can move cents between accounts.
         """
         lots = self._costs.lots_of(book, pool)
+        if len(lots) == 1:
+            return lot, *take_shares(lot, quantity)
         shares = sum((each.quantity for each in lots), _ZERO)
         cost = sum((each.cost_basis for each in lots), _ZERO)
         adjusted = sum((each.adjusted_basis for each in lots), _ZERO)
@@ -327,7 +333,7 @@ class PoolWindow(Window):
         """
         former = lot.lot_id.removeprefix(pool_lot_id(""))
         tickers = {each.ticker for each in self.purchases.values()} | {each.ticker for each in self.losses.values()}
-        if former in tickers:
+        if former in tickers or self._book.group_of(former) in self._book.histories:
             self.scale(former, ratio)
             self.rename({former: ticker}, lambda: None)
 

@@ -1,5 +1,6 @@
 """What is denied of losses, and what it makes of pools and later sales, as rows: the differences to what is booked."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -11,9 +12,9 @@ from prometheus.domain.money import allocate_cents
 from prometheus.ledger.book import Book
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
-from prometheus.ledger.regimes.superficial import Replay, is_in_window
+from prometheus.ledger.regimes.superficial import Replay
 from prometheus.ledger.state import Denied, Loss, Lot, PoolHistory, PoolKey, PoolSale, PoolShift
-from prometheus.ledger.window import loss_key
+from prometheus.ledger.window import WINDOW, loss_key
 
 _ZERO: Final = Decimal(0)
 _PREFIX: Final = "ACB-"
@@ -45,6 +46,8 @@ class Denials:
 
     def __init__(self, book: Book, costs: Pools, cause: EventKey) -> None:
         self._book, self._costs, self._cause = book, costs, cause
+        #: Purchases of the group by pool, by day; None until one is asked for.
+        self._purchases: dict[PoolKey, list[tuple[date, LotKey, EventKey]]] | None = None
         #: Basis that rows have moved, by pool and account.
         self._moved: dict[PoolKey, dict[str, Decimal]] = defaultdict(lambda: defaultdict(Decimal))
 
@@ -147,14 +150,15 @@ class Denials:
 
     def _carrier(self, pool: PoolKey, loss: Loss) -> tuple[str, EventKey | None]:
         """Return the account in which a denied loss is carried, and the purchase it is for: the pool's earliest."""
-        purchases = [
-            each
-            for each in self._book.window.purchases.values()
-            if self._costs.pool_of(each.lot.account, each.ticker) == pool and is_in_window(loss, each)
-        ]
-        if purchases:
-            first = min(purchases, key=lambda each: (each.day, each.lot))
-            return first.lot.account, first.event
+        if self._purchases is None:
+            self._purchases = defaultdict(list)
+            for each in self._book.window.purchases_to_meet(loss):
+                of_pool = self._purchases[self._costs.pool_of(each.lot.account, each.ticker)]
+                of_pool.append((each.day, each.lot, each.event))
+        purchases = self._purchases.get(pool, ())
+        first = bisect_left(purchases, (loss.day - WINDOW,))
+        if first < len(purchases) and purchases[first][0] <= loss.day + WINDOW:
+            return purchases[first][1].account, purchases[first][2]
         lots = self._costs.lots_of(self._book, pool)
         return (lots[0].key.account if lots else loss.lot.account), None
 

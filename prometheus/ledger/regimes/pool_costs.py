@@ -51,6 +51,8 @@ class PoolCosts:
         self._touched: set[str] = set()
         #: Groups with sales since losses last looked for purchases.
         self._sold: set[str] = set()
+        #: Groups whose accounts' parts of a pool shares have left.
+        self._uneven: set[str] = set()
         #: Shares on their way out of a pool.
         self._leaving: PoolShift | None = None
         self._number = 0
@@ -119,7 +121,7 @@ class PoolCosts:
             source = leaving.source
             basis = known[source] - current.get(source, _ZERO)
             known[source] -= basis
-            event = _last_event(book, [source.ticker])
+            event = next(row.event for row in reversed(book.postings) if row.kind is PostingKind.TRANSFER_OUT)
             self._append(book, group, shifts=(replace(leaving, basis=basis, event=event),))
         for pool in sorted({*known, *current}):
             change = current.get(pool, _ZERO) - known.get(pool, _ZERO)
@@ -164,6 +166,7 @@ class PoolCosts:
     def leave(self, book: Book, shift: PoolShift) -> None:
         """Note shares that are about to leave a pool without a disposition."""
         self.sync(book, shift.source.ticker)
+        self._uneven.add(book.group_of(shift.source.ticker))
         self._leaving = shift
 
     def arrive(self, book: Book, cause: EventKey, pool: PoolKey) -> bool:
@@ -245,6 +248,9 @@ class PoolCosts:
         new_groups: dict[str, str] = {}
         for former in sorted(new_tickers):
             new_groups.setdefault(former_groups[former], book.group_of(new_tickers[former]))
+        for group, target in sorted(new_groups.items()):
+            if group != target and group in book.histories and _has_others(book.histories[group], new_tickers):
+                self._settle_early(book, group)
         before, known_before = dict(book.histories), dict(self._known)
         book.histories.clear()
         self._known.clear()
@@ -258,6 +264,10 @@ class PoolCosts:
             }
             if group in new_groups:
                 target = new_groups[group]
+                if target != group:  # pools of other tickers stay behind
+                    starts = {pool: basis for pool, basis in history.starts.items() if pool in moved}
+                    history = PoolHistory(starts, history.entries)
+                    known = {pool: basis for pool, basis in known.items() if pool in moved}
                 self._number += 1
                 one = Decimal(1)
                 shifts = tuple(PoolShift(source, pool, one, one) for source, pool in moved.items())
@@ -273,6 +283,16 @@ class PoolCosts:
             book.histories[target], self._known[target] = history, known
         for group, left in concerned.items():
             self._begin_pools(book, group, left)
+
+    def _settle_early(self, book: Book, group: str) -> None:
+        """Settle the open losses of a group that falls apart: what is denied tonight stays denied.
+
+        An exchange makes shares of one ticker those of a company that is in no group, or in another one.
+        """
+        for entry in book.histories[group].entries:
+            if entry.sale is not None and entry.sale.loss.amount > 0:
+                self._settle(book, entry.sale, book.day)
+        del book.histories[group], self._known[group]
 
     def _begin_pools(self, book: Book, group: str, left: Mapping[PoolKey, Decimal]) -> None:
         """Add what pools cost that were held before others came into them by a new symbol."""
@@ -308,39 +328,49 @@ class PoolCosts:
             if sale.loss.day + WINDOW >= day:
                 first_open = i
                 break
-            book.note(final_posting(sale.loss, sale.denied, day))
-            if loss_key(sale.loss) in book.window.losses:
-                book.window.drop_loss(loss_key(sale.loss))
+            self._settle(book, sale, day)
         if first_open is None:
             del book.histories[group], self._known[group]
             return
         result = self._replay(book, group, until=first_open)
         book.histories[group] = without_closed(history, result, first_open)
 
+    def _settle(self, book: Book, sale: PoolSale, day: date) -> None:
+        book.note(final_posting(sale.loss, sale.denied, day))
+        if loss_key(sale.loss) in book.window.losses:
+            book.window.drop_loss(loss_key(sale.loss))
+
     def end(self, book: Book) -> None:
         """Work out anew what is denied and what pools cost, for the groups that changed today."""
         touched, self._touched = self._touched, set()
+        if not touched:
+            return
+        last = _last_events(book)
         for group in sorted(touched):
             tickers = self._tickers_of(book, group)
-            cause = _last_event(book, tickers)
-            if cause is None:
+            of_group = [last[ticker] for ticker in tickers if ticker in last]
+            if not of_group:
                 continue
-            for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
-                self.spread(book, pool, cause)
+            cause = max(of_group)[1]
+            if group in self._uneven:
+                for pool in sorted({pool for pool, _ in self._lots_of_group(book, group)}):
+                    self.spread(book, pool, cause)
             if group in book.histories:
                 self.sync(book, tickers[0])
                 self._update(book, group, cause)
+        self._uneven.clear()
         self._leaving = None
 
     # ------------------------------------------------------------ what is denied
 
     def _replay(self, book: Book, group: str, until: int = -1) -> Replay:
         """Return the costs and denials that tonight's share counts make."""
-        purchases = [each for each in book.window.purchases.values() if book.group_of(each.ticker) == group]
         held: dict[PoolKey, Decimal] = defaultdict(Decimal)
         for pool, lot in self._lots_of_group(book, group):
             held[pool] += lot.quantity
-        return replay(book.histories[group], purchases, held, self.pool_of, until=until)
+        history = book.histories[group]
+        loss = next(entry.sale.loss for entry in history.entries if entry.sale is not None)
+        return replay(history, book.window.purchases_to_meet(loss), held, self.pool_of, until=until)
 
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""
@@ -350,12 +380,23 @@ class PoolCosts:
         self._known[group] = self.bases(book, group)
 
 
-def _last_event(book: Book, tickers: Iterable[str]) -> EventKey | None:
-    """Return the event that changed some securities last, of the day that is booked; None where none did."""
-    wanted = frozenset(tickers)
-    for posting in reversed(book.postings):
+def _has_others(history: PoolHistory, tickers: Mapping[str, str]) -> bool:
+    """Return whether a history has steps of securities that are not among some."""
+    return any(
+        (entry.pool is not None and entry.pool.ticker not in tickers)
+        or any(shift.source.ticker not in tickers for shift in entry.shifts)
+        or (entry.sale is not None and any(each.pool.ticker not in tickers for each in entry.sale.denied))
+        for entry in history.entries
+    )
+
+
+def _last_events(book: Book) -> dict[str, tuple[int, EventKey]]:
+    """Return the event of the day that changed each security last, after its place in the order of booking."""
+    last: dict[str, tuple[int, EventKey]] = {}
+    for i in reversed(range(len(book.postings))):
+        posting = book.postings[i]
         if posting.day != book.day:
             break
-        if posting.ticker in wanted and posting.kind is not PostingKind.LOSS_FINAL:
-            return posting.event
-    return None
+        if posting.kind is not PostingKind.LOSS_FINAL:
+            last.setdefault(posting.ticker, (i, posting.event))
+    return last

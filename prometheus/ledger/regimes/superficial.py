@@ -21,7 +21,7 @@ from typing import Final
 from prometheus.domain.money import allocate_cents, to_cents
 from prometheus.ledger.shares import nearest_share, scaled
 from prometheus.ledger.state import Denied, Loss, PoolEntry, PoolHistory, PoolKey, PoolSale, PoolShift, Purchase
-from prometheus.ledger.window import WINDOW, WINDOW_DAYS
+from prometheus.ledger.window import WINDOW
 
 _ZERO: Final = Decimal(0)
 _NO_SHARES: Final = Fraction(0)
@@ -33,11 +33,6 @@ Holder = tuple[str, str]
 def holder_of(pool: PoolKey) -> Holder:
     """Return whose pool it is."""
     return (pool.taxpayer, pool.plan)
-
-
-def is_in_window(loss: Loss, purchase: Purchase) -> bool:
-    """Return whether a purchase lies within thirty days of a loss, on either side."""
-    return abs((purchase.day - loss.day).days) <= WINDOW_DAYS
 
 
 def superficial_shares(*, sold: Decimal, acquired: Decimal, held: Decimal) -> Decimal:
@@ -112,6 +107,8 @@ def denied_parts(
     )
     if denied <= 0:
         return {}
+    if len(acquired) == 1 and held.keys() == acquired.keys():
+        return dict.fromkeys(acquired, Fraction(denied))
     kept: dict[PoolKey, Fraction] = {}
     for holder in sorted({holder_of(pool) for pool in acquired}):
         bought = {pool: shares for pool, shares in acquired.items() if holder_of(pool) == holder}
@@ -174,6 +171,7 @@ def replay(
     by_name = {purchase.lot: purchase for purchase in purchases}
     of_window = Acquired(by_name.values(), pool_of)
     known = Acquired((each for each in by_name.values() if each.lot not in made), pool_of)
+    shifts = [(i, entry.shifts) for i, entry in enumerate(history.entries) if entry.shifts]
     waiting: list[_Denial] = []
     denials: list[_Denial] = []
     for i, entry in enumerate(history.entries):
@@ -201,7 +199,7 @@ def replay(
             for denial in waiting:
                 for pool, step in denial.due(known.around(denial.loss)):
                     if not pool.plan:
-                        then = _then(pool, history.entries, i)
+                        then = _then(pool, shifts, i) if shifts else pool
                         bases[then] = bases.get(then, _ZERO) + step
                         result.steps.append((i, denial.number, then, step))
             waiting = [denial for denial in waiting if not denial.is_complete]
@@ -298,10 +296,13 @@ class _Denial:
 
     def __init__(self, number: int, loss: Loss, amount: Decimal, parts: dict[PoolKey, Fraction]) -> None:
         self.number, self.loss, self.parts, self._amount = number, loss, parts, amount
-        total = _cents(amount, sum(parts.values(), _NO_SHARES), loss.quantity)
-        scale = lcm(*(part.denominator for part in parts.values()))
-        weights = [Decimal((part * scale).numerator) for part in parts.values()]
-        self.in_full = dict(zip(parts, allocate_cents(total, weights), strict=True))
+        if len(parts) == 1:
+            self.in_full = {pool: _cents(amount, part, loss.quantity) for pool, part in parts.items()}
+        else:
+            total = _cents(amount, sum(parts.values(), _NO_SHARES), loss.quantity)
+            scale = lcm(*(part.denominator for part in parts.values()))
+            weights = [Decimal((part * scale).numerator) for part in parts.values()]
+            self.in_full = dict(zip(parts, allocate_cents(total, weights), strict=True))
         self._carried = dict.fromkeys(parts, _ZERO)
         self._shares: dict[Holder, Fraction] = defaultdict(Fraction)
         for pool, part in parts.items():
@@ -340,10 +341,12 @@ def _shift(bases: dict[PoolKey, Decimal], shifts: tuple[PoolShift, ...]) -> tupl
     return tuple(taken)
 
 
-def _then(pool: PoolKey, entries: tuple[PoolEntry, ...], i: int) -> PoolKey:
+def _then(pool: PoolKey, shifts: list[tuple[int, tuple[PoolShift, ...]]], i: int) -> PoolKey:
     """Return what a pool was called at an entry, before the symbols that changed later."""
-    for later in reversed(range(i + 1, len(entries))):
-        for shift in entries[later].shifts:
+    for number, together in reversed(shifts):
+        if number <= i:
+            break
+        for shift in together:
             if shift.target == pool and holder_of(shift.source) == holder_of(pool):
                 pool = shift.source
                 break

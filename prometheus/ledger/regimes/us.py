@@ -22,10 +22,10 @@ from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
-from prometheus.ledger.regimes import Selection, Taking
 from prometheus.ledger.selection import select_lots
 from prometheus.ledger.shares import SMALLEST_SHARE
-from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Lot, Purchase
+from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Lot, Purchase, SoldShares
+from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.terms import AssetClass, Terms
 from prometheus.ledger.tie_rules import ReplacementOrder, SameDayLosses, SameDayShelter, Tacking, WashScope
 from prometheus.ledger.window import WINDOW, WINDOW_DAYS, GroupKey, LossKey, Window, loss_key
@@ -66,6 +66,7 @@ class USRegime:
         self._ties = terms.ties
         self._loss_order = _LOSS_ORDERS[terms.ties.same_day_losses]
         kinds = {each.kind for each in (*terms.accounts.values(), terms.default)}
+        self._is_literal = terms.ties.scope is WashScope.FORM_1099B
         self._has_shelter = AccountKind.SHELTERED in kinds
         self._sheltered = frozenset(name for name in terms.accounts if terms.is_sheltered(name))
         self._others_sheltered = terms.default.kind is AccountKind.SHELTERED
@@ -195,6 +196,8 @@ class USRegime:
                 fee=line_fee,
                 tax_date=day,
             )
+            if self._is_literal and is_taxed:
+                self._note_sold(book, SoldShares(cause, lot.key, day, term, quantity))
             if gain < 0 and is_taxed and self._is_covered(lot.ticker):
                 self._waiting.append(
                     Loss(
@@ -236,10 +239,18 @@ class USRegime:
                 if purchase.day < book.day - WINDOW:
                     book.window.close_purchase(purchase.lot)
                 elif self._replaces(loss, purchase):
-                    loss = self._match(book, loss, purchase, loss.event)
+                    loss = self._match_all(book, loss, purchase)
                     if loss.open_quantity <= 0:
                         break
             book.window.add_loss(loss)
+
+    def _match_all(self, book: Book, loss: Loss, purchase: Purchase) -> Loss:
+        """Match a loss with a purchase; to the letter of the law with its shares held and those sold again, in turn."""
+        matched = self._match(book, loss, purchase, loss.event)
+        while self._is_literal and 0 < matched.open_quantity < loss.open_quantity:
+            loss = matched
+            matched = self._match(book, loss, book.window.purchases[purchase.lot], loss.event)
+        return matched
 
     def _meet_open_losses(self, book: Book, purchase: Purchase, cause: EventKey) -> None:
         for loss in book.window.losses_to_meet(purchase.lot.account, purchase.ticker, purchase.day):
@@ -265,6 +276,8 @@ class USRegime:
         available = purchase.unreplaced
         if not is_permanent:
             available = min(available, lot.quantity) if lot is not None else _ZERO
+        if available <= 0 and self._is_literal and purchase.sold:
+            return self._match_sold(book, loss, purchase, cause)
         if available <= 0:
             # No share is left that could carry the loss, and none will come back.
             book.window.close_purchase(purchase.lot)
@@ -277,7 +290,9 @@ class USRegime:
         # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
         disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
         key = key_bought = purchase.lot
-        if lot is not None and shares < lot.quantity:
+        # To the letter of the law other shares of the purchase may serve still; those that have get their own name.
+        keeps_others = self._is_literal and purchase.unreplaced > shares
+        if lot is not None and (shares < lot.quantity or keeps_others):
             stem = f"{lot.key.lot_id}{WASHED_MARK}"
             key = LotKey(lot.key.account, _washed_name(book, lot.key.account, stem, loss.event.event_id))
         link = LossLink(
@@ -311,7 +326,14 @@ class USRegime:
         unreplaced = _ZERO if whole else purchase.unreplaced - shares
         book.window.set_purchase(
             Purchase(
-                purchase.event, key_bought, purchase.ticker, purchase.day, purchase.quantity, unreplaced, purchase.exact
+                purchase.event,
+                key_bought,
+                purchase.ticker,
+                purchase.day,
+                purchase.quantity,
+                unreplaced,
+                purchase.exact,
+                sold=purchase.sold,
             )
         )
         if self._has_shelter:
@@ -323,6 +345,56 @@ class USRegime:
             disallowed=loss.disallowed + disallowed,
             denied_for_good=loss.denied_for_good + (disallowed if is_permanent else _ZERO),
         )
+
+    def _note_sold(self, book: Book, sold: SoldShares) -> None:
+        """Remember that shares of a purchase in the window were sold again."""
+        purchase = book.window.purchases.get(sold.lot)
+        if purchase is not None and purchase.unreplaced > 0:
+            book.window.set_purchase(replace(purchase, sold=(*purchase.sold, sold)))
+
+    def _match_sold(self, book: Book, loss: Loss, purchase: Purchase, cause: EventKey) -> Loss:
+        """Let shares that were bought in the window and sold again carry a loss: the gain of their sale is less by it.
+
+        Source: 26 U.S.C. 1091(a) read to the letter, with the adjustment of 1091(d) on the shares that were sold.
+        """
+        sold, *others = purchase.sold
+        shares = min(loss.open_quantity, sold.quantity, purchase.unreplaced)
+        still_open = loss.open_quantity - shares
+        washed = loss.quantity - still_open
+        disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
+        link = LossLink(
+            event=loss.event,
+            lot=loss.lot,
+            ticker=loss.ticker_then,
+            day=loss.day,
+            shares=shares,
+            amount=disallowed,
+            replacement=sold.lot,
+            purchase=purchase.event,
+            resold=sold.event,
+        )
+        account = loss.lot.account
+        for kind, gain, term, taxed_on in (
+            (PostingKind.WASH_SALE, disallowed, loss.term, loss.day),
+            (PostingKind.CARRIED_LOSS, -disallowed, sold.term, sold.day),
+        ):
+            book.note(
+                Posting(
+                    kind,
+                    book.day,
+                    account,
+                    cause,
+                    ticker=loss.ticker,
+                    realized_gain=gain,
+                    term=term,
+                    tax_date=taxed_on,
+                    loss=link,
+                )
+            )
+        left = sold.quantity - shares
+        kept = (replace(sold, quantity=left), *others) if left > 0 else tuple(others)
+        book.window.set_purchase(replace(purchase, unreplaced=purchase.unreplaced - shares, sold=kept))
+        return replace(loss, open_quantity=still_open, exact_open=None, disallowed=loss.disallowed + disallowed)
 
     def _carry(self, book: Book, lot: Lot, key: LotKey, link: LossLink, loss: Loss, cause: EventKey) -> None:
         """Raise the basis of the shares that replace; a part of a lot becomes a lot of its own."""

@@ -112,3 +112,40 @@ def test_unknown_rules_are_refused(choices, said):
     """A rule or choice that nobody knows is refused with those there are."""
     with pytest.raises(ConfigurationError, match=said):
         tie_rules(choices)
+
+
+@pytest.mark.parametrize(
+    ("choice", "recognized", "disallowed"), [("ACCOUNT", [20, -30], 0), ("FORM_1099B", [-10, 0], 30)]
+)
+def test_to_the_letter_shares_sold_again_replace(choice, recognized, disallowed):
+    """Bought in the window and sold at a gain of 20 before the loss of 30: a form lets that sale carry the loss."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,100,old
+        2019-05-20,A,X,BUY,10,60,new
+        2019-05-27,A,X,SELL,10,80,new
+        2019-06-03,A,X,SELL,10,70,old
+        """,
+        ties=tie_rules({"scope": choice}),
+    )
+    carried = {row.loss.resold: row.realized_gain for row in told.postings if row.loss and row.loss.resold}
+    gains = [
+        sale.recognized_gain + carried.get(sale.posting.event, 0) * (sale.realized_gain > 0) for sale in told.sales
+    ]
+    assert (gains, told.disallowed) == (recognized, disallowed)
+
+
+def test_to_the_letter_held_and_sold_shares_of_a_purchase_both_replace():
+    """Of ten bought six are sold again: the loss on ten meets the four that are held and the six that were sold."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,100,old
+        2019-05-20,A,X,BUY,10,60,new
+        2019-05-27,A,X,SELL,6,48,new
+        2019-06-03,A,X,SELL,10,70,old
+        """,
+        ties=tie_rules({"scope": "FORM_1099B"}),
+    )
+    assert told.disallowed == 30
+    assert [(lot.quantity, lot.adjusted_basis) for lot in told.lots.values()] == [(4, 24 + 12)]
+    assert sum(row.realized_gain for row in told.postings) == 48 + 70 - 100 - 36 + 12

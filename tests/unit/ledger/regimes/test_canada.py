@@ -659,6 +659,40 @@ def test_an_exchange_share_for_share_goes_on_as_the_same_property():
     assert (told.disallowed, told.pool("BUYER")) == (75, (Decimal("22.5"), 465))
 
 
+def test_an_exchange_out_of_a_group_settles_what_the_group_shares():
+    """X is exchanged for BUYER while it carries a loss of its twin: the denial stays, and the costs add up."""
+    merger = ev.Merger(
+        account=EVERY_ACCOUNT, event_id="m", trade_date=date(2019, 6, 20), ticker="X", new_ticker="BUYER",
+        ratio=Fraction(1),
+    )  # fmt: skip
+    told = Told(
+        [*events_of("2019-01-02,A,XB,BUY,20,200\n2019-06-03,A,XB,SELL,10,80\n2019-06-10,A,X,BUY,10,90"), merger],
+        groups={"X": "G", "XB": "G"},
+    )
+    assert (told.sold[0], told.disallowed) == ((-20, 20), 20)
+    assert (told.cost("BUYER"), told.cost("XB")) == (110, 100)
+    (row,) = told.kinds(PostingKind.LOSS_FINAL)
+    assert row.day == date(2019, 6, 20)
+
+
+def test_an_exchange_leaves_twins_alone_that_carry_nothing():
+    """X is exchanged for BUYER with its open loss; a twin held since before keeps its cost."""
+    merger = ev.Merger(
+        account=EVERY_ACCOUNT, event_id="m", trade_date=date(2019, 6, 20), ticker="X", new_ticker="BUYER",
+        ratio=Fraction(1),
+    )  # fmt: skip
+    told = Told(
+        [
+            *events_of("2018-01-02,A,XB,BUY,20,200\n2018-01-02,A,X,BUY,20,200\n2019-06-03,A,X,SELL,10,80"),
+            merger,
+            *events_of("2019-06-21,A,XB,SELL,10,150,,,,s2\n2019-06-24,A,BUYER,BUY,5,45,,,,b2"),
+        ],
+        groups={"X": "G", "XB": "G"},
+    )
+    assert [told.sold[0], told.sold[-1]] == [(-20, 10), (50, 0)]
+    assert (told.cost("BUYER"), told.cost("XB")) == (100 + 45 + 10, 100)
+
+
 # ---------------------------------------------------------------- payments
 
 
