@@ -159,7 +159,7 @@ def late_fill(events=10_000, days_back=40, repeats=5):
     reading = min(timed(lambda: from_bytes(data))[1] for _ in range(repeats))
     changed = len(found.reversals) + len(found.postings)
     print(
-        f"late fill: {days_back} days back, {len(after):,} events since the checkpoint: {best * 1000:.1f} ms, {changed} "
+        f"late fill: {days_back} days back, {len(after):,} events since a checkpoint: {best * 1000:.1f} ms, {changed} "
         f"postings; checkpoint of {len(checkpoint.lots):,} lots: {len(data):,} bytes, read in {reading * 1000:.1f} ms"
     )
 

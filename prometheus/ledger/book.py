@@ -156,7 +156,12 @@ class Book:
         self.lots[lot.key] = lot
         if lot.root_id != lot.key.lot_id:
             self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
-        insort(self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []), (lot.acquired_on, lot.key))
+        order = self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, [])
+        place = (lot.acquired_on, lot.key)
+        if not order or order[-1] < place:
+            order.append(place)
+        else:
+            insort(order, place)
 
     def remove(self, lot: Lot) -> None:
         """Take a lot out."""

@@ -34,14 +34,11 @@ def effective_events(events: Iterable[Event]) -> tuple[list[Event], list[Finding
     news = [event for event in told.values() if isinstance(event, Correction | Cancellation)]
     if news:
         _apply_news(told, news, findings)
-    sound: list[Event] = []
-    for key, event in told.items():
-        defect = check_event(event)
-        if defect is None:
-            sound.append(event)
-        else:
-            findings.append(Finding(key, *defect))
-    return sound, findings
+    defects = {key: defect for key, event in told.items() if (defect := check_event(event)) is not None}
+    for key, defect in defects.items():
+        del told[key]
+        findings.append(Finding(key, *defect))
+    return list(told.values()), findings
 
 
 def target_of(news: _News) -> EventKey:

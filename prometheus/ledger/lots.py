@@ -41,33 +41,51 @@ def take_shares(lot: Lot, quantity: Decimal) -> tuple[Lot, Lot | None]:
     Returns:
         The part taken and what is left (None where nothing is), both with the lot's key and dates.
     """
-    whole = lot.quantity
-    if quantity == whole:
+    if quantity == lot.quantity:
         return lot, None
-    cost = to_cents(lot.cost_basis * quantity / whole)
-    adjusted = cost if lot.adjusted_basis == lot.cost_basis else to_cents(lot.adjusted_basis * quantity / whole)
-    return split_lot(lot, quantity, cost, adjusted)
+    left = without_shares(lot, quantity)
+    return _part(lot, quantity, lot.cost_basis - left.cost_basis, lot.adjusted_basis - left.adjusted_basis), left
 
 
 def split_lot(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> tuple[Lot, Lot]:
     """Take shares with a given part of each basis out of a lot that has more; return the part and what is left."""
-    key, origin, root, ticker = lot.key, lot.origin, lot.root_id, lot.ticker
-    acquired, start = lot.acquired_on, lot.holding_period_start
-    exact = None if lot.exact is None else lot.exact - Fraction(quantity)
-    return (
-        Lot(key, origin, root, ticker, acquired, quantity, cost, adjusted, start),
-        Lot(
-            key,
-            origin,
-            root,
-            ticker,
-            acquired,
-            lot.quantity - quantity,
-            lot.cost_basis - cost,
-            lot.adjusted_basis - adjusted,
-            start,
-            exact,
-        ),
+    return _part(lot, quantity, cost, adjusted), _rest(lot, quantity, cost, adjusted)
+
+
+def without_shares(lot: Lot, quantity: Decimal) -> Lot:
+    """Return what is left of a lot when some of its shares are taken out; see ``take_shares``."""
+    whole = lot.quantity
+    cost = to_cents(lot.cost_basis * quantity / whole)
+    adjusted = cost if lot.adjusted_basis == lot.cost_basis else to_cents(lot.adjusted_basis * quantity / whole)
+    return _rest(lot, quantity, cost, adjusted)
+
+
+def _part(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
+    return Lot(
+        lot.key,
+        lot.origin,
+        lot.root_id,
+        lot.ticker,
+        lot.acquired_on,
+        quantity,
+        cost,
+        adjusted,
+        lot.holding_period_start,
+    )
+
+
+def _rest(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
+    return Lot(
+        lot.key,
+        lot.origin,
+        lot.root_id,
+        lot.ticker,
+        lot.acquired_on,
+        lot.quantity - quantity,
+        lot.cost_basis - cost,
+        lot.adjusted_basis - adjusted,
+        lot.holding_period_start,
+        None if lot.exact is None else lot.exact - Fraction(quantity),
     )
 
 

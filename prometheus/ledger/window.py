@@ -150,6 +150,8 @@ class Window:
 
     def losses_to_meet(self, account: str, ticker: str, day: date) -> Iterator[Loss]:
         """Yield the open losses within the window of a purchase, in their order. The caller may replace them."""
+        if not self._open_losses:
+            return
         order = self._open_losses.get(self._group_of(account, ticker))
         if not order:
             return

@@ -84,7 +84,7 @@ def histories(draw):
         day += timedelta(days=draw(st.sampled_from(GAPS)))
         account, ticker = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from(TICKERS))
         action = draw(st.sampled_from(actions))
-        if action in MARKET:
+        if action in MARKET or action is EntryAction.DELIST:
             # The day's other actions of a renamed security go by its new symbol here, and were refused there.
             ticker = "ZZ" if action is EntryAction.RENAME else ticker
             on_that_day = {kind for kind, name, on in happened if (name, on) == (ticker, day)}

@@ -20,7 +20,7 @@ from prometheus.ledger.book import Book
 from prometheus.ledger.events import Event
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of
+from prometheus.ledger.lots import WASHED_MARK, shared_out, take_shares, term_of, without_shares
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.selection import select_lots
 from prometheus.ledger.shares import SMALLEST_SHARE
@@ -154,7 +154,7 @@ class USRegime:
                 f"{lot.key.account} has a lot called {lot.key.lot_id} already.",
                 "Give every purchase a lot_id of its own, or leave it empty.",
             )
-        cause = event.key
+        cause = event.key if purchase is None else purchase.event
         book.change(kind, cause, None, lot, settle_date=event.settle_date, cash=cash, former=former)
         if purchase is not None and self._is_covered(lot.ticker):
             book.window.add_purchase(purchase)
@@ -181,8 +181,8 @@ class USRegime:
         cause, day = event.key, book.day
         is_taxed = not self._is_sheltered(selection[0][0].key.account)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
-            taken, left = take_shares(lot, quantity)
-            gain = amount - taken.adjusted_basis
+            left = None if quantity == lot.quantity else without_shares(lot, quantity)
+            gain = amount - lot.adjusted_basis if left is None else amount - lot.adjusted_basis + left.adjusted_basis
             term = term_of(lot.holding_period_start, day)
             book.change(
                 kind,
