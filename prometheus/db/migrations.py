@@ -15,7 +15,7 @@ from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 
 #: Newest migration, repeated here so that a command can check the schema without importing Alembic; a test compares.
-HEAD_REVISION: Final = "0002"
+HEAD_REVISION: Final = "0003"
 #: Any number that is the same everywhere: who holds it migrates.
 _ADVISORY_LOCK: Final = 7_023_116_401
 #: Oldest PostgreSQL the project is made for: the oldest one its makers still maintain in 2026.

@@ -6,7 +6,7 @@ follow, under one correction id with its reason. As the fold is pure, the same c
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -66,22 +66,40 @@ def refold(
         reason: Why, in one sentence.
     """
     state, postings, findings = fold(events_after, terms, checkpoint)
-    wanted = Counter(postings)
-    reversals: list[Posting] = []
-    for number, posting in effective_postings(old_postings).items():
+    reversals, new = compare(old_postings, postings, correction_id)
+    written = tuple(replace(postings[i], correction_id=correction_id) for i in new)
+    return Difference(correction_id, reason, tuple(reversals.values()), written, state, findings)
+
+
+def compare(
+    stored: Mapping[int, Posting], folded: Sequence[Posting], correction_id: str = ""
+) -> tuple[dict[int, Posting], list[int]]:
+    """Return what turns stored postings into those of a fold.
+
+    Args:
+        stored: Stored postings by number, ascending, reversals and reversed ones included.
+        folded: Postings of a fold of the same days, in the order of booking.
+        correction_id: Name of the correction; written into the reversals.
+
+    Returns:
+        The reversals, by the number of the posting that each reverses, and the places of the new ones in ``folded``.
+    """
+    wanted = Counter(folded)
+    reversals: dict[int, Posting] = {}
+    for number, posting in effective_postings(stored).items():
         plain = replace(posting, correction_id="") if posting.correction_id else posting
         if wanted[plain]:
             wanted[plain] -= 1
         else:
-            reversals.append(reversal_of(number, posting, correction_id))
+            reversals[number] = reversal_of(number, posting, correction_id)
     # Of equal postings the last ones are new; it makes no difference which.
-    new: list[Posting] = []
-    for posting in reversed(postings):
-        if wanted[posting]:
-            wanted[posting] -= 1
-            new.append(replace(posting, correction_id=correction_id))
+    new: list[int] = []
+    for i in range(len(folded) - 1, -1, -1):
+        if wanted[folded[i]]:
+            wanted[folded[i]] -= 1
+            new.append(i)
     new.reverse()
-    return Difference(correction_id, reason, tuple(reversals), tuple(new), state, findings)
+    return reversals, new
 
 
 def effective_postings(stored: Mapping[int, Posting]) -> dict[int, Posting]:

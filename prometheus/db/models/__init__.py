@@ -17,6 +17,7 @@ from prometheus.db.models.engine import (
     StagedSolutionRow,
     StrategyRow,
 )
+from prometheus.db.models.ledger import LedgerCorrectionRow, LedgerEventRow, LedgerPostingRow, LedgerStateRow
 from prometheus.db.models.orders import OrderExecutionRow, OrderSettlementRow
 from prometheus.db.models.outbox import OutboxEventRow, OutboxRow
 from prometheus.db.models.reference import (
@@ -48,6 +49,10 @@ __all__ = [
     "EngineRunEventRow",
     "EngineRunRow",
     "IngestFileRow",
+    "LedgerCorrectionRow",
+    "LedgerEventRow",
+    "LedgerPostingRow",
+    "LedgerStateRow",
     "OrderExecutionRow",
     "OrderSettlementRow",
     "OutboxEventRow",
