@@ -12,7 +12,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
-from prometheus.domain.accounts import LotMethod
+from prometheus.domain.accounts import LotMethod, TaxRates
 from prometheus.ledger.checkpoints import from_bytes, to_bytes
 from prometheus.ledger.corrections import refold
 from prometheus.ledger.events import Buy, Dividend, OpeningCash, OpeningLot, Sell, Split
@@ -164,7 +164,7 @@ def late_fill(events=10_000, days_back=40, repeats=5):
     )
 
 
-def dense(rows):
+def dense(rows, method):
     """Fold purchases and losing sales of one ticker, many a day."""
     events, held = [], 0
     draw = random.Random(3)
@@ -181,8 +181,9 @@ def dense(rows):
         else:
             held += 10
             events.append(Buy(**key, quantity=Decimal(10), amount=money(10 * draw.uniform(80, 100))))
-    folded, seconds = timed(lambda: fold(events, Terms()))
-    print(f"dense: {rows:,} rows of one ticker, {len(folded.state.lots):,} lots left: {seconds:.2f} s")
+    terms = Terms(default=AccountTerms(method=method, rates=TaxRates(Decimal("0.37"), Decimal("0.2"))))
+    folded, seconds = timed(lambda: fold(events, terms))
+    print(f"dense, {method}: {rows:,} rows of one ticker, {len(folded.state.lots):,} lots left: {seconds:.2f} s")
 
 
 def main():
@@ -194,8 +195,9 @@ def main():
     long_journal(chosen.households, chosen.events)
     one_day()
     late_fill()
-    for rows in (5_000, 10_000, 20_000):
-        dense(rows)
+    for method in (LotMethod.FIFO, LotMethod.HIFO, LotMethod.LEAST_TAX_FIRST):
+        for rows in (5_000, 10_000, 20_000):
+            dense(rows, method)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any, Final
 from prometheus.domain.lots import Term
 from prometheus.ledger.events import Event
 from prometheus.ledger.findings import Finding
-from prometheus.ledger.keys import EventKey, LotKey
+from prometheus.ledger.keys import EventKey, LotKey, Position
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.state import Lot, PoolHistory, ShortLot, State, UnlistedAction
 from prometheus.ledger.terms import Terms
@@ -17,6 +17,12 @@ from prometheus.ledger.window import WINDOW, Window
 
 _ZERO: Final = Decimal(0)
 _LotOrder = list[tuple[date, LotKey]]
+_Rank = tuple[Decimal, date, LotKey]
+
+
+def rank_by_basis(lot: Lot) -> _Rank:
+    """Return a sort key that puts the highest adjusted basis a share first, then the earliest purchase."""
+    return (-lot.adjusted_basis / lot.quantity, lot.acquired_on, lot.key)
 
 
 class Book:
@@ -44,6 +50,7 @@ class Book:
     __slots__ = (
         "_holdings",
         "_parts",
+        "_ranked",
         "cash",
         "day",
         "findings",
@@ -69,6 +76,8 @@ class Book:
         self.postings: list[Posting] = []
         self.findings: list[Finding] = []
         self._holdings: dict[str, dict[str, _LotOrder]] = {}
+        #: Lots of a position by basis, for positions that were asked for it.
+        self._ranked: dict[Position, list[_Rank]] = {}
         #: Lots by the account that holds them and the purchase they come from, where their name is another.
         self._parts: dict[LotKey, set[LotKey]] = {}
         for lot in self.lots.values():
@@ -91,6 +100,15 @@ class Book:
         lots = self.lots
         for _, key in self._holdings.get(ticker, {}).get(account, ()):
             yield lots[key]
+
+    def walk_by_basis(self, account: str, ticker: str) -> Iterator[Lot]:
+        """Yield the lots of one position, highest adjusted basis a share first; nothing may change meanwhile."""
+        position = Position(account, ticker)
+        ranks = self._ranked.get(position)
+        if ranks is None:
+            ranks = self._ranked[position] = sorted(rank_by_basis(lot) for lot in self.walk(account, ticker))
+        for *_, key in ranks:
+            yield self.lots[key]
 
     def lots_of(self, account: str, ticker: str) -> list[Lot]:
         """Return the lots of one position, earliest first, then by name."""
@@ -137,8 +155,8 @@ class Book:
         return name
 
     def is_taken(self, key: LotKey) -> bool:
-        """Return whether a lot of that name is held, or its purchase is still in the window."""
-        if key in self.lots:
+        """Return whether a lot or short position of that name is held, or its purchase is still in the window."""
+        if key in self.lots or key in self.shorts:
             return True
         purchase = self.window.purchases.get(key)
         return purchase is not None and purchase.day >= self.day - WINDOW
@@ -151,9 +169,13 @@ class Book:
         if before is not None:
             if before.ticker == lot.ticker and before.acquired_on == lot.acquired_on:
                 self.lots[lot.key] = lot
+                if self._ranked:
+                    self._rank(before, lot)
                 return
             self.remove(before)
         self.lots[lot.key] = lot
+        if self._ranked:
+            self._rank(None, lot)
         if lot.root_id != lot.key.lot_id:
             self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
         order = self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, [])
@@ -166,6 +188,8 @@ class Book:
     def remove(self, lot: Lot) -> None:
         """Take a lot out."""
         del self.lots[lot.key]
+        if self._ranked:
+            self._rank(lot, None)
         if lot.root_id != lot.key.lot_id:
             root = LotKey(lot.key.account, lot.root_id)
             self._parts[root].discard(lot.key)
@@ -178,6 +202,18 @@ class Book:
             del accounts[lot.key.account]
             if not accounts:
                 del self._holdings[lot.ticker]
+
+    def _rank(self, before: Lot | None, after: Lot | None) -> None:
+        """Keep the order by basis of a position that was asked for it."""
+        lot = before or after
+        assert lot is not None
+        ranks = self._ranked.get(Position(lot.key.account, lot.ticker))
+        if ranks is None:
+            return
+        if before is not None:
+            del ranks[bisect_left(ranks, rank_by_basis(before))]
+        if after is not None:
+            insort(ranks, rank_by_basis(after))
 
     def change(
         self,

@@ -11,7 +11,8 @@ Within a day:
    covers;
 5. fees and interest, and the delistings of positions that were traded or moved that day.
 
-Within each part events come by account, ticker and content, and last by name. So the order of arrival does not matter.
+Within each part events come by account, ticker and content, purchases by the names of their lots, and last by name. So
+the order of arrival does not matter.
 An event that cannot be booked is a finding, and the rest is booked as if it had never been there.
 """
 
@@ -185,17 +186,18 @@ _ARRIVAL_RANKS: Final[Mapping[type[Event], int]] = {
 
 
 def canonical_key(event: Any) -> tuple[Any, ...]:
-    """Return a sort key of what an event says; its name comes last."""
+    """Return a sort key of what an event says; purchases come by the names of their lots."""
     kind = type(event)
     if kind is Sell:  # nearly every event is a sale or a purchase
         return (event.account, event.ticker, "Sell", "", event.quantity, event.amount, event.event_id)
     if kind is Buy:
-        return (event.account, event.ticker, "Buy", event.lot_id or "", event.quantity, event.amount, event.event_id)
+        lot_id = event.lot_id or event.event_id
+        return (event.account, event.ticker, "Buy", lot_id, event.quantity, event.amount, event.event_id)
     return (
         event.account,
         getattr(event, "ticker", ""),
         kind.__name__,
-        getattr(event, "lot_id", None) or "",
+        getattr(event, "lot_id", "") or (event.event_id if kind is Reinvestment else ""),
         getattr(event, "quantity", None) or _ZERO,
         getattr(event, "amount", None) or _ZERO,
         event.event_id,

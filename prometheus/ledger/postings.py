@@ -82,7 +82,7 @@ class LossLink:
         ticker: Its ticker then.
         day: Trade date of the loss.
         shares: Shares whose loss this is, in the shares of the posting's day.
-        amount: The loss that is disallowed, positive cents.
+        amount: The loss that is disallowed, cents; negative, with ``shares``, where a Canadian denial is lowered.
         replacement: The lot whose purchase replaces the shares; None where there is none.
         purchase: The event of that purchase; None where there is none.
         is_permanent: Whether nothing carries the loss: it is gone for good.
@@ -117,7 +117,8 @@ class Posting:
         cost_basis: Change of the lot's cost without carried losses.
         adjusted_basis: Change of the lot's basis for tax.
         realized_gain: Proceeds less basis of a disposition, negative for a loss; the loss disallowed, positive, of a
-            disallowance. The sum is the gain that counts.
+            disallowance. The sum is the gain that counts. A Canadian disposition can have further postings without
+            shares and cash, under the same event and lot, which correct what it took out of its pool.
         term: Holding period of a US disposition, or of the loss that is disallowed; NONE for other postings.
         acquired_on: Acquisition date of the lot after the change (of the lot sold for a disposition); None without lot.
         holding_period_start: The date that stands for it when the holding period is counted.

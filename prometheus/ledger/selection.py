@@ -1,6 +1,7 @@
 """Which lots a sale takes: the order of each method as a table, and the walk along it."""
 
-from collections.abc import Callable, Iterable
+import heapq
+from collections.abc import Callable, Iterable, Iterator
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -9,7 +10,7 @@ from prometheus.domain.accounts import LotMethod, TaxRates
 from prometheus.domain.books import LotPick
 from prometheus.domain.lots import Term
 from prometheus.domain.money import plain_text
-from prometheus.ledger.book import Book
+from prometheus.ledger.book import Book, rank_by_basis
 from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import term_of
@@ -31,7 +32,7 @@ class _Sale:
 
 
 def _highest_basis_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
-    return (-lot.adjusted_basis / lot.quantity, lot.acquired_on, lot.key)
+    return rank_by_basis(lot)
 
 
 def _least_tax_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:
@@ -94,11 +95,28 @@ def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lo
         return lots if len(lots) == 1 else sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
     key = LOT_ORDERS[method]
     sale = _Sale(book.day, taking.price, terms.rates)
+    if lots is None and equal_lots is EqualLots.LOT_ID:
+        if method is LotMethod.HIFO:
+            return book.walk_by_basis(taking.account, taking.ticker)
+        if method is LotMethod.LEAST_TAX_FIRST and terms.rates.short_term() > 0 and terms.rates.long_term() > 0:
+            return _by_tax(book, taking, sale)
     found = book.walk(taking.account, taking.ticker) if lots is None else lots
     if equal_lots is EqualLots.LOT_ID:
         return sorted(found, key=lambda lot: key(lot, sale))
     tie = _TIES[equal_lots]
     return sorted(found, key=lambda lot: (*key(lot, sale)[:-1], tie(lot), lot.key))
+
+
+def _by_tax(book: Book, taking: Taking, sale: _Sale) -> Iterable[Lot]:
+    """Return lots by the tax on a share; within a term it falls as the basis rises, so walks by basis are merged."""
+    walks = (_of_term(book, taking, sale, term) for term in (Term.LONG, Term.SHORT))
+    return heapq.merge(*walks, key=lambda lot: _least_tax_first(lot, sale))
+
+
+def _of_term(book: Book, taking: Taking, sale: _Sale, term: Term) -> Iterator[Lot]:
+    for lot in book.walk_by_basis(taking.account, taking.ticker):
+        if term_of(lot.holding_period_start, sale.day) is term:
+            yield lot
 
 
 def _named(book: Book, taking: Taking, pick: LotPick) -> list[Lot]:

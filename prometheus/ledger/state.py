@@ -316,7 +316,7 @@ class State:
         through: The last day that is booked; None before the first.
         lots: Lots held.
         cash: Cash by account, base currency. Accounts without postings of cash are not listed.
-        purchases: Purchases of the last thirty days; sorted by day, account and lot.
+        purchases: Purchases of the last thirty days (Canada: ninety); sorted by day, account and lot.
         losses: Taxable losses of the window, and allowed ones of ``LATE_LOT_DAYS`` before; sorted by day and lot.
         shorts: Short positions.
         groups: Groups that new symbols took over from former ones.

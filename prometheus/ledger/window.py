@@ -148,6 +148,17 @@ class Window:
             if i < len(order) and order[i][1] == lot:
                 i += 1
 
+    def open_on_the_day_of(self, purchase: Purchase) -> list[Purchase]:
+        """Return the open purchases of the same group and day as a purchase."""
+        order = self._open_purchases.get(self._group_of(purchase.lot.account, purchase.ticker), [])
+        first = self._purchase_order(purchase)[0]
+        i = bisect_left(order, ((first,),))
+        same_day: list[Purchase] = []
+        while i < len(order) and order[i][0][0] == first:
+            same_day.append(self.purchases[order[i][1]])
+            i += 1
+        return same_day
+
     def losses_to_meet(self, account: str, ticker: str, day: date) -> Iterator[Loss]:
         """Yield the open losses within the window of a purchase, in their order. The caller may replace them."""
         if not self._open_losses:

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from hypothesis import strategies as st
 
-from prometheus.domain.accounts import AccountKind, LotMethod
+from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates
 from prometheus.ledger import events as ev
 from prometheus.ledger.keys import EVERY_ACCOUNT
 from prometheus.ledger.terms import AccountTerms, Terms
@@ -45,8 +45,8 @@ ties = st.builds(
 @st.composite
 def us_terms(draw):
     """Draw the terms of a US household with an IRA; one account holds whole shares only."""
-    method = draw(st.sampled_from([LotMethod.FIFO, LotMethod.HIFO]))
-    taxable = AccountTerms(method=method)
+    method = draw(st.sampled_from([LotMethod.FIFO, LotMethod.HIFO, LotMethod.LEAST_TAX_FIRST]))
+    taxable = AccountTerms(method=method, rates=TaxRates(Decimal("0.37"), Decimal("0.2")))
     return Terms(
         accounts={
             "A": taxable,

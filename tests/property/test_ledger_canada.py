@@ -76,6 +76,7 @@ def test_a_share_costs_the_same_in_every_account(events, terms):
     for lot in state.lots.values():
         if not terms.is_sheltered(lot.key.account):
             pools[terms.taxpayer_of(lot.key.account), lot.ticker].append(lot)
+    assert all(lot.quantity > 0 for lot in state.lots.values())
     for lots in pools.values():
         shares = sum(lot.quantity for lot in lots)
         cost = sum(lot.adjusted_basis for lot in lots)

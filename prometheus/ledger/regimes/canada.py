@@ -54,7 +54,7 @@ class CanadaRegime:
 
     def window(self, book: Book) -> Window:
         """Return an empty window: groups over the household; purchases are never used up."""
-        return PoolWindow(book, self._costs)
+        return PoolWindow(book, self._costs, self._pay_fractions)
 
     def tax_date(self, event: Event) -> date:
         """Return the settlement date, which is when shares are disposed of; other events happen on their day.
@@ -128,22 +128,35 @@ class CanadaRegime:
         """
         costs = self._costs
         pool = costs.pool_of(lot.key.account, lot.ticker)
-        comes_along = kind is PostingKind.TRANSFER_IN and former is not None and costs.arrive(book, event.key, pool)
+        source = former if kind is PostingKind.TRANSFER_IN else None
+        comes_along = source is not None and costs.arrive(book, event.key, pool, source.account)
         if not comes_along:
             costs.sync(book, lot.ticker)
         before = book.lots.get(LotKey(lot.key.account, pool_lot_id(lot.ticker)))
         after = merged(lot if before is None else before, None if before is None else lot)
         book.change(kind, event.key, before, after, settle_date=event.settle_date, cash=cash, former=former)
+        if source is not None:
+            purchase = self._acquired_from(book, event, lot, source)
         if purchase is not None:
             # Lots are pools here, so an event names its purchase; nothing uses it up.
             bought, exact = purchase.quantity, purchase.exact
             name = LotKey(lot.key.account, event.event_id)
             purchase = Purchase(purchase.event, name, lot.ticker, purchase.day, bought, bought, exact, exact)
             book.window.add_purchase(purchase)
-        if not comes_along:
-            costs.enter(book, pool, lot.adjusted_basis, purchase)
+        if not comes_along or purchase is not None:
+            costs.enter(book, pool, _ZERO if comes_along else lot.adjusted_basis, purchase)
         costs.touch(book, lot.ticker)
         costs.spread(book, pool, event.key)
+
+    def _acquired_from(self, book: Book, event: Event, lot: Lot, former: LotKey) -> Purchase | None:
+        """Return what a person acquires by a transfer from another one of the household.
+
+        Source: ITA s. 54 "superficial loss" (a), an affiliated person "acquires"; s. 73(1) between spouses.
+        """
+        source = self._costs.pool_of(former.account, lot.ticker)
+        if source == self._costs.pool_of(lot.key.account, lot.ticker):
+            return None
+        return Purchase(event.key, lot.key, lot.ticker, book.day, lot.quantity, lot.quantity, lot.exact, lot.exact)
 
     def exchange(self, book: Book, kind: PostingKind, cause: EventKey, before: Lot, after: Lot) -> None:
         """Move an account's part of a pool into the pool of another security.
@@ -199,6 +212,8 @@ class CanadaRegime:
         fees = shared_out(fee, quantities) if fee else (_ZERO,) * len(quantities)
         for (lot, quantity), amount, line_fee in zip(selection, amounts, fees, strict=True):
             if kind is PostingKind.CASH_IN_LIEU:
+                if any(key == lot.key for _, key, _, _ in self._fractions):
+                    self._pay_fractions(book, lot.ticker)
                 self._fractions.append((event, lot.key, quantity, amount))
             else:
                 self._dispose(book, kind, event, book.lots[lot.key], quantity, amount, line_fee)
@@ -213,7 +228,9 @@ class CanadaRegime:
                 name = key.lot_id.partition("~")[0]
                 lot = book.lots[LotKey(key.account, name)]
             if ticker is None or lot.ticker == ticker:
-                self._dispose(book, PostingKind.CASH_IN_LIEU, event, lot, quantity, amount, _ZERO)
+                # Two fractions of one day are parts of one position.
+                shares = min(quantity, lot.quantity)
+                self._dispose(book, PostingKind.CASH_IN_LIEU, event, lot, shares, amount, _ZERO)
             else:
                 self._fractions.append((event, key, quantity, amount))
 
@@ -306,19 +323,20 @@ class CanadaRegime:
 class PoolWindow(Window):
     """The window of a Canadian household; splits and new symbols reach the pools' histories too."""
 
-    __slots__ = ("_book", "_costs")
+    __slots__ = ("_book", "_costs", "_pay_fractions")
 
-    def __init__(self, book: Book, costs: PoolCosts) -> None:
+    def __init__(self, book: Book, costs: PoolCosts, pay_fractions: Callable[[Book, str], None]) -> None:
         def group_of(account: str, ticker: str) -> GroupKey:  # noqa: ARG001 - the window's signature
             return ("", book.group_of(ticker))
 
         super().__init__(group_of, _purchase_order, _loss_order, _PURCHASE_DAYS)
-        self._book, self._costs = book, costs
+        self._book, self._costs, self._pay_fractions = book, costs, pay_fractions
 
     def scale(self, ticker: str, ratio: Fraction) -> None:
-        """Put all trades of a security into the shares of after a split."""
+        """Put all trades of a security into the shares of after a split, which all accounts have seen by now."""
         super().scale(ticker, ratio)
         self._costs.scale(self._book, ticker, ratio)
+        self._pay_fractions(self._book, ticker)
 
     def rename(self, new_tickers: Mapping[str, str], regroup: Callable[[], None]) -> None:
         """Give trades the new symbols of their securities, all at once."""

@@ -112,15 +112,18 @@ class PoolCosts:
     def sync(self, book: Book, ticker: str) -> None:
         """Enter what has changed since the last entry: corporate actions and shares that left."""
         group = book.group_of(ticker)
+        leaving = self._leaving
+        if leaving is not None and book.group_of(leaving.source.ticker) == group:
+            self._leaving = None
+        else:
+            leaving = None
         if group not in book.histories:
             return
         known, current = self._known[group], self.bases(book, group)
-        leaving = self._leaving
-        if leaving is not None and leaving.source in known:
-            self._leaving = None
+        if leaving is not None:
             source = leaving.source
-            basis = known[source] - current.get(source, _ZERO)
-            known[source] -= basis
+            basis = known.get(source, _ZERO) - current.get(source, _ZERO)
+            known[source] = current.get(source, _ZERO)
             event = next(row.event for row in reversed(book.postings) if row.kind is PostingKind.TRANSFER_OUT)
             self._append(book, group, shifts=(replace(leaving, basis=basis, event=event),))
         for pool in sorted({*known, *current}):
@@ -169,21 +172,21 @@ class PoolCosts:
         self._uneven.add(book.group_of(shift.source.ticker))
         self._leaving = shift
 
-    def arrive(self, book: Book, cause: EventKey, pool: PoolKey) -> bool:
-        """Enter shares that come from another pool of the household, and return whether they do.
+    def arrive(self, book: Book, cause: EventKey, pool: PoolKey, source_account: str) -> bool:
+        """Enter shares that come from a taxpayer's pool of the household, and return whether they do.
 
         They take their part of the cost with them (ITA s. 73(1) between spouses); within a pool nothing changes.
         """
-        leaving, self._leaving = self._leaving, None
         group = book.group_of(pool.ticker)
-        self._touched.add(group)
-        if leaving is None:
+        leaving = self._leaving
+        if leaving is None or leaving.source != self.pool_of(source_account, pool.ticker):
             return False
+        self._leaving = None
         if leaving.source != pool and group in book.histories:
             known = self._known[group]
             source = leaving.source
-            basis = known[source] - self.bases(book, group).get(source, _ZERO)
-            known[source] -= basis
+            basis = known.get(source, _ZERO) - self.bases(book, group).get(source, _ZERO)
+            known[source] = known.get(source, _ZERO) - basis
             known[pool] = known.get(pool, _ZERO) + basis
             self._append(book, group, shifts=(replace(leaving, target=pool, basis=basis, event=cause),))
         return True
@@ -375,6 +378,11 @@ class PoolCosts:
     def _update(self, book: Book, group: str, cause: EventKey) -> None:
         """Write the differences between what is booked and what tonight's share counts make."""
         history = book.histories[group]
+        sales = [entry.sale for entry in history.entries if entry.sale is not None]
+        first = sales[0].loss
+        is_bought = any(each.day >= first.day - WINDOW for each in book.window.purchases_to_meet(first))
+        if not is_bought and not any(sale.denied for sale in sales):
+            return  # nothing is denied, as before
         result = self._replay(book, group)
         book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)

@@ -124,7 +124,9 @@ class USRegime:
             loss = book.window.losses.get(key)
             if loss is None or loss.open_quantity > 0:
                 continue
-            self._remark_on_tie(book, loss, [book.window.purchases[lot] for lot in sorted(met[key])])
+            # A purchase that a transfer has moved since is no longer under the name it had.
+            purchases = [book.window.purchases[lot] for lot in sorted(met[key]) if lot in book.window.purchases]
+            self._remark_on_tie(book, loss, purchases)
 
     # ------------------------------------------------------------ lots
 
@@ -413,13 +415,11 @@ class USRegime:
         book.change(PostingKind.CARRIED_LOSS, cause, part, after, loss=link)
 
     def _remark_on_tie(self, book: Book, loss: Loss, met: list[Purchase]) -> None:
-        others = list(book.window.purchases_to_meet(loss))
         for purchase in met:
             is_sheltered = self._is_sheltered(purchase.lot.account)
-            for other in others:
+            for other in book.window.open_on_the_day_of(purchase):
                 if (
-                    other.day == purchase.day
-                    and self._is_sheltered(other.lot.account) is not is_sheltered
+                    self._is_sheltered(other.lot.account) is not is_sheltered
                     and self._replaces(loss, other)
                     and (not is_sheltered or other.lot in book.lots)
                 ):

@@ -5,7 +5,6 @@ A short sale is no sale of shares held, and shares bought to cover one are no re
 Source: 26 U.S.C. 1233, 1259; Treas. Reg. 1.1233-1.
 """
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -37,12 +36,12 @@ def book_short_sale(book: Book, regime: Regime, event: ShortSale) -> None:  # no
         RefusedError: LOT_EXISTS.
     """
     key = LotKey(event.account, event.lot_id or event.event_id)
-    if key in book.shorts or book.is_taken(key):
+    if book.is_taken(key):
         raise RefusedError(
             "LOT_EXISTS", f"{key.account} has a position called {key.lot_id} already.", "Give it a name of its own."
         )
     proceeds = event.in_base(event.amount)
-    lots = list(_identical(book, event.ticker))
+    lots = _identical(book, event.ticker)
     short = ShortLot(
         key=key,
         ticker=event.ticker,
@@ -166,7 +165,7 @@ def _restart_periods(book: Book, event: CoverShort, short: ShortLot) -> None:
     Source: 26 U.S.C. 1233(b)(2), in the order of acquisition, up to the shares sold short.
     """
     left = short.quantity
-    for lot in sorted(_identical(book, short.ticker), key=lambda lot: (lot.acquired_on, lot.key)):
+    for lot in _identical(book, short.ticker):
         if left <= 0:
             return
         if lot.acquired_on < book.day and not _is_long(lot, short.sold_on):
@@ -189,12 +188,15 @@ def _remark_on_wash(book: Book, event: CoverShort, short: ShortLot) -> None:
         )
 
 
-def _identical(book: Book, ticker: str) -> Iterator[Lot]:
-    """Yield the lots of a security's group in taxable accounts of the household."""
+def _identical(book: Book, ticker: str) -> list[Lot]:
+    """Return the lots of a security's group in taxable accounts of the household, earliest first."""
     group = book.group_of(ticker)
-    for lot in book.lots.values():
-        if book.group_of(lot.ticker) == group and not book.terms.is_sheltered(lot.key.account):
-            yield lot
+    lots = (
+        lot
+        for lot in book.lots.values()
+        if book.group_of(lot.ticker) == group and not book.terms.is_sheltered(lot.key.account)
+    )
+    return sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
 
 
 def _is_long(lot: Lot, day: date) -> bool:

@@ -87,3 +87,34 @@ def test_a_lot_named_twice_by_part_and_whole_is_refused():
         sound=False,
     )
     assert told.codes == ["LOT_NAMED_TWICE"]
+
+
+@pytest.mark.parametrize("price", [60, 100, 130, 200])
+def test_least_tax_first_is_the_order_of_the_taxes(price):
+    """Whatever the price, no lot that is left would cost less tax a share than one that was sold."""
+    bought = [
+        f"{2018 + i % 2}-0{1 + i % 9}-02,A,X,BUY,{1 + i % 3},{(80 + 7 * (i * 5 % 13)) * (1 + i % 3)},L{i:02d}"
+        for i in range(20)
+    ]
+    told = Told(
+        [
+            *events_of("\n".join(bought)),
+            *events_of(f"2019-10-15,A,X,SELL,15,{15 * price},,,,sale"),
+        ],
+        method=LotMethod.LEAST_TAX_FIRST,
+        rates=RATES,
+    )
+
+    def tax(row):
+        rate = RATES.lt if row.term == "LONG" else RATES.st
+        return rate * (price + row.adjusted_basis / -row.quantity)
+
+    taxes = [tax(sale.posting) for sale in told.sales]
+    assert taxes == sorted(taxes)
+    left = [
+        (RATES.lt if (date(2019, 10, 15) - lot.holding_period_start).days > 366 else RATES.st)
+        * (price - lot.adjusted_basis / lot.quantity)
+        for lot in told.lots.values()
+        if lot.lot_id != told.sales[-1].lot_id and lot.adjusted_basis == lot.cost_basis
+    ]
+    assert min(left) >= taxes[-1]

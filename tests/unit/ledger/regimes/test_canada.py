@@ -474,6 +474,66 @@ def test_a_plan_that_buys_on_day_30_denies():
     assert (told.disallowed, told.for_good) == (20, 20)
 
 
+def test_shares_that_leave_before_the_first_loss_of_a_day_take_their_cost():
+    """Five of 20 leave the household and five are sold at a loss on one day: 200 - 50 - 50 + 45 bought + 10 denied."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,20,200
+        2019-06-03,A,X,TRANSFER_OUT,5
+        2019-06-03,A,X,SELL,5,40
+        2019-06-10,A,X,BUY,5,45
+        """
+    )
+    assert (told.sold, told.cost()) == ([(-10, 10)], 155)
+
+
+def test_shares_that_leave_inside_the_window_take_what_is_denied_in_the_end():
+    """Ten of 45 leave the household on day 20, 25 are sold later: with 50 denied in the end the ten took 97.78."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,50,500
+        2019-06-03,A,X,SELL,20,100
+        2019-06-10,A,X,BUY,15,90
+        2019-06-23,A,X,TRANSFER_OUT,10
+        2019-07-02,A,X,SELL,25,500
+        """
+    )
+    # (390 + 50) x 10/45 = 97.78; 342.22 x 25/35 = 244.44
+    out = sum(row.adjusted_basis for row in told.kinds(PostingKind.TRANSFER_OUT))
+    assert (out, told.sold, told.cost()) == (
+        Decimal("-97.78"),
+        [(-100, 50), (Decimal("255.56"), 0)],
+        Decimal("97.78"),
+    )
+
+
+def test_a_transfer_to_the_spouse_is_an_acquisition():
+    """ITA ss. 54, 73(1): what was bought back and passed to the spouse in the window carries the denied 20 there."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100
+        2019-06-03,A,X,SELL,10,80
+        2019-06-10,A,X,BUY,10,90
+        2019-06-17,A,X,TRANSFER_OUT,10,,,S
+        """,
+        taxpayers={"S": "spouse"},
+    )
+    assert (told.disallowed, told.cost(), told.pool(taxpayer="spouse")) == (20, 0, (10, 110))
+
+
+def test_a_transfer_within_a_taxpayer_acquires_nothing():
+    """Old shares that move between accounts of one taxpayer make no loss superficial."""
+    told = Told("2019-01-02,A,X,BUY,20,200\n2019-06-03,A,X,SELL,10,80\n2019-06-10,A,X,TRANSFER_OUT,10,,,B")
+    assert (told.disallowed, told.cost()) == (0, 100)
+
+
+@pytest.mark.parametrize(("arrives", "denied"), [("2019-07-03", 20), ("2019-07-04", 0)])
+def test_a_lot_from_outside_counts_once_it_is_there(arrives, denied):
+    """Bought elsewhere in the window and transferred in: it is held on day 30 (3 July) or it is not."""
+    told = Told(f"2019-01-02,A,X,BUY,10,100\n2019-06-03,A,X,SELL,10,80\n{arrives},A,X,TRANSFER_IN,10,90,,2019-06-10")
+    assert (told.disallowed, told.cost()) == (denied, 90 + denied)
+
+
 def test_a_plan_has_a_pool_of_its_own_and_no_losses():
     """What a plan sells is no taxable event, and its cost does not mix with the owner's."""
     told = Told(
@@ -573,6 +633,16 @@ def test_fractions_are_paid_out_of_the_pool():
     )
     assert [(gain, told.denied.get(event, 0)) for event, gain in told.gains.items()] == [(-44, 0), (-44, 0)]
     assert told.pool() == (3, 300)
+
+
+def test_two_splits_of_a_day_pay_their_fractions_in_turn():
+    """3 shares halved are 1.5, and half a share is paid before the 1 that is left becomes a third of one, paid too."""
+    told = Told("2019-01-02,A,X,BUY,3,30\n2019-06-03,A,X,SPLIT,1:2,6\n2019-06-03,A,X,SPLIT,1:3,2")
+    assert [(row.quantity, row.realized_gain) for row in told.kinds(PostingKind.CASH_IN_LIEU)] == [
+        (Decimal("-0.5"), -4),
+        (Decimal("-0.333333333"), -18),
+    ]
+    assert told.position("A") is None
 
 
 def test_what_is_held_on_day_30_is_counted_in_the_shares_of_the_sale():

@@ -528,3 +528,20 @@ def test_the_loss_of_another_loss_lot_does_not_change_what_is_sold():
         """
     )
     assert [sale.realized_gain for sale in told.sales] == [Decimal("-0.33"), Decimal("-0.34"), Decimal("-0.33")]
+
+
+def test_a_purchase_that_met_a_loss_can_move_on_the_same_day():
+    """Cash in lieu is a loss that meets a purchase of A; that lot goes to B later on the day, under another key."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,25,2500,old
+        2019-05-20,A,X,BUY,10,900,new
+        2019-05-20,I,X,BUY,100,900,in
+        2019-06-03,*,X,SPLIT,1:10
+        2019-06-03,A,X,SPLIT,1:10,30
+        2019-06-03,A,X,TRANSFER_OUT,1,,new,B
+        """,
+        sheltered={"I"},
+    )
+    assert told.disallowed == 470
+    assert sum(lot.adjusted_basis for key, lot in told.lots.items() if key.account == "B") == 900 + 470

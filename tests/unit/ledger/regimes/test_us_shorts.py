@@ -122,3 +122,9 @@ def test_shares_held_can_be_delivered():
     told = Told([*events, cover], sound=False)
     assert [(sale.realized_gain, sale.term) for sale in told.sales if sale.realized_gain] == [(200, "LONG")]
     assert (told.state.shorts, told.lots) == ({}, {})
+
+
+def test_a_remark_names_the_earliest_lot():
+    """Of two lots at a gain the one bought first is named, in whatever order they are kept."""
+    told = Told("2022-02-03,A,X,BUY,10,800,a\n2022-01-03,A,X,BUY,10,800,b\n2024-06-03,A,X,SHORT,10,1000", sound=False)
+    assert "holds b at a gain" in told.findings[0].message
