@@ -62,9 +62,18 @@ class Worker:
             time.sleep(0.005)
         raise AssertionError(f"process {self.pid} still runs after {seconds} s")
 
-    def wait_stopped(self, seconds: float = DEADLINE_SECONDS) -> None:
-        """Wait until the process has stopped itself (SIGSTOP)."""
-        wait_for(lambda: self._state() == "T", "the worker to stop", seconds)
+    def wait_stopped(self, open_transactions: Callable[[], int] = lambda: 0) -> None:
+        """Wait until the process has stopped itself (SIGSTOP).
+
+        Args:
+            open_transactions: How many transactions others have open. A heartbeat may have been in one, whose locks
+                would hold up everybody else, so the process goes on a moment and stops again while there are any.
+        """
+        wait_for(lambda: self._state() == "T", "the worker to stop")
+        while open_transactions():
+            _STOP_AGAIN.value = 1
+            self.send(signal.SIGCONT)
+            wait_for(lambda: not _STOP_AGAIN.value and self._state() == "T", "the worker to stop again")
 
     def ended(self) -> bool:
         """Return True once the process is over, however it ended."""
@@ -188,9 +197,17 @@ def before_solving(act: Callable[[], object], *, accounts: tuple[str, ...] | Non
     tasks.TASKS[tasks.Phase.SNAPSHOT_BUILT] = meddled
 
 
+#: Whether the process that is woken is to stop once more; see ``Worker.wait_stopped``.
+_STOP_AGAIN = multiprocessing.RawValue("b", 0)
+
+
 def stop_myself() -> None:
     """Stop this whole process until somebody sends SIGCONT."""
     os.kill(os.getpid(), signal.SIGSTOP)
+    while _STOP_AGAIN.value:
+        time.sleep(0.05)
+        _STOP_AGAIN.value = 0
+        os.kill(os.getpid(), signal.SIGSTOP)
 
 
 class Gate:

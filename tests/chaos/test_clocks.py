@@ -49,7 +49,7 @@ def test_a_database_clock_an_hour_ahead_takes_over_but_doubles_nothing(fleet):
         return advance(fleet.url, "overtaken", accounts=["ACC-1"])
 
     with workers(stalls) as (worker,):
-        worker.wait_stopped()
+        worker.wait_stopped(fleet.open_transactions)
         fleet.set_clock("1 hour")
         fleet.advance(owner="successor")
         assert fleet.run("ACC-1").phase == "PERSISTED"

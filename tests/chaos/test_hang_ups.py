@@ -128,15 +128,11 @@ def _leave_descriptors(spare):
 
 def _stop_between_transactions(fleet, pids):
     """Stop processes while none of them has a transaction open, whose locks would hold up everybody else."""
-    busy = """
-        SELECT count(*) FROM pg_stat_activity
-        WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()
-    """
     while True:
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         wait_for(lambda: all(Path(f"/proc/{pid}/stat").read_text().split()[2] == "T" for pid in pids), "them to stop")
-        if fleet.one(busy) == 0:
+        if fleet.open_transactions() == 0:
             return
         for pid in pids:
             os.kill(pid, signal.SIGCONT)

@@ -33,7 +33,7 @@ def test_a_worker_stopped_for_longer_than_its_lease_commits_nothing_afterwards(f
         return advance(fleet.url, "stale", accounts=["ACC-1"], lease_ttl=TTL)
 
     with workers(stalls) as (stale,):
-        stale.wait_stopped()
+        stale.wait_stopped(fleet.open_transactions)
         wait_for_lease_end(fleet)
         fleet.advance(owner="successor")
         assert fleet.run("ACC-1").phase == "PERSISTED"
@@ -65,7 +65,7 @@ def test_a_stale_worker_neither_commits_nor_fails_its_successors_run(fleet, ends
         return advance(fleet.url, "stale", accounts=["ACC-1"], lease_ttl=TTL)
 
     with workers(stalls) as (stale,):
-        stale.wait_stopped()
+        stale.wait_stopped(fleet.open_transactions)
         wait_for_lease_end(fleet)
         (lease,) = fleet.claim(owner="successor")
         before = fleet.dump(heartbeats=True, events=True)

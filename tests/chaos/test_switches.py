@@ -129,7 +129,7 @@ def test_a_stuck_workers_run_can_be_cancelled(fleet):
         return advance(fleet.url, "stuck", accounts=["ACC-1"], lease_ttl=1)
 
     with workers(stalls) as (stuck,):
-        stuck.wait_stopped()
+        stuck.wait_stopped(fleet.open_transactions)
         _cancel(fleet, "ACC-1")
         assert fleet.run("ACC-1").cancel_requested_at is not None
         wait_for_lease_end(fleet)

@@ -170,6 +170,15 @@ class Fleet:
         ((value,),) = self.sql(statement, **values)
         return value
 
+    def open_transactions(self) -> int:
+        """Return how many transactions others have open in this database."""
+        return int(
+            self.one(
+                "SELECT count(*) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND state <> 'idle' AND pid <> pg_backend_pid()"
+            )
+        )
+
     def config(self, **settings: object) -> EngineConfig:
         """Return the configuration of one more worker."""
         return EngineConfig(**{"owner": f"worker-{next(self._owners)}", "retry_base_seconds": 0.0, **settings})

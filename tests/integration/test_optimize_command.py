@@ -158,12 +158,12 @@ def test_exported_run_solves_to_the_same_trades(fleet, database_url, tmp_path):
     assert locked == {"AAA"}
 
 
-def test_export_of_an_unknown_run_is_refused(database_url):
-    """Asking for a run that does not exist ends with exit code 2 and says where to look."""
+def test_export_of_a_run_of_an_unknown_account_is_refused(database_url):
+    """Asking for a run of an account that there is not ends with exit code 2 and says so."""
     runner = CliRunner(env={"PROMETHEUS_DATABASE_URL": database_url})
     found = runner.invoke(main, ["runs", "export", "ACC-9", "RUN-001"])
     assert found.exit_code == 2
-    assert "has no run RUN-001" in found.stderr
+    assert "There is no account ACC-9." in found.stderr
 
 
 @pytest.fixture

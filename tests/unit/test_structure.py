@@ -10,6 +10,8 @@ WITHOUT_MODULE = {
     "accounting/test_one_security.py",
     "accounting/test_tax_rules.py",
     "accounting/test_wash_sale_locks.py",
+    "ledger/test_cases.py",
+    "ledger/files/test_presets.py",
 }
 #: Lines of a module that is not split: past these look for the second idea inside.
 LONGEST = 400
@@ -17,6 +19,11 @@ LONGEST = 400
 LONGER = {
     "accounting/household_us.py": "the ledger takes its place",
     "bookkeeping/account_entries.py": "the ledger's bookkeeping takes its place",
+    "ledger/actions.py": "the day's order of actions beside the actions; to be cut in two",
+    "ledger/events.py": "one list of what can happen",
+    "ledger/regimes/canada.py": "one protocol, one country",
+    "ledger/regimes/pool_costs.py": "one replay of what pools cost",
+    "ledger/regimes/us.py": "one protocol, one country",
     "optimizer/dual/kernels.py": "one evaluation, whose compiled loops must lie in one module (optimizer/compiled.py)",
 }
 #: Lines of a module that is not merged: below these it is never read apart from its neighbour.
@@ -28,6 +35,10 @@ SHORTER = {
     "db/models/base.py": "what every table's module imports",
     "foundation/clock.py": "the clock that is handed in",
     "foundation/csv_text.py": "the one place where CSV is written for people and programs",
+    "ledger/files/symbols.py": "one hint, which readers of several files call too",
+    "ledger/keys.py": "what every module of the ledger imports",
+    "ledger/taking.py": "what the protocol of a regime and its parts share",
+    "ledger/values.py": "what makes the ledger's values cheap",
     "scripts/backup.py": "one command a file",
     "scripts/restore.py": "one command a file",
 }
