@@ -11,6 +11,7 @@ from tests.acceptance.loaded_market import command
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 
+@pytest.mark.long
 def test_short_year_is_run_replayed_and_verified(database_url):
     """Two sessions of three accounts are PERSISTED, replayed and verified; asked for again, nothing is left to do."""
     arguments = ("prometheus", "audit", "year", "--sessions", "2", "--accounts", "3")

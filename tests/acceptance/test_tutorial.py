@@ -73,6 +73,7 @@ def shell(open_tmp):
         time.sleep(0.1)
 
 
+@pytest.mark.long
 def test_every_command_of_the_tutorial_works_and_prints_what_it_says(shell):
     """A stranger's files become certified trades by the commands of the page, and the extracts are what they print."""
     printed, compared = "", 0

@@ -76,6 +76,7 @@ def answers(**environment: str):
     return json.loads(done.stdout)
 
 
+@pytest.mark.long
 def test_other_processes_decide_the_same():
     """Fresh processes with another hash seed and other numbers of threads decide the same, to the last bit."""
     first = answers(PYTHONHASHSEED="1", OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1", RAYON_NUM_THREADS="1")

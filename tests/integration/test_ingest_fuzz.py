@@ -9,6 +9,7 @@ from prometheus.db.database import Database, driver_connection
 from prometheus.ingestion.ingest import ingest_directory, ingest_file
 from prometheus.ingestion.kinds import STEMS, FileKind
 from prometheus.ingestion.reports import FileStatus, IngestOptions
+from tests.long_form import short_form
 
 TODAY = date(2024, 6, 28)
 SEEDS = range(6)
@@ -74,7 +75,7 @@ def stocked(cloned, tmp_path_factory):
 
 
 @pytest.mark.parametrize("kind", list(FileKind), ids=lambda kind: kind.value)
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", short_form(SEEDS, 2))
 def test_damaged_file_loads_or_is_refused(stocked, tmp_path, kind, seed):
     """Whatever is cut, doubled, overwritten or put into a file, the load ends in a report whose counts add up."""
     source = random.Random(f"{kind}:{seed}")

@@ -221,6 +221,7 @@ def test_a_set_up_that_is_killed_or_made_from_another_lock_is_made_anew(miniatur
     assert sorted(held) == ["beta-1.1.dist-info", "beta.py"]
 
 
+@pytest.mark.long
 def test_an_environment_that_moved_is_not_complete_and_one_that_lost_a_step_is(miniature, oldest_pip):
     """A moved checkout needs a new environment; a project that could not be installed costs only that step again."""
     bare_environment(miniature.root, oldest_pip)

@@ -113,7 +113,7 @@ def snapshots(draw):
     )
 
 
-@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(snapshots())
 def test_reading_back_gives_the_same_snapshot(one):
     """What is written as JSON text and read back equals what was frozen, and writes the same text again."""
