@@ -11,7 +11,7 @@ import pytest
 from tests.acceptance.independent_check import cents, check_run, read_fleet, read_market, rows
 from tests.acceptance.loaded_market import AS_OF, command, copy_of, printed_run
 
-pytestmark = [pytest.mark.market_data, pytest.mark.slow, pytest.mark.xdist_group("real_fleet")]
+pytestmark = [pytest.mark.market_data, pytest.mark.long, pytest.mark.xdist_group("real_fleet")]
 
 SHARE_CLASSES = {
     "GOOG": "ALPHABET",

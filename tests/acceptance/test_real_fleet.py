@@ -18,7 +18,7 @@ from prometheus.simulation.fills import fill_day
 from tests.acceptance.independent_check import cents, check_run
 from tests.acceptance.loaded_market import AS_OF, command, copy_of, printed_run
 
-pytestmark = [pytest.mark.market_data, pytest.mark.slow, pytest.mark.xdist_group("real_fleet")]
+pytestmark = [pytest.mark.market_data, pytest.mark.long, pytest.mark.xdist_group("real_fleet")]
 
 CHECKER = Path(__file__).with_name("independent_check.py")
 #: One whole-share US account by highest cost, one fractional US account by FIFO, one Canadian pool.
