@@ -73,7 +73,7 @@ class Booking:
     @property
     def refused(self) -> frozenset[EventKey]:
         """Return the events that were told and are not stored as they were told."""
-        return frozenset(found.event for found in self.findings if found.refused)
+        return frozenset(finding.event for finding in self.findings if finding.refused)
 
 
 def book_events(
@@ -273,7 +273,7 @@ def _market(
 
 def _kept(own: Iterable[NewEvent], findings: Iterable[Finding], stored: Collection[EventKey]) -> tuple[NewEvent, ...]:
     """Return the new events that were booked; a correction goes with what it names."""
-    refused = {found.event for found in findings if found.refused} - set(stored)
+    refused = {finding.event for finding in findings if finding.refused} - set(stored)
     return tuple(
         new
         for new in own
@@ -288,13 +288,13 @@ def _require_sound(findings: Iterable[Finding], new: Collection[EventKey]) -> No
     Raises:
         AccountingError: LOTS_GONE.
     """
-    for found in findings:
-        if found.refused and found.event not in new and found.event.account != EVERY_ACCOUNT:
+    for finding in findings:
+        if finding.refused and finding.event not in new and finding.event.account != EVERY_ACCOUNT:
             raise AccountingError(
-                f"{found.event.event_id} of {found.event.account}, which is booked, could not be booked any more: "
-                f"{found.message.rstrip('.')}. Cancel it first, or correct it together with this.",
+                f"{finding.event.event_id} of {finding.event.account}, which is booked, could not be booked any more: "
+                f"{finding.message.rstrip('.')}. Cancel it first, or correct it together with this.",
                 code="LOTS_GONE",
-                details={"account_id": found.event.account, "event_id": found.event.event_id, "code": found.code},
+                details={"account_id": finding.event.account, "event_id": finding.event.event_id, "code": finding.code},
             )
 
 

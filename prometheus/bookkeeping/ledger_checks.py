@@ -83,8 +83,8 @@ def rebuild_check(connection: Connection, household: str, *, with_tables: bool =
         UnknownAccountError: There is no such household.
         AccountingError: Its accounts are taxed by two countries.
     """
-    found = open_household(connection, household)
-    accounts = found.account_ids
+    opened = open_household(connection, household)
+    accounts = opened.account_ids
     events = events_after(connection, household, accounts, None)
     mark = stored_mark(connection, household)
     stored = postings_after(connection, accounts, None)
@@ -94,7 +94,7 @@ def rebuild_check(connection: Connection, household: str, *, with_tables: bool =
         return LedgerProof(household, len(events), len(stored), 0, tuple(lost if stored or events else ()))
     counting, _ = effective_events(events)
     days = state_days(connection, household, accounts)
-    parts = fold_in_parts([event for event in counting if event.trade_date <= mark[0]], found.terms, EMPTY, days)
+    parts = fold_in_parts([event for event in counting if event.trade_date <= mark[0]], opened.terms, EMPTY, days)
     state = parts[-1].state if parts else EMPTY
     differences = [
         *_missing_events(stored, {event.key for event in events}),
@@ -202,11 +202,11 @@ def _state_differences(
             continue
         if stored == folded:
             continue
-        found = list(_unequal(Compared.STATE, f"the state of {day}", _sums_of(stored), _sums_of(folded)))
+        unequal = list(_unequal(Compared.STATE, f"the state of {day}", _sums_of(stored), _sums_of(folded)))
         if stored.cash != folded.cash:
-            found.append(LedgerDifference(Compared.STATE, household, f"the state of {day} has other cash"))
+            unequal.append(LedgerDifference(Compared.STATE, household, f"the state of {day} has other cash"))
         # Lots and cash agree, and what windows still need does not.
-        yield from found or [LedgerDifference(Compared.STATE, household, f"the state of {day} has other open trades")]
+        yield from unequal or [LedgerDifference(Compared.STATE, household, f"the state of {day} has other open trades")]
 
 
 def _sums_of(state: State) -> dict[LotKey, _Sums]:
@@ -217,10 +217,10 @@ def _sums_of(state: State) -> dict[LotKey, _Sums]:
 
 
 def _unequal(
-    compared: Compared, where: str, found: Mapping[LotKey, _Sums], folded: Mapping[LotKey, _Sums]
+    compared: Compared, where: str, stored: Mapping[LotKey, _Sums], folded: Mapping[LotKey, _Sums]
 ) -> Iterator[LedgerDifference]:
-    for key in sorted(found.keys() | folded.keys()):
-        here, there = found.get(key, _NOTHING), folded.get(key, _NOTHING)
+    for key in sorted(stored.keys() | folded.keys()):
+        here, there = stored.get(key, _NOTHING), folded.get(key, _NOTHING)
         if here != there:
             message = f"lot {key.lot_id}: {where} has {_sums_words(here)}, the events give {_sums_words(there)}"
             yield LedgerDifference(compared, key.account, message)

@@ -153,15 +153,15 @@ def missing_actions(
         passed: Day through which the books are; None for books that begin.
         seen: ``corporate_actions.change_id`` through which changes of passed days have been looked at.
     """
-    found: list[MarketAction] = []
+    unseen: list[MarketAction] = []
     asked: set[str] = set()
     while wanted := set(tickers) - asked:
         asked |= wanted
         actions = market_actions(connection, wanted, after=after, through=through)
-        found += (one for one in actions if passed is None or one.action.ex_date > passed or one.change_id <= seen)
+        unseen += (one for one in actions if passed is None or one.action.ex_date > passed or one.change_id <= seen)
         tickers = {one.action.other_ticker for one in actions} - {""}
-    stored = stored_actions(connection, household, {event_name(one.action) for one in found})
-    new = [one for one in found if event_name(one.action) not in stored]
+    stored = stored_actions(connection, household, {event_name(one.action) for one in unseen})
+    new = [one for one in unseen if event_name(one.action) not in stored]
     closes = _closes(connection, new)
     return [_new(event_of_action(one.action, closes), one) for one in new]
 
@@ -183,15 +183,15 @@ def changed_events(
     changed = changed_actions(connection, tickers, seen=seen, through=passed)
     stored = stored_actions(connection, household, {event_name(one.action) for one in changed})
     closes = _closes(connection, changed)
-    found: list[NewEvent] = []
+    news: list[NewEvent] = []
     for one in changed:
         event = same_text(event_of_action(one.action, closes))
         before = stored.get(event_name(one.action))
         if before is None:
-            found.append(_new(event, one))
+            news.append(_new(event, one))
         elif before.latest != event:
-            found.append(_new(_correction(before, event, one.change_id, passed), one))
-    return found
+            news.append(_new(_correction(before, event, one.change_id, passed), one))
+    return news
 
 
 def _correction(before: StoredAction, event: Event, change_id: int, passed: date) -> Event:

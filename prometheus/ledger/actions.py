@@ -324,8 +324,8 @@ def _book(
 
 def _book_own(book: Book, regime: Regime, event: Any, account: str, arriving: Collection[tuple[str, str]]) -> None:
     if not isinstance(event, Dividend) and account not in book.holders(event.ticker):
-        found = _not_held(book, event, () if isinstance(event, Delisting) else arriving)
-        raise RefusedError(found.code, found.message, found.remedy)
+        finding = _not_held(book, event, () if isinstance(event, Delisting) else arriving)
+        raise RefusedError(finding.code, finding.message, finding.remedy)
     match event:
         case Dividend():
             book_dividend(book, event, account)

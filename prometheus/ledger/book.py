@@ -120,9 +120,9 @@ class Book:
         Where lots of two purchases go by one name, because one came from another account, the account's own counts.
         """
         keys = (key, *sorted(self._parts[key])) if key in self._parts else (key,)
-        found = [lot for each in keys if (lot := self.lots.get(each)) is not None and lot.ticker == ticker]
-        own = [lot for lot in found if lot.origin.account == key.account]
-        return own or found
+        parts = [lot for each in keys if (lot := self.lots.get(each)) is not None and lot.ticker == ticker]
+        own = [lot for lot in parts if lot.origin.account == key.account]
+        return own or parts
 
     def quantity_of(self, account: str, ticker: str) -> Decimal:
         """Return the shares that an account holds of a security."""

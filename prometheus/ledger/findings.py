@@ -38,4 +38,4 @@ class RefusedError(Exception):
 
 def ordered_findings(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings by event, each once."""
-    return tuple(sorted(set(findings), key=lambda found: (found.event, found.code, found.message)))
+    return tuple(sorted(set(findings), key=lambda finding: (finding.event, finding.code, finding.message)))

@@ -134,8 +134,8 @@ def fold(
             folding.book_day(day, by_day[day])
             if on_day is not None:
                 on_day(len(by_day[day]))
-    found = ordered_findings((*findings, *book.findings))
-    return Folded(book.freeze(), tuple(book.postings), found)
+    ordered = ordered_findings((*findings, *book.findings))
+    return Folded(book.freeze(), tuple(book.postings), ordered)
 
 
 #: Days between two times at which trades that no window reaches any more are dropped; it changes no result.

@@ -100,11 +100,11 @@ def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lo
             return book.walk_by_basis(taking.account, taking.ticker)
         if method is LotMethod.LEAST_TAX_FIRST and terms.rates.short_term() > 0 and terms.rates.long_term() > 0:
             return _by_tax(book, taking, sale)
-    found = book.walk(taking.account, taking.ticker) if lots is None else lots
+    candidates = book.walk(taking.account, taking.ticker) if lots is None else lots
     if equal_lots is EqualLots.LOT_ID:
-        return sorted(found, key=lambda lot: key(lot, sale))
+        return sorted(candidates, key=lambda lot: key(lot, sale))
     tie = _TIES[equal_lots]
-    return sorted(found, key=lambda lot: (*key(lot, sale)[:-1], tie(lot), lot.key))
+    return sorted(candidates, key=lambda lot: (*key(lot, sale)[:-1], tie(lot), lot.key))
 
 
 def _by_tax(book: Book, taking: Taking, sale: _Sale) -> Iterable[Lot]:
@@ -120,14 +120,14 @@ def _of_term(book: Book, taking: Taking, sale: _Sale, term: Term) -> Iterator[Lo
 
 
 def _named(book: Book, taking: Taking, pick: LotPick) -> list[Lot]:
-    found = book.parts_of(LotKey(taking.account, pick.lot_id), taking.ticker)
-    if not found:
+    parts = book.parts_of(LotKey(taking.account, pick.lot_id), taking.ticker)
+    if not parts:
         raise RefusedError(
             "UNKNOWN_LOT",
             f"{taking.account} holds no lot {pick.lot_id} of {taking.ticker} on {book.day}.",
             "Name a lot that is held, or name none to let the lot method choose.",
         )
-    return found
+    return parts
 
 
 def _walk(lots: Iterable[Lot], taking: Taking, quantity: Decimal) -> Selection:

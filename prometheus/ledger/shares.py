@@ -58,9 +58,9 @@ def scaled_counts(
         count = (Fraction(quantity) if exact is None else exact) * ratio
         total += count
         rounded = nearest_share(total)
-        found = rounded - placed
+        share = rounded - placed
         placed = rounded
-        yield found, None if Fraction(found) == count else count
+        yield share, None if Fraction(share) == count else count
 
 
 def split_ratio(value: Decimal) -> Fraction:

@@ -336,8 +336,8 @@ class State:
 
     def lots_of(self, account: str, ticker: str) -> tuple[Lot, ...]:
         """Return the lots of one position, earliest first."""
-        found = (lot for lot in self.lots.values() if lot.key.account == account and lot.ticker == ticker)
-        return tuple(sorted(found, key=lambda lot: (lot.acquired_on, lot.key.lot_id)))
+        lots = (lot for lot in self.lots.values() if lot.key.account == account and lot.ticker == ticker)
+        return tuple(sorted(lots, key=lambda lot: (lot.acquired_on, lot.key.lot_id)))
 
     def quantity_of(self, account: str, ticker: str) -> Decimal:
         """Return the shares that an account holds of a security."""

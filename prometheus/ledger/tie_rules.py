@@ -55,7 +55,7 @@ class WashScope(StrEnum):
     """Whose purchases wash a loss: the taxpayer's rule, or what a broker must report.
 
     HOUSEHOLD looks at all accounts and groups. ACCOUNT looks at one account and one security at a time. FORM_1099B does
-    so too and reads 26 U.S.C. 1091(a) to the letter, as a broker's form does: shares bought in the window and sold
+    so too and reads 26 U.S.C. 1091(a) literally, as a broker's form does: shares bought in the window and sold
     again replace as well, and the loss goes to the shares that were sold.
 
     Source: Treas. Reg. 1.6045-1(d)(6)(iii) for the last two.

@@ -133,41 +133,41 @@ def events_named(connection: Connection, keys: Iterable[EventKey]) -> dict[Event
     if not wanted:
         return {}
     names = {"accounts": [key.account for key in wanted], "names": [key.event_id for key in wanted]}
-    found = [event_of(row[0]) for row in driver_connection(connection).execute(_NAMED, names)]
-    return {event.key: event for event in found}
+    events = [event_of(row[0]) for row in driver_connection(connection).execute(_NAMED, names)]
+    return {event.key: event for event in events}
 
 
 def days_told(connection: Connection, keys: Iterable[EventKey]) -> dict[EventKey, set[date]]:
     """Return the trade dates that stored events of accounts have or had, by key; corrections moved some of them."""
     wanted = [key for key in keys if key.account != EVERY_ACCOUNT]
-    found: dict[EventKey, set[date]] = {}
+    days: dict[EventKey, set[date]] = {}
     if not wanted:
-        return found
+        return days
     names = {"accounts": [key.account for key in wanted], "names": [key.event_id for key in wanted]}
     for row in driver_connection(connection).execute(_VERSIONS, names):
         event = event_of(row[0])
         if not isinstance(event, Cancellation):
             said = event.replacement if isinstance(event, Correction) else event
-            found.setdefault(said.key, set()).add(said.trade_date)
-    return found
+            days.setdefault(said.key, set()).add(said.trade_date)
+    return days
 
 
 def stored_actions(connection: Connection, household: str, names: Collection[str]) -> dict[str, StoredAction]:
     """Return what a household's events say of actions of the market, by the name under which they were told first."""
-    found: dict[str, StoredAction] = {}
+    actions: dict[str, StoredAction] = {}
     if not names:
-        return found
+        return actions
     wanted = {"household": household, "names": sorted(names)}
     for event_id, target_id, change_id, trade_date, content in driver_connection(connection).execute(
         _OF_MARKET, wanted
     ):
         event = event_of(content)
         if target_id is None:
-            found[event_id] = StoredAction(event, event, trade_date, change_id)
+            actions[event_id] = StoredAction(event, event, trade_date, change_id)
         else:
             latest = event.replacement if isinstance(event, Correction) else event
-            found[target_id] = StoredAction(found[target_id].first, latest, trade_date, change_id)
-    return found
+            actions[target_id] = StoredAction(actions[target_id].first, latest, trade_date, change_id)
+    return actions
 
 
 def tickers_told(connection: Connection, accounts: Collection[str]) -> set[str]:

@@ -48,11 +48,11 @@ def households_of(connection: Connection, account_ids: Collection[str]) -> dict[
     Raises:
         UnknownAccountError: There is no such account.
     """
-    found = dict(driver_connection(connection).execute(_HOUSEHOLD, [sorted(account_ids)]).fetchall())
-    missing = sorted(set(account_ids) - found.keys())
+    households = dict(driver_connection(connection).execute(_HOUSEHOLD, [sorted(account_ids)]).fetchall())
+    missing = sorted(set(account_ids) - households.keys())
     if missing:
         raise UnknownAccountError(f"There is no account {missing[0]}. 'prometheus ingest' loads accounts from a file.")
-    return found
+    return households
 
 
 def household_accounts(connection: Connection, household: str, *, lock: bool = False) -> tuple[Account, ...]:

@@ -247,7 +247,7 @@ class USRegime:
             book.window.add_loss(loss)
 
     def _match_all(self, book: Book, loss: Loss, purchase: Purchase) -> Loss:
-        """Match a loss with a purchase; to the letter of the law with its shares held and those sold again, in turn."""
+        """Match a loss with a purchase; read literally with its shares held and those sold again, in turn."""
         matched = self._match(book, loss, purchase, loss.event)
         while self._is_literal and 0 < matched.open_quantity < loss.open_quantity:
             loss = matched
@@ -292,7 +292,7 @@ class USRegime:
         # Not below zero: a split rounds the washed shares, and with them what was disallowed so far.
         disallowed = max(to_cents(loss.amount * washed / loss.quantity) - loss.disallowed, _ZERO)
         key = key_bought = purchase.lot
-        # To the letter of the law other shares of the purchase may serve still; those that have get their own name.
+        # Read literally the law lets other shares of the purchase serve still; those that have get their own name.
         keeps_others = self._is_literal and purchase.unreplaced > shares
         if lot is not None and (shares < lot.quantity or keeps_others):
             stem = f"{lot.key.lot_id}{WASHED_MARK}"
@@ -357,7 +357,7 @@ class USRegime:
     def _match_sold(self, book: Book, loss: Loss, purchase: Purchase, cause: EventKey) -> Loss:
         """Let shares that were bought in the window and sold again carry a loss: the gain of their sale is less by it.
 
-        Source: 26 U.S.C. 1091(a) read to the letter, with the adjustment of 1091(d) on the shares that were sold.
+        Source: 26 U.S.C. 1091(a) read literally, with the adjustment of 1091(d) on the shares that were sold.
         """
         sold, *others = purchase.sold
         shares = min(loss.open_quantity, sold.quantity, purchase.unreplaced)
