@@ -85,10 +85,12 @@ def main():
             prepared = fleet_of(bench, loaded, copies, chosen.as_of)
             for workers in (0, 1, 2) if copies == 1 else (2,):
                 rounds = chosen.rounds if copies == 1 else 1
-                found = [in_a_process_of_its_own(bench, prepared, workers, keep=rounds > 1) for _ in range(rounds)]
-                show(copies, workers, found)
+                rounds_done = [
+                    in_a_process_of_its_own(bench, prepared, workers, keep=rounds > 1) for _ in range(rounds)
+                ]
+                show(copies, workers, rounds_done)
                 if workers == 2:
-                    smaller = compare(smaller, found[-1])
+                    smaller = compare(smaller, rounds_done[-1])
             drop(bench, prepared)
 
 
@@ -156,11 +158,11 @@ def in_a_process_of_its_own(bench: Bench, prepared: str, workers: int, *, keep: 
         text=True,
         check=True,
     )
-    found = json.loads(done.stdout.splitlines()[-1])
-    found["server_ms"] = 1000 * (server_cpu_seconds(data) - before) / found["accounts"]
+    measured_day = json.loads(done.stdout.splitlines()[-1])
+    measured_day["server_ms"] = 1000 * (server_cpu_seconds(data) - before) / measured_day["accounts"]
     if keep:
         drop(bench, name_of(url))
-    return found
+    return measured_day
 
 
 def drop(bench: Bench, name: str) -> None:
@@ -201,7 +203,7 @@ def one_day(url: str, workers: int) -> dict[str, float]:
     assert accounts == sum(summary.outcomes.values()), summary
     children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     once = began["cpu"] - cpu + spent["shared"]
-    found = {
+    measured_day = {
         "accounts": accounts,
         "seconds": took,
         "imports_ms": 1000 * imported,
@@ -212,10 +214,10 @@ def one_day(url: str, workers: int) -> dict[str, float]:
         "size_mib": database_size(database) / 1024**2,
     }
     if workers == 0:
-        found |= {name: 1000 * seconds / accounts for name, seconds in spent.items()}
-        found["statements"] = counted["statements"] / accounts
+        measured_day |= {name: 1000 * seconds / accounts for name, seconds in spent.items()}
+        measured_day["statements"] = counted["statements"] / accounts
     database.close()
-    return found
+    return measured_day
 
 
 class progress_of:  # noqa: N801 -- used like the context managers of the standard library
@@ -328,16 +330,16 @@ def show(copies: int, workers: int, rounds: list[dict[str, float]]) -> None:
         print(f"       outside the solver {outside:.1f} ms an account, at least {least:.1f}", flush=True)
 
 
-def compare(smaller: dict[str, float] | None, found: dict[str, float]) -> dict[str, float]:
+def compare(smaller: dict[str, float] | None, larger: dict[str, float]) -> dict[str, float]:
     """Print what one more account costs between two sizes of the fleet."""
-    if smaller is not None and found["accounts"] > smaller["accounts"]:
-        more = found["accounts"] - smaller["accounts"]
+    if smaller is not None and larger["accounts"] > smaller["accounts"]:
+        more = larger["accounts"] - smaller["accounts"]
         print(
-            f"       {more:.0f} accounts more: {1000 * (found['seconds'] - smaller['seconds']) / more:.1f} ms each, "
-            f"{1024 * (found['memory_mib'] - smaller['memory_mib']) / more:.1f} KiB of a worker's memory each",
+            f"       {more:.0f} accounts more: {1000 * (larger['seconds'] - smaller['seconds']) / more:.1f} ms each, "
+            f"{1024 * (larger['memory_mib'] - smaller['memory_mib']) / more:.1f} KiB of a worker's memory each",
             flush=True,
         )
-    return found
+    return larger
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How long a killed worker's run stands still, as a function of the lease; and how long a claim takes among rivals.
+"""How long a killed worker's run waits, as a function of the lease; and how long a claim takes among rivals.
 
     python -m bench.engine_recovery [--leases 1 2 5 10] [--rounds 5] [--claimers 8] [--runs 2000]
 
@@ -82,9 +82,9 @@ def claims(bench: Bench, claimers: int, runs: int) -> None:
     """Have processes claim every run, one at a time, and print what a claim takes."""
     database = bench.fleet(runs, Phase.DATA_READY)
     with _SPAWN.Pool(claimers) as pool:
-        found = pool.starmap(claim_all, [(database._full_url, n) for n in range(claimers)])  # noqa: SLF001 -- a bench looks inside
+        latencies_of = pool.starmap(claim_all, [(database._full_url, n) for n in range(claimers)])  # noqa: SLF001 -- a bench looks inside
     database.close()
-    latencies = 1000 * np.concatenate([np.array(one) for one in found])
+    latencies = 1000 * np.concatenate([np.array(one) for one in latencies_of])
     assert len(latencies) == runs, "each run is claimed once"
     middle, late = np.percentile(latencies, [50, 99])
     print(f"{claimers} workers, {runs} claims of one run: p50 {middle:.1f} ms, p99 {late:.1f} ms")

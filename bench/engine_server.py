@@ -33,7 +33,7 @@ _RUNS = text("""
     INSERT INTO engine_runs (as_of_date, account_id, region, phase, code_version)
     SELECT :day, account_id, region, :phase, 'bench' FROM accounts
 """)
-#: So that no heartbeat of a benchmark spends its time on recurring work.
+#: So that no tick of a benchmark spends its time on recurring work.
 _NOTHING_DUE = text("""
     INSERT INTO due_tasks (name, next_due_at)
     SELECT name, engine_now() + interval '30 days' FROM unnest(CAST(:names AS text[])) AS name

@@ -1,4 +1,4 @@
-"""Fenced transitions a second beside procrastinate's jobs and DBOS's steps, and a heartbeat with nothing to do.
+"""Fenced transitions a second beside procrastinate's jobs and DBOS's steps, and an idle tick.
 
     python bench/engine_transitions.py [--runs 2000] [--waiting 10000] [--rounds 3]
 
@@ -41,7 +41,7 @@ def main():
         return
     with durable_server() as bench:
         for waiting in (chosen.waiting // 100, chosen.waiting):
-            milliseconds, queries = idle_heartbeat(bench, waiting)
+            milliseconds, queries = idle_tick(bench, waiting)
             print(f"{waiting:6} WAITING runs, nothing to do: {milliseconds:.1f} ms, {queries} statements")
         rates = {name: [] for name in ("1 worker", "2 workers", "procrastinate", "dbos")}
         for _ in range(chosen.rounds):
@@ -49,15 +49,15 @@ def main():
             rates["2 workers"].append(transitions(bench, chosen.runs, 2))
             for peer in ("procrastinate", "dbos"):
                 rates[peer].append(in_a_process_of_its_own(peer, bench.empty(), chosen.runs))
-        medians = {name: statistics.median(found) for name, found in rates.items()}
+        medians = {name: statistics.median(of_peer) for name, of_peer in rates.items()}
         best = max(medians["procrastinate"], medians["dbos"])
         for name, rate in medians.items():
             rounds = ", ".join(f"{rate:.0f}" for rate in rates[name])
             print(f"{name:14} {rate:7.0f} a second   {rate / best:5.2f} of the better peer   rounds: {rounds}")
 
 
-def idle_heartbeat(bench: Bench, waiting: int) -> tuple[float, int]:
-    """Return milliseconds and number of statements of a heartbeat over runs that all wait for data."""
+def idle_tick(bench: Bench, waiting: int) -> tuple[float, int]:
+    """Return milliseconds and number of statements of a tick over runs that all wait for data."""
     database = bench.fleet(waiting, Phase.WAITING_FOR_DATA)
     config = EngineConfig(owner="bench:1:a")
     advance_all(database, config, database.sibling)

@@ -63,13 +63,13 @@ def main():
 
 def measured(command, home, folder, become, rounds, *, empty=False, before=None):
     """Return the median seconds and CPU seconds of a command."""
-    found = []
+    costs = []
     for number in range(rounds):
         if before is not None:
             before(home)
         cache = folder / (f"empty-{number}" if empty else "cache")
-        found.append(cost(command, home, cache, become))
-    return tuple(statistics.median(column) for column in zip(*found, strict=True))
+        costs.append(cost(command, home, cache, become))
+    return tuple(statistics.median(column) for column in zip(*costs, strict=True))
 
 
 def cost(command, home, cache, become):

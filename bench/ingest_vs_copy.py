@@ -62,7 +62,7 @@ def main():
 
 
 def synthetic_market(folder):
-    """Write 500 names over 2,220 sessions (1.11 million rows) and return the two files."""
+    """Write 500 assets over 2,220 sessions (1.11 million rows) and return the two files."""
     names = [f"N{number:03d}" for number in range(500)]
     days = TradingCalendar.for_region("US").sessions_between(date(2012, 1, 3), date(2021, 1, 29))[:2220]
     rng = np.random.default_rng(20120103)

@@ -151,13 +151,13 @@ def late_fill(events=10_000, days_back=40, repeats=5):
     after = [event for event in history if event.trade_date > month]
     stored = dict(enumerate(fold(after, terms, checkpoint).postings, 1))
     late = Buy(account="A", event_id="late", trade_date=first, ticker="T001", quantity=Decimal(5), amount=Decimal(500))
-    found = refold(checkpoint, [*after, late], stored, terms, correction_id="c", reason="late")
+    refolded = refold(checkpoint, [*after, late], stored, terms, correction_id="c", reason="late")
     best = min(
         timed(lambda: refold(checkpoint, [*after, late], stored, terms, correction_id="c"))[1] for _ in range(repeats)
     )
     data = to_bytes(checkpoint)
     reading = min(timed(lambda: from_bytes(data))[1] for _ in range(repeats))
-    changed = len(found.reversals) + len(found.postings)
+    changed = len(refolded.reversals) + len(refolded.postings)
     print(
         f"late fill: {days_back} days back, {len(after):,} events since a checkpoint: {best * 1000:.1f} ms, {changed} "
         f"postings; checkpoint of {len(checkpoint.lots):,} lots: {len(data):,} bytes, read in {reading * 1000:.1f} ms"

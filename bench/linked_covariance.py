@@ -4,7 +4,7 @@
 
 The fleet is loaded into a database of its own and frozen by the engine. Every account is then solved with the diagonal
 model (estimator ewma_pca), with the linked model whose links are left out, with links within sectors (linked_sectors)
-and with links between all names (linked, "dense"), by STRUCTURED and by CLARABEL.
+and with links between all assets (linked, "dense"), by STRUCTURED and by CLARABEL.
 
 Seconds are the processor's for one call of ``rebalance``, proof and rounding included; compare ratios, and set
 OPENBLAS_NUM_THREADS=1. The split of the specific covariance, which accounts of a day share, is timed by itself and
@@ -40,7 +40,7 @@ from prometheus.optimizer import rebalance, tracking_error
 from prometheus.optimizer.problem.active_risk import factor_risk
 from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import matrices
-from prometheus.risk.factor_model import NameAttributes, RiskSettings, estimate_factor_model
+from prometheus.risk.factor_model import AssetAttributes, RiskSettings, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.returns import action_panels, spin_offs_at_value
 
@@ -79,9 +79,9 @@ def main():
     parser.add_argument("--csv", type=Path, default=Path("linked_covariance.csv"))
     parser.add_argument("--accounts", type=int, default=20)
     options = parser.parse_args()
-    found = load(options.data)
+    accounts = load(options.data)
     rows = []
-    for account in found[: options.accounts]:
+    for account in accounts[: options.accounts]:
         rows += solved(*account)
         for row in rows[-len(CASES) :]:
             print(line(row), flush=True)
@@ -114,9 +114,9 @@ def load(data):
                 check=True,
                 stdout=subprocess.DEVNULL,
             )
-        found = read(database)
+        accounts = read(database)
         database.close()
-        return found
+        return accounts
     finally:
         release(home / "server")
         shutil.rmtree(home, ignore_errors=True)
@@ -130,7 +130,7 @@ def read(database):
     snapshots = [Snapshot.from_json(record["snapshot"]) for record in records]
     models = estimated(database, shared, snapshots[0].benchmark_id)
     tickers = models["dense"].tickers
-    found = []
+    accounts = []
     for record, snapshot in sorted(zip(records, snapshots, strict=True), key=lambda pair: pair[1].account_id):
         stored = matrices(shared, snapshot)
         position = {ticker: i for i, ticker in enumerate(tickers)}
@@ -147,8 +147,8 @@ def read(database):
         # the same model without its links: what the links alone cost in time and in gap
         alone, linked = frozen["dense"]
         frozen["left out"] = (alone, replace(linked, specific_correlation=()))
-        found.append((StrategyParams.from_dict(record["params_snapshot"]), frozen))
-    return found
+        accounts.append((StrategyParams.from_dict(record["params_snapshot"]), frozen))
+    return accounts
 
 
 def estimated(database, shared, benchmark_id):
@@ -162,7 +162,7 @@ def estimated(database, shared, benchmark_id):
     returns = ReturnPanel.from_closes(panel.sessions, panel.tickers, panel.closes, splits, paid)
     securities, benchmark = shared.day(AS_OF).securities, shared.benchmark(benchmark_id, AS_OF)
     weight = dict(zip(benchmark.tickers, benchmark.weights, strict=True))
-    attributes = NameAttributes(
+    attributes = AssetAttributes(
         weights=np.array([float(weight.get(ticker, 0)) for ticker in returns.tickers]),
         sectors=tuple(securities[ticker].sector for ticker in returns.tickers),
         groups=tuple(securities[ticker].group for ticker in returns.tickers),
@@ -220,7 +220,7 @@ def solved(params, models):
 def line(row):
     """Return one row as a person reads it."""
     return (
-        f"{row['account']} {row['names']:>4} names {row['lots']:>5} lots {row['specific']:<9} {row['solver']:<11} "
+        f"{row['account']} {row['names']:>4} assets {row['lots']:>5} lots {row['specific']:<9} {row['solver']:<11} "
         f"{row['seconds']:6.2f} s, gap {row['gap_bps']:8.4f} bps ({row['rounded_gap_bps']:8.4f} rounded), "
         f"TE {row['te_before']:.3%} -> {row['te_after']:.3%} ({row['te_after_dense']:.3%} dense)"
     )

@@ -81,10 +81,10 @@ def main():
         f"{'ratio':>7} gap bps"
     )
     for shape in shapes:
-        found = _shape(shape, deadline, options)
-        for row in found:
+        of_shape = _shape(shape, deadline, options)
+        for row in of_shape:
             print(_line(row), flush=True)
-        rows += found
+        rows += of_shape
         if time.perf_counter() > deadline:
             print(f"stopped after {options.seconds:.0f} s; larger shapes are left out")
             break
@@ -108,11 +108,11 @@ def _mixed_integer(options):
         problem = account(100 + names, names, 3, 3)
         whole = _lagrangian(problem)
         theirs = solve_by_scip(problem, 60.0)
-        found = search(whole, backend_named("STRUCTURED"), problem.tolerance)
+        ours = search(whole, backend_named("STRUCTURED"), problem.tolerance)
         print(
             f"  N {names}: SCIP {1e4 * theirs.objective:.4f} (bound {1e4 * theirs.bound:.4f}) in "
             f"{theirs.seconds:.1f} s; "
-            f"STRUCTURED {1e4 * found.objective:.4f} (bound {1e4 * found.lower_bound():.4f})"
+            f"STRUCTURED {1e4 * ours.objective:.4f} (bound {1e4 * ours.lower_bound():.4f})"
         )
 
 
@@ -128,13 +128,13 @@ def _mean_risk(options):
         excess = 0.0
         for seed in range(2 if options.quick else 5):
             problem = tax_free(account(300 + seed, names, 6, 4))
-            found = {}
+            answers = {}
             for solver in ("STRUCTURED", "CLARABEL"):
-                seconds, found[solver] = _repeated(lambda s=solver, p=problem: _two_stages(p, s), options.repeat)
+                seconds, answers[solver] = _repeated(lambda s=solver, p=problem: _two_stages(p, s), options.repeat)
                 times[solver].append(seconds)
             seconds, (weights, _) = _repeated(lambda p=problem: optimizer_skfolio.tax_free(p), options.repeat)
             times["skfolio"].append(seconds)
-            lagrangian, answer = _lagrangian(problem), found["STRUCTURED"]
+            lagrangian, answer = _lagrangian(problem), answers["STRUCTURED"]
             theirs = lagrangian.objective(np.asarray(weights) - problem.holdings())
             excess = max(excess, abs(theirs - answer.objective))
         medians = {solver: statistics.median(values) for solver, values in times.items()}
@@ -190,13 +190,13 @@ def _shape(shape, deadline, options):
             samples.setdefault(name, []).append((seconds, without, None, answers[0].gap_bps, None, None))
     reference = samples["CVXPY"]
     rows = []
-    for name, found in samples.items():
-        seconds, without, whole, gap, gap_whole, rounded = (_median(column) for column in zip(*found, strict=True))
-        ratios = [theirs[0] / ours[0] for theirs, ours in zip(reference, found, strict=True)]
-        fewer = [theirs[1] / ours[1] for theirs, ours in zip(reference, found, strict=True)]
+    for name, measured in samples.items():
+        seconds, without, whole, gap, gap_whole, rounded = (_median(column) for column in zip(*measured, strict=True))
+        ratios = [theirs[0] / ours[0] for theirs, ours in zip(reference, measured, strict=True)]
+        fewer = [theirs[1] / ours[1] for theirs, ours in zip(reference, measured, strict=True)]
         values = (
             seconds, without, whole, statistics.median(ratios), statistics.median(fewer), gap, gap_whole, rounded,
-            len(found),
+            len(measured),
         )  # fmt: skip
         rows.append(dict(zip(COLUMNS, (*shape, name, *values), strict=True)))
     return rows

@@ -1,4 +1,4 @@
-"""Generated accounts of a chosen shape for the optimizer's bench: every name held, a fixed number of lots in each."""
+"""Generated accounts of a chosen shape for the optimizer's bench: every asset held, a fixed number of lots in each."""
 
 from dataclasses import replace
 from datetime import date
@@ -12,9 +12,9 @@ SHORT_RATE, LONG_RATE = 0.408, 0.238
 
 
 def account(seed, names, factors, lots_a_name, nav=10_000_000.0):
-    """Return a least-tax-first account of ``names`` names and ``names * lots_a_name`` lots.
+    """Return a least-tax-first account of ``names`` assets and ``names * lots_a_name`` lots.
 
-    Two fifths of the lots stand at a loss, lots younger than a year pay the short rate, one name in twenty may not be
+    Two fifths of the lots are at a loss, lots younger than a year pay the short rate, one asset in twenty may not be
     bought, one in forty may not be sold, one in ten shares its group with a neighbour. Whole shares.
     """
     random = np.random.default_rng(seed)

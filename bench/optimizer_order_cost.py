@@ -43,7 +43,7 @@ def main(arguments):
     asked.add_argument("--lots", type=int, default=4)
     asked.add_argument("--repetitions", type=int, default=3)
     shape = asked.parse_args(arguments)
-    print(f"{shape.accounts} accounts of {shape.names} names, {shape.factors} factors, {shape.lots} lots a name")
+    print(f"{shape.accounts} accounts of {shape.names} assets, {shape.factors} factors, {shape.lots} lots an asset")
     print("solver            NAV   ms without, with  ratio: sums, medians   orders        gap before, after (greatest)")
     holds = True
     for backend in ("CLARABEL", "STRUCTURED"):
@@ -54,11 +54,11 @@ def main(arguments):
                 order_cost = max(1 / nav, 1e-5)
                 free.append(timed(problem, backend, shape.repetitions))
                 charged.append(timed(replace(problem, order_cost=order_cost), backend, shape.repetitions))
-            before, after = ([seconds for seconds, _ in found] for found in (free, charged))
+            before, after = ([seconds for seconds, _ in measured] for measured in (free, charged))
             ratio = sum(after) / sum(before)
             gaps = [result.certificate.gap_bps for _, result in charged]
             rounded = [result.certificate.rounded_gap_bps for _, result in charged]
-            orders = [median(np.count_nonzero(r.shares) for _, r in found) for found in (free, charged)]
+            orders = [median(np.count_nonzero(r.shares) for _, r in measured) for measured in (free, charged)]
             holds &= ratio <= MOST_RATIO and max(*gaps, *rounded) <= MOST_GAP
             print(
                 f"{backend:<10} {nav:>12,.0f}   {1e3 * median(before):6.1f} {1e3 * median(after):6.1f}       "

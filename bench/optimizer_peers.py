@@ -53,11 +53,11 @@ def cvxpy_two_stages(whole, *, dense=False):
         return PeerAnswer(seconds, compiling, float("nan"), float("nan"))
     fixed = arcs(convex.pieces, convex.cost, convex.cost_rate)
     began = time.perf_counter()
-    found = _solve(whole, fixed, dense)
+    second = _solve(whole, fixed, dense)
     seconds += time.perf_counter() - began
-    if found is None:
+    if second is None:
         return PeerAnswer(seconds, compiling, float("nan"), float("nan"))
-    trades, dual, more = found
+    trades, dual, more = second
     bound = max(bound, whole.bound(dual, whole.minima(dual)))
     objective = convex.objective(trades)
     return PeerAnswer(seconds, compiling + more, 1e4 * (objective - bound), objective)

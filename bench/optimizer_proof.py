@@ -1,13 +1,13 @@
-"""The optimizer held against others that share none of its code; each claim is counted, and one that fails ends with 1.
+"""The optimizer compared with others that share none of its code; a claim that fails ends with exit code 1.
 
 python bench/optimizer_proof.py [scip] [sides] [orders] [agreement] [gaps] [bits]      (all where none is named)
 
-- scip: 50 problems of 10 to 40 names against SCIP with a proven optimum.
-- sides: 200 problems of 7 names against every pattern of sides.
-- orders: with a cost of an order of 0.1 bps to 10 bps, 200 problems of 4 names against every combination of no trade,
-  sides and lots, and 50 of 10 to 30 names against SCIP.
+- scip: 50 problems of 10 to 40 assets against SCIP with a proven optimum.
+- sides: 200 problems of 7 assets against every pattern of sides.
+- orders: with a cost of an order of 0.1 bps to 10 bps, 200 problems of 4 assets against every combination of no trade,
+  sides and lots, and 50 of 10 to 30 assets against SCIP.
 - agreement: 100 problems with limits of every kind, sides fixed: the back-ends against each other and the reference.
-- gaps: certified gaps of 40 accounts of 500 names; 6 and 50 factors, 4 and 10 lots, whole shares at three sizes.
+- gaps: certified gaps of 40 accounts of 500 assets; 6 and 50 factors, 4 and 10 lots, whole shares at three sizes.
 - bits: one problem twenty times, in two processes, with other threads busy.
 """
 
@@ -56,8 +56,8 @@ def small_problem(seed, names, factors):
         cash_range=(0.002, 0.02) if seed % 4 else (0.01, 0.0101),
         tilt=random.normal(0, 0.001, names) if seed % 5 == 0 else np.zeros(names),
     )
-    room = random.uniform(0.1, 1.0, names)
-    return changed(problem, lower=np.zeros(names), upper=problem.holdings() + room)
+    slack = random.uniform(0.1, 1.0, names)
+    return changed(problem, lower=np.zeros(names), upper=problem.holdings() + slack)
 
 
 def prove_scip() -> bool:
@@ -104,7 +104,7 @@ def prove_sides() -> bool:
         valid += certificate.lower_bound <= optimum + _NOISE
         worst = max(worst, certificate.objective - optimum)
         best += certificate.objective <= optimum + _NOISE and certificate.rounded_objective >= optimum - _NOISE
-    print(f"sides: 200 problems of 7 names, {solved} solved, {refused} without an answer and refused")
+    print(f"sides: 200 problems of 7 assets, {solved} solved, {refused} without an answer and refused")
     print(
         f"  lower bound valid: {valid} of {solved}; objective the best: {best}, worst {_BPS * worst:.6f} bps above it"
     )
@@ -135,7 +135,7 @@ def _orders_by_enumeration() -> bool:
             worst[backend] = max(worst[backend], certificate.objective - optimum)
     for backend in solved:
         print(
-            f"orders: 200 problems of 4 names by enumeration, {backend}: bound valid {valid[backend]} (largest excess "
+            f"orders: 200 problems of 4 assets by enumeration, {backend}: bound valid {valid[backend]} (largest excess "
             f"{excess:.1e}), objective the best {best[backend]}, worst {_BPS * worst[backend]:.4f} bps above it"
         )
     return all(valid[one] == 200 and best[one] >= 196 for one in solved)
@@ -185,8 +185,8 @@ def prove_agreement() -> bool:
 
 
 def prove_gaps() -> bool:
-    """Measure certified gaps of accounts of 500 names."""
-    print("gaps: medians (and greatest) over 40 accounts of 500 names, STRUCTURED, bps of NAV")
+    """Measure certified gaps of accounts of 500 assets."""
+    print("gaps: medians (and greatest) over 40 accounts of 500 assets, STRUCTURED, bps of NAV")
     print("  factors  lots  NAV          before rounding      after whole shares   median seconds")
     holds = True
     for factors, lots, nav in ((6, 4, 1e5), (6, 4, 1e6), (6, 4, 1e7), (50, 4, 1e7), (6, 10, 1e7), (50, 10, 1e7)):
@@ -218,7 +218,7 @@ def prove_bits() -> bool:
     elsewhere = [digests_in_a_process(threads) for threads in (1, 4)]
     holds = True
     for kind, digest in here.items():
-        same = {found[kind] for found in (*again, *elsewhere)} == {digest}
+        same = {kinds_of_bits[kind] for kinds_of_bits in (*again, *elsewhere)} == {digest}
         print(f"bits: {kind}, twenty times, in two processes, beside busy threads: {'equal' if same else 'DIFFERENT'}")
         holds &= same
     return holds

@@ -1,7 +1,7 @@
 """The true problem as a mixed-integer program for SCIP, stated from the problem's own fields.
 
-One binary for each name's side and one for each group: whether it sells a loss; where an order has a cost, another one
-for each name's sale. None of the optimizer's code is used.
+One binary for each asset's side and one for each group: whether it sells a loss; where an order has a cost, another one
+for each asset's sale. None of the optimizer's code is used.
 """
 
 import time
@@ -44,8 +44,8 @@ def solve_by_scip(problem, seconds):
     model.setParam("limits/absgap", 1e-6)
     model.setParam("numerics/feastol", 1e-9)
     model.setParam("parallel/maxnthreads", 1)
-    room = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
-    buys = [model.addVar(lb=0.0, ub=float(room[i])) for i in range(n)]
+    slack = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
+    buys = [model.addVar(lb=0.0, ub=float(slack[i])) for i in range(n)]
     is_buy = [model.addVar(vtype="B") for _ in range(n)]
     is_sale = [model.addVar(vtype="B") for _ in range(n)] if problem.order_cost else []
     loses = {label: model.addVar(vtype="B") for label in np.unique(problem.group).tolist()}
@@ -53,8 +53,8 @@ def solve_by_scip(problem, seconds):
     active = []
     for i in range(n):
         group_loses = loses[int(problem.group[i])]
-        model.addCons(buys[i] <= float(room[i]) * is_buy[i])
-        model.addCons(buys[i] <= float(room[i]) * (1 - group_loses))
+        model.addCons(buys[i] <= float(slack[i]) * is_buy[i])
+        model.addCons(buys[i] <= float(slack[i]) * (1 - group_loses))
         harmful = False
         for j in lots[i]:
             model.addCons(sells[j] <= float(problem.lot_weight[j]) * (1 - is_buy[i]))

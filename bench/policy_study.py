@@ -3,15 +3,15 @@
     python -m bench.policy_study real --data ../shared/data --home DIR [--account ACC-002 ...] [--sessions 63]
     python -m bench.policy_study demo --home DIR
 
-Every variant of the shipped strategy gets copies of the same accounts in one database, so that all of them see the
-same days and the same risk models; each day runs through the real engine and is filled at its close. ``real`` takes
-accounts of a real fleet through consecutive sessions, each day's files loaded only when it comes; ``demo`` takes the
-demo's twenty accounts through its three sessions. Interrupted, it goes on where it stood: give the same home again.
-``--report`` prints the table of what stands without running anything.
+Every variant of the shipped strategy gets copies of the same accounts in one database, so that all of them see the same
+days and the same risk models; each day runs through the real engine and is filled at its close. ``real`` takes accounts
+of a real fleet through consecutive sessions, each day's files loaded only when it comes; ``demo`` takes the demo's
+twenty accounts through its three sessions. Interrupted, it goes on where it stopped: give the same home again.
+``--report`` prints the table of the days done without running anything.
 
 Columns, one line for each account and variant, or for the demo each variant:
 
-    orders        names traded, both sides, over all days
+    orders        securities traded, both sides, over all days
     days          days with at least one order
     turnover      sum of the one-way turnover of the days, % of NAV
     cost          estimated trading cost, bps of the first NAV
@@ -125,7 +125,7 @@ def main() -> None:
     parser.add_argument("--first", type=date.fromisoformat, default=date(2018, 6, 1))
     parser.add_argument("--sessions", type=int, default=63)
     parser.add_argument("--variant", action="append", choices=list(VARIANTS), help="Only these variants.")
-    parser.add_argument("--report", action="store_true", help="Only print the table of what stands.")
+    parser.add_argument("--report", action="store_true", help="Only print the table of the days done.")
     parser.add_argument("--json", type=Path, help="Write the lines there, too.")
     chosen = parser.parse_args()
     if chosen.market == "real" and chosen.data is None:
@@ -149,15 +149,15 @@ def main() -> None:
 
 def known_variants() -> list[str]:
     """Return the variants whose parameters this version has; one that would equal another is left out."""
-    known, found, seen = StrategyParams().as_dict(), [], set()
+    known, variants, seen = StrategyParams().as_dict(), [], set()
     for name, changes in VARIANTS.items():
         kept = tuple(sorted((key, value) for key, value in changes.items() if key in known))
         if kept in seen:
             print(f"'{name}' is left out: this version has no parameter that sets it apart.")
         else:
             seen.add(kept)
-            found.append(name)
-    return found
+            variants.append(name)
+    return variants
 
 
 def strategy_of(variant: str) -> str:
@@ -206,13 +206,13 @@ def run_real(database: Database, settings: Settings, chosen: argparse.Namespace,
         ingest(database, folder)
     after = {day: before for before, day in pairwise(days)}
 
-    def morning(day: date) -> None:
+    def before_session(day: date) -> None:
         if day in after:
             with tempfile.TemporaryDirectory() as name:
                 if slices.write_between(after[day], day, Path(name)):
                     ingest(database, Path(name))
 
-    sessions(database, settings, days, members, morning)
+    sessions(database, settings, days, members, before_session)
 
 
 def run_demo(database: Database, settings: Settings, variants: Sequence[str]) -> None:
@@ -243,7 +243,7 @@ def sessions(
     settings: Settings,
     days: Sequence[date],
     members: Sequence[str],
-    morning: Callable[[date], None],
+    before_session: Callable[[date], None],
 ) -> None:
     """Run what is left of the sessions."""
     config, left = engine_config(settings), sessions_left(database, days, len(members))
@@ -255,14 +255,14 @@ def sessions(
 
     for number, day in enumerate(left, start=1):
         began = time.perf_counter()
-        morning(day)
+        before_session(day)
         done = run_session(database, day, config, advance=beat, say=lambda _: None, account_ids=members)
         spent = time.perf_counter() - began
         print(f"{day}: {number} of {len(left)}, {done.persisted} runs, {done.filled} fills, {spent:.0f} s", flush=True)
 
 
 def measured(database: Database, market: Path | None) -> list[Line]:
-    """Return a line for each account and variant that stands."""
+    """Return a line for each account and variant that has runs."""
     with database.transaction() as connection:
         runs = [row._asdict() for row in connection.execute(_RUNS)]
         trades = [row._asdict() for row in connection.execute(_TRADES, {"young": _YOUNG_DAYS})]
@@ -333,7 +333,7 @@ def benchmark_returns(market: Path, days: Sequence[date]) -> dict[date, float]:
     closes = {row["date"]: row for row in prices.iter_rows(named=True)}
     effective = sorted(table["date"].unique().to_list())
     weights: dict[str, float] = {}
-    used, found = "", {}
+    used, returns = "", {}
     for before, after in pairwise(texts):
         newest = max(day for day in effective if day <= before)
         if newest != used:
@@ -344,9 +344,9 @@ def benchmark_returns(market: Path, days: Sequence[date]) -> dict[date, float]:
         for ticker, weight in weights.items():
             one, other = closes[before].get(ticker), closes[after].get(ticker)
             grown[ticker] = weight * (other / one if one and other else 1.0)
-        found[date.fromisoformat(after)] = sum(grown.values()) / sum(weights.values()) - 1
+        returns[date.fromisoformat(after)] = sum(grown.values()) / sum(weights.values()) - 1
         weights = grown
-    return found
+    return returns
 
 
 def print_lines(lines: Sequence[Line], *, together: bool) -> None:

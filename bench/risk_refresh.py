@@ -23,7 +23,7 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.orchestration.risk_inputs import name_attributes, return_panel
-from prometheus.risk.factor_model import ESTIMATORS, NameAttributes, RiskSettings, estimate_factor_model
+from prometheus.risk.factor_model import ESTIMATORS, AssetAttributes, RiskSettings, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 
 SESSIONS, SECTORS, REPEATS = 504, 11, 3
@@ -43,7 +43,7 @@ def main() -> None:
         of_sector = rng.normal(0.0, 0.005, (SESSIONS, SECTORS))[:, np.arange(names) % SECTORS]
         returns = market + of_sector + rng.normal(0.0, 0.015, (SESSIONS, names))
         panel = ReturnPanel(dates, tuple(f"N{at:05d}" for at in range(names)), returns)
-        attributes = NameAttributes(np.ones(names), tuple(f"S{at % SECTORS}" for at in range(names)), ("",) * names)
+        attributes = AssetAttributes(np.ones(names), tuple(f"S{at % SECTORS}" for at in range(names)), ("",) * names)
         sample = _least(lambda returns=returns: np.cov(returns, rowvar=False))
         for estimator in ESTIMATORS:
             settings = RiskSettings(estimator=estimator)
@@ -53,7 +53,7 @@ def main() -> None:
                 )
             )
             print(
-                f"{names:5d} names  {estimator:15s} {taken:7.3f} s  {taken / sample:6.1f} times the sample covariance"
+                f"{names:5d} assets  {estimator:15s} {taken:7.3f} s  {taken / sample:6.1f} times the sample covariance"
             )
     if chosen.data is not None:
         with durable_server() as bench:
@@ -76,7 +76,7 @@ def _from_database(database: Database, as_of: date) -> None:
             return panel, name_attributes(connection, panel.tickers, as_of, benchmark_id=None)
 
     panel, attributes = read()
-    size = f"{len(panel.tickers)} names x {len(panel.dates)} sessions"
+    size = f"{len(panel.tickers)} assets x {len(panel.dates)} sessions"
     reading = _least(read)
     print(f"real market, {size}: panel from the database {reading:.3f} s")
     for estimator in ESTIMATORS:

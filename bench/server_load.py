@@ -21,11 +21,11 @@ def server_cpu_seconds(data_directory: Path) -> float:
         if not entry.name.isdigit():
             continue
         try:
-            found = _stat(int(entry.name))
+            stat_fields = _stat(int(entry.name))
         except (FileNotFoundError, ProcessLookupError):
             continue  # it ended while we looked
-        if int(found[_PARENT]) == postmaster:
-            ticks += sum(map(int, found[_OWN]))
+        if int(stat_fields[_PARENT]) == postmaster:
+            ticks += sum(map(int, stat_fields[_OWN]))
     return ticks * _TICK_SECONDS
 
 

@@ -1,15 +1,15 @@
-"""Lower bounds on the objective that need no trust in any solver.
+"""Lower bounds on the objective that do not depend on any solver's claims.
 
-For any point z of the factor exposures and any cash price eta the Lagrangian separates over names:
+For any point z of the factor exposures and any cash price eta the Lagrangian separates over assets:
 
     D(z, eta) = -g z'z + 2 g z' X~' d  -  eta (the cash limit on eta's side)
                 + sum_i min over allowed u_i of [ f_i(u_i) + 2 g (X~ z)_i u_i + eta (u_i + k_i |u_i|) ]
 
 because g ||y||^2 >= g (2 z'y - z'z); linked specific risk (problem/linked_risk.py) is part of the exposures y. Coupling
-rows (problem/coupling.py) add price times use to each name's cost and subtract price times limit; a tracking-error
+rows (problem/coupling.py) add price times use to each asset's cost and subtract price times limit; a tracking-error
 limit with price lambda puts g + lambda in place of g and subtracts lambda TE^2. Every minimum is taken over the TRUE
 cost, piece by piece: both sides, the account's real lot order, locks, and for the second bound only whole steps of at
-least the minimum trade. In a group of substantially identical names the smaller of two sums is taken: nothing
+least the minimum trade. In a group of substantially identical assets the smaller of two sums is taken: nothing
 bought, or no loss sold.
 """
 
@@ -34,7 +34,7 @@ class DualPoint:
     """Prices of the coupling constraints; any values give a valid bound.
 
     Attributes:
-        exposures: (K + L,) z, where the risk that joins the names is linearised.
+        exposures: (K + L,) z, where the risk that joins the assets is linearised.
         cash_price: eta, positive where cash is scarce.
         row_prices: (R,) of the coupling rows, positive where a row is at its greatest value, negative at its least;
             empty for all zero.
@@ -52,11 +52,11 @@ class DualPoint:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NameMinima:
+class AssetMinima:
     """The inner minima at one dual point.
 
     Attributes:
-        value: (N,) least value of each name over everything allowed.
+        value: (N,) least value of each asset over everything allowed.
         trade: (N,) a trade that reaches it.
         no_purchase: (N,) least value with nothing bought.
         no_loss: (N,) least value with no loss lot touched.
@@ -111,7 +111,7 @@ class Lagrangian:
         return replace(self, limits=limits, pieces=true_pieces(self.cost, limits))
 
     def on_branches(self, local: IntArray) -> "Lagrangian":
-        """Return the problem on one branch of each name, counted from 0 within the name: it is convex."""
+        """Return the problem on one branch of each asset, counted from 0 within the asset: it is convex."""
         return replace(self, pieces=self.pieces.on_branches(self.pieces.branch[self.pieces.first] + local))
 
     def repriced(self, dual: DualPoint) -> "Lagrangian":
@@ -132,7 +132,7 @@ class Lagrangian:
         return self.risk_aversion * float((y * y).sum()) + float(self.cost(trades).sum())
 
     def cash_reach(self) -> tuple[float, float]:
-        """Return the least and the most cash that the names can use on their pieces."""
+        """Return the least and the most cash that the assets can use on their pieces."""
         last = np.append(self.pieces.first[1:], len(self.pieces.asset)) - 1
         low, high = self.pieces.left[self.pieces.first], self.pieces.right[last]
         rate = self.cost_rate
@@ -144,9 +144,9 @@ class Lagrangian:
         return least <= self.cash.most + CASH_TOLERANCE and most >= self.cash.least - CASH_TOLERANCE
 
     def moved_into_cash(self, trades: FloatArray) -> FloatArray:
-        """Return (N,) trades moved towards the ends of the names' ranges until the cash used is in its range.
+        """Return (N,) trades moved towards the ends of the assets' ranges until the cash used is in its range.
 
-        A solver's program may spend cash on a sale and a purchase of one name at once, which trades cannot; what it
+        A solver's program may spend cash on a sale and a purchase of one asset at once, which trades cannot; what it
         calls feasible then uses less. Trades in the range, or that no move can bring there, stay as they are.
         """
 
@@ -169,23 +169,28 @@ class Lagrangian:
         moved: FloatArray = trades + inside * (end - trades)
         return moved
 
-    def minima(self, dual: DualPoint) -> NameMinima:
-        """Return each name's least value over continuous trades."""
+    def minima(self, dual: DualPoint) -> AssetMinima:
+        """Return each asset's least value over continuous trades."""
         pieces = self.pieces
         curvature, slope, offset = self._priced(dual)
-        names, branches = len(pieces.first), 1 + np.count_nonzero(pieces.branch[1:] != pieces.branch[:-1])
-        trade, value, sides, branch_value = np.empty(names), np.empty(names), np.empty((2, names)), np.empty(branches)
+        asset_count, branches = len(pieces.first), 1 + np.count_nonzero(pieces.branch[1:] != pieces.branch[:-1])
+        trade, value, sides, branch_value = (
+            np.empty(asset_count),
+            np.empty(asset_count),
+            np.empty((2, asset_count)),
+            np.empty(branches),
+        )
         least_costs(
             curvature, self.cost.active, slope, offset, self._at_zero(curvature),
             pieces.first, pieces.branch, pieces.left, pieces.right, pieces.loses,
             trade, value, sides, branch_value,
         )  # fmt: skip
-        return NameMinima(value, trade, no_purchase=sides[0], no_loss=sides[1], branch_value=branch_value)
+        return AssetMinima(value, trade, no_purchase=sides[0], no_loss=sides[1], branch_value=branch_value)
 
     def orders(self, dual: DualPoint) -> tuple[FloatArray, FloatArray]:
-        """Return (N,) what the best order of each name saves at the prices before its own cost, and its trade.
+        """Return (N,) what the best order of each asset saves at the prices before its own cost, and its trade.
 
-        Infinite savings are those of names that must be traded; a name that can take no order has a trade of zero.
+        Infinite savings are those of assets that must be traded; an asset that can take no order has a trade of zero.
         """
         pieces = self.pieces
         curvature, slope, offset = self._priced(dual)
@@ -195,8 +200,8 @@ class Lagrangian:
         saved = self._at_zero(curvature) - (least - self.cost.order_cost)
         return np.where(trade != 0, saved, 0.0), trade
 
-    def rounded_minima(self, dual: DualPoint, grid: ShareGrid) -> NameMinima:
-        """Return each name's least value over whole steps of at least the minimum trade, and the exact sell-out.
+    def rounded_minima(self, dual: DualPoint, grid: ShareGrid) -> AssetMinima:
+        """Return each asset's least value over whole steps of at least the minimum trade, and the exact sell-out.
 
         On a piece the cost is convex, so the best step is next to the continuous minimiser on either side.
         """
@@ -230,7 +235,7 @@ class Lagrangian:
         least, at = self._least(best, trade)
         sales = np.where(pieces.right <= 0, best, np.inf)
         harmless = np.where(pieces.loses, np.inf, best)
-        return NameMinima(
+        return AssetMinima(
             value=np.minimum(least, at_zero),
             trade=np.where(at_zero < least, 0.0, at),
             no_purchase=np.minimum(np.minimum.reduceat(sales, pieces.first), at_zero),
@@ -239,14 +244,14 @@ class Lagrangian:
         )
 
     def at_no_weight(self, dual: DualPoint) -> FloatArray:
-        """Return (N,) each name's priced cost with nothing of it held; infinite where that cannot be reached."""
+        """Return (N,) each asset's priced cost with nothing of it held; infinite where that cannot be reached."""
         pieces, order = self.pieces, self.cost.order
         curvature, slope, offset = self._priced(dual)
         value = self._value(pieces.left, curvature[pieces.asset], slope, offset)[pieces.first]
         empty = (pieces.left[pieces.first] <= -order.sellable + WEIGHT_TOLERANCE) & ~order.has_locked
         return np.where(empty, value, np.inf)
 
-    def bound(self, dual: DualPoint, minima: NameMinima) -> float:
+    def bound(self, dual: DualPoint, minima: AssetMinima) -> float:
         """Return D, given the inner minima at ``dual``."""
         z, eta, g = dual.exposures, dual.cash_price, self.risk_aversion + dual.risk_price
         constant = g * float((2 * z * self.risk.exposures(self.cost.active) - z * z).sum())
@@ -263,7 +268,7 @@ class Lagrangian:
             priced -= self.rows.priced(dual.rows(self.cost.rows))
         return constant + priced + total
 
-    def group_values(self, minima: NameMinima) -> tuple[FloatArray, FloatArray]:
+    def group_values(self, minima: AssetMinima) -> tuple[FloatArray, FloatArray]:
         """Return (G,) sums of each group's least values: nothing bought, and no loss sold."""
         grouped = self.limits.group >= 0
         label = self.limits.group[grouped]

@@ -25,7 +25,7 @@ def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
         signature: Numba's; F and F2 stand for contiguous floats in one and two dimensions, I and I2 for integers, B for
             booleans, f, i and b for single ones.
     """
-    letters = {
+    codes = {
         "F2": "float64[:, ::1]",
         "F": "float64[::1]",
         "I2": "int64[:, ::1]",
@@ -36,8 +36,8 @@ def compiled(signature: str) -> Callable[[_Kernel], _Kernel]:
         "b": "boolean",
     }
     result, _, arguments = signature.partition(" <- ")
-    types = ", ".join(letters[letter] for letter in arguments.split())
-    results = [letters.get(letter, letter) for letter in result.split()]
+    types = ", ".join(codes[code] for code in arguments.split())
+    results = [codes.get(code, code) for code in result.split()]
     returned = results[0] if len(results) == 1 else f"UniTuple({results[0]}, {len(results)})"
 
     def compile_one(function: _Kernel) -> _Kernel:

@@ -1,8 +1,8 @@
 """Why each trade is made: what one more unit of it would change, price by price, and one sentence.
 
 At the continuous optimum the parts of the objective's slope and the prices of the binding limits add to zero for every
-name strictly inside a piece of its cost. Where a name rests on a bound, on the edge of a lot or at no trade the rest is
-what its own bound or kink holds back. Source: docs/specs/optimizer.md.
+asset strictly inside a piece of its cost. Where an asset rests on a bound, on the edge of a lot or at no trade the rest
+is what its own bound or kink holds back. Source: docs/specs/optimizer.md.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray
 from prometheus.optimizer.result import Explanation
 
 _BPS = 1e4
-#: Prices below this (bps of NAV per unit) are not told.
+#: Prices below this (bps of NAV per unit) are left out.
 _NO_PRICE = 1e-9
-#: Names that the cost of an order holds back are told up to this number, those that come nearest to a trade.
+#: Most assets listed that the cost of an order holds back: those nearest to a trade.
 _MOST_HELD_BACK = 10
 #: A trade that moves the active weight towards zero by less is not made for that.
 _TOWARDS = 1e-9
@@ -42,7 +42,7 @@ def explain(
         dual: Prices that support them.
         rounded: (N,) trades after rounding, to which the reasons belong.
         lot_shares_sold: (L,) shares sold of each lot.
-        orders: (N,) what an order in each name saves at the prices before its own cost, and (N,) its trade
+        orders: (N,) what an order in each asset saves at the prices before its own cost, and (N,) its trade
             (``Lagrangian.orders``); None where an order has no cost.
     """
     held_back = np.zeros(problem.size, dtype=bool)
@@ -52,7 +52,7 @@ def explain(
     away = cost.active + trades
     # half the slope of the active variance
     pull = risk.price(risk.exposures(away)) + risk.specific_variance * away
-    # every part for every name at once; below only what is placed is written down, as plain numbers
+    # every part for every asset at once; below only what is placed is written down, as plain numbers
     side = np.where(trades != 0, np.sign(trades), np.sign(rounded))
     if orders is not None:
         side = np.where(held_back, np.sign(orders[1]), side)
@@ -98,7 +98,7 @@ def explain(
 
 
 def _held_back(problem: RebalanceProblem, saved: FloatArray, idle: BoolArray) -> BoolArray:
-    """Return (N,) the names without a trade whose order would be placed if it cost nothing, the nearest of them."""
+    """Return (N,) the assets without a trade whose order would be placed if it cost nothing, the nearest of them."""
     at = np.flatnonzero(idle & (saved > 0) & (saved <= problem.order_cost))
     at = at[np.argsort(-saved[at], kind="stable")][:_MOST_HELD_BACK]
     held_back = np.zeros(problem.size, dtype=bool)
@@ -119,16 +119,16 @@ def _with_order(
     return reason(i)
 
 
-def _last_lots(order: LotOrder, names: IntArray, sold: FloatArray) -> IntArray:
-    """Return the lot of each name on which the next unit would be sold or kept, given what is sold of the name."""
+def _last_lots(order: LotOrder, assets: IntArray, sold: FloatArray) -> IntArray:
+    """Return the lot of each asset on which the next unit would be sold or kept, given what is sold of the asset."""
     amount = np.zeros(len(order.lots))
-    amount[names] = sold
-    touched = np.bincount(order.asset, weights=order.start < amount[order.asset], minlength=len(amount))[names]
-    return order.bounds[names] + np.maximum(touched.astype(np.int64) - 1, 0)
+    amount[assets] = sold
+    touched = np.bincount(order.asset, weights=order.start < amount[order.asset], minlength=len(amount))[assets]
+    return order.bounds[assets] + np.maximum(touched.astype(np.int64) - 1, 0)
 
 
 class _Reasons:
-    """One sentence for each trade, from what it does to the account as it stands after trading."""
+    """One sentence for each trade, from its effect on the account after trading."""
 
     def __init__(
         self,
@@ -143,24 +143,24 @@ class _Reasons:
         after = before + rounded
         gradient = 2 * (risk.price(risk.exposures(after)) + risk.specific_variance * after)
         norms = risk.shared_variance() + risk.specific_variance
-        # what the active risk is more for the trade having been made, all others as they are
+        # the change of the active risk by this trade, all other trades given
         risk_cost = problem.risk_aversion * (gradient * rounded - norms * rounded * rounded)
         held = problem.lot_shares > 0
         part = np.zeros(len(problem.lot_id))
         part[held] = lot_shares_sold[held] / problem.lot_shares[held]
         sold = problem.lot_weight * part
-        names = problem.size
-        tax = np.bincount(problem.lot_asset, weights=problem.lot_tax * sold, minlength=names)
+        count = problem.size
+        tax = np.bincount(problem.lot_asset, weights=problem.lot_tax * sold, minlength=count)
         gain = problem.lot_gain * sold if len(problem.lot_gain) else np.zeros(len(sold))
-        held_after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(names)
+        held_after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(count)
         # plain numbers: they are read and written down one by one
         self._trade, self._before, self._after = _plain(rounded), _plain(before), _plain(held_after)
         self._risk_cost, self._tax = _plain(risk_cost), _plain(tax.astype(np.float64))
-        self._gain = _plain(np.bincount(problem.lot_asset, weights=gain, minlength=names).astype(np.float64))
+        self._gain = _plain(np.bincount(problem.lot_asset, weights=gain, minlength=count).astype(np.float64))
         self._low, self._high = _plain(lagrangian.limits.low), _plain(lagrangian.limits.high)
 
     def of(self, i: int) -> str:
-        """Return the reason of one name's trade."""
+        """Return the reason of one asset's trade."""
         problem, trade = self._problem, self._trade[i]
         if self._low[i] > 0:
             return f"raise to its least weight {problem.lower[i]:.2%}"
@@ -188,7 +188,7 @@ class _Reasons:
         gains = {"raise cash" if trade < 0 else "invest cash": -dual.cash_price * trade}
         if problem_tilt := float(self._problem.tilt[i]):
             gains["tilt"] = problem_tilt * trade
-        uses = lagrangian.cost.row_use_of_name(i, trade)
+        uses = lagrangian.cost.row_use_of_asset(i, trade)
         for name, price, use in zip(lagrangian.rows.names, dual.rows(lagrangian.cost.rows), uses, strict=True):
             gains[f"meet the limit on {name}"] = -float(price * use)
         best = max(gains, key=lambda name: gains[name])

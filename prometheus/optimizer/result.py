@@ -1,4 +1,4 @@
-"""The answer: certified trades, with what they cost and how good they provably are."""
+"""The answer: certified trades, their costs, and the proof of how good they are."""
 
 from dataclasses import dataclass
 
@@ -50,7 +50,7 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class SolverFacts:
-    """What the back-end said about itself; a hint, never a proof."""
+    """What the back-end reports about itself; for information, not part of the proof."""
 
     backend: str
     status: str
@@ -63,14 +63,14 @@ class SolverFacts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why one name is traded, or why the cost of an order kept it from being traded (``trade`` is zero then).
+    """Why one asset is traded, or why the cost of an order kept it from being traded (``trade`` is zero then).
 
     The parts are slopes at the trades before rounding, in bps of NAV for one unit of weight bought (negative: buying
     more would pay). With ``bound`` they add to zero; ``bound`` itself is zero where the trade is strictly inside a
-    piece of the name's cost.
+    piece of the asset's cost.
 
     Attributes:
-        ticker: The name.
+        ticker: The asset.
         trade: Trade after rounding, fraction of NAV, positive buys.
         active_risk: Slope of the active-risk term.
         tax: Slope of the tax of the lot at the margin; zero for a purchase.
@@ -78,9 +78,9 @@ class Explanation:
         tilt: Slope of the tilt.
         cash: Price of the cash range.
         limits: Name and price of each binding limit (tracking error, sectors, factors, turnover, realised gain).
-        bound: What the name's own bound, the edge of its lot or the step at no trade holds back.
+        bound: What the asset's own bound, the edge of its lot or the step at no trade holds back.
         reason: One sentence.
-        borrow: Slope of the borrow cost; zero while the name is not short.
+        borrow: Slope of the borrow cost; zero while the asset is not short.
     """
 
     ticker: str
@@ -104,7 +104,7 @@ class RebalanceResult:
         trades: (N,) u before rounding, fraction of NAV, positive buys.
         target_weights: (N,) h + u before rounding.
         shares: (N,) signed whole steps of shares to trade after rounding, in shares.
-        lot_shares_sold: (L,) shares sold of each lot by the account's lot order; sums to -shares of the sold names.
+        lot_shares_sold: (L,) shares sold of each lot by the account's lot order; sums to -shares of the sold assets.
         rounded_weights: (N,) weights after the rounded trades.
         terms: Objective terms of the rounded trades.
         certificate: See Certificate.
@@ -113,9 +113,9 @@ class RebalanceResult:
         turnover: One-way: (sum of buys + sum of sells) / 2, fraction of NAV.
         cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
-        coarse_names: The names whose single shares may cost most, with the weight of one, the costliest first.
-        explanations: Why each name is traded that is traded after rounding, in the order of the names; where an order
-            has a cost also the names whose trade came nearest to being worth it.
+        coarse_names: The assets whose single shares may cost most, with the weight of one, the costliest first.
+        explanations: Why each asset is traded that is traded after rounding, in the order of the assets; where an order
+            has a cost also the assets whose trade came nearest to being worth it.
     """
 
     trades: FloatArray

@@ -17,9 +17,9 @@ from prometheus.optimizer.problem.trade_range import trade_range
 from prometheus.optimizer.result import Certificate, ObjectiveTerms, RebalanceResult, SolverFacts
 from prometheus.optimizer.rounding.allowance import rounding_allowance
 from prometheus.optimizer.rounding.whole_shares import WholeShares, whole_shares
+from prometheus.optimizer.search.asset_limit import bound_with_assets, limit_assets
 from prometheus.optimizer.search.branching import BestTrades, search
 from prometheus.optimizer.search.infeasibility import conflicting_limits, no_sides
-from prometheus.optimizer.search.name_limit import bound_with_names, limit_names
 from prometheus.optimizer.search.row_reach import out_of_reach
 from prometheus.optimizer.standstill import no_trades
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
@@ -61,7 +61,7 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     grid = share_grid(problem, order, limits)
 
     lagrangian = Lagrangian.of_problem(problem, risk, cost, limits)
-    answer, limited, proof = _found(problem, lagrangian, solver)
+    answer, limited, proof = _best_trades(problem, lagrangian, solver)
     reject(problem, violations_of_weights(problem, answer.trades), "trades before rounding")
     bound, rounded_bound = _bounds(problem, answer, proof, grid)
 
@@ -119,19 +119,20 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     )
 
 
-def _found(
+def _best_trades(
     problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend
 ) -> tuple[BestTrades, Lagrangian, BestTrades]:
-    """Return the trades before rounding, the problem over the range they were found in, and what proves them.
+    """Return the trades before rounding, the problem over the range of their search, and the proof of them.
 
-    Where nothing is found although doing nothing is legal, that is the answer; how good it is its gap must tell.
+    Where the search has no answer although trading nothing is legal, trading nothing is the answer; its gap says how
+    good it is.
     """
     try:
         _refuse_out_of_reach(problem, lagrangian, solver)
         proof = _search(problem, lagrangian, solver)
         if problem.max_names is None:
             return proof, lagrangian, proof
-        answer, limited = limit_names(problem, lagrangian, proof, lambda part: _search(problem, part, solver))
+        answer, limited = limit_assets(problem, lagrangian, proof, lambda part: _search(problem, part, solver))
     except (InfeasibleProblemError, SolverFailedError):
         resting = no_trades(problem, lagrangian)
         if resting is None:
@@ -145,8 +146,8 @@ def _bounds(problem: RebalanceProblem, answer: BestTrades, proof: BestTrades, gr
     if problem.max_names is None:
         return proof.lower_bound(), proof.rounded_lower_bound(grid)
     prices = (answer.dual,)
-    bound = bound_with_names(proof.leaves, prices, problem.max_names, None)
-    return bound, max(bound_with_names(proof.leaves, prices, problem.max_names, grid), bound)
+    bound = bound_with_assets(proof.leaves, prices, problem.max_names, None)
+    return bound, max(bound_with_assets(proof.leaves, prices, problem.max_names, grid), bound)
 
 
 def _refuse_out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> None:
@@ -157,7 +158,7 @@ def _refuse_out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian, solv
 
 
 def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: QuadraticBackend) -> BestTrades:
-    """Search, and say which limits conflict where there is nothing to find."""
+    """Search; where no trades meet every limit, raise the error that names the limits in conflict."""
     try:
         answer = search(lagrangian, solver, problem.tolerance)
     except SolverFailedError:
@@ -171,10 +172,10 @@ def _search(problem: RebalanceProblem, lagrangian: Lagrangian, solver: Quadratic
 
 
 def _check_consistency(problem: RebalanceProblem) -> None:
-    """Refuse data that the optimizer would trust and that contradict each other."""
+    """Refuse data that contradict each other and that the optimizer does not check elsewhere."""
     if problem.size == 0 or problem.loadings.shape[1] == 0:
         raise InvalidProblemError(
-            f"the problem has {problem.size} names and {problem.loadings.shape[1]} factors; one of each is the least."
+            f"the problem has {problem.size} assets and {problem.loadings.shape[1]} factors; one of each is the least."
         )
     if (problem.share_step <= 0).any():
         i = int(np.argmax(problem.share_step <= 0))
@@ -182,7 +183,9 @@ def _check_consistency(problem: RebalanceProblem) -> None:
     if problem.min_trade < 0:
         raise InvalidProblemError(f"min_trade {problem.min_trade} is negative.")
     if len(problem.lot_asset) and (problem.lot_asset[0] < 0 or problem.lot_asset[-1] >= problem.size):
-        raise InvalidProblemError(f"lot_asset names asset {problem.lot_asset[-1]}, but there are {problem.size} names.")
+        raise InvalidProblemError(
+            f"lot_asset names asset {problem.lot_asset[-1]}, but there are {problem.size} assets."
+        )
     expected = problem.lot_shares * problem.prices[problem.lot_asset] / problem.nav
     off = np.abs(problem.lot_weight - expected)
     if off.size and off.max() > _CONSISTENCY:
@@ -201,7 +204,7 @@ def _status(solution: QuadraticSolution) -> str:
 
 
 def _book(problem: RebalanceProblem, order: LotOrder, steps: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the shares of each name and what each lot gives to its sale."""
+    """Return the shares of each asset and what each lot gives to its sale."""
     whole = np.isneginf(steps)
     own = ~order.short
     held = np.bincount(order.asset[own], weights=order.shares[own], minlength=problem.size)

@@ -17,27 +17,27 @@ from prometheus.optimizer.rounding.limits import AllLimits
 from prometheus.optimizer.search.branching import BestTrades, Leaf, settled_groups
 from prometheus.optimizer.verification import reject, violations_of_weights
 
-#: Stands where a back-end says its name.
+#: Recorded in place of a back-end's name.
 NO_SOLVER = "NONE"
 #: Weights below this are not held.
 _HELD = 1e-9
 
 
 def stand_still(problem: RebalanceProblem) -> RebalanceResult:
-    """Return the answer that trades nothing, for a problem in which no name may be bought or sold.
+    """Return the answer that trades nothing, for a problem in which no asset may be bought or sold.
 
     There is no other trade list, so its objective is its own lower bound.
 
     Args:
-        problem: ``can_buy`` and ``can_sell`` are False for every name.
+        problem: ``can_buy`` and ``can_sell`` are False for every asset.
 
     Raises:
-        InvalidProblemError: Some name may be traded.
+        InvalidProblemError: Some asset may be traded.
         CertificateRejectedError: Trading nothing breaks a rule of the problem.
     """
     began = time.perf_counter()
     if problem.can_buy.any() or problem.can_sell.any():
-        raise InvalidProblemError("some names may be traded, so that trading nothing is not the only answer.")
+        raise InvalidProblemError("some assets may be traded, so that trading nothing is not the only answer.")
     still = np.zeros(problem.size)
     violation = reject(problem, violations_of_weights(problem, still), "holdings")
     held = problem.holdings()

@@ -1,6 +1,6 @@
-"""The last word before an answer leaves: every rule checked again from the problem data, name by name.
+"""The last check of an answer: every rule is checked again from the problem data, asset by asset.
 
-Written without the arrays, the orders and the tolerances of the code that found the answer; plain loops over the names
+Written without the arrays, the orders and the tolerances of the code that found the answer; plain loops over the assets
 that trade.
 """
 
@@ -23,7 +23,7 @@ _HELD = 1e-9
 _UNITS = {
     "tracking error": "of tracking error a year",
     "linear limit": "in the limit's own unit",
-    "number of names": "names",
+    "number of names": "assets",
 }
 
 
@@ -48,7 +48,7 @@ def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list
         return [Violation("finite trades", "", float("inf"))]
     lots = _Lots(problem)
     sold = [0.0] * len(problem.lot_id)
-    found: list[Violation] = []
+    violations: list[Violation] = []
     for i in np.flatnonzero(trades < 0).tolist():
         left = -float(trades[i])
         for j in lots.selling_order(i):
@@ -58,9 +58,9 @@ def violations_of_weights(problem: RebalanceProblem, trades: FloatArray) -> list
             if left <= 0:
                 break
         if left > 0:
-            found += _short_violations(problem, i, left, lots.of_name[i])
-    found += _account_violations(problem, trades, np.array(sold))
-    return [violation for violation in found if violation.amount > 0]
+            violations += _short_violations(problem, i, left, lots.of_asset[i])
+    violations += _account_violations(problem, trades, np.array(sold))
+    return [violation for violation in violations if violation.amount > 0]
 
 
 def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shares_sold: FloatArray) -> list[Violation]:
@@ -73,34 +73,34 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
     """
     if not (np.isfinite(shares).all() and np.isfinite(lot_shares_sold).all()):
         return [Violation("finite trades", "", float("inf"))]
-    # plain numbers: what is compared below is compared one by one
+    # plain numbers, because they are compared one by one below
     value, asked, lots = (problem.prices / problem.nav).tolist(), shares.tolist(), _Lots(problem)
     step, lower, upper = problem.share_step.tolist(), problem.lower.tolist(), problem.upper.tolist()
     sold: list[float] = lot_shares_sold.tolist()
-    found: list[Violation] = []
+    violations: list[Violation] = []
     trades = np.zeros(problem.size)
     sold_weight = [0.0] * len(sold)
     for j in np.flatnonzero(lot_shares_sold).tolist():
-        holds, lot_value, name = lots.shares[j], value[lots.owner[j]], problem.lot_id[j]
+        holds, lot_value, lot_id = lots.shares[j], value[lots.owner[j]], problem.lot_id[j]
         if sold[j] < 0 or sold[j] > holds:
-            found.append(Violation("oversold", name, max(-sold[j], sold[j] - holds) * lot_value))
+            violations.append(Violation("oversold", lot_id, max(-sold[j], sold[j] - holds) * lot_value))
         if lots.locked[j]:
-            found.append(Violation("locked lot sold", name, abs(sold[j]) * lot_value))
+            violations.append(Violation("locked lot sold", lot_id, abs(sold[j]) * lot_value))
         sold_weight[j] = lots.weight[j] * (sold[j] / holds) if holds > 0 else sold[j] * lot_value
     moves = (shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)
     for i in np.flatnonzero(moves).tolist():
-        mine, ticker, wished = lots.of_name[i], problem.tickers[i], asked[i]
+        mine, ticker, wished = lots.of_asset[i], problem.tickers[i], asked[i]
         total = sum(sold[j] for j in mine)
         wanted = max(-wished, 0.0)
         nearly = max(_SHARES, _LAST_BITS * abs(wished))
         if wanted - total > nearly and problem.short_max > 0:
-            found += _short_violations(problem, i, (wanted - total) * value[i], mine)
+            violations += _short_violations(problem, i, (wanted - total) * value[i], mine)
             left = sum(lots.shares[j] - sold[j] for j in mine)
             if left > nearly:
-                found.append(Violation("short before its lots are sold", ticker, left * value[i]))
+                violations.append(Violation("short before its lots are sold", ticker, left * value[i]))
         elif abs(total - wanted) > nearly:
-            found.append(Violation("lots do not add up to the sale", ticker, abs(total - wanted) * value[i]))
-        found += _lot_order_violations(problem, lots, i, sold)
+            violations.append(Violation("lots do not add up to the sale", ticker, abs(total - wanted) * value[i]))
+        violations += _lot_order_violations(problem, lots, i, sold)
         short = max(wanted - total, 0.0) * value[i] if problem.short_max > 0 else 0.0
         trade = wished * value[i] if wished > 0 else -sum(sold_weight[j] for j in mine) - short
         trades[i] = trade
@@ -108,30 +108,30 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         steps = wished / step[i]
         off = abs(steps - round(steps)) * step[i]
         if off > nearly and not (liquidates and wished < 0):
-            found.append(Violation("not a whole step", ticker, off * value[i]))
+            violations.append(Violation("not a whole step", ticker, off * value[i]))
         held = sum(lots.weight[j] for j in mine)
         forced = held > upper[i] + 1e-12 or held < lower[i] - 1e-12
         forced = forced or (problem.max_names is not None and liquidates)
         if abs(trade) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
-            found.append(Violation("below the minimum trade", ticker, problem.min_trade - abs(trade)))
-    found += _account_violations(problem, trades, np.array(sold_weight))
-    return [violation for violation in found if violation.amount > 0]
+            violations.append(Violation("below the minimum trade", ticker, problem.min_trade - abs(trade)))
+    violations += _account_violations(problem, trades, np.array(sold_weight))
+    return [violation for violation in violations if violation.amount > 0]
 
 
-def reject(problem: RebalanceProblem, found: list[Violation], what: str) -> float:
+def reject(problem: RebalanceProblem, violations: list[Violation], what: str) -> float:
     """Return the largest violation, or refuse.
 
     Raises:
         CertificateRejectedError: A violation exceeds the tolerance; the message names the worst.
     """
-    worst = max(found, key=lambda violation: violation.amount, default=None)
+    worst = max(violations, key=lambda violation: violation.amount, default=None)
     if worst is None:
         return 0.0
     if not worst.amount <= FEASIBILITY_TOLERANCE:
         subject = f" of {worst.subject}" if worst.subject else ""
         raise CertificateRejectedError(
             f"the {what} break the rule '{worst.rule}'{subject} by {_distance(worst, problem)}.",
-            details={"rule": worst.rule, "subject": worst.subject, "violation": worst.amount, "count": len(found)},
+            details={"rule": worst.rule, "subject": worst.subject, "violation": worst.amount, "count": len(violations)},
         )
     return worst.amount
 
@@ -145,16 +145,16 @@ def _distance(violation: Violation, problem: RebalanceProblem) -> str:
 
 def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: FloatArray) -> list[Violation]:
     """Check bounds, permissions, the group rule and cash, given the trades and the weight sold of each lot."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     weights = problem.holdings() + trades
     for i in np.flatnonzero((weights < problem.lower) | (weights > problem.upper)):
         amount = float(max(problem.lower[i] - weights[i], weights[i] - problem.upper[i]))
-        found.append(Violation("bounds", problem.tickers[i], amount))
+        violations.append(Violation("bounds", problem.tickers[i], amount))
     for rule, broken in (
         ("may not be bought", (trades > 0) & ~problem.can_buy),
         ("may not be sold", (trades < 0) & ~problem.can_sell),
     ):
-        found += [Violation(rule, problem.tickers[i], abs(float(trades[i]))) for i in np.flatnonzero(broken)]
+        violations += [Violation(rule, problem.tickers[i], abs(float(trades[i]))) for i in np.flatnonzero(broken)]
     at_a_loss: dict[int, float] = {}
     for j in np.flatnonzero((sold > 0) & problem.lot_is_loss):
         label = int(problem.group[problem.lot_asset[j]])
@@ -162,40 +162,40 @@ def _account_violations(problem: RebalanceProblem, trades: FloatArray, sold: Flo
     for i in np.flatnonzero(trades > 0):
         loss = at_a_loss.get(int(problem.group[i]), 0.0)
         if loss > 0:
-            found.append(
+            violations.append(
                 Violation("bought in a group that sells a loss", problem.tickers[i], min(float(trades[i]), loss))
             )
     cash = problem.cash - float(trades.sum()) - float((problem.cost_rate * np.abs(trades)).sum())
     # what is to be paid out must be there, what comes in counts
     cash += problem.cash_flow
-    found.append(Violation("cash range", "", max(problem.cash_min - cash, cash - problem.cash_max)))
-    return found + _limit_violations(problem, weights, trades, sold)
+    violations.append(Violation("cash range", "", max(problem.cash_min - cash, cash - problem.cash_max)))
+    return violations + _limit_violations(problem, weights, trades, sold)
 
 
 def _limit_violations(
     problem: RebalanceProblem, weights: FloatArray, trades: FloatArray, sold: FloatArray
 ) -> list[Violation]:
-    """Check the limits that join all names; each in its own unit (weight, turnover, gain, tracking error)."""
-    found: list[Violation] = []
+    """Check the limits that join all assets; each in its own unit (weight, turnover, gain, tracking error)."""
+    violations: list[Violation] = []
     for r, name in enumerate(problem.row_names):
         value = sum(float(problem.row_matrix[r, i]) * float(weights[i]) for i in np.flatnonzero(problem.row_matrix[r]))
         amount = max(float(problem.row_lower[r]) - value, value - float(problem.row_upper[r]))
-        found.append(Violation("linear limit", name, amount))
+        violations.append(Violation("linear limit", name, amount))
     if problem.max_names is not None:
         held = int((weights > _HELD).sum())
         if held > problem.max_names:
-            found.append(Violation("number of names", "", float(held - problem.max_names)))
+            violations.append(Violation("number of names", "", float(held - problem.max_names)))
     if problem.short_max > 0:
         longs, shorts = float(weights[weights > 0].sum()), -float(weights[weights < 0].sum())
-        found.append(Violation("sum of shorts", "", shorts - problem.short_max))
+        violations.append(Violation("sum of shorts", "", shorts - problem.short_max))
         if np.isfinite(problem.long_max):
-            found.append(Violation("sum of longs", "", longs - problem.long_max))
+            violations.append(Violation("sum of longs", "", longs - problem.long_max))
     if np.isfinite(problem.turnover_max):
         bought, sales = float(trades[trades > 0].sum()), -float(trades[trades < 0].sum())
-        found.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
+        violations.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
     if np.isfinite(problem.gain_max):
         gain = sum(float(problem.lot_gain[j]) * float(sold[j]) for j in np.flatnonzero(sold))
-        found.append(Violation("realised gain", "", gain - problem.gain_max))
+        violations.append(Violation("realised gain", "", gain - problem.gain_max))
     if np.isfinite(problem.te_max):
         away = weights - (1.0 + problem.cash_flow) * problem.benchmark_weights
         exposure = problem.loadings.T @ away
@@ -205,12 +205,12 @@ def _limit_violations(
             inside = away[block.names]
             linked = block.covariance - np.diag(np.diag(block.covariance))
             variance += float(inside @ linked @ inside)
-        found.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
-    return found
+        violations.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
+    return violations
 
 
 def _short_violations(problem: RebalanceProblem, i: int, weight: float, lots: list[int]) -> list[Violation]:
-    """Check a sale beyond what may be sold of a name's lots: allowed where the account may go short in it."""
+    """Check a sale beyond what may be sold of an asset's lots: allowed where the account may go short in it."""
     if problem.short_max <= 0:
         return [Violation("oversold", problem.tickers[i], weight)]
     if not np.isfinite(problem.borrow_rate[i]):
@@ -224,8 +224,8 @@ class _Lots:
     """The problem's lots as plain numbers.
 
     Attributes:
-        of_name: The lots of each name.
-        owner: The name of each lot.
+        of_asset: The lots of each asset.
+        owner: The asset of each lot.
         shares: Shares of each lot.
         weight: Its market value as a fraction of NAV.
         locked: True where it must not be sold.
@@ -237,22 +237,22 @@ class _Lots:
         self.weight: list[float] = problem.lot_weight.tolist()
         self.locked: list[bool] = problem.lot_locked.tolist()
         self._rank: list[int] = problem.lot_rank.tolist()
-        self.of_name: list[list[int]] = [[] for _ in problem.tickers]
+        self.of_asset: list[list[int]] = [[] for _ in problem.tickers]
         for j, i in enumerate(self.owner):
-            self.of_name[i].append(j)
+            self.of_asset[i].append(j)
 
     def selling_order(self, i: int) -> list[int]:
-        """Return the lots of a name that may be sold, in the account's order."""
-        return sorted((j for j in self.of_name[i] if not self.locked[j]), key=self._rank.__getitem__)
+        """Return the lots of an asset that may be sold, in the account's order."""
+        return sorted((j for j in self.of_asset[i] if not self.locked[j]), key=self._rank.__getitem__)
 
 
 def _lot_order_violations(problem: RebalanceProblem, lots: _Lots, i: int, sold: list[float]) -> list[Violation]:
     """Report a lot that was touched while an earlier one of the lot order was not yet used up."""
-    found: list[Violation] = []
+    violations: list[Violation] = []
     open_shares = 0.0
     for j in lots.selling_order(i):
         if sold[j] > 0 and open_shares > 0:
             amount = min(sold[j], open_shares) * float(problem.prices[i]) / problem.nav
-            found.append(Violation("lot order", problem.lot_id[j], amount))
+            violations.append(Violation("lot order", problem.lot_id[j], amount))
         open_shares += lots.shares[j] - sold[j]
-    return found
+    return violations

@@ -22,12 +22,12 @@ def test_on_the_same_sides_every_solver_has_the_same_optimum(first):
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_pattern_of_sides_is_better(seed):
-    """Of the 128 side patterns of seven names none beats the answer, and no bound lies above the best of them."""
+    """Of the 128 side patterns of seven assets none beats the answer, and no bound lies above the best of them."""
     problem = random_problem(
         seed, names=7, factors=1 + seed % 3, group_share=0.3, lock_share=0.1, fractional=True, min_trade=0.0
     )
-    room = np.random.default_rng(seed).uniform(0.1, 1.0, 7)
-    problem = changed(problem, lower=np.zeros(7), upper=problem.holdings() + room)
+    slack = np.random.default_rng(seed).uniform(0.1, 1.0, 7)
+    problem = changed(problem, lower=np.zeros(7), upper=problem.holdings() + slack)
     best = best_over_sides(problem)
     certificate = rebalance(problem).certificate
     assert certificate.lower_bound <= best + 1e-8

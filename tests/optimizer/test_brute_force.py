@@ -43,7 +43,7 @@ def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(na
 
 @pytest.mark.parametrize("seed", [175, 798, 965])
 def test_parts_of_a_search_that_contradict_a_group_give_way_to_legal_trades(seed):
-    """A half in which a name must sell a loss never takes its group's other side, though cash would ask for it."""
+    """A half in which an asset must sell a loss never takes its group's other side, though cash would ask for it."""
     problem = random_problem(
         seed,
         names=4,

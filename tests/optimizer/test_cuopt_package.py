@@ -40,7 +40,7 @@ def _arguments(function):
 
 
 def test_the_interface_is_the_recorded_one():
-    """Names and arguments that the translation relies on are those of the installed package."""
+    """Assets and arguments that the translation relies on are those of the installed package."""
     from cuopt.linear_programming import DataModel, Solution, Solve
     from cuopt.linear_programming.solver import solver_wrapper
 
@@ -122,7 +122,7 @@ class TestOnAGpu:
         assert backend_named("CUOPT").solve(boxed, 1e-9).x == pytest.approx([1.0, 0.0], abs=1e-6)
 
     def test_an_account_has_the_default_solvers_objective(self):
-        """An account of 500 names gets the same objective within the certified gaps."""
+        """An account of 500 assets gets the same objective within the certified gaps."""
         problem = random_problem(21, names=500, lots_a_name=4)
         on_gpu, direct = (rebalance(problem, backend=name).certificate for name in ("CUOPT", "CLARABEL"))
         assert on_gpu.objective >= direct.lower_bound - 1e-9

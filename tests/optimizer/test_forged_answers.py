@@ -111,7 +111,7 @@ def test_forged_multipliers_cannot_make_a_bound_false(forger, scale):
 
 
 def test_a_feasible_point_that_is_not_optimal_cannot_hide(forger):
-    """A point inside every row but far from the optimum is mended or leaves a gap that says how far it is."""
+    """A point inside every row but far from the optimum is corrected or leaves a gap that says how far it is."""
     honest = rebalance(PROBLEM).certificate
 
     def feasible(program, x, z):

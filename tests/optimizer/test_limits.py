@@ -31,7 +31,7 @@ def _met(problem, weights, trades, slack=1e-9):
 
 @pytest.mark.parametrize("kinds", [*((kind,) for kind in KINDS), ("tracking error", "turnover"), KINDS])
 def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(kinds):
-    """With each limit alone and with all, against every combination of sides and lots of four names."""
+    """With each limit alone and with all, against every combination of sides and lots of four assets."""
     solved = optimal = 0
     for seed in range(10):
         try:

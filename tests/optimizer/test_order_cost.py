@@ -18,7 +18,7 @@ from tests.unit.optimizer.small import small_problem
 
 @pytest.mark.parametrize("order_cost", [1e-5, 1e-3])
 def test_nothing_beats_the_bound_and_the_answer_is_the_best_there_is(order_cost):
-    """Against every combination of no trade, sides and lots of four names; the bound holds and answers are optimal."""
+    """Against every combination of no trade, sides and lots of four assets; the bound holds and answers are optimal."""
     for seed in (1, 2, 3):
         problem = tiny_problem(seed, order_cost=order_cost)
         best = best_objective(problem)
@@ -38,7 +38,7 @@ def test_a_sliver_that_must_be_traded_takes_the_name_whose_order_is_worth_most()
 
 
 def test_no_trade_is_a_point_between_two_sides_that_cost_an_order():
-    """The pieces of a name that may rest: sales and purchases with the cost in their offset, a point without it."""
+    """The pieces of an asset that may rest: sales and purchases with the cost in their offset, a point without it."""
     problem = small_problem([0.3, 0.7], [(0, 2000.0, 0.1), (1, 6000.0, 0.05)], order_cost=0.001)
     free = lagrangian_of(changed(problem, order_cost=0.0))
     whole = lagrangian_of(problem)
@@ -52,8 +52,8 @@ def test_no_trade_is_a_point_between_two_sides_that_cost_an_order():
     assert whole.cost(at_rest).tolist() == free.cost(at_rest).tolist()
     traded = np.array([-0.01, 0.01])
     assert whole.cost(traded) - free.cost(traded) == pytest.approx([0.001, 0.001], abs=1e-15)
-    assert whole.cost.of_name(0, 0.0) == free.cost.of_name(0, 0.0)
-    assert whole.cost.of_name(0, 0.01) - free.cost.of_name(0, 0.01) == pytest.approx(0.001, abs=1e-15)
+    assert whole.cost.of_asset(0, 0.0) == free.cost.of_asset(0, 0.0)
+    assert whole.cost.of_asset(0, 0.01) - free.cost.of_asset(0, 0.01) == pytest.approx(0.001, abs=1e-15)
 
 
 def test_a_forced_trade_has_no_point_to_rest_on():
@@ -73,10 +73,10 @@ def test_a_forced_trade_has_no_point_to_rest_on():
 
 
 def test_a_split_leaves_no_trade_to_one_part():
-    """Of the two parts of a name between selling and resting one holds every sale, the other everything else."""
+    """Of the two parts of an asset between selling and resting one holds every sale, the other everything else."""
     whole = lagrangian_of(random_problem(3, names=10, order_cost=1e-4))
     name = int(np.flatnonzero((whole.limits.low < 0) & (whole.limits.high > 0))[0])
-    sales, rest = (whole.within(part) for part in whole.limits.split_name(name, 0.0, placed=0))
+    sales, rest = (whole.within(part) for part in whole.limits.split_asset(name, 0.0, placed=0))
     mine = sales.pieces.asset == name
     assert not sales.pieces.rests[mine].any()
     assert rest.pieces.rests[rest.pieces.asset == name].sum() == 1
@@ -122,7 +122,7 @@ def test_it_goes_with_limits_and_links(laid_on):
 
 
 def test_explanations_tell_what_an_order_is_worth_and_which_it_held_back():
-    """A trade says what it gains before its order's cost; the nearest idle names say what kept them."""
+    """A trade says what it gains before its order's cost; the nearest idle assets say what kept them."""
     result = rebalance(random_problem(7, names=120, nav=5e6, order_cost=2e-5))
     idle = [one for one in result.explanations if one.trade == 0]
     placed = [one for one in result.explanations if one.trade != 0]

@@ -19,7 +19,7 @@ from tests.unit.optimizer.small import small_problem
 
 
 def _pair(**changes: object):
-    """Return an account of one name worth shorting (A, 5 % held) and one worth holding (B)."""
+    """Return an account of one asset worth shorting (A, 5 % held) and one worth holding (B)."""
     values = {
         "lower": np.array([-0.2, 0.0]),
         "upper": np.array([1.0, 2.0]),
@@ -34,7 +34,7 @@ def _pair(**changes: object):
 
 
 def test_borrow_is_charged_on_shorts_only():
-    """The borrow term is rate times short weight; the rate of a name held long costs nothing."""
+    """The borrow term is rate times short weight; the rate of an asset held long costs nothing."""
     problem = _pair()
     result = rebalance(problem)
     short, long = result.rounded_weights
@@ -54,7 +54,7 @@ def test_borrow_is_charged_on_shorts_only():
 
 
 def test_lots_are_sold_before_anything_is_borrowed():
-    """A name that ends short has given every lot, and what it sold beyond them belongs to no lot."""
+    """An asset that ends short has given every lot, and what it sold beyond them belongs to no lot."""
     problem = extended(random_problem(4, names=60), 1.3, 4)
     result = rebalance(problem)
     short = np.flatnonzero(result.rounded_weights < -1e-9)
@@ -83,7 +83,7 @@ def test_a_long_only_account_never_goes_short_by_rounding(seed):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_sums_of_longs_and_shorts_are_kept(seed):
-    """Both sums hold after rounding, with a small gap, linked names or not."""
+    """Both sums hold after rounding, with a small gap, linked assets or not."""
     long_max = (1.02, 1.1, 1.3)[seed % 3]
     problem = extended(random_problem(seed, names=80, fractional=bool(seed % 2)), long_max, seed)
     problem = linked(problem, 3, seed) if seed % 2 else problem
@@ -98,7 +98,7 @@ def test_sums_of_longs_and_shorts_are_kept(seed):
 
 
 def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is():
-    """Against every combination of sides, lots and short positions of four names, FIFO and binding sums included."""
+    """Against every combination of sides, lots and short positions of four assets, FIFO and binding sums included."""
     verdicts = []
     for seed in range(24):
         problem = tiny_problem(
@@ -135,15 +135,15 @@ def test_no_better_trades_on_the_sides_that_the_two_stages_chose(seed):
     lower = np.where(problem.lower < 0, -np.floor(-problem.lower / step + 1e-9) * step, problem.lower)
     problem = changed(problem, lower=np.where(np.minimum(uneven, 1 - uneven) > 1e-6, np.maximum(lower, 0.0), lower))
     lagrangian = lagrangian_of(problem)
-    found = search(lagrangian, backend_named("CLARABEL"), problem.tolerance)
-    assert (problem.holdings() + found.trades < -1e-6).any()
-    reference = reference_on_stretches(problem, lagrangian, found.trades)
+    best = search(lagrangian, backend_named("CLARABEL"), problem.tolerance)
+    assert (problem.holdings() + best.trades < -1e-6).any()
+    reference = reference_on_stretches(problem, lagrangian, best.trades)
     constant = float((problem.tilt * problem.holdings()).sum())
-    assert found.objective - constant == pytest.approx(reference.objective, abs=1e-8)
+    assert best.objective - constant == pytest.approx(reference.objective, abs=1e-8)
 
 
 def test_explanations_name_the_borrow_cost_and_the_sum_of_shorts():
-    """A name that ends short says so with its borrow slope, and the price of the sum of shorts stands beside it."""
+    """An asset that ends short says so with its borrow slope, and has the price of the sum of shorts."""
     problem = extended(random_problem(6, names=80), 1.05, 6)
     result = rebalance(problem)
     short = [one for one in result.explanations if one.borrow]
@@ -184,12 +184,12 @@ def test_every_broken_rule_of_a_short_position_is_found(changes, rule):
 def test_a_short_beside_unsold_lots_is_found():
     """Selling short what the lots still hold breaks the rule that lots are sold first."""
     problem = _pair(cash_max=1.0)
-    found = violations_of_shares(problem, np.array([-800.0, 0.0]), np.array([400.0, 0.0]))
-    assert "short before its lots are sold" in {one.rule for one in found}
+    violations = violations_of_shares(problem, np.array([-800.0, 0.0]), np.array([400.0, 0.0]))
+    assert "short before its lots are sold" in {one.rule for one in violations}
 
 
 def test_lots_that_are_no_whole_steps_keep_a_name_from_going_short():
-    """A residue of a share is sold out alone; only then can the name be borrowed in whole shares."""
+    """A residue of a share is sold out alone; only then can the asset be borrowed in whole shares."""
     lots = [(0, 500.5, 0.05), (1, 9300.0, 0.1)]
     values = {"tilt": np.array([-0.2, 0.0]), "borrow_rate": np.zeros(2), "short_max": 0.3, "long_max": 1.3}
     problem = small_problem([0.05, 0.95], lots, lower=np.array([-0.2, 0.0]), **values)
@@ -209,6 +209,6 @@ def test_lots_that_are_no_whole_steps_keep_a_name_from_going_short():
     ],
 )
 def test_extensions_that_make_no_sense_are_refused(changes, complaint):
-    """Negative sums and rates, missing rates and a count of names beside shorts are refused by name."""
+    """Negative sums and rates, missing rates and a count of assets beside shorts are refused by name."""
     with pytest.raises(InvalidProblemError, match=complaint):
         _pair(**changes)

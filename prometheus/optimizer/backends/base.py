@@ -1,4 +1,4 @@
-"""One quadratic program in, one solution out: the boundary behind which every solver stands."""
+"""The interface of all solvers: one quadratic program in, one solution out."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -88,10 +88,10 @@ class QuadraticSolution:
     Attributes:
         x: (n,) primal point.
         z: (m,) multipliers with P x + q + A' z = 0; non-negative on inequality rows, in the cone on cone rows.
-        status: The solver's own word.
+        status: The solver's own status.
         iterations: Its iterations.
         seconds: Its own time.
-        fallback: Why another solver than the one asked for had to answer; empty where none had to.
+        fallback: Why another solver than the one asked for answered; empty where the one asked for did.
     """
 
     x: FloatArray
@@ -135,7 +135,7 @@ def backend_names() -> tuple[str, ...]:
 
 
 def backend_named(name: str) -> QuadraticBackend:
-    """Return the back-end called ``name``; what it answers is checked for its form before anybody reads it.
+    """Return the back-end called ``name``, behind a check of the form of its answers.
 
     A back-end whose module has a ``check_available`` is asked first whether it can run on this machine.
 
@@ -154,7 +154,7 @@ def backend_named(name: str) -> QuadraticBackend:
 
 
 class _CheckedBackend:
-    """A back-end behind the check of form: no other package sees an empty, a cut or a NaN answer."""
+    """A back-end whose answers are checked for their form: callers never see an empty, a cut or a NaN answer."""
 
     def __init__(self, backend: QuadraticBackend) -> None:
         self.name = backend.name
@@ -170,7 +170,7 @@ class _CheckedBackend:
 
 
 def check_form(program: QuadraticProgram, solution: QuadraticSolution, name: str) -> None:
-    """Refuse an answer that is no pair of finite vectors of the program's lengths, whatever its status says.
+    """Refuse an answer that is not a pair of finite vectors of the program's lengths, whatever its status says.
 
     How far the point is from the rows and from the optimum is judged by the caller: ``QuadraticProgram.violation`` and
     the certificate.

@@ -1,8 +1,8 @@
-"""NVIDIA cuOpt on a GPU of this machine or on a remote host, behind the one boundary of all solvers.
+"""NVIDIA cuOpt on a GPU of this machine or on a remote host, behind the interface of all solvers.
 
-Importing this module touches neither cuOpt nor CUDA. A solve runs in one long-lived process of its own (see
-``cuopt_worker``), a device is looked for in another, and no word of the solver is trusted: point and rows are judged
-from the program's data. Answers are repeatable to tolerance only, never bit by bit.
+Importing this module imports neither cuOpt nor CUDA. A solve runs in one long-lived process of its own (see
+``cuopt_worker``), the probe for a device in another. The solver's status is not trusted: point and rows are checked
+against the program's data. Answers are repeatable to tolerance only, never bit by bit.
 """
 
 import importlib.util
@@ -94,7 +94,7 @@ class CuoptBackend:
         return _version()
 
     def solve(self, program: QuadraticProgram, tolerance: float) -> QuadraticSolution:
-        """Solve ``program`` from scratch, second-order cones left out, and judge the answer with them.
+        """Solve ``program`` from scratch without its second-order cones, then check the answer against them.
 
         Raises:
             SolverFailedError: cuOpt stopped without an answer it calls optimal (code ``TIME_LIMIT`` for its limit),
@@ -140,7 +140,7 @@ def _require_optimal(facts: Mapping[str, Any], tolerance: float) -> None:
 
 
 def _refuse_raised(kind: str, message: str) -> None:
-    """Turn what cuOpt raised into an error of ours: is the machine not fit, or did the solve fail?"""
+    """Raise the error for what cuOpt raised: BackendUnavailableError or SolverFailedError."""
     if "CUOPT_REMOTE_HOST" in message or "grpc" in message.lower():
         raise BackendUnavailableError(
             f"CUOPT reached neither a device nor its remote host ({message}): check the GPU, or {_HOST} and {_PORT} "
@@ -155,7 +155,7 @@ def _refuse_raised(kind: str, message: str) -> None:
 
 
 def _require_rows(program: QuadraticProgram, point: QuadraticSolution) -> None:
-    """Judge the point from the program's data: first the rows that cuOpt was given, then the cones it was not."""
+    """Check the point against the program's data: first the rows that cuOpt was given, then the cones it was not."""
     excess = (program.A.times(point.x) - program.b)[: program.first_cone]
     excess[: program.equalities] = np.abs(excess[: program.equalities])
     violation = float(excess.max(initial=0.0))
@@ -197,7 +197,7 @@ def _require_reachable(host: str, port: str) -> None:
 
 @cache
 def _has_device() -> bool:
-    """Say whether the driver offers a device; asked in a process of its own, since CUDA and fork do not agree."""
+    """Ask the driver for a device in a process of its own, since a process that used CUDA must not fork."""
     try:
         probe = subprocess.run(
             [sys.executable, "-I", "-c", _DEVICE_PROBE], capture_output=True, timeout=_PROBE, check=False

@@ -1,6 +1,6 @@
-"""A quadratic program in the words of NVIDIA cuOpt, and cuOpt's answer in ours; nothing of cuOpt is imported here.
+"""Translation of a quadratic program into NVIDIA cuOpt's form, and of its answer into ours; cuOpt is not imported here.
 
-What differs from our form: the objective is x'Qx + c'x without the half, Q and the rows are given by rows (CSR) with
+Differences from our form: the objective is x'Qx + c'x without the half, Q and the rows are given by rows (CSR) with
 32-bit indices, a row has a lower and an upper bound, and so has every variable. Rows that touch a single variable
 become its bounds, which a barrier method treats far better than rows. Second-order cones are left out: cuOpt's support
 for them is beta and returns no multipliers, and where the optimum without them happens to lie inside them it is the
@@ -22,13 +22,13 @@ from prometheus.optimizer.backends.base import QuadraticProgram, SparseColumns
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
 
 Index32 = NDArray[np.int32]
-Letters = NDArray[np.str_]
+RowTypes = NDArray[np.str_]
 
 #: The largest number of entries that 32-bit indices can count.
 _MOST_ENTRIES: Final = 2**31 - 1
-#: An eigenvalue above this share of the largest entry, negative, is rounding.
+#: A negative eigenvalue smaller than this fraction of the largest entry is rounding.
 _CONVEX: Final = -1e-10
-#: Sign and size that a solver's row prices may have against ours: reports differ, so the data decide.
+#: Factors by which a solver's row prices may differ from ours; reports differ, so the data decide.
 _PRICE_SCALES: Final = (-1.0, -2.0, -0.5, 1.0, 2.0, 0.5)
 #: cuOpt refuses a tolerance above a tenth.
 _LOOSEST: Final = 0.1
@@ -44,7 +44,7 @@ class CuoptModel:
         row_offsets: (rows + 1,) where each row starts.
         row_lower: (rows,) least value of each row; minus infinity on an inequality.
         row_upper: (rows,) greatest value; on an equation the same.
-        row_types: (rows,) "E" or "L", once more in letters: cuOpt's own slack report reads them unchecked.
+        row_types: (rows,) "E" or "L"; cuOpt's own slack report reads them unchecked.
         quadratic_values: (entries,) values of Q = P / 2, full and symmetric, by rows.
         quadratic_indices: (entries,) column of each value.
         quadratic_offsets: (n + 1,) where each row starts.
@@ -58,7 +58,7 @@ class CuoptModel:
     row_offsets: Index32
     row_lower: FloatArray
     row_upper: FloatArray
-    row_types: Letters
+    row_types: RowTypes
     quadratic_values: FloatArray
     quadratic_indices: Index32
     quadratic_offsets: Index32
@@ -71,7 +71,7 @@ class CuoptModel:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def fill(self, data_model: Any) -> None:
-        """Hand everything to a ``cuopt.linear_programming.DataModel``."""
+        """Copy the arrays into a ``cuopt.linear_programming.DataModel``."""
         data_model.set_csr_constraint_matrix(self.row_values, self.row_indices, self.row_offsets)
         data_model.set_constraint_bounds(self.row_upper)
         data_model.set_row_types(self.row_types)
@@ -88,11 +88,11 @@ class CuoptModel:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Translation:
-    """A model and the way back from its answer.
+    """A model, and what is needed to read its answer.
 
     Attributes:
         model: What cuOpt is given.
-        program: What it stands for.
+        program: The program that it translates.
         kept: Rows of the program that are rows of the model, in order.
         lower_row: (n,) row of the program that gives the variable's lower bound, -1 where there is none.
         upper_row: (n,) row that gives its upper bound.
@@ -203,10 +203,10 @@ def translate(program: QuadraticProgram) -> Translation:
 
 
 def settings(tolerance: float, time_limit: float) -> dict[str, int | float]:
-    """Return cuOpt's parameters by name: the barrier method alone, quiet, deterministic, as tight as asked.
+    """Return cuOpt's parameters by name: the barrier method alone, no output, deterministic, the given tolerance.
 
-    Its own tolerances are 1e-4, and it accepts as optimal what meets them. Whole numbers stand for switches: words such
-    as True are read as text and refused by some of the parameters.
+    cuOpt's default tolerances are 1e-4, and it accepts as optimal what meets them. Switches are whole numbers, because
+    some parameters read True as text and refuse it.
 
     Args:
         tolerance: For feasibility and gap.
@@ -226,7 +226,7 @@ def settings(tolerance: float, time_limit: float) -> dict[str, int | float]:
 
 
 def require_convex(P: SparseColumns) -> None:
-    """Refuse a quadratic form that is not convex; cuOpt does not look.
+    """Refuse a quadratic form that is not convex; cuOpt does not check it.
 
     Raises:
         InvalidProblemError: A block of P has a negative eigenvalue.

@@ -1,8 +1,8 @@
 """The one process that talks to the GPU: ``python -m prometheus.optimizer.backends.cuopt_worker FD``.
 
 cuOpt may abort the process when it is called from a thread that did not exist before, a process that has touched CUDA
-must not be forked, and importing it takes seconds. So a single process, started afresh rather than forked, imports it
-once, solves on its main thread for as long as its parent lives, and writes what the solver prints to nowhere.
+must not be forked, and importing it takes seconds. So one process, started afresh rather than forked, imports it once,
+solves on its main thread for as long as its parent lives, and discards what the solver prints.
 """
 
 import atexit
@@ -31,14 +31,14 @@ Message = tuple[dict[str, Any], dict[str, NDArray[Any]]]
 _START: Final = 120.0
 #: Seconds by which the solver may overrun its limit before its process is ended.
 _GRACE: Final = 15.0
-#: Seconds in which an idle process has to end once its parent has hung up.
+#: Seconds in which an idle process has to end after its parent has closed the connection.
 _FAREWELL: Final = 5.0
-#: Bytes of the process's last words that go into an error.
+#: Bytes of the process's last output that go into an error.
 _LAST_WORDS: Final = 600
 
 
 class CuoptWorker:
-    """The parent's end: starts the process when it is first needed, and again when it has died."""
+    """The parent's side: starts the process when it is first needed, and again when it has died."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -46,7 +46,7 @@ class CuoptWorker:
         self._connection: Connection | None = None
         self._last_words: Any = None
         self._owner = os.getpid()
-        # without the lock: at exit nobody waits for a thread that is still solving
+        # without the lock: exit must not wait for a thread that is still solving
         atexit.register(self._end)
 
     def solve(self, model: CuoptModel, parameters: Mapping[str, int | float], time_limit: float) -> Message:
@@ -110,14 +110,14 @@ class CuoptWorker:
                 stdout=subprocess.DEVNULL,
                 stderr=self._last_words,
                 pass_fds=(theirs.fileno(),),
-                # what this process can import, that one can import
+                # the process imports from the same path as this one
                 env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
             )
         self._connection = ours
         return True
 
     def _end(self) -> str:
-        """End the process and return its last words."""
+        """End the process and return its last output."""
         if self._process is None or os.getpid() != self._owner:
             return ""
         self._process.kill()
@@ -160,7 +160,7 @@ def _answer(model: CuoptModel, parameters: Mapping[str, int | float]) -> Message
             "seconds": float(solution.get_solve_time()),
         }
         primal, dual = solution.get_primal_solution(), solution.get_dual_solution()
-    # every failure of a foreign library has to reach the parent, which turns it into an error of ours
+    # every exception of the library has to reach the parent, which turns it into an error of ours
     except Exception as error:  # noqa: BLE001 - whatever the package raises is told to the parent
         return {"raised": type(error).__name__, "message": str(error)}, {}
     return facts, {

@@ -1,7 +1,7 @@
 """The same quadratic programs through CVXPY, the modelling layer, with Clarabel behind it.
 
-Slower than handing the matrices over directly. It shares nothing with the direct back-end but the program: how the
-objective, the rows and the cones are put into the solver's form is CVXPY's work.
+Slower than handing the matrices over directly. It shares only the program with the direct back-end: CVXPY puts
+objective, rows and cones into the solver's form.
 """
 
 import warnings
@@ -68,7 +68,7 @@ def solve_tightly(model: Any, tolerance: float) -> None:
     """
     assert model.is_dcp(dpp=True), "a convex model was to be built"
     with warnings.catch_warnings():
-        # CVXPY warns of an answer that the solver calls almost solved; here every answer is judged from the data
+        # CVXPY warns of answers that the solver calls almost solved; here every answer is checked against the data
         warnings.simplefilter("ignore", UserWarning)
         model.solve(
             solver=cp.CLARABEL,

@@ -1,7 +1,7 @@
 """An independent reference: section 2 of docs/specs/optimizer.md, stated for CVXPY with every side fixed.
 
 Written from ``RebalanceProblem`` alone. It shares no lot order, no envelope, no assembly and no certificate with the
-rest of the package, works name by name in plain loops, and is slow on purpose: where it and the optimizer disagree,
+rest of the package, works asset by asset in plain loops, and is slow on purpose: where it and the optimizer disagree,
 one of them is wrong. Each rule of the problem is one method of ``SidedModel``; a further rule is a further method,
 named in ``SidedModel.RULES``.
 """
@@ -20,7 +20,7 @@ from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray,
 
 #: CVXPY declares types for a part of its names only.
 cp: Any = cvxpy
-#: Stretches of a sale shorter than this are no stretch of their own (fraction of NAV).
+#: Stretches of a sale shorter than this are left out (fraction of NAV).
 _NOTHING: Final = 1e-15
 
 
@@ -31,7 +31,7 @@ class ReferenceAnswer:
     Attributes:
         trades: (N,) u, fraction of NAV.
         objective: Objective, the tilt on the holdings included, as in ``Certificate.objective``.
-        status: The solver's own word.
+        status: The solver's own status.
     """
 
     trades: FloatArray
@@ -50,15 +50,15 @@ def solve_sides(
 
     Args:
         problem: The problem.
-        side: (N,) +1: the name may be bought, -1: it may be sold, 0: it is not traded. An order is placed in every
-            name with a side, however small, and costs ``problem.order_cost``.
+        side: (N,) +1: the asset may be bought, -1: it may be sold, 0: it is not traded. An order is placed in every
+            asset with a side, however small, and costs ``problem.order_cost``.
         between: (N,) least and (N,) greatest trades, to single out one stretch of a lot order that is not convex.
             Where the order of the lots within the allowed stretch has falling marginal tax (FIFO), the tax is
             replaced by its lower convex hull over that stretch.
         tolerance: Tolerance of the solver for gap and feasibility.
 
     Raises:
-        InvalidProblemError: ``side`` is not one of -1, 0, +1 for each name.
+        InvalidProblemError: ``side`` is not one of -1, 0, +1 for each asset.
         InfeasibleProblemError: No trades on these sides meet every rule.
         SolverFailedError: The solver stopped without an answer.
 
@@ -104,7 +104,7 @@ class SidedModel:
         self, problem: RebalanceProblem, side: IntArray, between: tuple[FloatArray, FloatArray] | None
     ) -> None:
         if side.shape != (problem.size,) or not np.isin(side, (-1, 0, 1)).all():
-            raise InvalidProblemError(f"side must hold -1, 0 or +1 for each of the {problem.size} names.")
+            raise InvalidProblemError(f"side must hold -1, 0 or +1 for each of the {problem.size} assets.")
         self._problem = problem
         self._side = side
         self._least, self._most = between if between is not None else _everything(problem.size)
@@ -137,8 +137,8 @@ class SidedModel:
         """Return every rule's constraints."""
         return [constraint for rule in self._methods(self.RULES) for constraint in rule()]
 
-    def _methods(self, names: tuple[str, ...]) -> list[Callable[[], Any]]:
-        return [getattr(self, name) for name in names]
+    def _methods(self, method_names: tuple[str, ...]) -> list[Callable[[], Any]]:
+        return [getattr(self, name) for name in method_names]
 
     # ------------------------------------------------------------------ terms
 
@@ -255,15 +255,15 @@ class SidedModel:
 
     # ------------------------------------------------------------------ lots
 
-    def _stretches_of_sale(self, name: int) -> "_Sale":
-        """Return what selling a name costs in tax, as stretches of rising rate; the group rule cuts it short."""
-        if self._side[name] >= 0:
+    def _stretches_of_sale(self, asset: int) -> "_Sale":
+        """Return what selling an asset costs in tax, as stretches of rising rate; the group rule cuts it short."""
+        if self._side[asset] >= 0:
             return _Sale(0.0, 0.0, 0.0, [])
         problem = self._problem
-        lots = [j for j in range(len(problem.lot_id)) if problem.lot_asset[j] == name and not problem.lot_locked[j]]
+        lots = [j for j in range(len(problem.lot_id)) if problem.lot_asset[j] == asset and not problem.lot_locked[j]]
         lots.sort(key=lambda j: int(problem.lot_rank[j]))
-        in_group = problem.group == problem.group[name]
-        # a name of the group may be bought today: no loss may be sold in it
+        in_group = problem.group == problem.group[asset]
+        # an asset of the group may be bought today: no loss may be sold in it
         harmless = bool((self._side[in_group] > 0).any())
         points = [(0.0, 0.0, 0.0)]
         for j in lots:
@@ -275,12 +275,12 @@ class SidedModel:
             cost = weight * problem.tax_weight * float(problem.lot_tax[j])
             points.append((amount + weight, tax + cost, gain + weight * realized))
         else:
-            locked = any(problem.lot_asset[j] == name and problem.lot_locked[j] for j in range(len(problem.lot_id)))
-            if problem.short_max > 0 and np.isfinite(problem.borrow_rate[name]) and not locked:
+            locked = any(problem.lot_asset[j] == asset and problem.lot_locked[j] for j in range(len(problem.lot_id)))
+            if problem.short_max > 0 and np.isfinite(problem.borrow_rate[asset]) and not locked:
                 amount, tax, gain = points[-1]
-                weight = max(-float(problem.lower[name]), 0.0)
-                points.append((amount + weight, tax + weight * float(problem.borrow_rate[name]), gain))
-        return _sale_between(points, max(-float(self._most[name]), 0.0), max(-float(self._least[name]), 0.0))
+                weight = max(-float(problem.lower[asset]), 0.0)
+                points.append((amount + weight, tax + weight * float(problem.borrow_rate[asset]), gain))
+        return _sale_between(points, max(-float(self._most[asset]), 0.0), max(-float(self._least[asset]), 0.0))
 
 
 @dataclass(frozen=True, slots=True)

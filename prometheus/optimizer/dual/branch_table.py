@@ -21,7 +21,7 @@ from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
 
 def branch_table(
-    pieces: Pieces, cost_rate: FloatArray, linear: int, by_name: tuple[FloatArray, FloatArray, FloatArray]
+    pieces: Pieces, cost_rate: FloatArray, linear: int, of_asset: tuple[FloatArray, FloatArray, FloatArray]
 ) -> tuple[FloatArray, IntArray, FloatArray, IntArray]:
     """Lay out pieces and branches.
 
@@ -29,12 +29,12 @@ def branch_table(
         pieces: The P pieces.
         cost_rate: (N,) k.
         linear: How many of their rows are linear; those are not in the table.
-        by_name: (N,) active weights before trading, curvatures, specific variances.
+        of_asset: (N,) active weights before trading, curvatures, specific variances.
 
     Returns:
         (P, columns) all that an answer needs of a piece: ends, slope, offset, what a unit adds to cash and to the other
-        rows, these rows' offsets; (3, B) first and last piece and name of each branch; (3, B) ``by_name`` of each;
-        (N + 1,) first branch of each name, and how many branches there are.
+        rows, these rows' offsets; (3, B) first and last piece and asset of each branch; (3, B) ``of_asset`` of each;
+        (N + 1,) first branch of each asset, and how many branches there are.
     """
     branch = pieces.branch
     rates, count = 1 + len(pieces.row_slope) - linear, 1 + int(np.count_nonzero(branch[1:] != branch[:-1]))
@@ -43,7 +43,7 @@ def branch_table(
     bounds = np.empty(len(pieces.first) + 1, dtype=np.int64)
     _lay_out(
         pieces.asset, branch, pieces.left, pieces.right, pieces.slope, pieces.offset, cost_rate.copy(),
-        np.ascontiguousarray(pieces.row_slope), np.ascontiguousarray(pieces.row_offset), linear, np.stack(by_name),
+        np.ascontiguousarray(pieces.row_slope), np.ascontiguousarray(pieces.row_offset), linear, np.stack(of_asset),
         table, places, branches, bounds,
     )  # fmt: skip
     return table, places, branches, bounds
@@ -61,7 +61,7 @@ def _lay_out(
     row_slope: FloatArray,
     row_offset: FloatArray,
     linear: int,
-    by_name: FloatArray,
+    of_asset: FloatArray,
     table: FloatArray,
     places: IntArray,
     branches: FloatArray,
@@ -80,8 +80,8 @@ def _lay_out(
             if p == 0 or n != asset[p - 1]:
                 bounds[n] = count
             places[FIRST, count], places[OWNER, count] = p, n
-            branches[ACTIVE, count], branches[CURVATURE, count] = by_name[0, n], by_name[1, n]
-            branches[VARIANCE, count] = by_name[2, n]
+            branches[ACTIVE, count], branches[CURVATURE, count] = of_asset[0, n], of_asset[1, n]
+            branches[VARIANCE, count] = of_asset[2, n]
             count += 1
         places[LAST, count - 1] = p
     bounds[len(bounds) - 1] = count

@@ -1,12 +1,12 @@
-"""The dual of the whole true problem in K + (rows) + 1 prices, and every name's answer to them.
+"""The dual of the whole true problem in K + (rows) + 1 prices, and every asset's answer to them.
 
-The prices are those of joint_terms.py. At given prices every branch of every name (problem/asset_functions.py) answers
+The prices are those of joint_terms.py. At given prices every branch of every asset (problem/asset_functions.py) answers
 alone: it remembers the piece on which it answered last and looks at the next one only where the answer has left the
 piece. So one evaluation costs a few passes over the branches, however many lots there are; kernels.py makes them.
 
-The dual jumps in slope where two branches of a name cost the same. There a share t of the name rests on the right
-branch and 1 - t on the left one, with the proximal term (1/2) epsilon (t - centre)^2: the dual is smooth, its value
-with t free is that of the convex envelope, and where the centre is at rest the term is zero. Source:
+The dual jumps in slope where two branches of an asset cost the same. There the asset rests with mixing weight t on the
+right branch and 1 - t on the left one, with the proximal term (1/2) epsilon (t - centre)^2: the dual is smooth, its
+value with t free is that of the convex envelope, and where the centre is at rest the term is zero. Source:
 docs/specs/optimizer.md.
 """
 
@@ -33,7 +33,7 @@ from prometheus.optimizer.dual.kernels import (
     evaluate,
 )
 from prometheus.optimizer.dual.linked_products import linked_products
-from prometheus.optimizer.dual.links import answers_of_names, eliminate, linked_step
+from prometheus.optimizer.dual.links import answers_of_assets, eliminate, linked_step
 from prometheus.optimizer.dual.steps import hessian, proximal_strengths, solve_scaled, step_towards
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
 from prometheus.optimizer.problem.trade_range import CASH_TOLERANCE
@@ -48,30 +48,31 @@ _REGULARISATION = 1e-11
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Centre:
-    """The proximal terms: where names that lie between two branches are kept, and how strongly.
+    """The proximal terms: where assets that lie between two branches are kept, and how strongly.
 
     Attributes:
-        share: (B,) share of each branch.
-        epsilon: (M,) strength for each name with more than one branch.
-        open: (M,) True for names whose shares may leave the range from 0 to 1, to see where their conditions lead.
+        mixing: (B,) mixing weight of each branch.
+        epsilon: (M,) strength for each asset with more than one branch.
+        open: (M,) True for assets whose mixing weights may leave the range from 0 to 1, to see where their conditions
+            lead.
     """
 
-    share: FloatArray
+    mixing: FloatArray
     epsilon: FloatArray
     open: BoolArray | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class BranchShares:
-    """Shares of the branches of a problem, from which those of a part of it start.
+class MixingWeights:
+    """Mixing weights of the branches of a problem, from which those of a part of it start.
 
     Attributes:
-        bounds: (N + 1,) first branch of each name, and how many branches there are.
-        share: (B,)
+        bounds: (N + 1,) first branch of each asset, and how many branches there are.
+        mixing: (B,)
     """
 
     bounds: IntArray
-    share: FloatArray
+    mixing: FloatArray
 
 
 @dataclass(slots=True, eq=False)
@@ -84,13 +85,13 @@ class Response:
         trade: (B,) its answer.
         inside: (B,) True where that lies strictly inside the piece, so that it moves with the prices.
         worth: (B,) its least priced cost.
-        share: (B,) share of each branch.
+        mixing: (B,) mixing weight of each branch.
         rate: (1 + other rows, B) what a unit of trade adds to cash and to the other rows.
         use: (1 + other rows, B) what the answer adds to them.
-        left: (M,) left and right branch of each name that has several, the two that cost least.
+        left: (M,) left and right branch of each asset that has several, the two that cost least.
         right: (M,)
         epsilon: (M,) strength of their proximal term.
-        looseness: What the shared answers cost above the best branch of each name: the duality gap where nothing is
+        looseness: What the mixed answers cost above the best branch of each asset: the duality gap where nothing is
             missing.
         value: The dual value with the proximal terms.
         gradient: (size,) what is missing in each condition.
@@ -103,7 +104,7 @@ class Response:
     trade: FloatArray
     inside: BoolArray
     worth: FloatArray
-    share: FloatArray
+    mixing: FloatArray
     rate: FloatArray
     use: FloatArray
     left: IntArray
@@ -117,7 +118,7 @@ class Response:
 
 
 class CoupledDual:
-    """The dual of a problem on its branches: all of them, or one for each name.
+    """The dual of a problem on its branches: all of them, or one for each asset.
 
     Args:
         lagrangian: The problem.
@@ -128,20 +129,20 @@ class CoupledDual:
         pieces, cost = lagrangian.pieces, lagrangian.cost
         self.joint, self.lagrangian = joint, lagrangian
         self._g = lagrangian.risk_aversion
-        self._rates, self.names = 1 + len(pieces.row_slope) - joint.linear, len(pieces.first)
-        variance = lagrangian.risk.specific_variance if joint.has_te else np.zeros(self.names)
+        self._rates, self.asset_count = 1 + len(pieces.row_slope) - joint.linear, len(pieces.first)
+        variance = lagrangian.risk.specific_variance if joint.has_te else np.zeros(self.asset_count)
         self._table, self._places, self._branches, self._bounds = branch_table(
             pieces, lagrangian.cost_rate, joint.linear, (cost.active, cost.curvature, variance)
         )
         self.owner = self._places[OWNER]
         self.exact = joint.least == joint.most
-        # names with several branches: their branches one after the other
+        # assets with several branches: their branches one after the other
         count = np.diff(self._bounds)
         self.several = (count > 1).nonzero()[0]
         self.first_branch = self._bounds[:-1]
         self._ends = np.stack([self.first_branch[self.several], self.first_branch[self.several] + 1])
         self.is_crowded = bool((count > 2).any())
-        # where many names have three branches, or links make names alike, a third one often overtakes
+        # where many assets have three branches, or links make assets alike, a third one often overtakes
         self._mode = SPREAD if joint.links or cost.order_cost > 0 else CENTRED
         self.typical_softness = float((0.5 / self._branches[CURVATURE]).mean())
 
@@ -152,65 +153,65 @@ class CoupledDual:
         prices: FloatArray,
         at: IntArray | None = None,
         centre: Centre | None = None,
-        share: FloatArray | None = None,
+        mixing: FloatArray | None = None,
     ) -> Response:
         """Let every branch answer to the prices.
 
         Args:
             prices: (size,) prices.
             at: (B,) pieces on which the branches answered to nearby prices; None to look from the first ones on.
-            centre: Proximal terms; None to let every name take its best branch.
-            share: (B,) the branches' shares where they are given.
+            centre: Proximal terms; None to let every asset take its best branch.
+            mixing: (B,) the branches' mixing weights where they are given.
         """
         joint, count, rates = self.joint, len(self.owner), self._rates
         at = (self._places[FIRST] if at is None else at).copy()
         mode, ends = GIVEN, self._ends
-        if share is None:
-            mode, share, ends = BEST, np.empty(count), np.empty_like(ends)
+        if mixing is None:
+            mode, mixing, ends = BEST, np.empty(count), np.empty_like(ends)
         kept, epsilon, opened = _NONE, _NONE, _NOWHERE
         if centre is not None and len(self.several):
-            mode, kept, epsilon = self._mode, centre.share, centre.epsilon
+            mode, kept, epsilon = self._mode, centre.mixing, centre.epsilon
             opened = _NOWHERE if centre.open is None else centre.open
         answers, rows, inside = np.empty((2, count)), np.empty((2 * rates, count)), np.empty(count, dtype=np.bool_)
         gradient, active = np.empty(joint.size), np.empty(joint.size, dtype=np.bool_)
         value, looseness, residual = evaluate(
             prices, self._g, joint.te_max,
-            joint.by_name, joint.by_asset, joint.sizes, joint.names, joint.roots, joint.columns, joint.linear,
+            joint.by_exposure, joint.by_asset, joint.sizes, joint.assets, joint.roots, joint.columns, joint.linear,
             joint.at_rest, joint.least, joint.most,
             self._table, self._places, self._branches, self._bounds, self.several,
             mode, kept, epsilon, opened,
-            at, share, answers, rows, inside, ends, gradient, active,
+            at, mixing, answers, rows, inside, ends, gradient, active,
         )  # fmt: skip
         return Response(
-            prices, at, answers[0], inside, answers[1], share, rows[:rates], rows[rates:], ends[0], ends[1], epsilon,
+            prices, at, answers[0], inside, answers[1], mixing, rows[:rates], rows[rates:], ends[0], ends[1], epsilon,
             looseness, value, gradient, active, residual,
         )  # fmt: skip
 
     def centre(self, response: Response, strength: float) -> Centre:
-        """Return proximal terms around the present shares, of a strength relative to each name's own curvature."""
+        """Return proximal terms around the present mixing weights, their strength relative to each curvature."""
         epsilon = proximal_strengths(
             response.trade, response.left, response.right, self._branches[CURVATURE], strength, _LEAST_JUMP
         )
-        return Centre(response.share, epsilon)
+        return Centre(response.mixing, epsilon)
 
-    def branch_shares(self, response: Response) -> BranchShares:
-        """Return the shares of a response in a form that other parts of the same problem can read."""
-        return BranchShares(self._bounds, response.share)
+    def mixing_weights(self, response: Response) -> MixingWeights:
+        """Return a response's mixing weights in a form that other parts of the same problem can read."""
+        return MixingWeights(self._bounds, response.mixing)
 
-    def shares_like(self, known: BranchShares, response: Response) -> FloatArray:
-        """Return (B,) known shares for names of as many branches as they had, those of the response for the others."""
+    def mixing_like(self, known: MixingWeights, response: Response) -> FloatArray:
+        """Return (B,) known mixing weights for assets of as many branches as before, the response's for the others."""
         same = (np.diff(known.bounds) == np.diff(self._bounds))[self.owner].nonzero()[0]
         owner = self.owner[same]
-        share = response.share.copy()
-        share[same] = known.share[known.bounds[owner] + same - self.first_branch[owner]]
-        return share
+        mixing = response.mixing.copy()
+        mixing[same] = known.mixing[known.bounds[owner] + same - self.first_branch[owner]]
+        return mixing
 
     # ------------------------------------------------------------------ second order
 
     @staticmethod
     def tied(response: Response) -> BoolArray:
-        """Return (M,) the names whose share lies strictly between two branches."""
-        t = response.share[response.right]
+        """Return (M,) the assets whose mixing weight lies strictly between two branches."""
+        t = response.mixing[response.right]
         return (t > 0) & (t < 1)
 
     def hessian(self, response: Response, opened: BoolArray | None = None) -> FloatArray:
@@ -218,12 +219,12 @@ class CoupledDual:
 
         Args:
             response: The response.
-            opened: (M,) names that count as between their branches wherever their share lies.
+            opened: (M,) assets that count as between their branches whatever their mixing weight.
         """
         joint = self.joint
         return hessian(
             response.prices, self._g, joint.te_max, joint.factors, joint.by_asset, self._places, self._branches,
-            response.inside, response.share, response.trade, response.rate, response.use,
+            response.inside, response.mixing, response.trade, response.rate, response.use,
             self.several, response.left, response.right, response.epsilon, _NOWHERE if opened is None else opened,
         )  # fmt: skip
 
@@ -237,29 +238,33 @@ class CoupledDual:
     def _linked_step(self, response: Response, damping: float, opened: BoolArray | None) -> FloatArray:
         """Return the step with the links' prices eliminated block by block (links.py)."""
         joint, prices, gradient = self.joint, response.prices, response.gradient
-        dense, linked = joint.dense, len(joint.names)
-        softness, columns, matrix = self._answers_of_names(response, opened)
+        dense, linked = joint.dense, len(joint.assets)
+        softness, columns, matrix = self._answers_of_assets(response, opened)
         missing, right = gradient[dense : joint.factors], joint.besides_links(gradient)
         lower, pull = np.empty(len(joint.roots)), np.zeros(linked)
         solved, free = np.empty((linked, len(right) + 1)), np.empty(linked, dtype=np.int64)
         eliminate(
-            prices, self._g, joint.te_max, dense, joint.sizes, joint.names, joint.remainders, joint.columns,
+            prices, self._g, joint.te_max, dense, joint.sizes, joint.assets, joint.remainders, joint.columns,
             missing, softness, columns, matrix, right, lower, pull, solved, free,
         )  # fmt: skip
         rest = step_towards(matrix, right, joint.besides_links(response.active), damping, self.typical_softness)
         return linked_step(
-            prices, self._g, dense, joint.sizes, joint.names, joint.roots, missing, lower, solved, free, rest
+            prices, self._g, dense, joint.sizes, joint.assets, joint.roots, missing, lower, solved, free, rest
         )
 
-    def _answers_of_names(
+    def _answers_of_assets(
         self, response: Response, opened: BoolArray | None = None
     ) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return (N,) softness of each name, (N, C) what its answer adds to C conditions, (C, C) what else answers."""
-        width = self.joint.size - len(self.joint.names)
-        softness, columns, own = np.zeros(self.names), np.zeros((self.names, width)), np.zeros((width, width))
-        answers_of_names(
+        """Return (N,) softness of each asset, (N, C) what its answer adds to C conditions, (C, C) what else answers."""
+        width = self.joint.size - len(self.joint.assets)
+        softness, columns, own = (
+            np.zeros(self.asset_count),
+            np.zeros((self.asset_count, width)),
+            np.zeros((width, width)),
+        )
+        answers_of_assets(
             response.prices, self._g, self.joint.by_asset, self._places, self._branches,
-            response.inside, response.share, response.trade, response.rate, response.use,
+            response.inside, response.mixing, response.trade, response.rate, response.use,
             self._bounds, self.several, response.left, response.right, response.epsilon,
             _NOWHERE if opened is None else opened, softness, columns, own,
         )  # fmt: skip
@@ -271,9 +276,9 @@ class CoupledDual:
         """Return (M, M) r_i' M^-1 r_j: what changes cost once everything that is free has answered to them.
 
         Args:
-            response: Answers at the present prices, with the shares that answer to them.
+            response: Answers at the present prices, with the mixing weights that answer to them.
             disturbed: (size, M) r, what each move adds to the conditions.
-            changes: The E changes of trades: (E,) the move to which each belongs, (E,) the changed names, (E,) by how
+            changes: The E changes of trades: (E,) the move to which each belongs, (E,) the changed assets, (E,) by how
                 much each trade changes.
         """
         priced = response.prices != 0
@@ -297,16 +302,16 @@ class CoupledDual:
         """The same where specific returns are linked; what a tracking-error limit adds is left out of the model."""
         joint = self.joint
         dense, g = joint.dense, self._g + float(response.prices[-1])
-        branch = (response.inside & (response.share > 0)).nonzero()[0]
-        names = self.owner[branch]
-        rows = np.concatenate([joint.by_name[:, names], response.rate[:, branch]])
+        branch = (response.inside & (response.mixing > 0)).nonzero()[0]
+        assets = self.owner[branch]
+        rows = np.concatenate([joint.by_exposure[:, assets], response.rate[:, branch]])
         keep = np.concatenate([np.ones(dense, dtype=bool), priced[joint.factors : -1]])
         own = np.zeros((int(keep.sum()), int(keep.sum())))
         own[np.arange(dense), np.arange(dense)] = 0.5 / g
         moved = np.concatenate([disturbed[:dense], disturbed[joint.factors : -1]])
         packed = self.lagrangian.risk.packed
         assert packed is not None
-        free = (names, self._branches[CURVATURE, branch] * (g / self._g), rows[keep].T)
+        free = (assets, self._branches[CURVATURE, branch] * (g / self._g), rows[keep].T)
         return linked_products(packed, g, free, own, moved[keep], changes)
 
     def conditions(self, response: Response, branches: IntArray) -> FloatArray:
@@ -315,8 +320,8 @@ class CoupledDual:
         joint = self.joint
         added = np.zeros((joint.size, len(branches)))
         dense = joint.dense
-        each = joint.by_name[:, owner] * u
-        # what links add is left to the products
+        each = joint.by_exposure[:, owner] * u
+        # the products add what links contribute
         added[:dense], added[joint.factors : joint.cash] = each[:dense], each[dense:]
         added[joint.cash : -1] = response.use[:, branches]
         if joint.has_te:
@@ -325,17 +330,17 @@ class CoupledDual:
         return added
 
     def best_branch(self, response: Response) -> IntArray:
-        """Return (N,) the branch that costs each name least; of two equal ones the left one."""
+        """Return (N,) the branch that costs each asset least; of two equal ones the left one."""
         best = self.first_branch.copy()
         left, right = response.left, response.right
         best[self.several] = np.where(response.worth[right] < response.worth[left], right, left)
         return best
 
-    def shares(self, branch: IntArray) -> FloatArray:
-        """Return (B,) shares that give every name wholly to its (N,) branch."""
-        share = np.zeros(len(self.owner))
-        share[branch] = 1.0
-        return share
+    def whole_branches(self, branch: IntArray) -> FloatArray:
+        """Return (B,) mixing weights that give every asset wholly to its (N,) branch."""
+        mixing = np.zeros(len(self.owner))
+        mixing[branch] = 1.0
+        return mixing
 
     def can_meet_cash(self, branch: IntArray) -> bool:
         """Say whether some trades on the (N,) branches meet the cash range."""
@@ -345,5 +350,5 @@ class CoupledDual:
         return least <= cash.most + CASH_TOLERANCE and most >= cash.least - CASH_TOLERANCE
 
     def jumps(self, response: Response, before: IntArray, after: IntArray) -> FloatArray:
-        """Return (size, M) what every condition changes by when names go from one branch to another."""
+        """Return (size, M) what every condition changes by when assets go from one branch to another."""
         return self.conditions(response, after) - self.conditions(response, before)

@@ -1,4 +1,4 @@
-"""Where names came to rest on the envelope, and decisions: one branch for each name, one side for each group."""
+"""Positions of assets on the envelope, and decisions: one branch for each asset, one side for each group."""
 
 from dataclasses import dataclass, replace
 
@@ -8,9 +8,9 @@ from prometheus.optimizer.problem.asset_functions import Pieces
 from prometheus.optimizer.problem.envelope import ConvexPieces
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
 
-#: Strictly between these parts of its tangent a name counts as undecided.
+#: Strictly between these parts of its tangent an asset counts as undecided.
 _UNDECIDED = 1e-4
-#: The same where an order has a cost: a sliver that must be traded costs a whole order.
+#: The same where an order has a cost: the smallest trade costs a whole order.
 _UNDECIDED_ORDER = 1e-7
 
 
@@ -20,7 +20,7 @@ class Decision:
 
     Attributes:
         sells_losses: (G,) for each undecided group, True: nothing is bought; False: no loss is sold.
-        branch: (N,) the chosen branch, counted from 0 within each name.
+        branch: (N,) the chosen branch, counted from 0 within each asset.
     """
 
     sells_losses: BoolArray
@@ -31,7 +31,7 @@ class Decision:
         return self.sells_losses.tobytes() + self.branch.tobytes()
 
     def with_branch(self, asset: int, branch: int) -> "Decision":
-        """Return the decision with another branch for one name."""
+        """Return the decision with another branch for one asset."""
         changed = self.branch.copy()
         changed[asset] = branch
         return replace(self, branch=changed)
@@ -42,9 +42,9 @@ class RestingPlaces:
     """Where the trades of stage 1 lie on the envelope.
 
     Attributes:
-        branch: (N,) nearest branch, counted from 0 within each name.
-        asset: (U,) undecided names, the widest jump first.
-        jump: (U, 2) what the trade changes by when the name goes to the left or the right end of its tangent.
+        branch: (N,) nearest branch, counted from 0 within each asset.
+        asset: (U,) undecided assets, the widest jump first.
+        jump: (U, 2) what the trade changes by when the asset goes to the left or the right end of its tangent.
         ends: (U, 2) branch of the left and of the right end.
     """
 
@@ -59,7 +59,7 @@ class RestingPlaces:
         Args:
             own: The pieces whose branches these places name.
             pieces: The other pieces.
-            branch: (N,) branch of the decided names in the other pieces, counted from 0 within each name.
+            branch: (N,) branch of the decided assets in the other pieces, counted from 0 within each asset.
             trades: (N,) trades that rest at these places.
         """
         ends = self.ends.copy()
@@ -77,12 +77,12 @@ class RestingPlaces:
 
 
 def least_part(pieces: Pieces) -> float:
-    """Return the part of a tangent from whose ends a name must be away to count as undecided."""
+    """Return the part of a tangent from whose ends an asset must be away to count as undecided."""
     return _UNDECIDED_ORDER if pieces.rests.any() else _UNDECIDED
 
 
 def resting_places(envelope: ConvexPieces, pieces: Pieces, trades: FloatArray) -> RestingPlaces:
-    """Locate every trade on the envelope of its name's cost."""
+    """Locate every trade on the envelope of its asset's cost."""
     count = len(envelope.asset)
     at = np.full(envelope.size, count)
     reached = envelope.right >= trades[envelope.asset]

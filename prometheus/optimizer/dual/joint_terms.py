@@ -1,7 +1,7 @@
-"""What joins the names of one problem: exposures, linear rows, cash, other rows, tracking error; and their prices.
+"""What joins the assets of one problem: exposures, linear rows, cash, other rows, tracking error; and their prices.
 
-The prices of the structured solver stand in one list: zeta = 2 (g + lambda) z of the K exposures, those of the linear
-rows, of cash, of the other rows (problem/coupling.py), and lambda of the tracking-error limit. Source:
+The prices of the structured solver form one list: zeta = 2 (g + lambda) z of the K exposures, those of the linear rows,
+of cash, of the other rows (problem/coupling.py), and lambda of the tracking-error limit. Source:
 docs/specs/optimizer.md.
 """
 
@@ -20,14 +20,14 @@ _Values = TypeVar("_Values", FloatArray, BoolArray)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointTerms:
-    """What joins the names of one problem; the same for all its branches and ranges.
+    """What joins the assets of one problem; the same for all its branches and ranges.
 
     Attributes:
-        by_name: (K + linear rows, N) X~' above the linear rows' coefficients.
+        by_exposure: (K + linear rows, N) X~' above the linear rows' coefficients.
         by_asset: Its transpose.
         links: What links specific returns, L exposures more; empty for none.
-        sizes: (links,) how many names each link joins.
-        names: (L,) these names, link after link.
+        sizes: (links,) how many assets each link joins.
+        assets: (L,) these assets, link after link.
         roots: (sum of the sizes squared,) the links' square roots, row after row.
         columns: (sum of the sizes squared,) the same, column after column.
         remainders: (sum of the sizes squared,) the links' remainders, row after row.
@@ -39,11 +39,11 @@ class JointTerms:
         te_max: Largest tracking error; infinite for none.
     """
 
-    by_name: FloatArray
+    by_exposure: FloatArray
     by_asset: FloatArray
     links: tuple[Link, ...]
     sizes: IntArray
-    names: IntArray
+    assets: IntArray
     roots: FloatArray
     columns: FloatArray
     remainders: FloatArray
@@ -61,13 +61,15 @@ class JointTerms:
         packed = lagrangian.risk.packed or NO_LINKS
         linear = rows.linear
         at_rest = lagrangian.risk.exposures(lagrangian.cost.active)
-        by_name = np.ascontiguousarray(np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]]))
+        by_exposure = np.ascontiguousarray(
+            np.concatenate([lagrangian.risk.loadings.T, lagrangian.cost.row_buy[:linear]])
+        )
         return cls(
-            by_name=by_name,
-            by_asset=np.ascontiguousarray(by_name.T),
+            by_exposure=by_exposure,
+            by_asset=np.ascontiguousarray(by_exposure.T),
             links=links,
             sizes=packed.sizes,
-            names=packed.names,
+            assets=packed.assets,
             roots=packed.roots,
             columns=packed.columns,
             remainders=packed.remainders,
@@ -92,11 +94,11 @@ class JointTerms:
     @property
     def dense(self) -> int:
         """Return K, the number of exposures besides those of links."""
-        return len(self.by_name) - self.linear
+        return len(self.by_exposure) - self.linear
 
     @property
     def cash(self) -> int:
-        """Return where the price of cash stands."""
+        """Return the index of the price of cash."""
         return self.factors + self.linear
 
     def besides_links(self, values: _Values) -> _Values:

@@ -1,8 +1,7 @@
 """Compiled loops of the structured solver: one evaluation of the dual, from prices to conditions.
 
-Plain loops over branches in a fixed order; one module, because loops call no loops of others (compiled.py). Shapes are
-the callers' business. Source:
-docs/specs/optimizer.md.
+Plain loops over branches in a fixed order, all in one module because a loop calls no loop of another module
+(compiled.py). Callers check the shapes. Source: docs/specs/optimizer.md.
 """
 
 import numpy as np
@@ -12,36 +11,36 @@ from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray
 
 #: Columns of the table of pieces; the rates of the rows besides cash follow behind the one of cash, then their offsets.
 LEFT, RIGHT, SLOPE, OFFSET, RATE = range(5)
-#: Rows of the branches' integers: first and last piece, name.
+#: Rows of the branches' integers: first and last piece, asset.
 FIRST, LAST, OWNER = range(3)
 #: Rows of the branches' floats: active weight before trading, curvature, specific variance under a tracking-error limit
 #: (zero without one).
 ACTIVE, CURVATURE, VARIANCE = range(3)
-#: How branches share a name: as given, the best one takes all, between the two best around a centre, or among all of
-#: them around a centre.
+#: How the branches of an asset are mixed: as given, the best one takes all, between the two best around a centre, or
+#: among all of them around a centre.
 GIVEN, BEST, CENTRED, SPREAD = range(4)
 
 
 @compiled("F <- F2 I I F i F")
 def charge(
-    by_name: FloatArray, sizes: IntArray, names: IntArray, columns: FloatArray, linear: int, prices: FloatArray
+    by_exposure: FloatArray, sizes: IntArray, assets: IntArray, columns: FloatArray, linear: int, prices: FloatArray
 ) -> FloatArray:
-    """Return (N,) what the prices of exposures and linear rows charge for a unit of each name.
+    """Return (N,) what the prices of exposures and linear rows charge for a unit of each asset.
 
     Args:
-        by_name: (K + linear, N) exposures above linear rows.
-        sizes: (links,) how many names each link joins.
-        names: (L,) these names, link after link.
+        by_exposure: (K + linear, N) exposures above linear rows.
+        sizes: (links,) how many assets each link joins.
+        assets: (L,) these assets, link after link.
         columns: (sum of the sizes squared,) the links' lower triangular square roots, column after column.
         linear: How many rows are linear.
         prices: (K + L + linear or more,) of exposures, linked exposures and linear rows.
     """
-    charged = np.zeros(by_name.shape[1])
-    dense = len(by_name) - linear
-    for k in range(len(by_name)):
-        price = prices[k if k < dense else k + len(names)]
+    charged = np.zeros(by_exposure.shape[1])
+    dense = len(by_exposure) - linear
+    for k in range(len(by_exposure)):
+        price = prices[k if k < dense else k + len(assets)]
         for n in range(len(charged)):
-            charged[n] += price * by_name[k, n]
+            charged[n] += price * by_exposure[k, n]
     begin = entry = 0
     for size in sizes:
         of_link = np.zeros(size)
@@ -51,20 +50,20 @@ def charge(
                 of_link[i] += columns[entry + i] * price
             entry += size
         for i in range(size):
-            charged[names[begin + i]] += of_link[i]
+            charged[assets[begin + i]] += of_link[i]
         begin += size
     return charged
 
 
 @compiled("F <- F2 I I F i F")
 def total(
-    by_asset: FloatArray, sizes: IntArray, names: IntArray, roots: FloatArray, linear: int, weights: FloatArray
+    by_asset: FloatArray, sizes: IntArray, assets: IntArray, roots: FloatArray, linear: int, weights: FloatArray
 ) -> FloatArray:
     """Return (K + L + linear,) exposures, linked exposures and linear rows' use of (N,) weights.
 
     ``by_asset`` is (N, K + linear), ``roots`` has the links' square roots row after row, the rest is as of ``charge``.
     """
-    dense, linked = by_asset.shape[1] - linear, len(names)
+    dense, linked = by_asset.shape[1] - linear, len(assets)
     added = np.zeros(by_asset.shape[1])
     for n in range(len(weights)):
         weight = weights[n]
@@ -78,7 +77,7 @@ def total(
     begin = entry = 0
     for size in sizes:
         for i in range(size):
-            weight = weights[names[begin + i]]
+            weight = weights[assets[begin + i]]
             if weight != 0.0:
                 for j in range(i + 1):
                     every[dense + begin + j] += roots[entry + j] * weight
@@ -172,54 +171,54 @@ def answer(
 
 
 @compiled("f f <- F F f i i i F")
-def spread_name(
-    worth: FloatArray, centre: FloatArray, epsilon: float, opened: int, begin: int, end: int, share: FloatArray
+def spread_asset(
+    worth: FloatArray, centre: FloatArray, epsilon: float, opened: int, begin: int, end: int, mixing: FloatArray
 ) -> tuple[float, float]:
-    """Share one name among all of its branches; return its proximal term and its looseness.
+    """Mix all branches of one asset; return its proximal term and its looseness.
 
-    The proximal term is epsilon / 4 times the squared distance of the shares from the centre, which for two branches is
-    that of ``share_names``. Whatever branches meet, the dual stays continuous with its slope.
+    The proximal term is epsilon / 4 times the squared distance of the mixing weights from the centre, which for two
+    branches is that of ``mix_branches``. Whatever branches meet, the dual stays continuous with its slope.
 
     Args:
         worth: (B,) least priced costs.
         centre: (B,) shares at the centre.
         epsilon: Strength.
-        opened: 1 where the shares of the branches in use at the centre may leave the range from 0 to 1, else 0.
-        begin: First branch of the name.
+        opened: 1 where the mixing weights of the branches in use at the centre may leave the range from 0 to 1, else 0.
+        begin: First branch of the asset.
         end: Behind its last one.
-        share: (B,) filled for the name.
+        mixing: (B,) filled for the asset.
     """
     least = worth[begin]
     for b in range(begin + 1, end):
         least = min(least, worth[b])
     # zero marks what is not in use
     for b in range(begin, end):
-        share[b] = 0.0 if opened == 1 and centre[b] == 0.0 else 1.0
+        mixing[b] = 0.0 if opened == 1 and centre[b] == 0.0 else 1.0
     used, excess = 1, 0.0
     # every round but the last drops a branch
     for _ in range(end - begin + 1):
         total, used = 0.0, 0
         for b in range(begin, end):
-            if share[b] != 0.0:
+            if mixing[b] != 0.0:
                 total += centre[b] - 2.0 * (worth[b] - least) / epsilon
                 used += 1
         excess, dropped = (total - 1.0) / used, 0
         for b in range(begin, end):
-            if share[b] != 0.0 and opened == 0 and centre[b] - 2.0 * (worth[b] - least) / epsilon < excess:
-                share[b], dropped = 0.0, dropped + 1
+            if mixing[b] != 0.0 and opened == 0 and centre[b] - 2.0 * (worth[b] - least) / epsilon < excess:
+                mixing[b], dropped = 0.0, dropped + 1
         if dropped == 0:
             break
     proximal = looseness = 0.0
     for b in range(begin, end):
-        if share[b] != 0.0:
-            share[b] = 1.0 if used == 1 else centre[b] - 2.0 * (worth[b] - least) / epsilon - excess
-            looseness += share[b] * (worth[b] - least)
-        proximal += 0.25 * epsilon * (share[b] - centre[b]) * (share[b] - centre[b])
+        if mixing[b] != 0.0:
+            mixing[b] = 1.0 if used == 1 else centre[b] - 2.0 * (worth[b] - least) / epsilon - excess
+            looseness += mixing[b] * (worth[b] - least)
+        proximal += 0.25 * epsilon * (mixing[b] - centre[b]) * (mixing[b] - centre[b])
     return proximal, looseness
 
 
 @compiled("f f <- i F I I F F B F I I")
-def share_names(
+def mix_branches(
     mode: int,
     worth: FloatArray,
     first_branch: IntArray,
@@ -227,21 +226,21 @@ def share_names(
     centre: FloatArray,
     epsilon: FloatArray,
     opened: BoolArray,
-    share: FloatArray,
+    mixing: FloatArray,
     left: IntArray,
     right: IntArray,
 ) -> tuple[float, float]:
-    """Share the names that have several branches among the two that cost least; return proximal terms and looseness.
+    """Mix the two cheapest branches of each asset that has several; return proximal terms and looseness.
 
     Args:
-        mode: BEST, CENTRED, or SPREAD, which shares names of three and more branches among all of them.
+        mode: BEST, CENTRED, or SPREAD, which mixes all branches of assets that have three or more.
         worth: (B,) least priced costs.
-        first_branch: (N + 1,) first branch of each name, and how many branches there are.
-        several: (M,) the names.
+        first_branch: (N + 1,) first branch of each asset, and how many branches there are.
+        several: (M,) the assets.
         centre: (B,) shares at the centre; empty for BEST.
         epsilon: (M,) strength of their proximal terms; empty for BEST.
-        opened: (M,) True where shares may leave the range from 0 to 1; empty for nowhere.
-        share: (B,) ones; filled.
+        opened: (M,) True where mixing weights may leave the range from 0 to 1; empty for nowhere.
+        mixing: (B,) ones; filled.
         left: (M,) filled with the left one of the two branches.
         right: (M,) filled with the right one.
     """
@@ -256,16 +255,16 @@ def share_names(
                 second = b
         if mode == SPREAD and end - begin > 2:
             is_open = 1 if len(opened) and opened[m] else 0
-            moved, loose = spread_name(worth, centre, epsilon[m], is_open, begin, end, share)
+            moved, loose = spread_asset(worth, centre, epsilon[m], is_open, begin, end, mixing)
             proximal, looseness = proximal + moved, looseness + loose
-            # the two that have most of it, if it is shared
+            # the two with the largest mixing weights
             most = begin
             for b in range(begin + 1, end):
-                if share[b] > share[most]:
+                if mixing[b] > mixing[most]:
                     most = b
             next_most = -1
             for b in range(begin, end):
-                if b != most and share[b] != 0.0 and (next_most < 0 or share[b] > share[next_most]):
+                if b != most and mixing[b] != 0.0 and (next_most < 0 or mixing[b] > mixing[next_most]):
                     next_most = b
             if next_most < 0:
                 next_most = second if most == best else best
@@ -274,7 +273,7 @@ def share_names(
         near, far = min(best, second), max(best, second)
         left[m], right[m] = near, far
         for b in range(begin, end):
-            share[b] = 0.0
+            mixing[b] = 0.0
         dearer = worth[far] - worth[near]
         if mode == BEST:
             t = 1.0 if dearer < 0 else 0.0
@@ -290,7 +289,7 @@ def share_names(
                 t = min(max(t, 0.0), 1.0)
             proximal += 0.5 * epsilon[m] * (t - kept) * (t - kept)
         looseness += t * dearer - min(dearer, 0.0)
-        share[near], share[far] = 1.0 - t, t
+        mixing[near], mixing[far] = 1.0 - t, t
     return proximal, looseness
 
 
@@ -298,28 +297,28 @@ def share_names(
 def mix(
     places: IntArray,
     branches: FloatArray,
-    share: FloatArray,
+    mixing: FloatArray,
     trade: FloatArray,
     worth: FloatArray,
     use: FloatArray,
     net: FloatArray,
     used: FloatArray,
 ) -> tuple[float, float]:
-    """Put the shared answers together; return their priced cost and their specific variance.
+    """Sum the mixed answers; return their priced cost and their specific variance.
 
     Args:
         places: (3, B) FIRST, LAST, OWNER.
         branches: (3, B) ACTIVE, CURVATURE, VARIANCE.
-        share: (B,) share of each branch.
+        mixing: (B,) mixing weight of each branch.
         trade: (B,) answers.
         worth: (B,) their priced costs.
         use: (1 + other rows, B) what they add to cash and the other rows.
-        net: (N,) zeros; filled with the names' trades.
+        net: (N,) zeros; filled with the assets' trades.
         used: (1 + other rows,) zeros; filled.
     """
     cost = variance = 0.0
-    for b in range(len(share)):
-        part = share[b]
+    for b in range(len(mixing)):
+        part = mixing[b]
         if part != 0.0:
             net[places[OWNER, b]] += part * trade[b]
             cost += part * worth[b]
@@ -338,7 +337,7 @@ def judge(
     at_rest: FloatArray,
     least: FloatArray,
     most: FloatArray,
-    by_name: FloatArray,
+    sums: FloatArray,
     used: FloatArray,
     cost: float,
     variance: float,
@@ -354,14 +353,14 @@ def judge(
         at_rest: (K,) exposures before trading.
         least: (R + 1,) least use of linear rows, cash, other rows.
         most: (R + 1,) greatest use.
-        by_name: (K + linear,) exposures and linear rows' use of the trades.
+        sums: (K + linear,) exposures and linear rows' use of the trades.
         used: (1 + other rows,) the other rows' use.
         cost: Priced cost of the trades, proximal terms included.
         variance: Their specific variance.
         gradient: (size,) filled with what is missing in each condition.
         active: (size,) filled: False for prices that rest at zero and for limits that are not there.
     """
-    factors, linear, size = len(at_rest), len(by_name) - len(at_rest), len(prices)
+    factors, linear, size = len(at_rest), len(sums) - len(at_rest), len(prices)
     risk_price = prices[size - 1]
     twice = 2.0 * (risk_aversion + risk_price)
     value, squares = cost, 0.0
@@ -369,11 +368,11 @@ def judge(
         z = prices[k] / twice
         value += 0.5 * twice * (2.0 * at_rest[k] - z) * z
         squares += z * z
-        gradient[k] = at_rest[k] + by_name[k] - z
+        gradient[k] = at_rest[k] + sums[k] - z
         active[k] = True
     for r in range(len(most)):
         i, price = factors + r, prices[factors + r]
-        use = by_name[i] if r < linear else used[r - linear]
+        use = sums[i] if r < linear else used[r - linear]
         over, short = use - most[r], use - least[r]
         is_exact = least[r] == most[r]
         broken = over if over > 0 else short if short < 0 else 0.0
@@ -399,10 +398,10 @@ def evaluate(
     prices: FloatArray,
     risk_aversion: float,
     te_max: float,
-    by_name: FloatArray,
+    by_exposure: FloatArray,
     by_asset: FloatArray,
     sizes: IntArray,
-    names: IntArray,
+    assets: IntArray,
     roots: FloatArray,
     columns: FloatArray,
     linear: int,
@@ -419,7 +418,7 @@ def evaluate(
     epsilon: FloatArray,
     opened: BoolArray,
     at: IntArray,
-    share: FloatArray,
+    mixing: FloatArray,
     answers: FloatArray,
     rows: FloatArray,
     inside: BoolArray,
@@ -427,16 +426,16 @@ def evaluate(
     gradient: FloatArray,
     active: BoolArray,
 ) -> tuple[float, float, float]:
-    """Evaluate the dual; return its value, the looseness of the shares and the largest active condition missed.
+    """Evaluate the dual; return its value, the looseness of the mixture and the largest active condition missed.
 
     Args:
         prices: (size,) prices.
         risk_aversion: g.
         te_max: Largest tracking error; infinite for none.
-        by_name: As ``charge`` takes it, and the next ones.
+        by_exposure: As ``charge`` takes it, and the next ones.
         by_asset: Its transpose.
         sizes: (links,)
-        names: (L,)
+        assets: (L,)
         roots: (entries,)
         columns: (entries,)
         linear: How many rows are linear.
@@ -446,35 +445,35 @@ def evaluate(
         table: As ``answer`` takes it, and the next ones.
         places: (3, B)
         branches: (3, B)
-        first_branch: As ``share_names`` takes it, and the next ones.
+        first_branch: As ``mix_branches`` takes it, and the next ones.
         several: (M,)
         mode: GIVEN, BEST or CENTRED.
         centre: (B,) or empty.
         epsilon: (M,) or empty.
         opened: (M,) or empty.
         at: (B,) pieces to look at first; replaced by those of the answers.
-        share: (B,) shares; filled but for GIVEN.
+        mixing: (B,) mixing weights; filled but for GIVEN.
         answers: (2, B) filled with answers and their priced costs.
         rows: (2 (1 + other rows), B) filled with rates, then use.
         inside: (B,) filled with whether the answers lie inside their pieces.
-        ends: (2, M) filled but for GIVEN with the left and right one of each name's two best branches.
+        ends: (2, M) filled but for GIVEN with the left and right one of each asset's two best branches.
         gradient: As ``judge`` fills it.
         active: (size,)
     """
     rates, size = len(rows) // 2, len(prices)
-    own = charge(by_name, sizes, names, columns, linear, prices)
+    own = charge(by_exposure, sizes, assets, columns, linear, prices)
     trade, worth, rate, use = answers[0], answers[1], rows[:rates], rows[rates:]
     charged, stretch = prices[size - 1 - rates : size - 1], 1.0 + prices[size - 1] / risk_aversion
     answer(charged, stretch, own, table, places, branches, at, trade, inside, worth, rate, use)
     proximal = looseness = 0.0
     if mode != GIVEN:
-        share[:] = 1.0
-        proximal, looseness = share_names(
-            mode, worth, first_branch, several, centre, epsilon, opened, share, ends[0], ends[1]
+        mixing[:] = 1.0
+        proximal, looseness = mix_branches(
+            mode, worth, first_branch, several, centre, epsilon, opened, mixing, ends[0], ends[1]
         )
     net, used = np.zeros(len(first_branch) - 1), np.zeros(rates)
-    cost, variance = mix(places, branches, share, trade, worth, use, net, used)
-    sums = total(by_asset, sizes, names, roots, linear, net)
+    cost, variance = mix(places, branches, mixing, trade, worth, use, net, used)
+    sums = total(by_asset, sizes, assets, roots, linear, net)
     value, residual = judge(
         prices, risk_aversion, te_max, at_rest, least, most, sums, used, proximal + cost, variance, gradient, active
     )

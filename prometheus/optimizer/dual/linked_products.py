@@ -1,8 +1,8 @@
-"""Compiled loop: what changes of trades cost where specific returns are linked, once every free name has answered.
+"""Compiled loop: what changes of trades cost where specific returns are linked, once every free asset has answered.
 
-Names that answer to prices answer through the inverse of M = diag(2 q) + 2 g R over themselves, block by block. A
-change of one name pulls at the free names of its own block only, so that the work is a small factor for each block and
-a few right-hand sides. Source: docs/specs/optimizer.md.
+Assets that answer to prices answer through the inverse of M = diag(2 q) + 2 g R over themselves, block by block. A
+change of one asset pulls at the free assets of its own block only, so that the work is a small factor for each block
+and a few right-hand sides. Source: docs/specs/optimizer.md.
 """
 
 import numpy as np
@@ -26,19 +26,19 @@ def linked_products(
     Args:
         links: Blocks of the whole problem.
         risk_aversion: g; a tracking-error multiplier is added to it.
-        free: The A names strictly inside a piece: (A,) names, each once; (A,) q; (A, m) what a unit of each adds to
+        free: The A assets strictly inside a piece: (A,) assets, each once; (A,) q; (A, m) what a unit of each adds to
             each priced condition besides the links.
         own: (m, m) the conditions' own part of the dual's Hessian H.
         moved: (m, M) what each move adds to those conditions.
-        changes: The E changes of trades: (E,) move to which each belongs; (E,) the changed names, of which one may
-            stand there more than once; (E,) by how much each trade changes.
+        changes: The E changes of trades: (E,) move to which each belongs; (E,) the changed assets, of which one may
+            be there more than once; (E,) by how much each trade changes.
     """
-    names, curvature, columns = free
+    assets, curvature, columns = free
     move, asset, jump = changes
     matrix, rest = own.copy(), np.ascontiguousarray(moved).copy()
     products = np.zeros((moved.shape[1], moved.shape[1]))
     _eliminate(
-        links.sizes, links.remainders, links.place[names], curvature, risk_aversion, np.ascontiguousarray(columns),
+        links.sizes, links.remainders, links.place[assets], curvature, risk_aversion, np.ascontiguousarray(columns),
         move, links.place[asset], jump, matrix, rest, products,
     )  # fmt: skip
     products += np.einsum("km,kn->mn", rest, solve_semidefinite(matrix, rest))
@@ -60,20 +60,20 @@ def _eliminate(
     rest: FloatArray,
     products: FloatArray,
 ) -> None:  # pragma: no cover - machine code, which is not traced; dense inverses check it
-    """Let the free names answer: add their part to the Hessian, and take it off conditions and products.
+    """Let the free assets answer: add their part to the Hessian, and take it off conditions and products.
 
     Args:
-        sizes: (links,) how many names each link joins.
+        sizes: (links,) how many assets each link joins.
         remainders: (entries,) R of each link, row after row.
-        place: (A,) place of each free name among the linked ones, -1 outside.
+        place: (A,) place of each free asset among the linked ones, -1 outside.
         curvature: (A,) q.
         risk_aversion: g.
-        columns: (A, m) what a unit of each free name adds to each condition.
+        columns: (A, m) what a unit of each free asset adds to each condition.
         move: (E,) the move of each change.
-        jump_place: (E,) place of its name among the linked ones, -1 outside.
+        jump_place: (E,) place of its asset among the linked ones, -1 outside.
         jump: (E,) change of its trade.
         matrix: (m, m) added to.
-        rest: (m, M) changed to what the moves add once the free names have answered to their pull.
+        rest: (m, M) changed to what the moves add once the free assets have answered to their pull.
         products: (M, M) zeros; filled with what the moves cost at unchanged prices.
     """
     width, moves, twice = len(matrix), len(products), 2.0 * risk_aversion
@@ -86,7 +86,7 @@ def _eliminate(
     local = np.empty(moves, dtype=np.int64)
     begin = entry = 0
     for size in sizes:
-        # the moves of this block, and what they charge its names
+        # the moves of this block, and what they charge its assets
         local[:] = -1
         of_move = np.empty(moves, dtype=np.int64)
         count = 0
@@ -106,7 +106,7 @@ def _eliminate(
                 i = jump_place[e] - begin
                 for n in range(count):
                     products[move[e], of_move[n]] += jump[e] * charged[i, n]
-        # the factor's inverse times the free names' columns and the moves' pull at them, the factor built on the way
+        # the factor's inverse times the free assets' columns and the moves' pull at them, the factor built on the way
         members = 0
         for a in range(len(place)):
             members += begin <= place[a] < begin + size

@@ -1,8 +1,8 @@
 """Compiled loops of the structured solver where specific returns are linked: Newton's step without the links' prices.
 
-With the links in, the dual has a price more for each linked name, but none of them stands in a system of all prices. A
-unit of a name's trade adds the same to its block's exposures whatever moves it, so the names that answer to prices tell
-the links' whole part: block by block through M = diag(1 / 2 g s) + R over these names, s the softness of each. M is
+Links give the dual one more price for each linked asset, but the system of all prices contains none of them. A unit of
+an asset's trade adds the same to its block's exposures whatever moves it, so the assets that answer to prices tell the
+links' whole part: block by block through M = diag(1 / 2 g s) + R over these assets, s the softness of each. M is
 factorised once for each step; the prices that are left are those of a problem without links.
 """
 
@@ -14,14 +14,14 @@ from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray
 
 
 @compiled("void <- F f F2 I2 F2 B F F F2 F2 I I I I F B F F2 F2")
-def answers_of_names(
+def answers_of_assets(
     prices: FloatArray,
     risk_aversion: float,
     by_asset: FloatArray,
     places: IntArray,
     branches: FloatArray,
     inside: BoolArray,
-    share: FloatArray,
+    mixing: FloatArray,
     trade: FloatArray,
     rate: FloatArray,
     use: FloatArray,
@@ -35,10 +35,10 @@ def answers_of_names(
     columns: FloatArray,
     own: FloatArray,
 ) -> None:
-    """Say how every name answers to prices, and what a unit of its answer adds to each condition besides the links.
+    """Say how every asset answers to prices, and what a unit of its answer adds to each condition besides the links.
 
-    What answers are the branches inside a piece and the names between two branches, as in the Hessian without links
-    (steps.py). A name may answer in several ways, which differ in what they add; then ``columns`` has the
+    What answers are the branches inside a piece and the assets between two branches, as in the Hessian without links
+    (steps.py). An asset may answer in several ways, which differ in what they add; then ``columns`` has the
     mean and ``own`` the rest.
 
     Args:
@@ -48,31 +48,31 @@ def answers_of_names(
         places: (3, B)
         branches: (3, B)
         inside: (B,)
-        share: (B,)
+        mixing: (B,)
         trade: (B,)
         rate: (1 + other rows, B)
         use: (1 + other rows, B)
-        first_branch: (N + 1,) first branch of each name, and how many branches there are.
+        first_branch: (N + 1,) first branch of each asset, and how many branches there are.
         several: (M,)
         left: (M,)
         right: (M,)
         epsilon: (M,)
         opened: (M,)
-        softness: (N,) zeros; filled with the change of each name's trade for a unit of price.
+        softness: (N,) zeros; filled with the change of each asset's trade for a unit of price.
         columns: (N, C) zeros, C = K + rows + 1; filled where the softness is positive.
         own: (C, C) zeros; filled.
     """
     cash, rates, width = by_asset.shape[1], len(rate), len(own)
     stretch = 1.0 + prices[len(prices) - 1] / risk_aversion
     ways = np.zeros(len(softness), dtype=np.int64)
-    most = 2 * len(share)
-    names, weights, units = np.empty(most, dtype=np.int64), np.empty(most), np.empty(most)
+    most = 2 * len(mixing)
+    assets, weights, units = np.empty(most, dtype=np.int64), np.empty(most), np.empty(most)
     rows = np.empty((most, width - cash))
     count = 0
-    for b in range(len(share)):
-        if inside[b] and share[b] != 0.0:
-            names[count], units[count] = places[OWNER, b], 1.0
-            weights[count] = share[b] * (0.5 / (branches[CURVATURE, b] * stretch))
+    for b in range(len(mixing)):
+        if inside[b] and mixing[b] != 0.0:
+            assets[count], units[count] = places[OWNER, b], 1.0
+            weights[count] = mixing[b] * (0.5 / (branches[CURVATURE, b] * stretch))
             for r in range(rates):
                 rows[count, r] = rate[r, b]
             rows[count, rates] = 2.0 * branches[VARIANCE, b] * (branches[ACTIVE, b] + trade[b])
@@ -81,10 +81,10 @@ def answers_of_names(
         near, far = left[m], right[m]
         begin, end = first_branch[several[m]], first_branch[several[m] + 1]
         if end - begin > 2:
-            # shared among all branches in use: what each has to spare of their mean
+            # mixed among all branches in use: the distance of each from their mean
             used, mean = 0, np.zeros(rates + 2)
             for b in range(begin, end):
-                if share[b] != 0.0:
+                if mixing[b] != 0.0:
                     used += 1
                     mean[0] += trade[b]
                     for r in range(rates):
@@ -93,15 +93,15 @@ def answers_of_names(
                     mean[rates + 1] += branches[VARIANCE, b] * there * there
             mean /= used
             for b in range(begin, end):
-                if share[b] != 0.0 and used > 1:
-                    names[count], units[count], weights[count] = several[m], trade[b] - mean[0], 2.0 / epsilon[m]
+                if mixing[b] != 0.0 and used > 1:
+                    assets[count], units[count], weights[count] = several[m], trade[b] - mean[0], 2.0 / epsilon[m]
                     for r in range(rates):
                         rows[count, r] = use[r, b] - mean[1 + r]
                     there = branches[ACTIVE, b] + trade[b]
                     rows[count, rates] = branches[VARIANCE, b] * there * there - mean[rates + 1]
                     count += 1
-        elif 0.0 < share[far] < 1.0 or (len(opened) and opened[m]):
-            names[count], units[count] = several[m], trade[far] - trade[near]
+        elif 0.0 < mixing[far] < 1.0 or (len(opened) and opened[m]):
+            assets[count], units[count] = several[m], trade[far] - trade[near]
             weights[count] = 1.0 / epsilon[m]
             for r in range(rates):
                 rows[count, r] = use[r, far] - use[r, near]
@@ -109,7 +109,7 @@ def answers_of_names(
             rows[count, rates] = branches[VARIANCE, near] * (there * there - here * here)
             count += 1
     for m in range(count):
-        n = names[m]
+        n = assets[m]
         ways[n] += 1
         softness[n] += weights[m] * units[m] * units[m]
         for r in range(rates + 1):
@@ -121,7 +121,7 @@ def answers_of_names(
             for r in range(rates + 1):
                 columns[n, cash + r] /= softness[n]
     for m in range(count):
-        n = names[m]
+        n = assets[m]
         if ways[n] > 1 or softness[n] == 0.0:
             for r in range(rates + 1):
                 rows[m, r] -= units[m] * columns[n, cash + r]
@@ -131,11 +131,11 @@ def answers_of_names(
 
 
 @compiled("i <- I i i F I")
-def _answering(names: IntArray, begin: int, size: int, softness: FloatArray, place: IntArray) -> int:
-    """Fill (size,) positions of the names of a link that answer; return how many there are."""
+def _answering(assets: IntArray, begin: int, size: int, softness: FloatArray, place: IntArray) -> int:
+    """Fill (size,) positions of the assets of a link that answer; return how many there are."""
     members = 0
     for i in range(size):
-        if softness[names[begin + i]] > 0.0:
+        if softness[assets[begin + i]] > 0.0:
             place[members] = i
             members += 1
     return members
@@ -150,8 +150,8 @@ def _factorise(lower: FloatArray, entry: int, size: int, members: int, solved: F
         entry: Where it begins.
         size: Length of its rows.
         members: How many rows it has.
-        solved: Right-hand sides, a row for each name; replaced.
-        first: Row of the first name.
+        solved: Right-hand sides, a row for each asset; replaced.
+        first: Row of the first asset.
     """
     width = solved.shape[1]
     multiples = np.empty(members)
@@ -179,7 +179,7 @@ def eliminate(
     te_max: float,
     factors: int,
     sizes: IntArray,
-    names: IntArray,
+    assets: IntArray,
     remainders: FloatArray,
     columns_of_roots: FloatArray,
     missing: FloatArray,
@@ -192,33 +192,33 @@ def eliminate(
     solved: FloatArray,
     free: IntArray,
 ) -> None:
-    """Add what the names answer to the Hessian, that of linked names as M allows, and take it off the right-hand side.
+    """Add the assets' answers to the Hessian, those of linked assets through M, and subtract them from the right side.
 
     Args:
         prices: (size,) prices; linked exposures behind K factors, lambda last.
         risk_aversion: g.
         te_max: Largest tracking error; infinite for none.
         factors: K.
-        sizes: (links,) how many names each link joins.
-        names: (L,) these names, link after link.
+        sizes: (links,) how many assets each link joins.
+        assets: (L,) these assets, link after link.
         remainders: (sum of the sizes squared,) R of each link, row after row.
         columns_of_roots: (sum of the sizes squared,) the links' square roots, column after column.
         missing: (L,) gradient of the linked exposures' prices.
-        softness: (N,) as of ``answers_of_names``; zero for what does not answer.
+        softness: (N,) as of ``answers_of_assets``; zero for what does not answer.
         columns: (N, C)
         matrix: (C, C) what is known of the Hessian, its own parts; added to.
         right: (C,) gradient of the other prices; changed to the right-hand side of their system.
         lower: (sum of the sizes squared,) filled with the factor of each link's M.
-        pull: (L,) zeros; filled with what the missing exposures pull at each name.
-        solved: (L, C + 1) filled with the factor's inverse times columns and pull, for the names that answer.
-        free: (L,) filled with the names that answer, link after link, then -1.
+        pull: (L,) zeros; filled with what the missing exposures pull at each asset.
+        solved: (L, C + 1) filled with the factor's inverse times columns and pull, for the assets that answer.
+        free: (L,) filled with the assets that answer, link after link, then -1.
     """
     width = len(right)
     risk_price = prices[len(prices) - 1]
     twice = 2.0 * (risk_aversion + risk_price)
     linked = np.zeros(len(softness), dtype=np.bool_)
-    for name in names:
-        linked[name] = True
+    for asset in assets:
+        linked[asset] = True
     for n in range(len(softness)):
         weight = softness[n]
         if weight > 0.0 and not linked[n]:
@@ -238,10 +238,10 @@ def eliminate(
             for i in range(j, size):
                 pull[begin + i] += columns_of_roots[at + i] * lacking
         place = np.empty(size, dtype=np.int64)
-        members = _answering(names, begin, size, softness, place)
+        members = _answering(assets, begin, size, softness, place)
         for a in range(members):
             i = place[a]
-            n = names[begin + i]
+            n = assets[begin + i]
             row, source = entry + a * size, entry + i * size
             for b in range(a):
                 lower[row + b] = remainders[source + place[b]]
@@ -269,7 +269,7 @@ def eliminate(
             matrix[width - 1, k] -= 2.0 * z / twice
     if te_max < np.inf:
         matrix[width - 1, width - 1] += 4.0 * squares / twice
-        for i in range(len(names)):
+        for i in range(len(assets)):
             right[width - 1] += 2.0 * prices[factors + i] * missing[i] / twice
     for c in range(width):
         for d in range(c):
@@ -282,7 +282,7 @@ def linked_step(
     risk_aversion: float,
     factors: int,
     sizes: IntArray,
-    names: IntArray,
+    assets: IntArray,
     roots: FloatArray,
     missing: FloatArray,
     lower: FloatArray,
@@ -296,8 +296,8 @@ def linked_step(
         prices: (size,) prices.
         risk_aversion: g.
         factors: K.
-        sizes: (links,) how many names each link joins.
-        names: (L,) these names, link after link.
+        sizes: (links,) how many assets each link joins.
+        assets: (L,) these assets, link after link.
         roots: (sum of the sizes squared,) the links' square roots, row after row.
         missing: (L,) gradient of the linked exposures' prices.
         lower: As ``eliminate`` filled it, and the next ones.
@@ -305,7 +305,7 @@ def linked_step(
         free: (L,)
         rest: (C,) step of the other prices.
     """
-    width, links = len(rest), len(names)
+    width, links = len(rest), len(assets)
     twice = 2.0 * (risk_aversion + prices[len(prices) - 1])
     step = np.empty(len(prices))
     step[:factors] = rest[:factors]
@@ -318,7 +318,7 @@ def linked_step(
         place = np.empty(size, dtype=np.int64)
         members = 0
         for i in range(size):
-            if count + members < links and free[count + members] == names[begin + i]:
+            if count + members < links and free[count + members] == assets[begin + i]:
                 place[members] = i
                 members += 1
         answered = np.empty(members)

@@ -1,9 +1,10 @@
-"""A guess of stage 1's prices: Newton's method on its dual, smoothed, as far as is worth it.
+"""A guess of stage 1's prices: a few steps of Newton's method on its smoothed dual.
 
 The dual of  min g ||y||^2 + sum of the pieces' costs  over the cash range has K + 1 unknowns: the exposures z and the
 cash price eta. At given prices every piece is used by a closed form. Tangents are given a little curvature, so that the
-response has no jumps. Nothing rests on the guess but time: see search/screening.py. Limits besides cash, and links of
-specific returns, are not part of it: where they bind the guess is off, and what it left out may have to be restored.
+response has no jumps. The guess affects only the time, not the answer: see search/screening.py. Limits besides cash,
+and links of specific returns, are not part of it: where they bind the guess is off, and what it left out may have to be
+restored.
 """
 
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from prometheus.optimizer.problem.envelope import ConvexPieces
 from prometheus.optimizer.problem.rebalance_problem import FloatArray
 from prometheus.optimizer.problem.semidefinite import solve_semidefinite
 
-#: Curvature of a tangent as a part of the name's own.
+#: Curvature of a tangent as a part of the asset's own.
 _TANGENT_CURVATURE = 0.1
 _MAX_STEPS = 25
 _MAX_HALVINGS = 8
@@ -55,7 +56,7 @@ class _SmoothedDual:
         self._bend = np.where(pieces.curvature > 0, pieces.curvature, _TANGENT_CURVATURE * own)
         # the bend of a tangent lies around its slope
         self._slope = pieces.slope - np.where(pieces.curvature > 0, 0.0, self._bend * self._length)
-        # nothing used: every name at its least trade
+        # nothing used: every asset at its least trade
         self._exposures = priced.risk.exposures(priced.cost.active + pieces.low)
         self._spent = float((pieces.low + priced.cost_rate * np.abs(pieces.low)).sum())
 
@@ -92,7 +93,7 @@ class _SmoothedDual:
         hessian[np.arange(factors), np.arange(factors)] += 2 * g
         hessian[:factors, factors] = hessian[factors, :factors] = np.einsum("ik,i->k", part, by_cash[at])
         hessian[factors, factors] = float((point.softness * pieces.cash * pieces.cash).sum())
-        # where hardly a name answers to the cash price it must not leap
+        # where few assets answer to the cash price, its step is limited
         hessian[factors, factors] += float((0.5 / self._bend).sum()) * 1e-3
         if point.gradient[factors] == 0.0 and point.eta == 0.0:
             step = np.zeros(factors + 1)

@@ -25,7 +25,7 @@ def hessian(
     places: IntArray,
     branches: FloatArray,
     inside: BoolArray,
-    share: FloatArray,
+    mixing: FloatArray,
     trade: FloatArray,
     rate: FloatArray,
     use: FloatArray,
@@ -38,36 +38,36 @@ def hessian(
     """Return the (size, size) generalised Hessian of the negative dual.
 
     A sum of weighted squares: of what a unit of trade of each branch inside a piece adds to the conditions, and of what
-    each name between two branches adds by going from one to the other.
+    each asset between two branches adds by going from one to the other.
 
     Args:
         prices: (size,) prices.
         risk_aversion: g.
         te_max: Largest tracking error; infinite for none.
         factors: K.
-        by_asset: (N, K + linear) exposures and linear rows of each name.
+        by_asset: (N, K + linear) exposures and linear rows of each asset.
         places: (3, B) FIRST, LAST, OWNER.
         branches: (3, B) ACTIVE, CURVATURE, VARIANCE.
         inside: (B,) answers, as the next ones.
-        share: (B,)
+        mixing: (B,)
         trade: (B,)
         rate: (1 + other rows, B)
         use: (1 + other rows, B)
-        several: (M,) names with several branches.
+        several: (M,) assets with several branches.
         left: (M,) their two best branches.
         right: (M,)
         epsilon: (M,) strength of their proximal terms; empty for none.
-        opened: (M,) True for names that count as between their branches; empty for none.
+        opened: (M,) True for assets that count as between their branches; empty for none.
     """
     size, cash, rates = len(prices), by_asset.shape[1], len(rate)
     risk_price = prices[size - 1]
     stretch, twice = 1.0 + risk_price / risk_aversion, 2.0 * (risk_aversion + risk_price)
-    weights = np.zeros(len(share) + len(epsilon) + 4)
+    weights = np.zeros(len(mixing) + len(epsilon) + 4)
     rows = np.zeros((len(weights), size))
     count = 0
-    for b in range(len(share)):
-        if inside[b] and share[b] != 0.0:
-            weights[count] = share[b] * (0.5 / (branches[CURVATURE, b] * stretch))
+    for b in range(len(mixing)):
+        if inside[b] and mixing[b] != 0.0:
+            weights[count] = mixing[b] * (0.5 / (branches[CURVATURE, b] * stretch))
             n = places[OWNER, b]
             for k in range(cash):
                 rows[count, k] = by_asset[n, k]
@@ -77,7 +77,7 @@ def hessian(
             count += 1
     for m in range(len(epsilon)):
         near, far = left[m], right[m]
-        if 0.0 < share[far] < 1.0 or (len(opened) and opened[m]):
+        if 0.0 < mixing[far] < 1.0 or (len(opened) and opened[m]):
             weights[count] = 1.0 / epsilon[m]
             n, jump = several[m], trade[far] - trade[near]
             for k in range(cash):
@@ -120,8 +120,8 @@ def solve_scaled(matrix: FloatArray, right: FloatArray, damping: float, typical:
         matrix: (n, n) symmetric positive semidefinite.
         right: (n, m) right-hand sides.
         damping: Added to the scaled diagonal.
-        typical: Stands for entries of the diagonal that are not positive: nothing answers to these prices here, and
-            the step is as if one typical name did.
+        typical: Replaces entries of the diagonal that are not positive: nothing answers to these prices here, and the
+            step is as if one typical asset did.
     """
     size, sides = right.shape
     scale = np.empty(size)
@@ -171,10 +171,10 @@ def step_towards(
         right[i, 0] = gradient[at[i]]
         for j in range(len(at)):
             part[i, j] = matrix[at[i], at[j]]
-    found = solve_scaled(part, right, damping, typical)
+    scaled = solve_scaled(part, right, damping, typical)
     step = np.zeros(len(gradient))
     for i in range(len(at)):
-        step[at[i]] = found[i, 0]
+        step[at[i]] = scaled[i, 0]
     return step
 
 
@@ -238,8 +238,8 @@ def along(slope: FloatArray, after: FloatArray, before: FloatArray) -> float:
         after: (size,) prices.
         before: (size,) prices.
     """
-    found: float = _along(slope, after, before, 0, len(slope))
-    return found
+    length: float = _along(slope, after, before, 0, len(slope))
+    return length
 
 
 @compiled("boolean <- F f")
@@ -255,11 +255,11 @@ def all_within(prices: FloatArray, limit: float) -> bool:
 def proximal_strengths(
     trade: FloatArray, left: IntArray, right: IntArray, curvature: FloatArray, strength: float, least_jump: float
 ) -> FloatArray:
-    """Return (M,) strengths of the proximal terms: that of the name's curvature over its jump, times ``strength``.
+    """Return (M,) strengths of the proximal terms: that of the asset's curvature over its jump, times ``strength``.
 
     Args:
         trade: (B,) answers.
-        left: (M,) two branches of each name that has several.
+        left: (M,) two branches of each asset that has several.
         right: (M,)
         curvature: (B,) curvature of each branch.
         strength: Relative strength.

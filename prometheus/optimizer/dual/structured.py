@@ -1,8 +1,8 @@
 """STRUCTURED: stage 1 on the dual of the true problem itself, with CLARABEL behind it.
 
-The dual of coupled_dual.py has the same maximum as the envelope's quadratic program, whatever limits join the names,
-so neither an envelope nor a matrix is built. Its answer counts only as far as its own duality gap goes: a gap or a
-residual that is not tight, or a program that is not a problem's stage 1, goes to CLARABEL, and the answer says so.
+The dual of coupled_dual.py has the same maximum as the envelope's quadratic program, whatever limits join the assets,
+so neither an envelope nor a matrix is built. Its answer is accepted only where its own duality gap and residual are
+tight. Otherwise, and for a program that is not a problem's stage 1, CLARABEL solves, and the answer says so.
 """
 
 import time
@@ -20,7 +20,7 @@ from prometheus.optimizer.backends.base import (
 )
 from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.dual.climb import ClimbAnswer, climb
-from prometheus.optimizer.dual.coupled_dual import BranchShares, CoupledDual, Response
+from prometheus.optimizer.dual.coupled_dual import CoupledDual, MixingWeights, Response
 from prometheus.optimizer.dual.decisions import RestingPlaces, least_part
 from prometheus.optimizer.dual.joint_terms import JointTerms
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, read_only
@@ -40,8 +40,8 @@ class StructuredAnswer:
     Attributes:
         relaxed: (N,) trades, on the convex envelope.
         dual: Their prices.
-        places: Where they rest.
-        shares: Shares of the names' branches.
+        places: Their positions on the envelope.
+        mixing: Mixing weights of the assets' branches.
         solution: x: (N,) the trades; z: (size,) the prices of exposures, rows and tracking error; ``fallback`` is set
             where the answer is not tight and must not be used.
     """
@@ -49,7 +49,7 @@ class StructuredAnswer:
     relaxed: FloatArray
     dual: DualPoint
     places: RestingPlaces
-    shares: BranchShares
+    mixing: MixingWeights
     solution: QuadraticSolution
 
 
@@ -68,15 +68,15 @@ class StructuredBackend:
         return replace(answer, fallback="not a program of pieces")
 
     def stage_one(
-        self, lagrangian: Lagrangian, joint: JointTerms, start: DualPoint, known: BranchShares | None = None
+        self, lagrangian: Lagrangian, joint: JointTerms, start: DualPoint, known: MixingWeights | None = None
     ) -> StructuredAnswer:
         """Solve stage 1 of a problem.
 
         Args:
-            lagrangian: The problem with every branch of each name.
+            lagrangian: The problem with every branch of each asset.
             joint: ``JointTerms.of`` it.
             start: A guess of its prices.
-            known: Shares that go with them, of a problem that this is a part of.
+            known: Mixing weights that go with them, of a problem that this is a part of.
 
         Raises:
             CertificateRejectedError: The answer is empty or not finite.
@@ -89,7 +89,7 @@ class StructuredBackend:
             answer = climb(dual, prices)
         response = answer.response
         residual = response.residual
-        mixed = np.bincount(dual.owner, weights=response.share * response.trade, minlength=dual.names)
+        mixed = np.bincount(dual.owner, weights=response.mixing * response.trade, minlength=dual.asset_count)
         relaxed = mixed.astype(np.float64)
         tight = _is_tight(answer)
         why = f"STRUCTURED left a gap of {_BPS * answer.gap:.3g} bps and a residual of {residual:.3g}"
@@ -102,13 +102,13 @@ class StructuredBackend:
             fallback="" if tight else why,
         )
         if tight:
-            check_vector(self.name, solution.status, "point", relaxed, (dual.names,))
+            check_vector(self.name, solution.status, "point", relaxed, (dual.asset_count,))
             check_vector(self.name, solution.status, "list of multipliers", response.prices, (joint.size,))
         return StructuredAnswer(
             relaxed,
             joint.dual_point(response.prices, lagrangian.risk_aversion),
             _resting_places(dual, response, relaxed),
-            dual.branch_shares(response),
+            dual.mixing_weights(response),
             solution,
         )
 
@@ -118,14 +118,14 @@ def _is_tight(answer: ClimbAnswer) -> bool:
 
 
 def _resting_places(dual: CoupledDual, response: Response, relaxed: FloatArray) -> RestingPlaces:
-    """Read the places off the branches' shares."""
-    branch = np.zeros(dual.names, dtype=np.int64)
-    several, share = dual.several, response.share[response.right]
+    """Derive the positions from the branches' mixing weights."""
+    branch = np.zeros(dual.asset_count, dtype=np.int64)
+    several, mixing = dual.several, response.mixing[response.right]
     left, right = response.left - dual.first_branch[several], response.right - dual.first_branch[several]
-    branch[several] = np.where(share > 0.5, right, left)
+    branch[several] = np.where(mixing > 0.5, right, left)
     jump = response.trade[response.right] - response.trade[response.left]
     least = least_part(dual.lagrangian.pieces)
-    between = ((share > least) & (share < 1 - least)).nonzero()[0]
+    between = ((mixing > least) & (mixing < 1 - least)).nonzero()[0]
     between = between[np.argsort(-jump[between], kind="stable")]
     asset = several[between]
     ends = np.stack([response.trade[response.left[between]], response.trade[response.right[between]]], axis=1)

@@ -1,1 +1,1 @@
-"""The question as values: the problem, lots and trade ranges, costs of each asset, risk, limits, the grid of shares."""
+"""The problem as values: lots and trade ranges, costs of each asset, risk, limits, the grid of shares."""

@@ -1,6 +1,6 @@
 """Active risk in factor form: ||chol(F)' X' (w - w_bm)||^2 + sum D (w - w_bm)^2, never a dense N x N matrix.
 
-Where specific returns are linked within blocks, D is what of the specific covariance belongs to names alone, and the
+Where specific returns are linked within blocks, D is what of the specific covariance belongs to assets alone, and the
 rest adds exposures of its own: ||C' (w - w_bm)||^2 of each block (linked_risk.py).
 """
 
@@ -22,8 +22,8 @@ class FactorRisk:
 
     Attributes:
         loadings: (N, K) X chol(F); the factor variance of active weights a is ||loadings' a||^2, annualised.
-        specific_variance: (N,) D, annualised; less than the names' own where they are linked.
-        links: What links the specific returns of blocks of names, L exposures in all; empty for none.
+        specific_variance: (N,) D, annualised; less than the assets' own where they are linked.
+        links: What links the specific returns of blocks of assets, L exposures in all; empty for none.
         packed: The same in flat arrays; None for none.
     """
 
@@ -35,12 +35,12 @@ class FactorRisk:
     @property
     def size(self) -> int:
         """Return K + L, the number of exposures."""
-        linked = 0 if self.packed is None else len(self.packed.names)
+        linked = 0 if self.packed is None else len(self.packed.assets)
         return int(self.loadings.shape[1]) + linked
 
     @property
-    def exposures_a_name(self) -> int:
-        """Return how many exposures a typical name has: K, and those of its own block where names are linked."""
+    def exposures_per_asset(self) -> int:
+        """Return how many exposures a typical asset has: K, and those of its own block where assets are linked."""
         sizes = np.zeros(0, dtype=np.int64) if self.packed is None else self.packed.sizes
         return int(self.loadings.shape[1]) + int((sizes * sizes).sum()) // len(self.loadings)
 
@@ -55,18 +55,18 @@ class FactorRisk:
         factors = self.loadings.shape[1]
         each: FloatArray = np.einsum("ik,k->i", self.loadings, exposures[:factors])
         if self.packed is not None:
-            each[self.packed.names] += self.packed.charges(exposures[factors:])
+            each[self.packed.assets] += self.packed.charges(exposures[factors:])
         return each
 
     def shared_variance(self) -> FloatArray:
-        """Return (N,) the variance of each name that its exposures carry: all but D."""
+        """Return (N,) the variance of each asset that its exposures carry: all but D."""
         shared: FloatArray = (self.loadings * self.loadings).sum(axis=1)
         for link in self.links:
-            shared[link.names] += np.diag(link.remainder)
+            shared[link.assets] += np.diag(link.remainder)
         return shared
 
     def exposures_of(self, asset: int, weight: float) -> FloatArray:
-        """Return (K + L,) the exposures of a weight of one name."""
+        """Return (K + L,) the exposures of a weight of one asset."""
         moved: FloatArray = self.loadings[asset] * weight
         if self.packed is None:
             return moved
@@ -79,7 +79,7 @@ class FactorRisk:
         return whole
 
     def shared_covariance(self, asset: IntArray) -> FloatArray:
-        """Return (M, M) covariances of M names as far as exposures carry them."""
+        """Return (M, M) covariances of M assets as far as exposures carry them."""
         part = self.loadings[asset]
         shared: FloatArray = np.einsum("ik,jk->ij", part, part)
         return shared if self.packed is None else shared + self.packed.covariances(asset)

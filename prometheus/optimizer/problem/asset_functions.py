@@ -1,4 +1,4 @@
-"""Each name's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
+"""Each asset's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
 
 On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous but at u = 0 where an
 order has a cost: there it is less than on either side by that cost, and the point is a piece without width. f_i need
@@ -23,7 +23,7 @@ _SLOPE_TOLERANCE = 1e-14
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeparableCost:
-    """What of the objective belongs to single names, as a function of the trades.
+    """What of the objective belongs to single assets, as a function of the trades.
 
     Attributes:
         curvature: (N,) q = g D.
@@ -32,7 +32,7 @@ class SeparableCost:
         sell_slope: (M,) cost per unit sold of each sellable lot: k + tilt + theta t.
         buy_slope: (N,) cost per unit bought: k - tilt.
         row_sell: (R, M) what a unit sold of each sellable lot adds to each coupling row (coupling.py); R may be zero.
-        row_buy: (R, N) what a unit bought of each name adds to each coupling row.
+        row_buy: (R, N) what a unit bought of each asset adds to each coupling row.
         order_cost: c, what any trade costs whatever its size.
     """
 
@@ -48,11 +48,11 @@ class SeparableCost:
     def __call__(self, trades: FloatArray) -> FloatArray:
         """Return (N,) f_i(u_i)."""
         order = self.order
-        found: FloatArray = _own_costs(
+        costs: FloatArray = _own_costs(
             np.ascontiguousarray(trades), self.curvature, self.active, self.buy_slope,
             order.bounds, order.start, order.size, self.sell_slope, self.order_cost,
         )  # fmt: skip
-        return found
+        return costs
 
     @property
     def rows(self) -> int:
@@ -73,22 +73,22 @@ class SeparableCost:
         )
 
     def row_use(self, trades: FloatArray) -> FloatArray:
-        """Return (R, N) what each name's trade adds to each coupling row."""
+        """Return (R, N) what each asset's trade adds to each coupling row."""
         sold = self.row_sell * self.order.fill(np.maximum(-trades, 0.0))
         used = self.row_buy * np.maximum(trades, 0.0)
         for r in range(self.rows):
             used[r] += np.bincount(self.order.asset, weights=sold[r], minlength=len(trades))
         return used
 
-    def row_use_of_name(self, asset: int, trade: float) -> FloatArray:
-        """Return (R,) what one name's trade adds to each coupling row."""
+    def row_use_of_asset(self, asset: int, trade: float) -> FloatArray:
+        """Return (R,) what one asset's trade adds to each coupling row."""
         lots = self.order.of_name(asset)
         taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
         used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, lots], taken)
         return used + self.row_buy[:, asset] * max(trade, 0.0)
 
-    def of_name(self, asset: int, trade: float) -> float:
-        """Return f_i(u) of one name; NaN for NaN."""
+    def of_asset(self, asset: int, trade: float) -> float:
+        """Return f_i(u) of one asset; NaN for NaN."""
         lots = self.order.of_name(asset)
         taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
         moved = self.active[asset] + trade
@@ -109,31 +109,31 @@ def _own_costs(
     sell_slope: FloatArray,
     order_cost: float,
 ) -> FloatArray:  # pragma: no cover - machine code, which is not traced
-    found = np.empty(len(trades))
+    costs = np.empty(len(trades))
     for i in range(len(trades)):
         moved, sold = active[i] + trades[i], max(-trades[i], 0.0)
         tax = 0.0
         for m in range(bounds[i], bounds[i + 1]):
             tax += sell_slope[m] * min(max(sold - start[m], 0.0), size[m])
-        found[i] = curvature[i] * moved * moved + buy_slope[i] * max(trades[i], 0.0) + tax
+        costs[i] = curvature[i] * moved * moved + buy_slope[i] * max(trades[i], 0.0) + tax
         if trades[i] != 0.0:
-            found[i] += order_cost
-    return found
+            costs[i] += order_cost
+    return costs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pieces:
-    """P pieces, sorted by name and from left to right; every name has at least one, possibly a single point.
+    """P pieces, sorted by asset and from left to right; every asset has at least one, possibly a single point.
 
     Attributes:
-        asset: (P,) name.
+        asset: (P,) asset.
         left: (P,) least trade of the piece.
         right: (P,) greatest trade of the piece.
         slope: (P,) linear slope on the piece.
         offset: (P,) constant that makes f continuous with f(0) = q d^2; what an order costs is added to it.
         loses: (P,) True where a sale on the piece has touched a loss lot.
-        branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all names.
-        first: (N,) index of each name's first piece.
+        branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all assets.
+        first: (N,) index of each asset's first piece.
         row_slope: (R, P) what a unit of trade adds to each coupling row on the piece.
         row_offset: (R, P) constant that makes each row's use continuous with no use at no trade.
         rests: (P,) True for the points at no trade, which are there where an order has a cost.
@@ -152,10 +152,10 @@ class Pieces:
     rests: BoolArray
 
     def on_branches(self, chosen: IntArray) -> "Pieces":
-        """Return the pieces of one branch for each name.
+        """Return the pieces of one branch for each asset.
 
         Args:
-            chosen: (N,) branch number of each name.
+            chosen: (N,) branch number of each asset.
         """
         return self.take(np.flatnonzero(self.branch == chosen[self.asset]))
 
@@ -163,7 +163,7 @@ class Pieces:
         """Return some of the pieces.
 
         Args:
-            at: Their indices, ascending; at least one piece of every name.
+            at: Their indices, ascending; at least one piece of every asset.
         """
         asset = self.asset[at]
         counts = np.bincount(asset, minlength=len(self.first))
@@ -193,7 +193,7 @@ class Pieces:
         pieces = self
         empty = np.flatnonzero(np.bincount(self.asset[keep], minlength=len(self.first)) == 0)
         if len(empty):
-            # a name that cannot be traded any more keeps the piece that touches its only trade
+            # an asset that cannot be traded any more keeps the piece that touches its only trade
             touches = (self.right >= low[self.asset]) & (self.left <= high[self.asset])
             at = np.flatnonzero(touches & np.isin(self.asset, empty))
             at = at[np.searchsorted(self.asset[at], empty)]
@@ -208,7 +208,7 @@ class Pieces:
 
 
 def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
-    """Collect the parts of the objective that separate over names."""
+    """Collect the parts of the objective that separate over assets."""
     # a short position costs what is paid for borrowing; nothing is realised
     tax = order.of_lots(problem.tax_weight * problem.lot_tax, problem.borrow_rate)
     return SeparableCost(
@@ -224,7 +224,7 @@ def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
 
 
 def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
-    """Cut every name's cost into its quadratic pieces over the range of its trade, in the account's real lot order."""
+    """Cut every asset's cost into its quadratic pieces over the range of its trade, in the account's real lot order."""
     order, size = cost.order, len(cost.curvature)
     # sales: lot j covers trades from -(start + size) to -start
     left = np.maximum(-(order.start + order.size), limits.low[order.asset])
@@ -235,7 +235,7 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
     loses = -left > order.loss_start[order.asset]
     sell = right > left
     has_sale = np.bincount(order.asset[sell], minlength=size) > 0
-    # purchases, and a single point for a name that cannot be traded or whose trade is forced to one value
+    # purchases, and a single point for an asset that cannot be traded or whose trade is forced to one value
     low, high = limits.low, limits.high
     buy = np.flatnonzero((high > np.maximum(low, 0.0)) | ~has_sale)
     buy_left = np.where(high[buy] < 0, high[buy], np.maximum(low[buy], 0.0))
@@ -277,9 +277,9 @@ def _with_orders(pieces: Pieces, order_cost: float, limits: TradeRange) -> Piece
     owner = pieces.asset
     point = (pieces.left == 0) & (pieces.right == 0)
     sale = pieces.left < 0
-    names = np.flatnonzero(limits.rests() & (np.bincount(owner, weights=~point, minlength=len(pieces.first)) > 0))
-    # behind the sales of the name, before its purchases
-    at = pieces.first[names] + np.bincount(owner, weights=sale, minlength=len(pieces.first)).astype(np.int64)[names]
+    assets = np.flatnonzero(limits.rests() & (np.bincount(owner, weights=~point, minlength=len(pieces.first)) > 0))
+    # after the sales of the asset, before its purchases
+    at = pieces.first[assets] + np.bincount(owner, weights=sale, minlength=len(pieces.first)).astype(np.int64)[assets]
     new = np.zeros(len(owner) + len(at), dtype=bool)
     new[at + np.arange(len(at))] = True
     old = ~new
@@ -290,7 +290,7 @@ def _with_orders(pieces: Pieces, order_cost: float, limits: TradeRange) -> Piece
         return wider
 
     asset = spread(owner)
-    asset[new] = names
+    asset[new] = assets
     starts = np.ones(len(owner), dtype=bool)
     starts[1:] = np.diff(pieces.branch) > 0
     begins = spread(starts, fill=True)
@@ -319,7 +319,7 @@ def _row_pieces(
     rows, order = cost.rows, cost.order
     if not rows:
         return np.zeros((0, len(by))), np.zeros((0, len(by)))
-    # names are stuck at a sale where their trade is forced to one value; most problems have none
+    # assets are stuck at a sale where their trade is forced to one value; most problems have none
     stuck = stuck_at[buy] < 0
     forced = cost.row_use(stuck_at)[:, buy] if stuck.any() else np.zeros((rows, len(buy)))
     sold = cost.row_sell.take(sell.nonzero()[0], axis=1)
@@ -330,7 +330,7 @@ def _row_pieces(
 
 
 def _running_cost(order: LotOrder, sell_slope: FloatArray) -> FloatArray:
-    """Return (..., M) the cost of having sold every earlier lot of the name, for (..., M) slopes."""
+    """Return (..., M) the cost of having sold every earlier lot of the asset, for (..., M) slopes."""
     cost = sell_slope * order.size
     before = np.cumsum(cost, axis=-1) - cost
     return before - before.take(order.first, axis=-1)

@@ -1,7 +1,7 @@
-"""Limits that join the names besides cash: weights, turnover, realised gain, sums of longs and shorts, tracking error.
+"""Limits that join the assets besides cash: weights, turnover, realised gain, sums of longs and shorts, tracking error.
 
 Every such limit but the last is a ROW: least <= sum_i c_i(u_i) <= most, with c_i piecewise linear in the trade, zero
-without a trade and linear on every piece of the name's cost. A limit on the weights has c_i = G_i u_i, turnover
+without a trade and linear on every piece of the asset's cost. A limit on the weights has c_i = G_i u_i, turnover
 |u_i| / 2, realised gain the gain of the lots sold, the sum of shorts what is sold beyond all lots; the price of that
 sum acts like a dearer borrow rate. The tracking-error limit is a cone over the exposures and the specific risks; its
 price lambda adds to the risk aversion.
@@ -122,12 +122,12 @@ def with_coupling_rows(problem: RebalanceProblem, limits: RowLimits, cost: Separ
     return cost.with_rows(np.concatenate(sell), np.concatenate(buy))
 
 
-def _uses(problem: RebalanceProblem, order: LotOrder, name: str, names: int) -> tuple[FloatArray, FloatArray]:
+def _uses(problem: RebalanceProblem, order: LotOrder, name: str, asset_count: int) -> tuple[FloatArray, FloatArray]:
     lots = len(order.lot)
     if name == TURNOVER:
-        return np.full(lots, 0.5), np.full(names, 0.5)
+        return np.full(lots, 0.5), np.full(asset_count, 0.5)
     if name == LONGS:
-        return np.where(order.short, 0.0, -1.0), np.ones(names)
+        return np.where(order.short, 0.0, -1.0), np.ones(asset_count)
     if name == SHORTS:
-        return order.short.astype(np.float64), np.zeros(names)
-    return order.of_lots(problem.lot_gain), np.zeros(names)
+        return order.short.astype(np.float64), np.zeros(asset_count)
+    return order.of_lots(problem.lot_gain), np.zeros(asset_count)

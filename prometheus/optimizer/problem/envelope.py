@@ -1,8 +1,8 @@
-"""The exact convex envelope of each name's cost: arcs of its branches joined by common tangents.
+"""The exact convex envelope of each asset's cost: arcs of its branches joined by common tangents.
 
-Two branches of one name (convex runs on neighbouring intervals, see asset_functions) have one slope m at which
+Two branches of one asset (convex runs on neighbouring intervals, see asset_functions) have one slope m at which
 min (f - m u) is the same on both; the envelope is straight with that slope between the two minimisers a and b. All
-pairs of branches of all names are worked on at once. With more than two branches the tangents are chosen from left to
+pairs of branches of all assets are worked on at once. With more than two branches the tangents are chosen from left to
 right by the smallest slope, as in wrapping a hull. Source: docs/specs/optimizer.md.
 """
 
@@ -20,15 +20,15 @@ _MAX_STEPS = 80
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ConvexPieces:
-    """Convex cost of each name as pieces whose marginal cost rises from left to right.
+    """Convex cost of each asset as pieces whose marginal cost rises from left to right.
 
     Attributes:
         size: N.
-        asset: (P,) name, ascending; within a name the pieces follow each other from left to right.
+        asset: (P,) asset, ascending; within an asset the pieces follow each other from left to right.
         left: (P,) least trade of the piece.
         right: (P,) greatest trade.
         slope: (P,) marginal cost at the left end.
-        curvature: (P,) q of the name on an arc, zero on a tangent: cost from the left end = slope t + curvature t^2.
+        curvature: (P,) q of the asset on an arc, zero on a tangent: cost from the left end = slope t + curvature t^2.
         cash: (P,) cash taken per unit of trade, trading cost included.
         branch_left: (P,) branch of the left end.
         branch_right: (P,) branch of the right end; differs from ``branch_left`` on a tangent.
@@ -56,7 +56,7 @@ class ConvexPieces:
     row_slope: FloatArray
 
     def take(self, at: IntArray) -> "ConvexPieces":
-        """Return some of the pieces; the names keep the range of their trade.
+        """Return some of the pieces; the assets keep the range of their trade.
 
         Args:
             at: Their indices, ascending.
@@ -80,13 +80,13 @@ class ConvexPieces:
 
 
 def arcs(pieces: Pieces, cost: SeparableCost, cost_rate: FloatArray) -> ConvexPieces:
-    """Return pieces that are convex as they stand (one branch for each name)."""
+    """Return pieces that are convex already (one branch for each asset)."""
     bounds = np.full(int(pieces.branch[-1]) + 1, np.inf)
     return _assemble(pieces, cost, cost_rate, -bounds, bounds, _no_tangents())
 
 
 def convex_envelope(pieces: Pieces, cost: SeparableCost, cost_rate: FloatArray) -> ConvexPieces:
-    """Return the convex envelope of every name's cost over the range of its trade.
+    """Return the convex envelope of every asset's cost over the range of its trade.
 
     Args:
         pieces: The true pieces.
@@ -207,7 +207,7 @@ def _tangents(pieces: Pieces, cost: SeparableCost) -> _Tangents:
 
 
 def _pairs(owner: IntArray) -> tuple[IntArray, IntArray]:
-    """Return every pair of branches, left before right, that belong to one name."""
+    """Return every pair of branches, left before right, that belong to one asset."""
     left: list[IntArray] = []
     right: list[IntArray] = []
     offset = 1
@@ -229,7 +229,7 @@ def _common_tangents(
     """Find each pair's slope m by Newton's method kept inside a shrinking bracket.
 
     The difference of the two minima rises with m (its derivative is b - a), from non-positive at the least marginal
-    cost of the name to non-negative at the greatest.
+    cost of the asset to non-negative at the greatest.
     """
     at_left, head_left = _expand(start, left)
     at_right, head_right = _expand(start, right)
@@ -249,7 +249,7 @@ def _common_tangents(
         value_left, a = on_left.minimum(m)
         value_right, b = on_right.minimum(m)
         difference = value_left - value_right
-        # the last bits of two equal values say nothing about the slope
+        # the difference of two equal values is rounding and says nothing about the slope
         difference[np.abs(difference) <= 4e-16 * np.abs(value_left)] = 0.0
         below, above = difference <= 0, difference >= 0
         low, at_low = np.where(below, m, low), np.where(below, difference, at_low)
@@ -261,7 +261,7 @@ def _common_tangents(
         known = np.isfinite(at_low) & np.isfinite(at_high) & (at_high > at_low) & (step % 8 != 7)
         part = np.divide(-at_low, at_high - at_low, out=np.full(len(left), 0.5), where=known)
         following = np.where(inside & (step % 32 != 31), newton, low + part * (high - low))
-        # what has settled stays: another step would only disturb it
+        # slopes that have converged stay: another step would only add rounding
         m, done = np.where(done, m, following), done | (np.abs(following - m) <= 1e-14 * (0.01 + np.abs(m)))
         if done.all():
             break

@@ -1,4 +1,4 @@
-"""Compiled loop of the certificate: every name's least priced cost over its pieces (compiled.py)."""
+"""Compiled loop of the certificate: every asset's least priced cost over its pieces (compiled.py)."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def least_costs(
         slope: (P,) slopes with all prices in them.
         offset: (P,) likewise.
         at_zero: (N,) value without a trade, infinite where there must be one.
-        first: (N,) first piece of each name.
+        first: (N,) first piece of each asset.
         branch: (P,) number of each piece's branch, ascending.
         left: (P,) least trade of each piece.
         right: (P,) greatest trade.

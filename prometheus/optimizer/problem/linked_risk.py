@@ -1,7 +1,7 @@
-"""Specific risk that is linked within blocks of names: the remainder of each block.
+"""Specific risk that is linked within blocks of assets: the remainder of each block.
 
 The specific covariance of a block is S = R + diag(D) with R positive semidefinite (specific_split.py). D becomes the
-curvature of each name's own cost. R = C C' joins the names like further factors, C'(d + u) being their exposures.
+curvature of each asset's own cost. R = C C' joins the assets like further factors, C'(d + u) being their exposures.
 Source: docs/specs/optimizer.md.
 """
 
@@ -17,26 +17,26 @@ class Link:
     """The remainder of one block.
 
     Attributes:
-        names: (n,) ascending indices.
+        assets: (n,) ascending indices.
         root: (n, n) C, lower triangular.
         remainder: (n, n) R = C C', annualised covariance.
         first: Position of its exposures among those of all blocks.
-        place: (N,) position of each name of the problem in the block, -1 outside.
+        place: (N,) position of each asset of the problem in the block, -1 outside.
     """
 
-    names: IntArray
+    assets: IntArray
     root: FloatArray
     remainder: FloatArray
     first: int
     place: IntArray
 
 
-def block_of(names: IntArray, covariance: FloatArray) -> SpecificBlock:
-    """Return a block in ascending order of its names, with read-only arrays.
+def block_of(assets: IntArray, covariance: FloatArray) -> SpecificBlock:
+    """Return a block in ascending order of its assets, with read-only arrays.
 
     Args:
-        names: (n,) indices in any order.
+        assets: (n,) indices in any order.
         covariance: (n, n) annualised specific covariance in the same order.
     """
-    by = np.argsort(names, kind="stable")
-    return SpecificBlock(np.ascontiguousarray(names[by]), np.ascontiguousarray(covariance[np.ix_(by, by)]))
+    by = np.argsort(assets, kind="stable")
+    return SpecificBlock(np.ascontiguousarray(assets[by]), np.ascontiguousarray(covariance[np.ix_(by, by)]))

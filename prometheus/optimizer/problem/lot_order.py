@@ -14,23 +14,23 @@ _RESIDUE = 1e-8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LotOrder:
-    """The M sellable lots, sorted by name and within a name by the order in which they are sold.
+    """The M sellable lots, sorted by asset and within an asset by the order in which they are sold.
 
-    What a name may be sold short beyond its lots stands at the end of its lots as one more.
+    What may be sold short of an asset beyond its lots is one more lot after them.
 
     Attributes:
         lot: (M,) index into the problem's lots; -1 for the short part.
-        asset: (M,) index of the lot's name.
-        first: (M,) position (in this order) of the name's first lot.
+        asset: (M,) index of the lot's asset.
+        first: (M,) position (in this order) of the asset's first lot.
         size: (M,) market value as a weight.
-        start: (M,) weight of the name sold before this lot is touched.
+        start: (M,) weight of the asset sold before this lot is touched.
         shares: (M,) shares of the lot.
-        sellable: (N,) weight of the name's sellable lots and of its short part.
-        lots: (N,) weight of the name's sellable lots.
+        sellable: (N,) weight of the asset's sellable lots and of its short part.
+        lots: (N,) weight of the asset's sellable lots.
         short: (M,) True for the short part.
         loss_start: (N,) weight that can be sold before the first loss lot is touched; infinite where there is none.
-        has_locked: (N,) True where some shares of the name are locked.
-        bounds: (N + 1,) where each name's lots begin in this order, and where the last one's end.
+        has_locked: (N,) True where some shares of the asset are locked.
+        bounds: (N + 1,) where each asset's lots begin in this order, and where the last one's end.
     """
 
     lot: IntArray
@@ -47,17 +47,17 @@ class LotOrder:
     bounds: IntArray
 
     def of_name(self, asset: int) -> slice:
-        """Return where a name's lots stand in this order."""
+        """Return the positions of an asset's lots in this order."""
         return slice(int(self.bounds[asset]), int(self.bounds[asset + 1]))
 
     def of_lots(self, values: FloatArray, short: FloatArray | None = None) -> FloatArray:
-        """Return (M,) values of the problem's lots; for short parts (N,) ``short`` of the name, zero without it."""
+        """Return (M,) values of the problem's lots; for short parts (N,) ``short`` of the asset, zero without it."""
         if not self.short.any():
             return values[self.lot]
         other = np.zeros(len(self.lots)) if short is None else short
-        found = other[self.asset]
-        found[~self.short] = values[self.lot[~self.short]]
-        return found
+        in_order = other[self.asset]
+        in_order[~self.short] = values[self.lot[~self.short]]
+        return in_order
 
     def fill(self, amount: FloatArray) -> FloatArray:
         """Return (M,) the weight taken from each lot when (N,) non-negative weights are sold."""
@@ -90,10 +90,13 @@ def lot_order(problem: RebalanceProblem) -> LotOrder:
     size, shares, short = problem.lot_weight[lot], problem.lot_shares[lot], np.zeros(len(lot), dtype=np.bool_)
     held = np.bincount(asset, weights=size, minlength=problem.size).astype(np.float64)
     if problem.short_max > 0:
-        names, weight = _short_parts(problem)
-        by = np.argsort(np.concatenate([asset, names]), kind="stable")
-        asset, lot = np.concatenate([asset, names])[by], np.concatenate([lot, np.full(len(names), -1)])[by]
-        size, shares = np.concatenate([size, weight])[by], np.concatenate([shares, _shares(problem, names, weight)])[by]
+        assets, weight = _short_parts(problem)
+        by = np.argsort(np.concatenate([asset, assets]), kind="stable")
+        asset, lot = np.concatenate([asset, assets])[by], np.concatenate([lot, np.full(len(assets), -1)])[by]
+        size, shares = (
+            np.concatenate([size, weight])[by],
+            np.concatenate([shares, _shares(problem, assets, weight)])[by],
+        )
         short = lot < 0
     counts = np.bincount(asset, minlength=problem.size)
     first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -119,7 +122,7 @@ def lot_order(problem: RebalanceProblem) -> LotOrder:
 
 
 def _short_parts(problem: RebalanceProblem) -> tuple[IntArray, FloatArray]:
-    """Return the names that may go short, and the weight by which each may."""
+    """Return the assets that may go short, and the weight by which each may."""
     lots, n = problem.lot_asset, problem.size
     blocked = np.bincount(lots, weights=problem.lot_locked & (problem.lot_shares > 0), minlength=n) > 0
     steps = np.bincount(lots, weights=problem.lot_shares, minlength=n) / problem.share_step
@@ -128,20 +131,20 @@ def _short_parts(problem: RebalanceProblem) -> tuple[IntArray, FloatArray]:
     # whole steps only, so that what the lots hold and what is borrowed are one order
     step = problem.share_step * problem.prices / problem.nav
     weight = np.floor(-problem.lower / step + _RESIDUE) * step
-    names = np.flatnonzero(may & (weight > 0))
-    return names, weight[names]
+    assets = np.flatnonzero(may & (weight > 0))
+    return assets, weight[assets]
 
 
-def _shares(problem: RebalanceProblem, names: IntArray, weight: FloatArray) -> FloatArray:
-    shares: FloatArray = np.round(weight * problem.nav / problem.prices[names], SHARE_DECIMALS)
+def _shares(problem: RebalanceProblem, assets: IntArray, weight: FloatArray) -> FloatArray:
+    shares: FloatArray = np.round(weight * problem.nav / problem.prices[assets], SHARE_DECIMALS)
     return shares
 
 
-def _running_sum(size: FloatArray, asset: IntArray, first: IntArray, names: int) -> FloatArray:
-    """Return the sum of a name's earlier lots, added name by name so that one name's sum never loses digits."""
+def _running_sum(size: FloatArray, asset: IntArray, first: IntArray, count: int) -> FloatArray:
+    """Return the sum of an asset's earlier lots, added asset by asset so that one asset's sum never loses digits."""
     start = np.zeros_like(size)
     rank = np.arange(len(asset)) - first
-    total = np.zeros(names)
+    total = np.zeros(count)
     for r in range(int(rank.max(initial=-1)) + 1):
         at = np.flatnonzero(rank == r)
         start[at] = total[asset[at]]

@@ -1,4 +1,4 @@
-"""The question: one account's rebalancing problem as read-only numpy arrays. Notation of docs/specs/optimizer.md."""
+"""One account's rebalancing problem as read-only numpy arrays. Notation of docs/specs/optimizer.md."""
 
 from dataclasses import dataclass, field, fields
 from datetime import date
@@ -16,11 +16,11 @@ BoolArray = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpecificBlock:
-    """Names whose specific returns move together. Arrays are made read-only on construction.
+    """Assets whose specific returns move together. Arrays are made read-only on construction.
 
     Attributes:
-        names: (n,) ascending indices of the names.
-        covariance: (n, n) annualised specific covariance, symmetric positive definite; its diagonal are the names'
+        names: (n,) ascending indices of the assets.
+        covariance: (n, n) annualised specific covariance, symmetric positive definite; its diagonal are the assets'
             specific variances.
     """
 
@@ -36,12 +36,12 @@ class SpecificBlock:
 class RebalanceProblem:
     """Everything the optimizer needs to know, in fractions of NAV unless stated.
 
-    N names, K factors, L lots. Arrays are made read-only on construction.
+    N assets, K factors, L lots. Arrays are made read-only on construction.
 
     Attributes:
         as_of: Trade date.
         nav: V, net asset value in the base currency, positive.
-        tickers: N names, unique.
+        tickers: N assets, unique.
         prices: (N,) base currency a share, positive.
         benchmark_weights: (N,) w_bm, non-negative; zero outside the benchmark.
         loadings: (N, K) X, factor loadings.
@@ -59,9 +59,9 @@ class RebalanceProblem:
         upper: (N,) greatest weight after trading.
         can_buy: (N,) False forbids u_i > 0 (wash-sale buy-lock, restricted).
         can_sell: (N,) False forbids u_i < 0.
-        group: (N,) integer label; names of one substantially identical group share it. No name of a group may be
+        group: (N,) integer label; assets of one substantially identical group share it. No asset of a group may be
             bought on a day on which a lot of that group is sold at a loss.
-        lot_asset: (L,) index of the lot's name, ascending.
+        lot_asset: (L,) index of the lot's asset, ascending.
         lot_id: L identifiers, for the trade list.
         lot_shares: (L,) shares that may be sold, non-negative.
         lot_weight: (L,) v, market value of those shares.
@@ -69,7 +69,7 @@ class RebalanceProblem:
             loss that a purchase already made would wash (policy ``allow``).
         lot_is_loss: (L,) True where selling the lot realises a loss, usable or not.
         lot_locked: (L,) True where the lot must not be sold (loss-sale lock, policy ``forbid``).
-        lot_rank: (L,) order in which the account's lot method sells a name's lots: 0 first. LOCKED LOTS ARE SKIPPED.
+        lot_rank: (L,) order in which the account's lot method sells an asset's lots: 0 first. LOCKED LOTS ARE SKIPPED.
         lot_order_is_convex: True where selling by ``lot_rank`` has rising marginal tax (HIFO at one rate,
             least-tax-first, ACB); False for FIFO, where the solve uses the lower convex hull.
         risk_aversion: g.
@@ -90,18 +90,20 @@ class RebalanceProblem:
         cash_flow: Contribution (positive) or withdrawal (negative) that falls due after trading, fraction of the NAV
             before it and not part of ``cash``. The cash range holds after the flow, and benchmark weights are scaled
             to the NAV after it.
-        max_names: Largest number of names with a position after trading; None for no limit. Met on the rounded list.
+        max_names: Largest number of assets with a position after trading; None for no limit. Met on the rounded list.
         short_max: Largest sum of short positions after trading, fraction of NAV; zero for a long-only account. Where it
-            is positive a name may be sold down to a negative ``lower`` once all of its lots are sold; names with locked
-            lots, or with lots that are not whole steps, may not. An account that is short already cannot be stated.
+            is positive an asset may be sold down to a negative ``lower`` once all of its lots are sold; assets with
+            locked lots, or with lots that are not whole steps, may not. An account that is short already cannot be
+            stated.
         long_max: Largest sum of long positions after trading, fraction of NAV; infinite for no limit.
         borrow_rate: (N,) cost of borrowing, per year and unit of short weight, non-negative; infinite where nothing can
             be borrowed. Charged on the short side only, for a year, as the risk is. Needed where ``short_max`` is
             positive, else empty.
-        specific_blocks: Links between specific returns: disjoint blocks of names, one of all names for a dense specific
-            covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its diagonal.
+        specific_blocks: Links between specific returns: disjoint blocks of assets, one of all assets for a dense
+            specific covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its
+            diagonal.
         order_cost: c, what placing an order costs whatever its size, fraction of NAV, non-negative. Part of the
-            objective for every name that is traded, no part of cash. Zero for none.
+            objective for every asset that is traded, no part of cash. Zero for none.
     """
 
     as_of: date
@@ -163,11 +165,11 @@ class RebalanceProblem:
 
     @property
     def size(self) -> int:
-        """Return N, the number of names."""
+        """Return N, the number of assets."""
         return len(self.tickers)
 
     def holdings(self) -> FloatArray:
-        """Return h, (N,) current weights: the sum of each name's lots."""
+        """Return h, (N,) current weights: the sum of each asset's lots."""
         return np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size).astype(np.float64)
 
     def active(self, weights: FloatArray) -> FloatArray:
@@ -195,7 +197,7 @@ class RebalanceProblem:
         shapes: dict[str, tuple[int, ...]] = {
             "loadings": (n, k),
             "factor_covariance": (k, k),
-            **dict.fromkeys(_PER_NAME, (n,)),
+            **dict.fromkeys(_PER_ASSET, (n,)),
             **dict.fromkeys(_PER_LOT, (lots,)),
         }
         for name, shape in shapes.items():
@@ -273,11 +275,11 @@ class RebalanceProblem:
                 raise InvalidProblemError(f"{where}.names must be ascending indices, at least one.")
             if names[0] < 0 or names[-1] >= self.size:
                 raise InvalidProblemError(
-                    f"{where}.names has {names[0]} to {names[-1]}, but there are {self.size} names."
+                    f"{where}.names has {names[0]} to {names[-1]}, but there are {self.size} assets."
                 )
             if taken[names].any():
                 twice = self.tickers[int(names[np.argmax(taken[names])])]
-                raise InvalidProblemError(f"{where} holds {twice}, which is in an earlier block; a name is in one.")
+                raise InvalidProblemError(f"{where} holds {twice}, which is in an earlier block; an asset is in one.")
             taken[names] = True
             if block.covariance.shape != (n, n) or not np.isfinite(block.covariance).all():
                 raise InvalidProblemError(f"{where}.covariance must be ({n}, {n}) finite values.")
@@ -301,7 +303,7 @@ class RebalanceProblem:
 
 #: Two values of one variance differ by no more than this part of it.
 _SAME = 1e-12
-_PER_NAME: tuple[str, ...] = (
+_PER_ASSET: tuple[str, ...] = (
     "prices",
     "benchmark_weights",
     "specific_variance",

@@ -10,9 +10,9 @@ import numpy as np
 from prometheus.foundation.errors import InvalidProblemError
 from prometheus.optimizer.problem.rebalance_problem import FloatArray
 
-#: A pivot below this share of the largest variance is a direction without variance, not a negative one.
+#: A pivot below this fraction of the largest variance counts as zero variance, not as a negative one.
 _PIVOT_TOLERANCE = 1e-12
-#: A pivot below this share of the largest entry is a direction to which nothing answers.
+#: A pivot below this fraction of the largest entry is a direction to which nothing answers.
 _NO_PIVOT = 1e-13
 
 

@@ -61,20 +61,20 @@ def _one_above(
 def _below(
     steps: FloatArray, first: FloatArray, smallest: FloatArray, may_rest: BoolArray, sell_out: BoolArray
 ) -> FloatArray:  # pragma: no cover - machine code, which is not traced
-    found = np.empty(len(steps))
+    nearest = np.empty(len(steps))
     for i in range(len(steps)):
-        found[i] = _one_below(steps[i], first[i], smallest[i], may_rest[i], sell_out[i])
-    return found
+        nearest[i] = _one_below(steps[i], first[i], smallest[i], may_rest[i], sell_out[i])
+    return nearest
 
 
 @compiled("F <- F F F F B")
 def _above(
     steps: FloatArray, first: FloatArray, last: FloatArray, smallest: FloatArray, may_rest: BoolArray
 ) -> FloatArray:  # pragma: no cover - machine code, which is not traced
-    found = np.empty(len(steps))
+    nearest = np.empty(len(steps))
     for i in range(len(steps)):
-        found[i] = _one_above(steps[i], first[i], last[i], smallest[i], may_rest[i])
-    return found
+        nearest[i] = _one_above(steps[i], first[i], last[i], smallest[i], may_rest[i])
+    return nearest
 
 
 @compiled("F <- F F F F F B B")
@@ -87,7 +87,7 @@ def _shifted(
     may_rest: BoolArray,
     sell_out: BoolArray,
 ) -> FloatArray:  # pragma: no cover - machine code, which is not traced
-    found = np.empty(len(steps))
+    moved = np.empty(len(steps))
     for i in range(len(steps)):
         far = (steps[i] if steps[i] > -np.inf else first[i]) + count[i]
         in_gap = -smallest[i] < far < smallest[i]
@@ -99,13 +99,13 @@ def _shifted(
             near = _one_above(steps[i], first[i], last[i], smallest[i], may_rest[i])
             if near < np.inf and far > near and not in_gap:
                 near = min(far, last[i])
-        found[i] = near
-    return found
+        moved[i] = near
+    return moved
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShareGrid:
-    """The tradable amounts of each name: first <= n <= last whole steps, none between 0 and ``smallest``, or all.
+    """The tradable amounts of each asset: first <= n <= last whole steps, none between 0 and ``smallest``, or all.
 
     Attributes:
         step: (N,) weight of one step.
@@ -127,16 +127,16 @@ class ShareGrid:
 
     def below(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the next tradable number of steps below ``steps``: -inf for the sell-out, NaN for none."""
-        found: FloatArray = _below(steps, self.first, self.smallest, self.may_rest, self.sell_out)
-        return found
+        nearest: FloatArray = _below(steps, self.first, self.smallest, self.may_rest, self.sell_out)
+        return nearest
 
     def above(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the next tradable number of steps above ``steps``; -inf is the sell-out; NaN for none."""
-        found: FloatArray = _above(steps, self.first, self.last, self.smallest, self.may_rest)
-        return found
+        nearest: FloatArray = _above(steps, self.first, self.last, self.smallest, self.may_rest)
+        return nearest
 
     def neighbours_of(self, asset: int, steps: float) -> tuple[float, float]:
-        """Return what ``below`` and ``above`` give for one name at a number of steps."""
+        """Return what ``below`` and ``above`` give for one asset at a number of steps."""
         first, smallest, may_rest = self.first[asset], self.smallest[asset], self.may_rest[asset]
         return (
             _one_below(steps, first, smallest, may_rest, self.sell_out[asset]),
@@ -144,7 +144,7 @@ class ShareGrid:
         )
 
     def weight_of(self, asset: int, steps: float) -> float:
-        """Return what ``weight`` gives for one name."""
+        """Return what ``weight`` gives for one asset."""
         return -float(self.all[asset]) if steps == -inf else steps * float(self.step[asset])
 
     def shifted(self, steps: FloatArray, count: FloatArray) -> FloatArray:
@@ -153,8 +153,8 @@ class ShareGrid:
         The range, the gap around zero and the sell-out are respected: a move that would end in the gap ends at its
         far end when it starts from zero, else at zero.
         """
-        found: FloatArray = _shifted(steps, count, self.first, self.last, self.smallest, self.may_rest, self.sell_out)
-        return found
+        moved: FloatArray = _shifted(steps, count, self.first, self.last, self.smallest, self.may_rest, self.sell_out)
+        return moved
 
     def weight(self, steps: FloatArray) -> FloatArray:
         """Return (N,) the trade weight of numbers of steps; NaN stays NaN."""
@@ -179,17 +179,17 @@ class ShareGrid:
 
 
 def share_grid(problem: RebalanceProblem, order: LotOrder, limits: TradeRange) -> ShareGrid:
-    """Work out the tradable amounts within the range of each name's trade.
+    """Work out the tradable amounts within the range of each asset's trade.
 
     Raises:
-        InfeasibleProblemError: The bounds force a trade of a name, and no whole step lies within them.
+        InfeasibleProblemError: The bounds force a trade of an asset, and no whole step lies within them.
     """
     step = problem.share_step * problem.prices / problem.nav
     slack = SHARE_TOLERANCE / problem.share_step
     may_rest = (limits.low <= 0) & (limits.high >= 0)
     minimum = np.ceil(problem.min_trade / step - slack)
     smallest = np.where(may_rest, np.maximum(minimum, 1.0), 1.0)
-    # a name that may go short holds whole steps: its sell-out is one of them
+    # an asset that may go short holds whole steps: its sell-out is one of them
     sell_out = (
         (order.lots > 0)
         & ~order.has_locked

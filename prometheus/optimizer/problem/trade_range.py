@@ -1,4 +1,4 @@
-"""How much of each name may be traded at all, and the named reasons why a problem has no answer."""
+"""How much of each asset may be traded at all, and the named reasons why a problem has no answer."""
 
 from dataclasses import dataclass, field, replace
 
@@ -8,7 +8,7 @@ from prometheus.foundation.errors import InfeasibleProblemError
 from prometheus.optimizer.problem.lot_order import LotOrder
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 
-#: Weights closer than this are equal; the sums of a name's lots differ by as much from their bound.
+#: Weights closer than this are equal; the sums of an asset's lots differ by as much from their bound.
 WEIGHT_TOLERANCE = 1e-12
 #: A cash range missed by less than this is met (a cent in ten million).
 CASH_TOLERANCE = 1e-9
@@ -24,15 +24,15 @@ class CashRange:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TradeRange:
-    """Least and greatest trade of each name.
+    """Least and greatest trade of each asset.
 
     Attributes:
         low: (N,) least trade weight; negative sells.
         high: (N,) greatest trade weight.
-        group: (N,) label 0..G-1 of the names of each substantially identical group that needs a decision (two names
-            or more, a reachable loss sale and a possible purchase); -1 elsewhere. A name alone in its group needs
+        group: (N,) label 0..G-1 of the assets of each substantially identical group that needs a decision (two assets
+            or more, a reachable loss sale and a possible purchase); -1 elsewhere. An asset alone in its group needs
             none: it cannot be bought and sold at once.
-        placed: Names whose order counts as placed whatever its size, where an order has a cost: parts of a branched
+        placed: Assets whose order counts as placed whatever its size, where an order has a cost: parts of a branched
             search that leave the point at no trade to the other part.
     """
 
@@ -63,13 +63,13 @@ class TradeRange:
         no_loss = replace(self, low=np.where(members, np.maximum(self.low, -loss_start), self.low), group=group)
         return no_purchase, no_loss
 
-    def split_name(self, asset: int, at: float, placed: int | None = None) -> "tuple[TradeRange, TradeRange]":
-        """Return the range with one name's trade kept at or below a value, and at or above it.
+    def split_asset(self, asset: int, at: float, placed: int | None = None) -> "tuple[TradeRange, TradeRange]":
+        """Return the range with one asset's trade kept at or below a value, and at or above it.
 
         Args:
-            asset: The name.
+            asset: The asset.
             at: The value.
-            placed: Part (0 or 1) in which the name's order counts as placed, so that the parts do not both hold the
+            placed: Part (0 or 1) in which the asset's order counts as placed, so that the parts do not both hold the
                 point at no trade; None for neither.
         """
         high, low = self.high.copy(), self.low.copy()
@@ -78,7 +78,7 @@ class TradeRange:
         return replace(self, high=high, placed=orders[0]), replace(self, low=low, placed=orders[1])
 
     def rests(self) -> BoolArray:
-        """Return (N,) True for names that need not be traded."""
+        """Return (N,) True for assets that need not be traded."""
         rests = (self.low <= 0) & (self.high >= 0)
         if self.placed:
             rests[sorted(self.placed)] = False
@@ -91,7 +91,7 @@ def cash_used(problem: RebalanceProblem, trades: FloatArray) -> FloatArray:
 
 
 def trade_range(problem: RebalanceProblem, order: LotOrder) -> TradeRange:
-    """Work out the range of every name's trade and refuse what cannot be met.
+    """Work out the range of every asset's trade and refuse what cannot be met.
 
     Raises:
         InfeasibleProblemError: A bound, a group or the cash range is out of reach. The message names the constraint
@@ -136,7 +136,7 @@ def _refuse_bounds(
         bound, required = "lower", float(problem.lower[i])
         reachable = weight + max(float(high[i]), 0.0)
         why = "it may not be bought"
-    more = f" ({len(bad) - 1} more names likewise)" if len(bad) > 1 else ""
+    more = f" ({len(bad) - 1} more assets likewise)" if len(bad) > 1 else ""
     raise InfeasibleProblemError(
         f"{ticker} weighs {weight:.4%} of NAV, outside its {bound} bound {required:.4%}, and {why}: the nearest "
         f"reachable weight is {reachable:.4%}{more}. Widen the bound to the holding or lift the lock.",
@@ -160,17 +160,17 @@ def _propagate_groups(
     no_loss = np.isin(problem.group, problem.group[must_buy])
     both = no_buy & no_loss & (must_buy | must_sell_loss)
     if both.any():
-        names = [problem.tickers[i] for i in np.flatnonzero(both)]
+        tickers = [problem.tickers[i] for i in np.flatnonzero(both)]
         amount = float(np.minimum(low[both & must_buy].max(initial=0.0), -high[both & must_sell_loss].min(initial=0.0)))
         raise InfeasibleProblemError(
-            f"{', '.join(names)} are substantially identical: their bounds force a purchase and a loss sale on the "
+            f"{', '.join(tickers)} are substantially identical: their bounds force a purchase and a loss sale on the "
             "same day, which would be a wash sale. Relax one of the bounds.",
             details={
                 "constraint": "same-day group rule",
                 "required": 0.0,
                 "reachable": amount,
                 "violation": amount,
-                "tickers": names,
+                "tickers": tickers,
             },
         )
     high = np.where(no_buy, np.minimum(high, 0.0), high)
@@ -186,8 +186,8 @@ def _refuse_cash(problem: RebalanceProblem, order: LotOrder, low: FloatArray, hi
         stuck = int((~problem.can_sell & (problem.holdings() > 0)).sum())
         raise InfeasibleProblemError(
             f"cash after trading must be at least {problem.cash_min:.4%} of NAV, but the most reachable is {most:.4%} "
-            f"({stuck} names may not be sold, {int(order.has_locked.sum())} have locked lots): it falls short by "
-            f"{problem.cash_min - most:.4%}. Lower cash_min, or lift what keeps names from being sold: "
+            f"({stuck} assets may not be sold, {int(order.has_locked.sum())} have locked lots): it falls short by "
+            f"{problem.cash_min - most:.4%}. Lower cash_min, or lift what keeps assets from being sold: "
             "max_active_weight, no_sell, locked lots.",
             details=_cash_details("cash_min", problem.cash_min, most),
         )
@@ -195,8 +195,8 @@ def _refuse_cash(problem: RebalanceProblem, order: LotOrder, low: FloatArray, hi
         locked = int((~problem.can_buy).sum())
         raise InfeasibleProblemError(
             f"cash after trading must be at most {problem.cash_max:.4%} of NAV, but the least reachable is {least:.4%} "
-            f"({locked} names may not be bought): it is exceeded by {least - problem.cash_max:.4%}. Raise cash_max, or "
-            "lift what keeps names from being bought: max_weight, max_active_weight, no_buy, wash-sale locks.",
+            f"({locked} assets may not be bought): it is exceeded by {least - problem.cash_max:.4%}. Raise cash_max, "
+            "or lift what keeps assets from being bought: max_weight, max_active_weight, no_buy, wash-sale locks.",
             details=_cash_details("cash_max", problem.cash_max, least),
         )
 

@@ -1,9 +1,9 @@
-"""What whole shares may cost an account that they are large for, from the problem's own numbers.
+"""What whole shares may cost an account in which a single share is large, from the problem's own numbers.
 
-The bound after rounding is worked out name by name: each name may take its best whole number of shares at the prices of
-the answer. A list cannot always: what the names' remainders do to the risk together, and what it takes to bring cash
-and the other limits into their ranges by single shares, comes on top. The allowance puts a number on both. It is no
-proof; it says from which gap on a rounding is poor and not merely coarse.
+The bound after rounding is worked out asset by asset: each asset may take its best whole number of shares at the prices
+of the answer. A list cannot always: what the assets' remainders do to the risk together, and what it takes to bring
+cash and the other limits into their ranges by single shares, comes on top. The allowance puts a number on both. It is
+not a proof; a rounding whose gap exceeds it is poor, not merely coarse.
 """
 
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 from prometheus.optimizer.problem.share_grid import ShareGrid
 
-#: Remainders of independent signs add up to their sum of squares; so many times that is allowed.
+#: The risk of remainders of independent signs is their sum of squares; this multiple of it is allowed.
 _TIMES = 4.0
-#: Names that are told.
+#: Most assets listed.
 _TOLD = 3
 
 
@@ -26,7 +26,7 @@ class RoundingAllowance:
 
     Attributes:
         total: In all.
-        coarsest: The names that carry most of it, the costliest first.
+        coarsest: The assets that carry most of it, the costliest first.
     """
 
     total: float
@@ -38,8 +38,8 @@ def rounding_allowance(
 ) -> RoundingAllowance:
     """Return what whole shares may cost beside the bound of whole steps.
 
-    For each name: risk aversion times its variance times the square of the distance from its trade to the nearest
-    tradable amount, four times that; and for each limit that binds its price times what one step of the name that uses
+    For each asset: risk aversion times its variance times the square of the distance from its trade to the nearest
+    tradable amount, four times that; and for each limit that binds its price times what one step of the asset that uses
     most of it uses (a minimum trade counts as one step).
 
     Args:
@@ -54,7 +54,7 @@ def rounding_allowance(
     variance = risk.shared_variance() + risk.specific_variance
     aversion = lagrangian.risk_aversion + dual.risk_price
     own = _TIMES * aversion * variance * away * away
-    # one more step of any name, or its first one, is what meets a limit that is missed, or uses what is left of it
+    # one more step of any asset, or its first one, is what meets a limit that is missed, or uses what is left of it
     at, limits = grid.weight(nearest), lagrangian.limits
     above, below = np.abs(grid.weight(grid.above(nearest)) - at), np.abs(at - grid.weight(grid.below(nearest)))
     spacing = np.fmax(np.fmax(above, below), np.minimum(grid.step, limits.high - limits.low))
@@ -69,7 +69,7 @@ def rounding_allowance(
 
 
 def _rate(lagrangian: Lagrangian, row: int) -> FloatArray:
-    """Return (N,) the most that a unit of each name's trade uses of a row."""
+    """Return (N,) the most that a unit of each asset's trade uses of a row."""
     cost = lagrangian.cost
     rate: FloatArray = np.abs(cost.row_buy[row])
     sold = rate.copy()

@@ -1,7 +1,7 @@
-"""The best exchange of two or three names among candidate changes: one name's step up pays for others' steps down.
+"""The best exchange of two or three assets among candidate changes: one asset's step up pays for others' steps down.
 
-What a change of a name is worth is an input (``Effects.change``), worked out from the names' own cost functions with
-whatever kinks and jumps they have; here only what names do to each other is added: risk that they share, and limits.
+What a change of an asset is worth is an input (``Effects.change``), worked out from the assets' own cost functions with
+whatever kinks and jumps they have; here only what assets do to each other is added: risk that they share, and limits.
 The work is bounded by the number of candidates that are looked at.
 """
 
@@ -25,7 +25,7 @@ def improving_exchange(
     risk_aversion: float,
     rank: FloatArray,
 ) -> tuple[int, ...] | None:
-    """Return the two, else the three candidates of different names that together improve most; None where none do.
+    """Return the two, else the three candidates of different assets that together improve most; None where none do.
 
     Every limit is kept. Of many candidates those of the least ``rank`` are looked at.
 
@@ -39,13 +39,13 @@ def improving_exchange(
     """
     order = np.argsort(np.where(np.isfinite(effects.change), rank, np.inf), kind="stable")
     order = order[: int(np.isfinite(effects.change).sum())]
-    for names, most in ((2, IN_PAIRS), (3, IN_TRIPLES)):
+    for members, most in ((2, IN_PAIRS), (3, IN_TRIPLES)):
         few = order[:most]
-        if len(few) < names:
+        if len(few) < members:
             return None
-        found = _least(limits, at, effects, few, risk, risk_aversion, names)
-        if found[0] >= 0:
-            return tuple(int(few[one]) for one in found if one >= 0)
+        places = _least(limits, at, effects, few, risk, risk_aversion, members)
+        if places[0] >= 0:
+            return tuple(int(few[one]) for one in places if one >= 0)
     return None
 
 
@@ -56,14 +56,14 @@ def _least(
     few: IntArray,
     risk: FactorRisk,
     risk_aversion: float,
-    names: int,
+    members: int,
 ) -> tuple[int, int, int]:
     cash, use, variance = at
     rows = limits.rows
     moves = effects.delta[few]
     together = 2.0 * risk.shared_covariance(effects.asset[few]) * moves[:, None] * moves
     te_max = rows.te_max
-    found: tuple[int, int, int] = _least_exchange(
+    places: tuple[int, int, int] = _least_exchange(
         effects.change[few],
         np.ascontiguousarray(np.vstack([effects.cash[few], effects.use[:, few]])),
         effects.variance[few],
@@ -74,9 +74,9 @@ def _least(
         (te_max + NEGLIGIBLE) ** 2 - variance if np.isfinite(te_max) else np.inf,
         risk_aversion,
         -WORTHWHILE,
-        names,
+        members,
     )
-    return found
+    return places
 
 
 @compiled("i i i <- F F2 F I F2 F F f f f i")
@@ -91,22 +91,22 @@ def _least_exchange(
     most_variance: float,
     risk_aversion: float,
     enough: float,
-    names: int,
+    members: int,
 ) -> tuple[int, int, int]:  # pragma: no cover - machine code, which is not traced; trying all of them checks it
-    """Return the changes of different names that keep every limit and together improve most, -1 for none.
+    """Return the changes of different assets that keep every limit and together improve most, -1 for none.
 
     Args:
         change: (M,) change of the objective.
         use: (R, M) change of cash used and of the coupling rows' use.
         variance: (M,) change of the active variance.
-        asset: (M,) the name that changes.
+        asset: (M,) the asset that changes.
         together: (M, M) what two changes add to the variance.
         least: (R,) least total change of the use.
         most: (R,) greatest total change of the use.
         most_variance: Greatest total change of the variance.
         risk_aversion: Weight of the variance in the objective.
         enough: Change of the objective that the exchange must fall below.
-        names: 2 or 3.
+        members: 2 or 3.
     """
     count, rows = len(change), len(least)
     first = second = third = -1
@@ -116,10 +116,10 @@ def _least_exchange(
             if asset[one] == asset[two]:
                 continue
             pair = change[one] + change[two] + risk_aversion * together[one, two]
-            begin, end = (two + 1, count) if names == 3 else (count - 1, count)
+            begin, end = (two + 1, count) if members == 3 else (count - 1, count)
             for other in range(begin, end):
                 total, shared = pair, together[one, two]
-                if names == 3:
+                if members == 3:
                     if asset[other] == asset[one] or asset[other] == asset[two]:
                         continue
                     added = together[one, other] + together[two, other]
@@ -130,7 +130,7 @@ def _least_exchange(
                 legal = True
                 for r in range(rows):
                     used = use[r, one] + use[r, two]
-                    if names == 3:
+                    if members == 3:
                         used += use[r, other]
                     if used > most[r] or used < least[r]:
                         legal = False
@@ -138,9 +138,9 @@ def _least_exchange(
                 if not legal:
                     continue
                 moved = variance[one] + variance[two] + shared
-                if names == 3:
+                if members == 3:
                     moved += variance[other]
                 if moved > most_variance:
                     continue
-                best, first, second, third = total, one, two, other if names == 3 else -1
+                best, first, second, third = total, one, two, other if members == 3 else -1
     return first, second, third

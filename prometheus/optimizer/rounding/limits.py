@@ -1,6 +1,6 @@
-"""Rounding when limits besides cash join the names: every limit together, as one amount by which the trades miss them.
+"""Rounding when limits besides cash join the assets: every limit together, as one amount by which the trades miss them.
 
-Each step of the repair takes the change of one name that costs least for the progress it makes; where no single change
+Each step of the repair takes the change of one asset that costs least for the progress it makes; where no single change
 makes any, a pair. What cannot be repaired is refused with the names of the limits that stay missed.
 """
 
@@ -14,7 +14,7 @@ from prometheus.optimizer.problem.coupling import TRACKING_ERROR, RowLimits
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 from prometheus.optimizer.problem.trade_range import CashRange
 
-#: The last bits of a sum must not buy a share.
+#: A difference below this is rounding of a sum and no reason to buy a share.
 NEGLIGIBLE = 1e-12
 #: Changes that improve the objective by less (0.00001 bps of NAV) are not worth the search.
 WORTHWHILE = 1e-9
@@ -24,14 +24,14 @@ _IN_PAIRS = 120
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Effects:
-    """What each of M candidate changes of a single name would lead to.
+    """What each of M candidate changes of a single asset would lead to.
 
     Attributes:
         change: (M,) change of the objective; infinite where there is no such change.
         cash: (M,) change of the cash used.
         use: (R, M) change of the coupling rows' use.
         variance: (M,) change of the active variance.
-        asset: (M,) the name that changes.
+        asset: (M,) the asset that changes.
         delta: (M,) change of its trade.
     """
 
@@ -90,7 +90,7 @@ class AllLimits:
     def best_pair(
         self, at: tuple[float, FloatArray, float], effects: Effects, risk: FactorRisk
     ) -> tuple[int, int] | None:
-        """Return the two candidates of different names that together come nearest to the limits, if nearer than now.
+        """Return the two candidates of different assets that together come nearest to the limits, if nearer than now.
 
         Args:
             at: Cash used, (R,) uses and active variance now.

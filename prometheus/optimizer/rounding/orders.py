@@ -17,19 +17,19 @@ from prometheus.optimizer.problem.trade_range import TradeRange
 from prometheus.optimizer.rounding.round_trades import improved_steps, take_improving
 from prometheus.optimizer.rounding.state import RoundingModel, RoundingState
 
-#: Most rounds of changed orders and steps behind them.
+#: Most rounds of changed orders, each followed by steps.
 _MAX_ROUNDS = 4
-#: Most changes of orders in a round, as a part of the number of names, and at least.
-_CHANGES_A_NAME, _LEAST_CHANGES = 0.25, 8
+#: Most changes of orders in a round, as a part of the number of assets, and at least.
+_CHANGES_PER_ASSET, _LEAST_CHANGES = 0.25, 8
 #: Most exchanges looked for in all: each costs a look at some ten thousand of them.
 _MAX_EXCHANGES = 10
 
 
-def without_new_names(limits: TradeRange, order: LotOrder, held: FloatArray, trades: FloatArray) -> TradeRange:
-    """Return the range in which no name is held after trading that the trades do not hold.
+def without_new_assets(limits: TradeRange, order: LotOrder, held: FloatArray, trades: FloatArray) -> TradeRange:
+    """Return the range in which no asset is held after trading that the trades do not hold.
 
     Args:
-        limits: Range of each name's trade.
+        limits: Range of each asset's trade.
         order: The sellable lots.
         held: (N,) weights before trading.
         trades: (N,) trades before rounding.
@@ -52,7 +52,7 @@ def settled_orders(model: RoundingModel, steps: FloatArray, wishes: FloatArray, 
     grid, placed, left = model.grid, model.grid.nearest(wishes), _MAX_EXCHANGES
 
     def orders(now: RoundingState) -> FloatArray:
-        """Return no trade for the names that have one, an order for those that have none, then single steps."""
+        """Return no trade for the assets that have one, an order for those that have none, then single steps."""
         traded = now.steps != 0
         dropped = np.where(traded & grid.may_rest, 0.0, np.nan)
         added = np.where(~traded & (wishes != 0) & (placed != 0), placed, np.nan)
@@ -60,7 +60,7 @@ def settled_orders(model: RoundingModel, steps: FloatArray, wishes: FloatArray, 
 
     for _ in range(_MAX_ROUNDS):
         state = RoundingState(model, steps)
-        moves = max(int(_CHANGES_A_NAME * len(steps)), _LEAST_CHANGES)
+        moves = max(int(_CHANGES_PER_ASSET * len(steps)), _LEAST_CHANGES)
         left -= take_improving(model, state, dual, orders, moves=moves, exchanges=left, alone=2)
         if np.array_equal(state.steps, steps):
             return steps

@@ -1,6 +1,6 @@
 """From trade weights to tradable amounts: nearest first, then whatever single step improves, cash always in its range.
 
-No name changes its side, no lot is oversold, no trade below the minimum is kept. A position that is sold whole is sold
+No asset changes its side, no lot is oversold, no trade below the minimum is kept. A position that is sold whole is sold
 exactly as its lots hold it, whether or not that is a whole number of steps.
 """
 
@@ -15,21 +15,21 @@ from prometheus.optimizer.problem.trade_range import WEIGHT_TOLERANCE, TradeRang
 from prometheus.optimizer.rounding.limits import WORTHWHILE, AllLimits, Effects
 from prometheus.optimizer.rounding.state import RoundingModel, RoundingState
 
-#: Most improving steps, as a multiple of the number of names.
-_STEPS_A_NAME = 2
-#: Most exchanges of two or three names where no single step improves.
+#: Most improving steps, as a multiple of the number of assets.
+_STEPS_PER_ASSET = 2
+#: Most exchanges of two or three assets where no single step improves.
 _MAX_EXCHANGES = 60
-#: Most repairing changes, as a multiple of the number of names and beside.
-_REPAIRS_A_NAME = 2
+#: Most repairing changes, as a multiple of the number of assets and beside.
+_REPAIRS_PER_ASSET = 2
 _MORE_REPAIRS = 100
 #: First changes that are tried with a second one that completes them.
 _COMPLETED = 48
-#: Cash is brought into its range by at most this weight of one name at a time (half a basis point).
+#: Cash is brought into its range by at most this weight of one asset at a time (half a basis point).
 _PORTION = 5e-5
 
 
 def one_side(limits: TradeRange, trades: FloatArray) -> TradeRange:
-    """Return the range that keeps every name on the side of its trade; a name without a trade may take either."""
+    """Return the range that keeps every asset on the side of its trade; an asset without a trade may take either."""
     return TradeRange(
         low=np.where(trades > 0, np.maximum(limits.low, 0.0), limits.low),
         high=np.where(trades < 0, np.minimum(limits.high, 0.0), limits.high),
@@ -49,7 +49,7 @@ def round_trades(model: RoundingModel, trades: FloatArray, dual: DualPoint) -> F
         InfeasibleProblemError: No step leads into the limits; the message says by how much they are missed.
     """
     grid = model.grid
-    # what was sold to the last share stays sold
+    # a position that was sold completely stays sold
     sold_out = grid.sell_out & (trades <= -grid.all * (1 - 1e-9))
     state = RoundingState(model, np.where(sold_out, -np.inf, grid.nearest(trades)))
     if not _into_limits(model, state):
@@ -86,7 +86,7 @@ def _improved(model: RoundingModel, state: RoundingState, dual: DualPoint) -> Fl
     """Take the steps that improve and keep every limit: single ones, and exchanges where no single one is left."""
     if not model.rows.any:
         _improve_alone(model, state)
-    moves = _STEPS_A_NAME * len(state.steps) + _MAX_EXCHANGES
+    moves = _STEPS_PER_ASSET * len(state.steps) + _MAX_EXCHANGES
     take_improving(model, state, dual, lambda now: now.candidates(), moves=moves, exchanges=_MAX_EXCHANGES)
     return state.steps
 
@@ -107,7 +107,7 @@ def take_improving(
         model: The problem.
         state: Rounded trades that keep every limit; changed in place.
         dual: Prices by which exchanges are looked for.
-        candidates: Gives (rows, N) steps to which each name may go, NaN for none.
+        candidates: Gives (rows, N) steps to which each asset may go, NaN for none.
         moves: Most changes taken.
         exchanges: Most exchanges looked for; each costs a look at some ten thousand of them.
         alone: Rows of the candidates that may be taken alone, the first ones; all of them where None.
@@ -115,14 +115,14 @@ def take_improving(
     Returns:
         How many exchanges were looked for.
     """
-    limits, names, looked = AllLimits(model.cash, model.rows), len(state.steps), 0
+    limits, asset_count, looked = AllLimits(model.cash, model.rows), len(state.steps), 0
     for _ in range(moves):
         cash, use, variance = state.position()
         targets = candidates(state)
         effects = state.effects(targets)
         after = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
         change = np.where(after == 0, effects.change, np.inf)
-        best = int(np.argmin(change[: None if alone is None else alone * names]))
+        best = int(np.argmin(change[: None if alone is None else alone * asset_count]))
         chosen: tuple[int, ...] = (best,)
         if not change[best] < -WORTHWHILE:
             if looked == exchanges:
@@ -133,13 +133,13 @@ def take_improving(
                 break
             chosen = exchange
         for one in chosen:
-            state.move(one % names, float(targets.ravel()[one]))
+            state.move(one % asset_count, float(targets.ravel()[one]))
     return looked
 
 
 def _improve_alone(model: RoundingModel, state: RoundingState) -> None:
     """Take the single steps that improve and stay within the cash range, the only limit."""
-    for _ in range(_STEPS_A_NAME * len(state.steps)):
+    for _ in range(_STEPS_PER_ASSET * len(state.steps)):
         change, cash = state.moves()
         legal = model.missed(state.cash_used + cash) == 0
         change = np.where(legal, change, np.inf)
@@ -155,12 +155,12 @@ def improved_steps(model: RoundingModel, steps: FloatArray, dual: DualPoint) -> 
 
 
 def _into_limits(model: RoundingModel, state: RoundingState) -> bool:
-    """Meet every limit by the cheapest changes; say whether they are met."""
+    """Change the steps at least cost until every limit is met; return whether they are."""
     if not model.rows.any:
         _into_cash_range(model, state)
     limits = AllLimits(model.cash, model.rows)
-    names = len(state.steps)
-    for _ in range(_REPAIRS_A_NAME * names + _MORE_REPAIRS):
+    asset_count = len(state.steps)
+    for _ in range(_REPAIRS_PER_ASSET * asset_count + _MORE_REPAIRS):
         cash, use, variance = state.position()
         missed = float(limits.missed(np.array([cash]), use[:, None], np.array([variance]))[0])
         if missed == 0:
@@ -181,12 +181,12 @@ def _into_limits(model: RoundingModel, state: RoundingState) -> bool:
             rate = np.full(len(progress), np.inf)
             rate[usable] = effects.change[usable] / progress[usable]
             best = int(np.argmin(rate))
-            state.move(best % names, float(targets.ravel()[best]))
+            state.move(best % asset_count, float(targets.ravel()[best]))
             continue
         pair = limits.best_pair((cash, use, variance), effects, model.risk)
         if pair is not None:
             for one in pair:
-                state.move(one % names, float(targets.ravel()[one]))
+                state.move(one % asset_count, float(targets.ravel()[one]))
         elif not _complete(limits, model, state, targets, effects, missed):
             return False
     cash, use, variance = state.position()
@@ -201,12 +201,12 @@ def _complete(
     effects: Effects,
     missed: float,
 ) -> bool:
-    """Change one name, and a second one by whatever number of steps completes it; say whether that comes nearer.
+    """Change one asset, and a second one by whatever number of steps completes it; say whether that comes nearer.
 
-    Whole shares differ in size: one share of a dear name may take ten of a cheap one to pay for.
+    Whole shares differ in size: one share of a dear asset may take ten of a cheap one to pay for.
     """
     cash, use, variance = state.position()
-    names = len(state.steps)
+    asset_count = len(state.steps)
     usable = np.flatnonzero(np.isfinite(effects.change))
     alone = limits.missed(cash + effects.cash, use[:, None] + effects.use, variance + effects.variance)
     best, chosen = missed - WEIGHT_TOLERANCE, None
@@ -226,7 +226,7 @@ def _complete(
         if after[other] < best:
             best = float(after[other])
             first = (asset, float(targets.ravel()[one]))
-            chosen = (first, (other % names, float(seconds.ravel()[other])))
+            chosen = (first, (other % asset_count, float(seconds.ravel()[other])))
     for i, steps in chosen or ():
         state.move(i, steps)
     return chosen is not None
@@ -252,7 +252,7 @@ def _refusal(model: RoundingModel, state: RoundingState) -> InfeasibleProblemErr
 
 def _into_cash_range(model: RoundingModel, state: RoundingState) -> None:
     """Take the steps that cost least for the cash they move, as long as they bring it nearer to its range."""
-    for _ in range(_REPAIRS_A_NAME * len(state.steps) + _MORE_REPAIRS):
+    for _ in range(_REPAIRS_PER_ASSET * len(state.steps) + _MORE_REPAIRS):
         over = float(model.missed(np.array([state.cash_used]))[0])
         missed = abs(over)
         if missed == 0:
@@ -262,7 +262,7 @@ def _into_cash_range(model: RoundingModel, state: RoundingState) -> None:
         better = np.isfinite(change) & (progress > 0)
         if not better.any():
             return
-        # names that can move but a sliver come last, or a thousand slivers would be tried one by one
+        # assets that can move but a sliver come last, or a thousand slivers would be tried one by one
         ample = better & (progress >= 0.25 * min(missed, _PORTION))
         usable = ample if ample.any() else better
         rate = np.full(len(change), np.inf)

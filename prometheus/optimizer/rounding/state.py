@@ -1,4 +1,4 @@
-"""Rounded trades and what changing them would do: cost, cash, limits and risk of moving names along the grid."""
+"""Rounded trades and what changing them would do: cost, cash, limits and risk of moving assets along the grid."""
 
 from dataclasses import dataclass, field
 
@@ -20,7 +20,7 @@ class RoundingModel:
     """What rounding needs to know of a problem.
 
     Attributes:
-        problem: Gives risk aversion, cost rates and names.
+        problem: Gives risk aversion, cost rates and assets.
         risk: Factor risk.
         cost: Separable cost.
         grid: The tradable amounts, on the sides that stay allowed.
@@ -40,7 +40,7 @@ class RoundingModel:
     def missed(self, used: FloatArray) -> FloatArray:
         """Return by how much amounts of cash used exceed their range (positive) or fall short of it (negative)."""
         over: FloatArray = np.maximum(used - self.cash.most, 0.0) - np.maximum(self.cash.least - used, 0.0)
-        # the last bit of a sum must not buy a share
+        # a difference of the last bit of a sum is no reason to buy a share
         over[np.abs(over) <= WEIGHT_TOLERANCE] = 0.0
         return over
 
@@ -55,7 +55,7 @@ class RoundingModel:
 
 
 class RoundingState:
-    """Current steps with the effect of moving any name to its neighbours on the grid."""
+    """Current steps with the effect of moving any asset to its neighbours on the grid."""
 
     def __init__(self, model: RoundingModel, steps: FloatArray) -> None:
         self._problem, self._risk, self._cost, self._grid = model.problem, model.risk, model.cost, model.grid
@@ -85,7 +85,7 @@ class RoundingState:
         return np.where(none, np.inf, change), np.where(none, 0.0, cash)
 
     def towards(self, sign: float, amount: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Return (N,) steps that move each name by about ``amount`` in one direction, their cost and their cash.
+        """Return (N,) steps that move each asset by about ``amount`` in one direction, their cost and their cash.
 
         Args:
             sign: +1 buys more or sells less, -1 the other way.
@@ -126,7 +126,7 @@ class RoundingState:
         return np.stack([below, above, grid.below(below), grid.above(above), none])
 
     def with_cash(self, amount: float) -> FloatArray:
-        """Return (3, N) tradable steps of each name that would change the cash used by about an amount."""
+        """Return (3, N) tradable steps of each asset that would change the cash used by about an amount."""
         used = self._cash_of(self.trades) + amount
         rate = np.where(used < 0, -1.0, 1.0) * self._problem.cost_rate
         nearest = self._grid.nearest(used / np.maximum(1.0 + rate, WEIGHT_TOLERANCE))
@@ -137,8 +137,8 @@ class RoundingState:
         return self._grid.shifted(self.steps, sign * np.ceil(amount / self._grid.step))
 
     def effects(self, targets: FloatArray) -> Effects:
-        """Return what moving single names to (rows, N) targets would do; candidates are numbered row by row."""
-        count, names = targets.shape
+        """Return what moving single assets to (rows, N) targets would do; candidates are numbered row by row."""
+        count, asset_count = targets.shape
         moved = np.stack([self._grid.weight(row) for row in targets])
         none = np.isnan(moved)
         moved = np.where(none, self.trades, moved)
@@ -155,25 +155,25 @@ class RoundingState:
             cash=(self._cash_of(moved) - self._cash_of(self.trades)).ravel(),
             use=use,
             variance=variance.ravel(),
-            asset=np.tile(np.arange(names), count),
+            asset=np.tile(np.arange(asset_count), count),
             delta=delta.ravel(),
         )
 
     def take(self, move: int) -> None:
-        """Move one name to a neighbour; ``move`` is an index into the flattened (2, N) moves."""
+        """Move one asset to a neighbour; ``move`` is an index into the flattened (2, N) moves."""
         row, i = divmod(move, len(self.steps))
         self.move(i, float(self._target[row, i]))
 
     def move(self, asset: int, steps: float) -> None:
-        """Move one name to a number of steps."""
+        """Move one asset to a number of steps."""
         i, before, after = asset, float(self.trades[asset]), self._grid.weight_of(asset, steps)
         self.steps = self.steps.copy()
         self.steps[i], self.trades[i] = steps, after
-        self._value[i] = self._cost.of_name(i, after)
+        self._value[i] = self._cost.of_asset(i, after)
         self._exposures = self._exposures + self._risk.exposures_of(i, after - before)
         rate = float(self._problem.cost_rate[i])
         self.cash_used += after + rate * abs(after) - before - rate * abs(before)
         for side, target in enumerate(self._grid.neighbours_of(i, steps)):
             moved = self._grid.weight_of(i, target)
             self._target[side, i], self._moved[side, i] = target, moved
-            self._values[side, i] = self._cost.of_name(i, moved)
+            self._values[side, i] = self._cost.of_asset(i, moved)

@@ -2,7 +2,7 @@
 
 First every trade goes to whole shares on its own side. Where that misses a limit, trades that keep a distance from it
 are rounded instead, then trades on either side, and no trade at all wherever that is legal. Where the gap stays wide
-because single shares are large against the account, the names with the largest shares are settled first: each is held
+because single shares are large against the account, the assets with the largest shares are settled first: each is held
 at one of the two amounts around its trade while everything else is searched anew.
 """
 
@@ -19,7 +19,7 @@ from prometheus.optimizer.problem.lot_order import LotOrder
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.problem.share_grid import share_grid
 from prometheus.optimizer.problem.trade_range import WEIGHT_TOLERANCE, CashRange, TradeRange
-from prometheus.optimizer.rounding.orders import settled_orders, without_new_names
+from prometheus.optimizer.rounding.orders import settled_orders, without_new_assets
 from prometheus.optimizer.rounding.round_trades import one_side, rest, round_trades, worth
 from prometheus.optimizer.rounding.state import RoundingModel
 from prometheus.optimizer.search.branching import BestTrades, search
@@ -31,9 +31,9 @@ _MARGIN = 1.5
 _NARROW = 5e-5
 #: Searches with large shares settled.
 _SETTLINGS = 4
-#: Part of what rounding may cost that the settled names stand for.
+#: Part of the allowed cost of rounding that the settled assets account for.
 _MOST_OF_IT = 0.8
-#: A name whose share may cost less than this part of the gap is not settled.
+#: An asset whose share may cost less than this part of the gap is not settled.
 _MATTERS = 0.02
 
 
@@ -46,7 +46,7 @@ class WholeShares:
         order: Its lots in selling order.
         risk: Factor risk.
         lagrangian: The true problem over the range in which the answer was found.
-        whole: Range of the trades without what a limit on the number of names took from it.
+        whole: Range of the trades without what a limit on the number of assets took from it.
         answer: The answer before rounding.
         solver: Finds other ones.
         wishes: (N,) trades that orders would have at the prices; None where an order has no cost.
@@ -104,7 +104,7 @@ def whole_shares(parts: WholeShares, bound: float) -> FloatArray:
     if steps is None:
         steps = next(_settled_roundings(parts, both_sides, np.inf), None)
     if steps is None:
-        assert refusal is not None  # nothing else leaves it without steps
+        assert refusal is not None  # nothing else leaves the model without steps
         raise refusal
     steps = _with_orders_settled(parts, steps)
     best = worth(both_sides, steps)
@@ -126,9 +126,9 @@ def _with_orders_settled(parts: WholeShares, steps: FloatArray) -> FloatArray:
     problem, limits = parts.problem, parts.answer.limits
     weights = parts.model(limits).grid.weight(steps)
     if (weights < limits.low - WEIGHT_TOLERANCE).any() or (weights > limits.high + WEIGHT_TOLERANCE).any():
-        return steps  # found beyond that range, which says nothing about other steps there
+        return steps  # the orders lie beyond that range, for which other steps were not looked at
     if problem.max_names is not None:
-        limits = without_new_names(limits, parts.order, problem.holdings(), weights)
+        limits = without_new_assets(limits, parts.order, problem.holdings(), weights)
     return settled_orders(parts.model(limits), steps, parts.wishes, parts.answer.dual)
 
 
@@ -140,7 +140,7 @@ def _at_rest(parts: WholeShares, both_sides: RoundingModel) -> Iterator[Rounding
         return
     held = problem.holdings() > 0
     if int(held.sum()) <= problem.max_names:
-        # names that the search gave up need not be sold, but no other name may be added
+        # assets that the search gave up need not be sold, but no other asset may be added
         high = parts.whole.high
         free = held & (parts.whole.group < 0)
         yield parts.model(replace(parts.whole, high=np.where(free, high, np.minimum(high, 0.0))))
@@ -171,14 +171,14 @@ def _within_limits(parts: WholeShares) -> tuple[FloatArray | None, InfeasiblePro
 def _searched(parts: WholeShares, lagrangian: Lagrangian) -> BestTrades | None:
     """Search another form of the problem; None where no trades were found."""
     try:
-        found = search(lagrangian, parts.solver, parts.problem.tolerance, parts.answer.dual)
+        outcome = search(lagrangian, parts.solver, parts.problem.tolerance, parts.answer.dual)
     except (SolverFailedError, InfeasibleProblemError, CertificateRejectedError):
         return None
-    return found if np.isfinite(found.objective) else None
+    return outcome if np.isfinite(outcome.objective) else None
 
 
 def _settled_roundings(parts: WholeShares, model: RoundingModel, gap: float) -> Iterator[FloatArray]:
-    """Round trades that were searched with the names of the largest shares held at one amount each."""
+    """Round trades that were searched with the assets of the largest shares held at one amount each."""
     grid, trades = model.grid, parts.answer.trades
     start = grid.nearest(trades)
     other = np.where(grid.weight(start) > trades, grid.below(start), grid.above(start))
@@ -211,7 +211,7 @@ def _settled_roundings(parts: WholeShares, model: RoundingModel, gap: float) -> 
 
 
 def _held_at(parts: WholeShares, weights: FloatArray, settled: IntArray) -> TradeRange | None:
-    """Return the range with some names held at trades that the range allows; None where it does not."""
+    """Return the range with some assets held at trades that the range allows; None where it does not."""
     limits = parts.answer.limits
     at = np.minimum(np.maximum(weights[settled], limits.low[settled]), limits.high[settled])
     if np.isnan(at).any():

@@ -1,11 +1,11 @@
 """The quadratic program of given convex pieces, built by index arithmetic straight into column form.
 
-Columns, in this order: y (K factor exposures), v (one for each name with two pieces or more: the trade measured from
-the name's anchor), t (one for each piece: how far it is used). Rows: K factor identities y - X~' u = X~' d, the sums
+Columns, in this order: y (K factor exposures), v (one for each asset with two pieces or more: the trade measured from
+the asset's anchor), t (one for each piece: how far it is used). Rows: K factor identities y - X~' u = X~' d, the sums
 v = sum of +-t, then the cash rows, the coupling rows (one for each side that has a limit), the bounds 0 <= t <= length
 and the cone of the tracking error ||[y; sqrt(D) (d + u)]|| <= TE. Factor rows, linear coupling rows and the cone touch
-one column of each name, never all its lots. P is diagonal, but for the links of specific returns: names that are linked
-always have their v, whose part of P is 2 g R of their block, and the cone has rows C' (d + u) for each block.
+one column of each asset, never all its lots. P is diagonal, but for the links of specific returns: assets that are
+linked always have their v, whose part of P is 2 g R of their block, and the cone has rows C' (d + u) for each block.
 """
 
 from collections.abc import Callable
@@ -106,7 +106,7 @@ def assemble(
     """Build the program  min g ||y||^2 + sum of the pieces' costs  over the pieces' ranges and the cash range.
 
     Args:
-        pieces: Convex pieces of every name.
+        pieces: Convex pieces of every asset.
         risk: Factor risk.
         active: (N,) d.
         cost_rate: (N,) k.
@@ -114,19 +114,19 @@ def assemble(
         cash: Range of the cash used.
         coupling: Coupling rows; None for none.
     """
-    factors, names, count = risk.loadings.shape[1], pieces.size, len(pieces.asset)
+    factors, asset_count, count = risk.loadings.shape[1], pieces.size, len(pieces.asset)
     anchor = _anchors(pieces)
     up = pieces.left >= anchor[pieces.asset]
     direction = np.where(up, 1.0, -1.0)
     length = pieces.right - pieces.left
     marginal_right = pieces.slope + 2 * pieces.curvature * length
 
-    per_name = np.bincount(pieces.asset, minlength=names)
-    linked = np.zeros(names, dtype=bool)
+    per_asset = np.bincount(pieces.asset, minlength=asset_count)
+    linked = np.zeros(asset_count, dtype=bool)
     for link in risk.links:
-        linked[link.names] = True
-    summed = np.flatnonzero((per_name > 1) | ((per_name == 1) & linked))
-    row_of_sum = np.full(names, -1, dtype=np.int64)
+        linked[link.assets] = True
+    summed = np.flatnonzero((per_asset > 1) | ((per_asset == 1) & linked))
+    row_of_sum = np.full(asset_count, -1, dtype=np.int64)
     row_of_sum[summed] = factors + np.arange(len(summed))
 
     base_cash = anchor + cost_rate * np.abs(anchor)
@@ -137,7 +137,7 @@ def assemble(
     first_bound = equalities + len(cash_rows) + len(extra.sides)
     first_cone = first_bound + 2 * count
     # square roots of D, where the cone needs them
-    specific = np.sqrt(risk.specific_variance) if extra.has_cone else np.zeros(names)
+    specific = np.sqrt(risk.specific_variance) if extra.has_cone else np.zeros(asset_count)
     cone = np.full((1, 1), extra.has_cone)
 
     columns = _ColumnBlocks()
@@ -150,7 +150,7 @@ def assemble(
     )
     # v: factor rows, own sum; linear rows; the cone, there also its block's rows
     linear = extra.linear(summed)
-    link_rows, link_roots = link_rows_of(risk, summed, first_cone + 1 + factors + names, held=extra.has_cone)
+    link_rows, link_roots = link_rows_of(risk, summed, first_cone + 1 + factors + asset_count, held=extra.has_cone)
     columns.add(
         np.concatenate(
             [
@@ -176,7 +176,7 @@ def assemble(
             axis=1,
         ),
     )
-    # t: factor rows where alone, else the name's sum; cash rows; linear rows where alone; other rows; the two bounds;
+    # t: factor rows where alone, else the asset's sum; cash rows; linear rows where alone; other rows; the two bounds;
     # the cone where alone
     owner = pieces.asset
     alone = row_of_sum[owner] < 0
@@ -237,7 +237,7 @@ def assemble(
     ]
     if extra.has_cone:
         limits += [np.array([extra.te_max]), np.zeros(factors), specific * (active + anchor), start[factors:]]
-    cone_size = 1 + names + risk.size
+    cone_size = 1 + asset_count + risk.size
     rows = first_cone + (cone_size if extra.has_cone else 0)
     charged = np.zeros(len(summed))
     if risk.links:
@@ -267,7 +267,7 @@ def assemble(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Extra:
-    """The coupling sides of one program: the rows they stand in, their coefficients and their right-hand sides."""
+    """The coupling sides of one program: their rows, coefficients and right-hand sides."""
 
     sides: tuple[tuple[int, float], ...]
     linear_rows: IntArray
@@ -310,9 +310,9 @@ class _Extra:
         """Say whether there is a tracking-error limit."""
         return bool(np.isfinite(self.te_max))
 
-    def linear(self, names: IntArray) -> FloatArray:
-        """Return (names, linear sides) coefficients of trades."""
-        return self._linear[:, names].T
+    def linear(self, assets: IntArray) -> FloatArray:
+        """Return (assets, linear sides) coefficients of trades."""
+        return self._linear[:, assets].T
 
     def bent(self, pieces: ConvexPieces) -> FloatArray:
         """Return (P, other sides) coefficients of the pieces."""

@@ -1,8 +1,8 @@
-"""Closing the gap where two stages leave one: split one undecided name or group and search both halves.
+"""Closing the gap where two stages leave one: split one undecided asset or group and search both halves.
 
 A textbook branch and bound, the loosest part first. Its first node is a complete two-stage search; the others solve
 stage 1 from their parent's prices and fix the sides once, which bounds them, and search on only where that comes near
-the best trades known. On accounts of a few hundred names the first node is nearly always good enough; tiny or tightly
+the best trades known. On accounts of a few hundred assets the first node is nearly always good enough; tiny or tightly
 bound problems and many factors need the others.
 """
 
@@ -26,7 +26,7 @@ _ACCEPTABLE = 5e-6
 _AN_ORDER = 1e-5
 _FEW_NODES = 8
 _MAX_NODES = 24
-#: Large problems get fewer: nodes times pieces times prices that a name answers to (exposures, cash, limits; of links
+#: Large problems get fewer: nodes times pieces times prices that an asset answers to (exposures, cash, limits; of links
 #: those of its own block) stay below this, so that branching costs a small multiple of the first search. A count, never
 #: a clock: equal problems get equal answers.
 _MAX_WORK = 7e6
@@ -56,7 +56,7 @@ class BestTrades:
 
     Attributes:
         trades: (N,) u.
-        limits: Range of each name's trade once every group's rule is settled by what these trades do.
+        limits: Range of each asset's trade once every group's rule is settled by what these trades do.
         objective: Objective of the trades, without the tilt on the holdings; infinite where no trades were found that
             meet every limit.
         dual: Prices of stage 2 at the trades.
@@ -114,7 +114,7 @@ def search(
     nodes, said = 1, root.solution
     an_order = min(lagrangian.cost.order_cost, _AN_ORDER)
     most_nodes = 1 if centre is not None else _most_nodes(lagrangian)
-    # where nothing meets the limits yet, a node costs many vain decisions and the answer is most likely a refusal
+    # where no trades meet the limits yet, a node costs many decisions in vain and the answer is most likely a refusal
     while leaves and nodes < (most_nodes if np.isfinite(best.objective) else min(most_nodes, _FEW_NODES)):
         leaf, answer = min(leaves, key=lambda pair: pair[0].lower_bound)
         enough = max(_GOOD_ENOUGH if nodes < _FEW_NODES else _ACCEPTABLE, an_order)
@@ -122,7 +122,7 @@ def search(
         if halves is None:
             break
         leaves = [pair for pair in leaves if pair[0] is not leaf]
-        # the prices that tell most of the whole tell most of its halves
+        # the prices with the best bound of the whole also bound its halves best
         prices = answer.best_dual
         for limits in halves:
             part = leaf.lagrangian.within(limits)
@@ -130,17 +130,17 @@ def search(
                 continue
             nodes += 1
             try:
-                found = TwoStageSearch(part, backend, tolerance, prices, answer.shares).run(best.objective)
+                outcome = TwoStageSearch(part, backend, tolerance, prices, answer.mixing).run(best.objective)
             except SolverFailedError:
                 if not part.rows.any:
                     raise
                 # most likely no trades of this part meet the limits; its bound stays its parent's
                 stuck.append(Leaf(part, leaf.duals, leaf.lower_bound))
                 continue
-            said = said if said.fallback else replace(said, fallback=found.solution.fallback)
-            leaves.append((Leaf(part, found.duals, max(found.lower_bound, leaf.lower_bound)), found))
-            if found.objective < best.objective:
-                best = found
+            said = said if said.fallback else replace(said, fallback=outcome.solution.fallback)
+            leaves.append((Leaf(part, outcome.duals, max(outcome.lower_bound, leaf.lower_bound)), outcome))
+            if outcome.objective < best.objective:
+                best = outcome
     return BestTrades(
         trades=best.trades,
         limits=settled_groups(lagrangian, best.trades),
@@ -153,7 +153,7 @@ def search(
 
 
 def _most_nodes(lagrangian: Lagrangian) -> int:
-    prices = lagrangian.risk.exposures_a_name + 1 + lagrangian.cost.rows
+    prices = lagrangian.risk.exposures_per_asset + 1 + lagrangian.cost.rows
     return max(min(_MAX_NODES, int(_MAX_WORK / (len(lagrangian.pieces.asset) * prices))), _LEAST_NODES)
 
 
@@ -168,7 +168,7 @@ def settled_groups(lagrangian: Lagrangian, trades: FloatArray) -> TradeRange:
 
 
 def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange, TradeRange] | None:
-    """Split where the relaxation is loosest; None where stage 1 broke no group's rule and left no name between."""
+    """Split where the relaxation is loosest; None where stage 1 broke no group's rule and left no asset between."""
     limits, order = lagrangian.limits, lagrangian.cost.order
     group, looseness = _loosest_group(lagrangian, answer)
     places = answer.places
@@ -184,7 +184,7 @@ def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange,
             at = float(pieces.left[right])
             # the point at no trade belongs to one part only
             placed = None if at != 0 or not lagrangian.cost.order_cost > 0 else 1 if pieces.rests[left] else 0
-            return limits.split_name(asset, at, placed)
+            return limits.split_asset(asset, at, placed)
     return None if group is None else limits.split_group(group, order.loss_start)
 
 

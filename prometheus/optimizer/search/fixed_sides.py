@@ -1,6 +1,6 @@
-"""The problem with one branch for each name, solved exactly on its dual.
+"""The problem with one branch for each asset, solved exactly on its dual.
 
-With the sides fixed every name has a closed-form answer to given prices and the dual has a continuous gradient:
+With the sides fixed every asset has a closed-form answer to given prices and the dual has a continuous gradient:
 Newton's method (dual/climb.py) meets the conditions to rounding error in a few steps from the prices of an
 earlier solve. Where it does not get there it says so, and the caller asks a back-end instead.
 """
@@ -32,13 +32,13 @@ class FixedSidesAnswer:
 def solve_fixed_sides(
     lagrangian: Lagrangian, start: DualPoint, priced: CoupledDual | None = None, branch: IntArray | None = None
 ) -> FixedSidesAnswer | None:
-    """Solve the convex problem of one branch for each name.
+    """Solve the convex problem of one branch for each asset.
 
     Args:
-        lagrangian: The true problem, on one branch of each name or on several.
+        lagrangian: The true problem, on one branch of each asset or on several.
         start: Prices to start from.
         priced: Its dual, where it is known.
-        branch: (N,) the branch of each name in the dual's numbering; None where there is but one.
+        branch: (N,) the branch of each asset in the dual's numbering; None where there is but one.
 
     Returns:
         The optimum, or None where Newton's method did not reach it (as where there is none).

@@ -1,14 +1,14 @@
-"""Which names and groups should change sides: a quadratic model of stage 2 around its optimum.
+"""Which assets and groups should change sides: a quadratic model of stage 2 around its optimum.
 
-At the optimal prices of a decision, moving name i to another branch changes the priced cost by -gain_i and disturbs
-everything that joins the names (exposures, cash, rows, tracking error) by r_i; so does turning a group round. When
+At the optimal prices of a decision, moving asset i to another branch changes the priced cost by -gain_i and disturbs
+everything that joins the assets (exposures, cash, rows, tracking error) by r_i; so does turning a group round. When
 everything else has answered, the objective of a set of moves is about
 
     objective - sum of gains + (1/2) r' M^-1 r,      r = sum of the r_i,
 
 with M the dual's Hessian over the prices that are not zero. The best set is searched on the model alone, so that one
-exact solve of stage 2 does for what would else be a solve for each move. Without the last term it is a bound, hence
-some gain must be positive.
+exact solve of stage 2 replaces a solve for each move. Without the last term it is a bound, hence some gain must be
+positive.
 """
 
 from dataclasses import dataclass
@@ -21,24 +21,24 @@ from prometheus.optimizer.dual.decisions import Decision
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 from prometheus.optimizer.search.quadratic_model import WORTHWHILE, least_pattern
 
-#: Most names, and most groups, that the model considers.
-_MAX_NAMES = 64
+#: Most assets, and most groups, that the model considers.
+_MOST_ASSETS = 64
 _MAX_GROUPS = 16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moves:
-    """Candidates around a decision: single names first, then groups.
+    """Candidates around a decision: single assets first, then groups.
 
     Attributes:
         decision: The decision.
         gain: (M,) what each move saves at the present prices.
         linear: (M,) the same less what it costs beside what the decision already misses.
         disturbance: (M, M) r_i' M^-1 r_j.
-        move: (E,) the move to which each changed name belongs.
-        asset: (E,) the changed name.
+        move: (E,) the move to which each changed asset belongs.
+        asset: (E,) the changed asset.
         branch: (E,) its branch after the move.
-        group: (M,) the group that turns, -1 for a single name.
+        group: (M,) the group that turns, -1 for a single asset.
     """
 
     decision: Decision
@@ -78,7 +78,7 @@ def moves_around(
     """Collect the moves around a decision and model them.
 
     Args:
-        priced: Dual of the true problem after the groups' decisions, with every branch of each name.
+        priced: Dual of the true problem after the groups' decisions, with every branch of each asset.
         response: Its answers at the prices, with the decision's shares.
         other: The same with every group decided the other way round; None without groups.
         decision: The decision.
@@ -98,9 +98,9 @@ def moves_around(
     by = (gain > -hope).nonzero()[0]
     by = by[np.argsort(-gain[by], kind="stable")]
     if len(priced.several) and priced.is_crowded:
-        # the likeliest branch of each name
+        # the likeliest branch of each asset
         by = by[np.sort(np.unique(priced.owner[by], return_index=True)[1])]
-    by = by[:_MAX_NAMES]
+    by = by[:_MOST_ASSETS]
     asset = priced.owner[by]
     disturbed = priced.jumps(response, current[asset], by)
     move, branch = np.arange(len(by)), by - priced.first_branch[asset]
@@ -149,9 +149,9 @@ class _Turns:
     Attributes:
         group: (T,) the groups.
         gain: (T,) what turning each saves at the prices.
-        grouped_by_turn: (N,) True for the names of these groups.
-        place: (E,) position in ``group`` of each of their names.
-        asset: (E,) the names.
+        grouped_by_turn: (N,) True for the assets of these groups.
+        place: (E,) position in ``group`` of each of their assets.
+        asset: (E,) the assets.
         branch: (E,) their branch on the other side.
         trade: (E,) their trade there.
         conditions: (size, E) what they add to every condition there.

@@ -24,7 +24,7 @@ _NO_SLACK = 1e-7
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """One side of one limit: its row of the program and how a person reads it."""
+    """One side of one limit: its row of the program and its name in messages."""
 
     name: str
     row: int
@@ -79,7 +79,7 @@ def conflicting_limits(
     how = "each of these relaxations alone would do" if alone else "these relaxations together would do"
     unbuyable, unsellable = int((~problem.can_buy).sum()), int((~problem.can_sell).sum())
     return InfeasibleProblemError(
-        f"the limits conflict ({unbuyable} names may not be bought, {unsellable} may not be sold): {listed}; {how}, "
+        f"the limits conflict ({unbuyable} assets may not be bought, {unsellable} may not be sold): {listed}; {how}, "
         "everything else as it is.",
         details={**conflicts[0], "conflicts": conflicts, "together": not alone},
     )
@@ -87,11 +87,11 @@ def conflicting_limits(
 
 def no_sides(problem: RebalanceProblem, lagrangian: Lagrangian) -> InfeasibleProblemError:
     """Return the error for limits that only fractions of a side could meet."""
-    names = [*lagrangian.rows.names, *([TRACKING_ERROR] if np.isfinite(problem.te_max) else [])] or ["the cash range"]
+    limits = [*lagrangian.rows.names, *([TRACKING_ERROR] if np.isfinite(problem.te_max) else [])] or ["the cash range"]
     return InfeasibleProblemError(
-        f"no trades were found that meet {', '.join(names)} together with the lot order and the group rules, although "
+        f"no trades were found that meet {', '.join(limits)} together with the lot order and the group rules, although "
         "each limit can be met. Widen the tightest of them.",
-        details={"constraint": ", ".join(names), "required": 0.0, "reachable": 0.0, "violation": 0.0, "conflicts": []},
+        details={"constraint": ", ".join(limits), "required": 0.0, "reachable": 0.0, "violation": 0.0, "conflicts": []},
     )
 
 

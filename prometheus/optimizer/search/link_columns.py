@@ -8,21 +8,21 @@ from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
 
 def quadratic_columns(diagonal: FloatArray, risk: FactorRisk, weight: float, column: IntArray) -> SparseColumns:
-    """Return the upper triangle of P: a diagonal, and ``weight`` times the remainder of each block of linked names.
+    """Return the upper triangle of P: a diagonal, and ``weight`` times the remainder of each block of linked assets.
 
     Args:
         diagonal: Diagonal without the links.
         risk: Gives the links.
         weight: 2 g.
-        column: (N,) column of each name's v; negative for names without one.
+        column: (N,) column of each asset's v; negative for assets without one.
     """
     size = len(diagonal)
     if not risk.links:
         return SparseColumns(diagonal, np.arange(size), np.arange(size + 1), (size, size))
     rows, columns, values = [np.arange(size)], [np.arange(size)], [diagonal.copy()]
     for link in risk.links:
-        inside = np.flatnonzero(column[link.names] >= 0)
-        at, part = column[link.names[inside]], weight * link.remainder[np.ix_(inside, inside)]
+        inside = np.flatnonzero(column[link.assets] >= 0)
+        at, part = column[link.assets[inside]], weight * link.remainder[np.ix_(inside, inside)]
         values[0][at] += np.diag(part)
         above = np.triu_indices(len(at), 1)
         rows.append(at[above[0]])
@@ -34,22 +34,22 @@ def quadratic_columns(diagonal: FloatArray, risk: FactorRisk, weight: float, col
     return SparseColumns(np.concatenate(values)[by], row[by], np.concatenate([[0], ends]), (size, size))
 
 
-def link_rows_of(risk: FactorRisk, names: IntArray, first: int, *, held: bool) -> tuple[IntArray, FloatArray]:
-    """Return (names, n) rows of the cone and coefficients C of each name in its block; n the size of the largest block.
+def link_rows_of(risk: FactorRisk, assets: IntArray, first: int, *, held: bool) -> tuple[IntArray, FloatArray]:
+    """Return (assets, n) rows of the cone and coefficients C of each asset in its block; n is the largest block's size.
 
     Args:
         risk: Gives the links.
-        names: The names, ascending.
+        assets: The assets, ascending.
         first: Row of the first exposure of the first block.
         held: False where there is no cone: no rows.
     """
-    widest = max((len(link.names) for link in risk.links), default=0) if held else 0
-    rows, values = np.zeros((len(names), widest), dtype=np.int64), np.zeros((len(names), widest))
+    widest = max((len(link.assets) for link in risk.links), default=0) if held else 0
+    rows, values = np.zeros((len(assets), widest), dtype=np.int64), np.zeros((len(assets), widest))
     if not widest:
         return rows, values
     for link in risk.links:
-        at = np.flatnonzero(link.place[names] >= 0)
-        place, n = link.place[names[at]], len(link.names)
+        at = np.flatnonzero(link.place[assets] >= 0)
+        place, n = link.place[assets[at]], len(link.assets)
         rows[at[:, None], np.arange(n)] = first + link.first + np.arange(n)
         values[at[:, None], np.arange(n)] = link.root[place]
     return rows, values

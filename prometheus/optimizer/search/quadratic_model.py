@@ -8,7 +8,7 @@ from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray
 #: Steps without a better pattern after which the search ends, for each move and in all.
 _STEPS_A_MOVE = 1
 _MOST_IDLE_STEPS = 40
-#: For how many steps a move is not taken back.
+#: For how many steps a move is not undone.
 _BLOCKED_STEPS = 7
 #: Better patterns that a search may find beyond one for each move.
 _ROUNDS = 10
@@ -17,9 +17,10 @@ WORTHWHILE = 1e-9
 
 
 def least_pattern(gain: FloatArray, disturbance: FloatArray, start: BoolArray | None = None) -> BoolArray:
-    """Return (M,) the moves whose modelled cost is least, by a tabu search: the best move, and for a while not back.
+    """Return (M,) the moves whose modelled cost is least, by a tabu search.
 
-    Single moves, even where none improves, cross from one local optimum to the next; nothing in it is random.
+    Each step makes the best move, even where it does not improve, and does not undo it for some steps; so the search
+    crosses from one local optimum to the next. Nothing in it is random.
 
     Args:
         gain: (M,) what each move saves.
@@ -51,7 +52,7 @@ def _least_signs(
         disturbance: (M, M) Q.
         start: (M,) pattern at the start.
         allowed: Steps without a better pattern after which the search ends.
-        blocked_steps: For how many steps a move is not taken back.
+        blocked_steps: For how many steps a move is not undone.
         worthwhile: Improvements smaller than this are noise.
     """
     count = len(gain)

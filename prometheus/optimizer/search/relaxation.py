@@ -51,7 +51,7 @@ class Relaxation:
         """Solve the program of all pieces.
 
         Args:
-            pieces: Convex pieces of every name.
+            pieces: Convex pieces of every asset.
             priced: The problem they belong to.
 
         Raises:
@@ -80,7 +80,7 @@ class Relaxation:
         """Solve the same program, built of the pieces next to the optimal prices wherever that can be told.
 
         Args:
-            pieces: Convex pieces of every name.
+            pieces: Convex pieces of every asset.
             priced: The problem they belong to.
             near: Prices that are known to be near the optimal ones; None to guess them, which is not done where there
                 is a tracking-error limit or specific returns are linked: the guess knows neither.

@@ -1,12 +1,12 @@
-"""Limits that no legal trades reach, told from sums over the names before anything is searched.
+"""Limits that no legal trades reach, told from sums over the assets before anything is searched.
 
 The least that a row can use is at least
 
     max over eta of  sum_i min over allowed u_i of [ c_i(u_i) + eta (cash used by u_i) ] - eta (the cash limit),
 
 with every minimum over the true pieces, group rule included. Stage 1 counts such rows along tangents of the whole cost,
-which may promise what no trades keep: realised gain under a lot order that sells dear lots first. A search would look
-for sides in vain, part by part, where this sum takes a few passes over the pieces.
+which may promise what no trades keep: realised gain under a lot order that sells dear lots first. A search would try
+sides in vain, part by part; this sum takes a few passes over the pieces.
 """
 
 from dataclasses import dataclass
@@ -50,9 +50,9 @@ class _Ends:
         sides = []
         for barred in (self.buys, self.loses):
             open_ends = np.where(barred, np.inf, value)
-            name = np.minimum.reduceat(open_ends, self.first)
-            at = np.where(np.isfinite(name), self._cash_at(open_ends, name), 0.0)
-            sides.append((np.bincount(label, weights=name[~alone]), np.bincount(label, weights=at[~alone])))
+            lowest = np.minimum.reduceat(open_ends, self.first)
+            at = np.where(np.isfinite(lowest), self._cash_at(open_ends, lowest), 0.0)
+            sides.append((np.bincount(label, weights=lowest[~alone]), np.bincount(label, weights=at[~alone])))
         (one, cash_one), (two, cash_two) = sides
         return (
             total + float(np.minimum(one, two).sum()),
@@ -60,7 +60,7 @@ class _Ends:
         )
 
     def _cash_at(self, value: FloatArray, least: FloatArray) -> FloatArray:
-        """Return (N,) the cash used at each name's least value, the least cash of equal ones."""
+        """Return (N,) the cash used at each asset's least value, the least cash of equal ones."""
         cash: FloatArray = np.minimum.reduceat(np.where(value <= least[self.owner], self.cash, np.inf), self.first)
         return cash
 
@@ -85,8 +85,8 @@ def out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian) -> Infeasibl
         unbuyable, unsellable = int((~problem.can_buy).sum()), int((~problem.can_sell).sum())
         return InfeasibleProblemError(
             f"{rows.names[r]} at most {required:.4%} is out of reach of any trades that keep the lot order, the cash "
-            f"range and the group rules ({unbuyable} names may not be bought, {unsellable} may not be sold): the least "
-            f"is {nearest:.4%} or more. Raise the limit to that at least.",
+            f"range and the group rules ({unbuyable} assets may not be bought, {unsellable} may not be sold): the "
+            f"least is {nearest:.4%} or more. Raise the limit to that at least.",
             details={**conflict, "conflicts": [conflict], "together": False},
         )
     return None

@@ -1,6 +1,6 @@
 """Which pieces of the envelope the solver has to see: those that some price near the optimal one can reach.
 
-Most lots with a deep gain are sold at no price that occurs, and most lots with a deep loss at every one. A name's
+Most lots with a deep gain are sold at no price that occurs, and most lots with a deep loss at every one. An asset's
 pieces have rising marginal cost, so that at a given price all but one of them are used wholly or not at all. The
 program is built of the pieces next to a guessed price only, the others stay as the guess says. Whether that was right
 is seen from the answer: at its prices no piece that was left out may be worth using, or worth leaving. Then these are
@@ -16,7 +16,7 @@ from prometheus.optimizer.certificate import DualPoint, Lagrangian
 from prometheus.optimizer.problem.envelope import ConvexPieces
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
-#: How many pieces are kept for each name besides the one in use.
+#: How many pieces are kept for each asset besides the one in use.
 _SPARE_PIECES = 0.15
 #: A piece left out may look better by this much (cost per unit of weight): the solver's noise in its prices.
 _PRICE_NOISE = 1e-8
@@ -24,13 +24,13 @@ _PRICE_NOISE = 1e-8
 
 @dataclass(frozen=True, slots=True, eq=False)
 class KeptPieces:
-    """A run of neighbouring pieces of each name.
+    """A run of neighbouring pieces of each asset.
 
     Attributes:
-        first: (N,) first piece kept; names without pieces have none.
+        first: (N,) first piece kept; assets without pieces have none.
         last: (N,) last piece kept.
-        start: (N,) first piece of each name.
-        end: (N,) behind the last piece of each name.
+        start: (N,) first piece of each asset.
+        end: (N,) behind the last piece of each asset.
     """
 
     first: IntArray
@@ -40,10 +40,10 @@ class KeptPieces:
 
     @classmethod
     def near(cls, pieces: ConvexPieces, priced: Lagrangian, dual: DualPoint) -> "KeptPieces":
-        """Keep of each name the piece in use, and the pieces that come nearest to being used in part, whosever."""
+        """Keep of each asset the piece in use, and the pieces that come nearest to being used in part, whosever."""
         start, end = _runs(pieces)
         left, right = priced_ends(pieces, priced, dual)
-        # behind every piece that is used wholly; a name that uses all of its pieces keeps the last
+        # behind every piece that is used wholly; an asset that uses all of its pieces keeps the last
         whole = np.bincount(pieces.asset[right < 0], minlength=pieces.size)
         at = np.minimum(start + whole, np.maximum(end - 1, start))
         distance = np.maximum(np.maximum(left, -right), 0.0)
@@ -66,7 +66,7 @@ class KeptPieces:
         return replace(self, first=np.minimum(self.first, other.first), last=np.maximum(self.last, other.last))
 
     def cut(self, pieces: ConvexPieces) -> ConvexPieces:
-        """Return the kept pieces; a name's range ends where its pieces do."""
+        """Return the kept pieces; an asset's range ends where its pieces do."""
         holds = self.end > self.start
         position = np.arange(len(pieces.asset))
         at = np.flatnonzero((position >= self.first[pieces.asset]) & (position <= self.last[pieces.asset]))
@@ -94,7 +94,7 @@ class KeptPieces:
 
 
 def priced_ends(pieces: ConvexPieces, priced: Lagrangian, dual: DualPoint) -> tuple[FloatArray, FloatArray]:
-    """Return (P,) marginal costs at the left and the right end of each piece, what joins the names charged at prices.
+    """Return (P,) marginal costs at the left and the right end of each piece, what joins the assets charged at prices.
 
     A piece with both negative is used wholly at these prices, one with both positive not at all.
 
@@ -110,7 +110,7 @@ def priced_ends(pieces: ConvexPieces, priced: Lagrangian, dual: DualPoint) -> tu
         left = left + np.einsum("r,rp->p", dual.rows(priced.cost.rows), pieces.row_slope)
     right = left + 2 * pieces.curvature * (pieces.right - pieces.left)
     if dual.risk_price > 0:
-        # the tracking error charges the names' own variance along tangents as well
+        # the tracking error charges the assets' own variance along tangents as well
         own = (2 * dual.risk_price * priced.risk.specific_variance)[owner]
         active = priced.cost.active[owner]
         left, right = left + own * (active + pieces.left), right + own * (active + pieces.right)
@@ -118,8 +118,8 @@ def priced_ends(pieces: ConvexPieces, priced: Lagrangian, dual: DualPoint) -> tu
 
 
 def _runs(pieces: ConvexPieces) -> tuple[IntArray, IntArray]:
-    names = np.arange(pieces.size)
+    assets = np.arange(pieces.size)
     return (
-        np.searchsorted(pieces.asset, names, side="left"),
-        np.searchsorted(pieces.asset, names, side="right"),
+        np.searchsorted(pieces.asset, assets, side="left"),
+        np.searchsorted(pieces.asset, assets, side="right"),
     )

@@ -1,9 +1,9 @@
-"""Envelope first, then the true problem with every side fixed, then the few names that could not decide.
+"""Envelope first, then the true problem with every side fixed, then the few assets that could not decide.
 
-Stage 1 replaces each name's cost by its convex envelope; at its optimum all but about K + 1 names rest on a branch of
-their true cost. Stage 2 keeps one branch for each name, which makes the problem convex again. The names in between are
-decided by a quadratic model of how everything else answers, groups of substantially identical names by their priced
-cost, and then whatever the prices of stage 2 say could still be better is tried.
+Stage 1 replaces each asset's cost by its convex envelope; at its optimum all but about K + 1 assets rest on a branch of
+their true cost. Stage 2 keeps one branch for each asset, which makes the problem convex again. The assets in between
+are decided by a quadratic model of how everything else answers, groups of substantially identical assets by their
+priced cost, and then whatever the prices of stage 2 say could still be better is tried.
 """
 
 from collections.abc import Iterator
@@ -13,8 +13,8 @@ import numpy as np
 
 from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticSolution
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima, branch_of
-from prometheus.optimizer.dual.coupled_dual import BranchShares, CoupledDual, Response
+from prometheus.optimizer.certificate import AssetMinima, DualPoint, Lagrangian, branch_of
+from prometheus.optimizer.dual.coupled_dual import CoupledDual, MixingWeights, Response
 from prometheus.optimizer.dual.decisions import Decision, RestingPlaces, resting_places
 from prometheus.optimizer.dual.joint_terms import JointTerms
 from prometheus.optimizer.dual.structured import STRUCTURED
@@ -53,9 +53,10 @@ class TwoStageAnswer:
         duals: Dual points worth trying for another bound.
         best_dual: The one whose bound is the best.
         relaxed: (N,) trades of stage 1.
-        places: Where they rest on the envelope.
+        places: Their positions on the envelope.
         solution: What the back-end said in stage 1.
-        shares: Shares of the names' branches in stage 1, where they are worth keeping for the parts of the range.
+        mixing: Mixing weights of the assets' branches in stage 1, where they are worth keeping for the parts of the
+            range.
     """
 
     trades: FloatArray
@@ -67,7 +68,7 @@ class TwoStageAnswer:
     relaxed: FloatArray
     places: RestingPlaces
     solution: QuadraticSolution
-    shares: BranchShares | None
+    mixing: MixingWeights | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,7 +88,7 @@ class _StageOne:
     solution: QuadraticSolution
     #: The envelope is that of the optimal prices, so that solving it again at these would change nothing.
     is_exact: bool
-    shares: BranchShares | None = None
+    mixing: MixingWeights | None = None
 
 
 def _is_bent(lagrangian: Lagrangian, dual: DualPoint) -> bool:
@@ -103,7 +104,7 @@ class TwoStageSearch:
         backend: Solver of stage 1, and of stage 2 where Newton's method fails.
         tolerance: The solver's tolerance.
         centre: Prices of a problem around this one, at which stage 1 starts; None to start without any.
-        shares: Shares of that problem's branches.
+        mixing: Mixing weights of that problem's branches.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class TwoStageSearch:
         backend: QuadraticBackend,
         tolerance: float,
         centre: DualPoint | None = None,
-        shares: BranchShares | None = None,
+        mixing: MixingWeights | None = None,
     ) -> None:
         self._whole = lagrangian
         self._backend = backend
@@ -120,9 +121,9 @@ class TwoStageSearch:
         self._joint = JointTerms.of(lagrangian)
         self._by_groups: dict[bytes, Lagrangian] = {}
         self._priced_by_groups: dict[bytes, CoupledDual] = {}
-        self._minima_of: dict[DualPoint, NameMinima] = {}
+        self._minima_of: dict[DualPoint, AssetMinima] = {}
         self._bounds: dict[DualPoint, float] = {}
-        self._start, self._shares = centre, shares
+        self._start, self._mixing = centre, mixing
         self._centre = centre if centre is not None and _is_bent(lagrangian, centre) else None
 
     def run(self, known: float = float("inf")) -> TwoStageAnswer:
@@ -149,10 +150,10 @@ class TwoStageSearch:
                 break
             stage_one = self._stage_one(centre)
             duals.append(stage_one.dual)
-            found = self._decide(stage_one, duals, known)
-            improves = found is not None and (best is None or found.objective < best.objective - _GOOD_ENOUGH)
-            if found is not None and (best is None or found.objective < best.objective):
-                best = found
+            outcome = self._decide(stage_one, duals, known)
+            improves = outcome is not None and (best is None or outcome.objective < best.objective - _GOOD_ENOUGH)
+            if outcome is not None and (best is None or outcome.objective < best.objective):
+                best = outcome
             if not improves and self._bound(duals) <= bound + _GOOD_ENOUGH:
                 break
         return TwoStageAnswer(
@@ -165,7 +166,7 @@ class TwoStageSearch:
             relaxed=stage_one.relaxed,
             places=stage_one.places,
             solution=stage_one.solution,
-            shares=stage_one.shares,
+            mixing=stage_one.mixing,
         )
 
     # ------------------------------------------------------------------ stage 1
@@ -176,13 +177,13 @@ class TwoStageSearch:
         if self._backend.name == STRUCTURED.name:
             nothing = DualPoint(np.zeros(self._joint.factors), 0.0)
             start = nothing if self._start is None else self._start
-            answer = STRUCTURED.stage_one(whole, self._joint, start, self._shares)
+            answer = STRUCTURED.stage_one(whole, self._joint, start, self._mixing)
             fallback = answer.solution.fallback
             if not fallback:
-                # without links so few names rest between branches that their shares are not worth handing on
-                shares = answer.shares if self._joint.links else None
+                # without links few assets rest between branches; their mixing weights are not worth handing on
+                mixing = answer.mixing if self._joint.links else None
                 return _StageOne(
-                    answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True, shares=shares
+                    answer.relaxed, answer.dual, answer.places, answer.solution, is_exact=True, mixing=mixing
                 )
         priced = whole if centre is None else whole.repriced(centre)
         envelope = convex_envelope(priced.pieces, priced.cost, priced.cost_rate)
@@ -204,7 +205,7 @@ class TwoStageSearch:
             places = places.relabelled(priced.pieces, whole.pieces, at_prices, relaxed)
         return _StageOne(relaxed, dual, places, replace(solution, fallback=fallback), is_exact=False)
 
-    def _minima(self, dual: DualPoint) -> NameMinima:
+    def _minima(self, dual: DualPoint) -> AssetMinima:
         if dual not in self._minima_of:
             self._minima_of[dual] = self._whole.minima(dual)
         return self._minima_of[dual]
@@ -237,7 +238,7 @@ class TwoStageSearch:
         return None
 
     def _restricted(self, decision: Decision) -> Lagrangian:
-        """Return the true problem after the groups' decisions, with every branch of each name."""
+        """Return the true problem after the groups' decisions, with every branch of each asset."""
         if not len(decision.sells_losses):
             return self._whole
         key = decision.sells_losses.tobytes()
@@ -271,7 +272,7 @@ class TwoStageSearch:
     def _solve_decision(self, decision: Decision, start: DualPoint) -> _Candidate | None:
         """Solve the problem of a decision: by Newton's method from known prices, else by the back-end.
 
-        None where limits besides cash join the names and the back-end finds no point in them, or where the groups'
+        None where limits besides cash join the assets and the back-end finds no point in them, or where the groups'
         sides contradict the range or leave too little of it for the cash range.
         """
         if self._contradicts(decision) or not self._can_meet_cash(decision):
@@ -281,12 +282,12 @@ class TwoStageSearch:
         if answer is None:
             convex = self._convex(decision)
             try:
-                found = self._relaxation.solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
+                relaxed = self._relaxation.solve(arcs(convex.pieces, convex.cost, convex.cost_rate), convex)
             except SolverFailedError:
                 if not convex.rows.any:
                     raise
                 return None
-            answer = FixedSidesAnswer(convex.moved_into_cash(found.trades), found.dual)
+            answer = FixedSidesAnswer(convex.moved_into_cash(relaxed.trades), relaxed.dual)
             if not by_itself:
                 answer = self._newton(decision, answer.dual) or answer
         return self._candidate(decision, answer)
@@ -302,7 +303,7 @@ class TwoStageSearch:
     # ------------------------------------------------------------------ decisions
 
     def _place_groups(self, decision: Decision, dual: DualPoint) -> Decision:
-        """Give the names of decided groups the branch on which their priced cost is least."""
+        """Give the assets of decided groups the branch on which their priced cost is least."""
         if not len(decision.sells_losses):
             return decision
         priced = self._priced(decision)
@@ -311,7 +312,7 @@ class TwoStageSearch:
         return replace(decision, branch=np.where(self._whole.limits.group >= 0, best, decision.branch))
 
     def _reachable(self, decision: Decision, dual: DualPoint) -> Decision:
-        """Move names to another branch, and if need be groups to another side, until the cash range can be met."""
+        """Move assets to another branch, and if need be groups to another side, until the cash range can be met."""
         for trial in self._ways(decision, dual):
             if self._contradicts(trial):
                 continue
@@ -327,7 +328,7 @@ class TwoStageSearch:
             yield self._place_groups(Decision(np.full(groups, sells), decision.branch), dual)
 
     def _contradicts(self, decision: Decision) -> bool:
-        """Say whether a group's side leaves a name no trade that the range allows, as in parts of a branched search."""
+        """Say whether a group's side leaves an asset without a trade in the range, as in parts of a branched search."""
         limits = self._restricted(decision).limits
         return bool((limits.low > limits.high).any())
 
@@ -336,7 +337,7 @@ class TwoStageSearch:
         return priced.can_meet_cash(priced.first_branch + decision.branch)
 
     def _stepped(self, decision: Decision, dual: DualPoint) -> Decision:
-        """Move names towards sales or purchases, the cheapest first, one branch at a time.
+        """Move assets towards sales or purchases, the cheapest first, one branch at a time.
 
         Neighbouring branches share an end, so that a step never leaps over the cash range.
         """
@@ -364,16 +365,16 @@ class TwoStageSearch:
         priced = self._priced(decision)
         if response is None:
             prices = self._prices(dual)
-            share = priced.shares(priced.first_branch + decision.branch)
-            response = priced.respond(prices, share=share)
+            mixing = priced.whole_branches(priced.first_branch + decision.branch)
+            response = priced.respond(prices, mixing=mixing)
         sells = decision.sells_losses
         other = self._priced(Decision(~sells, decision.branch)) if len(sells) else None
         return moves_around(priced, response, other, decision, dual, relaxed)
 
     def _improve(self, best: _Candidate, duals: list[DualPoint]) -> _Candidate:
-        """Change sides of many names at once as the model says, as long as the exact solve agrees that it pays.
+        """Change sides of many assets at once as the model proposes, while the exact solve confirms an improvement.
 
-        Single changes beside these were tried: of 25 on accounts of 500 names none improved the trades.
+        Single changes beside these were tried: of 25 on accounts of 500 assets none improved the trades.
         """
         seen = {best.decision.key()}
         for _ in range(_MAX_TRIALS):
@@ -383,10 +384,10 @@ class TwoStageSearch:
             if together is None or together.key() in seen:
                 break
             seen.add(together.key())
-            found = self._try_decision(together, best)
-            if found is None or found.objective >= best.objective - _WORTHWHILE:
+            outcome = self._try_decision(together, best)
+            if outcome is None or outcome.objective >= best.objective - _WORTHWHILE:
                 break
-            saved, best = best.objective - found.objective, found
+            saved, best = best.objective - outcome.objective, outcome
             duals.append(best.dual)
             if saved <= _DIMINISHING * (best.objective - self._bound(duals)):
                 break

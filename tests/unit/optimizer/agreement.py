@@ -87,8 +87,8 @@ def answers(problem: RebalanceProblem) -> Iterator[tuple[str, float, np.ndarray]
         envelope, convex.risk, convex.cost.active, convex.cost_rate, convex.risk_aversion, convex.cash, coupling
     )
     for name in ("CLARABEL", "CVXPY"):
-        found = program.trades(backend_named(name).solve(program.program, 1e-11).x)
-        yield name, convex.objective(found) - constant, found
+        u = program.trades(backend_named(name).solve(program.program, 1e-11).x)
+        yield name, convex.objective(u) - constant, u
     nothing = DualPoint(np.zeros(convex.risk.size), 0.0)
     own = STRUCTURED.stage_one(convex, JointTerms.of(convex), nothing)
     if not own.solution.fallback:
@@ -105,14 +105,14 @@ def _settled(whole: Lagrangian, trades: np.ndarray) -> object:
 
 def solvable_problems(count: int, first: int = 0) -> Iterator[tuple[int, RebalanceProblem]]:
     """Yield so many seeds and problems, those without an answer left out."""
-    found, seed = 0, first
-    while found < count:
+    solved, seed = 0, first
+    while solved < count:
         try:
             problem = limited_problem(seed)
             rebalance(problem)
         except InfeasibleProblemError:
             pass
         else:
-            found += 1
+            solved += 1
             yield seed, problem
         seed += 1

@@ -39,17 +39,17 @@ def digests() -> dict[str, str]:
     crowded = binding(random_problem(3, names=40, lot_method="FIFO"), KINDS, 0.02, 3)
     dense = linked(random_problem(24, names=260, fractional=True), 1)
     blocks = linked(random_problem(24, names=150, fractional=True), 5)
-    found = {}
+    by_kind = {}
     for backend in ("CLARABEL", "STRUCTURED"):
-        found[f"{backend}, no limits"] = _of_answer(plain, backend)
-        found[f"{backend}, some limits"] = _of_answer(binding(plain, _LIMITS, 0.2, 24), backend)
-        found[f"{backend}, every limit"] = _of_answer(crowded, backend)
-        found[f"{backend}, one block of links"] = _of_answer(dense, backend)
-        found[f"{backend}, five blocks of links"] = _of_answer(blocks, backend)
-    found["many factors"] = _of_search(random_problem(24, names=300, factors=60, lots_a_name=6))
+        by_kind[f"{backend}, no limits"] = _of_answer(plain, backend)
+        by_kind[f"{backend}, some limits"] = _of_answer(binding(plain, _LIMITS, 0.2, 24), backend)
+        by_kind[f"{backend}, every limit"] = _of_answer(crowded, backend)
+        by_kind[f"{backend}, one block of links"] = _of_answer(dense, backend)
+        by_kind[f"{backend}, five blocks of links"] = _of_answer(blocks, backend)
+    by_kind["many factors"] = _of_search(random_problem(24, names=300, factors=60, lots_a_name=6))
     (links,) = factor_risk(linked(random_problem(1, names=300), 1)).links
-    found["dense root"] = hashlib.sha256(links.root.tobytes()).hexdigest()
-    return found
+    by_kind["dense root"] = hashlib.sha256(links.root.tobytes()).hexdigest()
+    return by_kind
 
 
 def _of_answer(problem: RebalanceProblem, backend: str = "STRUCTURED") -> str:
@@ -83,8 +83,8 @@ def digests_in_a_process(threads: int) -> dict[str, str]:
         text=True,
         check=True,
     )
-    found: dict[str, str] = json.loads(done.stdout)
-    return found
+    by_kind: dict[str, str] = json.loads(done.stdout)
+    return by_kind
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """An oracle for tiny problems: every combination of lots and sides, each a dense convex program of its own.
 
 The oracle is written from the problem's definition, with none of the optimizer's code: a dense covariance matrix, one
-box for each linear piece of each name's tax, and the group rule as a filter on combinations.
+box for each linear piece of each asset's tax, and the group rule as a filter on combinations.
 """
 
 import itertools
@@ -18,7 +18,7 @@ from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
 
 @dataclass(frozen=True)
 class Box:
-    """One linear piece of a name's cost: u in [low, high] costs slope u + constant and takes cash_rate u of cash."""
+    """One linear piece of an asset's cost: u in [low, high] costs slope u + constant and takes cash_rate u of cash."""
 
     low: float
     high: float

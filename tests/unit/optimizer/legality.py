@@ -33,7 +33,7 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     large = np.abs(trades) >= problem.min_trade - TOLERANCE
     forced = (held > problem.upper) | (held < problem.lower)
     if problem.max_names is not None:
-        # a small position may be sold out to meet the number of names
+        # a small position may be sold out to meet the number of assets
         forced |= liquidated
     cash = problem.cash + problem.cash_flow - trades.sum() - (problem.cost_rate * np.abs(trades)).sum()
     active = weights - (1 + problem.cash_flow) * problem.benchmark_weights
@@ -48,21 +48,21 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     most_names = problem.size if problem.max_names is None else problem.max_names
     gain = problem.lot_gain @ (problem.lot_weight * (1 - part_left)) if len(problem.lot_gain) else 0.0
     rules = {
-        "a name is bought and sold": ((by_name > 0) & (shares > 0)).any(),
+        "an asset is bought and sold": ((by_name > 0) & (shares > 0)).any(),
         "lots do not add to the sale": (np.abs(by_name + short - np.maximum(-shares, 0.0)) > 1e-8).any(),
         "a lot is oversold": ((sold < 0) | (sold > problem.lot_shares)).any(),
         "a locked lot is sold": sold[problem.lot_locked].any(),
         "a loss is washed by a purchase of its group": np.isin(problem.group[shares > 0], losing).any(),
         "a lot is sold before an earlier one": _out_of_order(problem, sold),
-        "a name is short": (weights < -TOLERANCE).any() and problem.short_max == 0,
-        "a name is short before its lots are sold": ((short > 0) & (after > 1e-8)).any(),
-        "a name is short that nobody lends": (short[unlent] > 0).any(),
+        "an asset is short": (weights < -TOLERANCE).any() and problem.short_max == 0,
+        "an asset is short before its lots are sold": ((short > 0) & (after > 1e-8)).any(),
+        "an asset is short that nobody lends": (short[unlent] > 0).any(),
         "shorts exceed their sum": -weights[weights < 0].sum() > problem.short_max + TOLERANCE,
         "longs exceed their sum": weights[weights > 0].sum() > problem.long_max + TOLERANCE,
-        "a name is below its least weight": (weights < problem.lower - TOLERANCE).any(),
-        "a name is above its greatest weight": (weights > problem.upper + TOLERANCE).any(),
-        "a name that may not be bought is bought": (shares[~problem.can_buy] > 0).any(),
-        "a name that may not be sold is sold": (shares[~problem.can_sell] < 0).any(),
+        "an asset is below its least weight": (weights < problem.lower - TOLERANCE).any(),
+        "an asset is above its greatest weight": (weights > problem.upper + TOLERANCE).any(),
+        "an asset that may not be bought is bought": (shares[~problem.can_buy] > 0).any(),
+        "an asset that may not be sold is sold": (shares[~problem.can_sell] < 0).any(),
         "a trade is not a whole number of steps": (~whole & ~liquidated).any(),
         "a trade is below the minimum": (~large & ~forced & (shares != 0)).any(),
         "cash is outside its range": not problem.cash_min - TOLERANCE <= cash <= problem.cash_max + TOLERANCE,
@@ -71,7 +71,7 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
         "turnover is exceeded": np.abs(trades).sum() / 2 > problem.turnover_max + TOLERANCE,
         "gains exceed their budget": gain > problem.gain_max + TOLERANCE,
         "tracking error is exceeded": np.sqrt(max(variance, 0.0)) > problem.te_max + TOLERANCE,
-        "too many names are held": int((weights > TOLERANCE).sum()) > most_names,
+        "too many assets are held": int((weights > TOLERANCE).sum()) > most_names,
         "the weights are not what is reported": np.abs(weights - result.rounded_weights).max(initial=0.0) > TOLERANCE,
     }
     return [rule for rule, broken in rules.items() if broken]

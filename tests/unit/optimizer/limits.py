@@ -55,7 +55,7 @@ def binding(problem: RebalanceProblem, kinds: tuple[str, ...], tightness: float,
         changes["turnover_max"] = float(np.abs(free.trades).sum()) / 2 * part
     if "gain" in kinds:
         gain = realised(problem, free.trades)
-        # beside other limits, which all cost gains, there must be room
+        # beside other limits, which all cost gains, there must be enough gain left
         changes["gain_max"] = gain + abs(gain) * (0.3 if len(kinds) > 1 else -tightness / 5)
     return changed(problem, **changes)
 

@@ -8,17 +8,17 @@ from tests.unit.optimizer.problems import changed
 
 
 def linked(problem: RebalanceProblem, blocks: int, seed: int = 0, *, twins: float = 0.0) -> RebalanceProblem:
-    """Return the problem with its names dealt out to blocks; with one block the specific covariance is dense.
+    """Return the problem with its assets dealt out to blocks; with one block the specific covariance is dense.
 
     Args:
         problem: The problem.
-        blocks: Number of blocks; with more than one every fifth name or so stays outside.
+        blocks: Number of blocks; with more than one every fifth asset or so stays outside.
         seed: Of the dealing and the correlations.
-        twins: Correlation of the first two names of each block beyond what their causes give; 0 for no more.
+        twins: Correlation of the first two assets of each block beyond what their causes give; 0 for no more.
     """
     random = np.random.default_rng(seed)
     label = random.integers(0, blocks + (blocks > 1), problem.size)
-    found = []
+    blocks_of_assets = []
     for b in range(blocks):
         names = np.flatnonzero(label == b)
         if not len(names):
@@ -34,8 +34,8 @@ def linked(problem: RebalanceProblem, blocks: int, seed: int = 0, *, twins: floa
         covariance = covariance * scale[:, None] * scale
         covariance = 0.5 * (covariance + covariance.T)
         covariance[np.diag_indices(len(names))] = problem.specific_variance[names]
-        found.append(block_of(names, covariance))
-    return changed(problem, specific_blocks=tuple(found))
+        blocks_of_assets.append(block_of(names, covariance))
+    return changed(problem, specific_blocks=tuple(blocks_of_assets))
 
 
 def dense_covariance(problem: RebalanceProblem) -> np.ndarray:

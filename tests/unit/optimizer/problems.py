@@ -29,7 +29,7 @@ def random_problem(
     cost_bps: float = 5.0,
     **changes: Any,
 ) -> RebalanceProblem:
-    """Return the problem of ``seed``; a third of the names are not held, some held names are outside the benchmark."""
+    """Return the problem of ``seed``; a third of the assets are not held, some are outside the benchmark."""
     random = np.random.default_rng(seed)
     prices = np.round(np.exp(random.normal(4.3, 0.8, names)), 2) + 1.0
     benchmark = random.gamma(0.6, 1.0, names) + 1e-3
@@ -108,11 +108,11 @@ def random_problem(
 
 
 def tiny_problem(seed: int, *, least_room: float = 0.02, most: float = 1.0, **changes: Any) -> RebalanceProblem:
-    """Return a problem of four names in fractions, small enough for enumeration and with bounds wide enough to matter.
+    """Return a problem of four assets in fractions, small enough for enumeration and with bounds wide enough to matter.
 
     Args:
         seed: Of everything.
-        least_room: By how much every name's upper bound lies above what is held, at the least.
+        least_room: By how much every asset's upper bound lies above what is held, at the least.
         most: Greatest upper bound drawn.
         **changes: As of ``random_problem``.
     """

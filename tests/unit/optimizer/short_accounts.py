@@ -1,4 +1,4 @@
-"""Accounts that may go short: bounds below zero, a borrow rate for most names, sums of longs and of shorts."""
+"""Accounts that may go short: bounds below zero, a borrow rate for most assets, sums of longs and of shorts."""
 
 import numpy as np
 
@@ -12,8 +12,8 @@ def extended(problem: RebalanceProblem, long_max: float = 1.3, seed: int = 0, *,
     Args:
         problem: A long-only problem.
         long_max: Largest sum of longs; shorts may add up to this minus one.
-        seed: Of the borrow rates and of a reward that makes some names worth selling short.
-        depth: Largest short position of a name.
+        seed: Of the borrow rates and of a reward that makes some assets worth selling short.
+        depth: Largest short position of an asset.
     """
     random = np.random.default_rng(seed)
     rate = np.where(random.random(problem.size) < 0.2, np.inf, random.uniform(0.001, 0.03, problem.size))

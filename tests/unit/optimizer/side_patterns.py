@@ -1,6 +1,6 @@
 """An oracle for small problems: every pattern of sides, each a dense convex program over purchases and lots sold.
 
-For lot orders of rising marginal tax, where a sale is one convex side: seven names have 128 patterns, whatever their
+For lot orders of rising marginal tax, where a sale is one convex side: seven assets have 128 patterns, whatever their
 lots. Written from the problem's definition, with none of the optimizer's code.
 """
 
@@ -18,7 +18,7 @@ def best_over_sides(problem: RebalanceProblem) -> float:
     n, lots = problem.size, _lots(problem)
     sigma = problem.loadings @ problem.factor_covariance @ problem.loadings.T + np.diag(problem.specific_variance)
     owner = np.array([i for i, _ in lots], dtype=np.int64)
-    # columns: a purchase of each name, then each lot that may be sold
+    # columns: a purchase of each asset, then each lot that may be sold
     moves = np.hstack([np.eye(n), -(owner[None, :] == np.arange(n)[:, None]).astype(float)])
     held, k = problem.holdings(), problem.cost_rate
     away = held - problem.benchmark_weights
@@ -30,7 +30,7 @@ def best_over_sides(problem: RebalanceProblem) -> float:
     cash = np.concatenate([1 + k, -(1 - k[owner])])
     columns = np.eye(n + len(lots))
     A = csc_matrix(np.vstack([columns, -columns, cash, -cash, moves, -moves]))
-    room = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
+    slack = np.where(problem.can_buy, np.maximum(problem.upper - held, 0.0), 0.0)
     size = np.array([problem.lot_weight[j] for _, j in lots])
     others = [
         problem.cash - problem.cash_min,
@@ -44,7 +44,7 @@ def best_over_sides(problem: RebalanceProblem) -> float:
         buying = np.array(pattern)
         group_buys = np.isin(problem.group, problem.group[buying])
         sellable = np.where(buying[owner] | (harmful & group_buys[owner]), 0.0, size)
-        b = np.concatenate([np.where(buying, room, 0.0), sellable, np.zeros(n + len(lots)), others])
+        b = np.concatenate([np.where(buying, slack, 0.0), sellable, np.zeros(n + len(lots)), others])
         answer = clarabel.DefaultSolver(P, q, A, b, [clarabel.NonnegativeConeT(len(b))], _SETTINGS).solve()
         if str(answer.status) in {"Solved", "AlmostSolved"}:
             best = min(best, answer.obj_val + constant)
@@ -52,17 +52,17 @@ def best_over_sides(problem: RebalanceProblem) -> float:
 
 
 def _lots(problem: RebalanceProblem) -> list[tuple[int, int]]:
-    found = []
+    lots = []
     for i in np.flatnonzero(problem.can_sell).tolist():
         mine = [j for j in np.flatnonzero(problem.lot_asset == i).tolist() if not problem.lot_locked[j]]
         mine.sort(key=lambda j: problem.lot_rank[j])
         assert (np.diff(problem.lot_tax[mine]) >= 0).all(), "the marginal tax must rise in selling order"
-        found += [(i, j) for j in mine]
-    return found
+        lots += [(i, j) for j in mine]
+    return lots
 
 
 def _harmful(problem: RebalanceProblem, lots: list[tuple[int, int]]) -> np.ndarray:
-    """Return which lots are losses or stand behind one of their name in the selling order."""
+    """Return which lots are losses or stand behind one of their asset in the selling order."""
     seen: set[int] = set()
     harmful = []
     for i, j in lots:

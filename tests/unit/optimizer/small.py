@@ -1,4 +1,4 @@
-"""Hand-made problems of a few names, where the right answer can be read off."""
+"""Hand-made problems of a few assets, where the right answer can be read off."""
 
 from datetime import date
 from typing import Any
@@ -20,11 +20,11 @@ def small_problem(
     """Return a problem of one factor and whole shares.
 
     Args:
-        benchmark: Weight of each name in the benchmark.
-        lots: Name, shares and tax per unit sold of each lot, in selling order; a negative tax is a loss.
-        price: Price of every name.
+        benchmark: Weight of each asset in the benchmark.
+        lots: Asset, shares and tax per unit sold of each lot, in selling order; a negative tax is a loss.
+        price: Price of every asset.
         nav: Net asset value.
-        loading: Loading of every name on the factor.
+        loading: Loading of every asset on the factor.
         changes: Anything of the problem that should differ.
     """
     lots = sorted(lots or [], key=lambda lot: lot[0])

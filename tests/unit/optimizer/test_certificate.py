@@ -62,7 +62,7 @@ def test_forbidding_the_group_rule_to_be_broken_raises_the_bound():
 
 
 def _few_shares(seed):
-    """Return a problem of three names in which only some thousand combinations of whole shares can be traded."""
+    """Return a problem of three assets in which only some thousand combinations of whole shares can be traded."""
     random = np.random.default_rng(seed)
     prices = np.round(random.uniform(60, 150, 3), 2)
     lots = [
@@ -88,7 +88,7 @@ def _few_shares(seed):
 def test_rounded_bound_holds_over_every_whole_share_trade_list(seed, order_cost):
     """No trade list in whole shares that passes verification beats the rounded bound, orders with and without a cost.
 
-    Every combination of the tradable amounts of three names is tried, the exact sell-out among them.
+    Every combination of the tradable amounts of three assets is tried, the exact sell-out among them.
     """
     problem = changed(_few_shares(seed), order_cost=order_cost)
     order, risk, held = lot_order(problem), factor_risk(problem), problem.holdings()
@@ -118,7 +118,7 @@ def test_rounded_bound_holds_over_every_whole_share_trade_list(seed, order_cost)
 
 
 def test_minima_over_steps_are_never_below_the_continuous_ones():
-    """Allowing fewer trades cannot lower a name's least value, and each least value is reached by a legal amount."""
+    """Allowing fewer trades cannot lower an asset's least value, and each least value is reached by a legal amount."""
     problem = random_problem(9, names=40, nav=50_000.0, lot_method="FIFO")
     lagrangian, grid = _lagrangian(problem)
     dual = DualPoint(np.random.default_rng(1).normal(size=6) * 0.01, 0.002)

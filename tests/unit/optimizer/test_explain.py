@@ -13,7 +13,7 @@ def _parts(explanation):
 
 
 def _strictly_inside(problem, result):
-    """Return True for names whose trade before rounding is strictly inside its bounds, its side and one lot."""
+    """Return True for assets whose trade before rounding is strictly inside its bounds, its side and one lot."""
     inside = np.zeros(problem.size, dtype=bool)
     held, margin = problem.holdings(), 1e-6
     for i in np.flatnonzero(np.abs(result.trades) > margin):
@@ -29,7 +29,7 @@ def _strictly_inside(problem, result):
 
 @pytest.mark.parametrize("kinds", [(), ("tracking error",), ("turnover",), ("sectors",), KINDS])
 def test_marginal_parts_add_to_zero_strictly_inside_a_piece(kinds):
-    """At the optimum risk, tax, cost, tilt and the prices of all limits balance for every name that is free to move."""
+    """At the optimum risk, tax, cost, tilt and the prices of all limits balance for every free asset."""
     random = np.random.default_rng(5)
     problem = random_problem(51, names=100, tax_weight=0.3, group_share=0.0, tilt=random.normal(0, 1e-3, 100))
     if kinds:
@@ -47,7 +47,7 @@ def test_marginal_parts_add_to_zero_strictly_inside_a_piece(kinds):
 
 
 def test_every_placed_trade_is_explained_once():
-    """Explanations name exactly the names that trade after rounding, with their trades."""
+    """Explanations name exactly the assets that trade after rounding, with their trades."""
     problem = random_problem(52, names=60)
     result = rebalance(problem)
     traded = np.flatnonzero(result.shares)
@@ -57,7 +57,7 @@ def test_every_placed_trade_is_explained_once():
 
 
 def test_a_limit_that_binds_appears_with_its_price():
-    """The price of the turnover limit stands in every trade, against the side of the trade."""
+    """Every trade has the price of the turnover limit, against the side of the trade."""
     problem = binding(random_problem(53, names=60), ("turnover",), 0.4)
     for explanation in rebalance(problem).explanations:
         ((name, price),) = explanation.limits
@@ -85,7 +85,7 @@ def test_an_overweight_that_is_sold_reduces_its_active_weight():
 
 
 def test_a_sale_for_a_withdrawal_raises_cash():
-    """Names that go below their benchmark weight to pay out are sold to raise cash."""
+    """Assets that go below their benchmark weight to pay out are sold to raise cash."""
     lots = [(0, 5000.0, 0.0), (1, 5000.0, 0.0)]
     reasons = _reasons(small_problem([0.5, 0.5], lots, cash_min=0.2, cash_max=0.3, loading=0.0))
     assert reasons["A"].startswith("raise cash")

@@ -39,7 +39,7 @@ def _with_backend(monkeypatch, backend):
 @pytest.mark.parametrize("lot_method", ["LEAST_TAX_FIRST", "HIFO", "FIFO"])
 @pytest.mark.parametrize("fractional", [False, True])
 def test_large_accounts_are_certified_within_a_twentieth_of_a_basis_point(lot_method, fractional):
-    """An account of 250 names gets a gap of at most 0.05 bps before rounding, and no rule is broken."""
+    """An account of 250 assets gets a gap of at most 0.05 bps before rounding, and no rule is broken."""
     problem = random_problem(21, names=250, lots_a_name=4, lot_method=lot_method, fractional=fractional)
     result = rebalance(problem)
     assert -1e-7 <= result.certificate.gap_bps <= 0.05
@@ -76,7 +76,7 @@ def test_result_values_agree_with_each_other_and_with_the_problem():
 
 
 def test_a_reward_on_a_name_raises_its_weight():
-    """A positive tilt is a reward: the name's target weight rises."""
+    """A positive tilt is a reward: the asset's target weight rises."""
     plain = random_problem(23, names=40, group_share=0.0, lock_share=0.0)
     tilt = np.zeros(40)
     favourite = int(np.argmin(plain.holdings()))
@@ -106,7 +106,7 @@ def test_an_account_on_its_benchmark_does_not_trade():
 
 
 def _naive_objective(problem):
-    """Solve the model with free purchases and free lot sales for every name; return its trades and its objective."""
+    """Solve the model with free purchases and free lot sales for every asset; return its trades and its objective."""
     n, lots = problem.size, len(problem.lot_id)
     d = problem.holdings() - problem.benchmark_weights
     sigma = problem.loadings @ problem.factor_covariance @ problem.loadings.T + np.diag(problem.specific_variance)
@@ -130,7 +130,7 @@ def _naive_objective(problem):
 
 
 def test_naive_harvest_trap():
-    """Section 2: a model with free purchases and sales buys harvested names straight back; ours never does.
+    """Section 2: a model with free purchases and sales buys harvested assets straight back; ours never does.
 
     The naive objective lies below our certified bound: its tax saving is fictitious.
     """
@@ -233,7 +233,7 @@ def test_stage_two_falls_back_to_the_solver(monkeypatch):
     [
         ({"share_step": np.array([1.0, 0.0])}, "share_step of B"),
         ({"min_trade": -1.0}, "min_trade -1.0 is negative"),
-        ({"lot_asset": np.array([0, 5])}, "asset 5, but there are 2 names"),
+        ({"lot_asset": np.array([0, 5])}, "asset 5, but there are 2 assets"),
         ({"lot_weight": np.array([0.5, 0.3])}, "lot L1 has weight 0.30000000, but 5000 shares at 10 are 0.50000000"),
         ({"cash": 0.5}, "add to 1.40000000 of NAV"),
         ({"loadings": np.zeros((2, 0)), "factor_covariance": np.zeros((0, 0))}, "0 factors"),
@@ -248,7 +248,7 @@ def test_contradictory_data_are_refused_with_what_and_where(changes, complaint):
 
 @pytest.mark.parametrize("seed", [1514, 1687])
 def test_deep_loss_branches_do_not_leap_over_the_cash_range(seed):
-    """Raising cash from the only name with lots takes its branches one by one, so that no range is leapt over.
+    """Raising cash from the only asset with lots takes its branches one by one, so that no range is leapt over.
 
     Found by random search: the deepest branch alone sells more cash than the range allows.
     """

@@ -40,11 +40,11 @@ def test_it_is_the_answer_of_the_solvers(backend):
 
 
 def test_a_name_that_may_trade_is_refused():
-    """Where one name may be bought, standing still is not the only answer."""
+    """Where one asset may be bought, trading nothing is not the only answer."""
     problem = closed(random_problem(3, names=12, factors=3))
     can_buy = problem.can_buy.copy()
     can_buy[4] = True
-    with pytest.raises(InvalidProblemError, match="some names may be traded"):
+    with pytest.raises(InvalidProblemError, match="some assets may be traded"):
         stand_still(changed(problem, can_buy=can_buy))
 
 

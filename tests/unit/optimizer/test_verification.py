@@ -21,7 +21,7 @@ def _rules(problem, shares, lots):
 
 
 def test_a_correct_trade_list_breaks_nothing():
-    """An honest list passes: part of a lot sold in order, another name bought."""
+    """An honest list passes: part of a lot sold in order, another asset bought."""
     assert _rules(_problem(), [-1200, 500, 0], [1000, 200, 0, 0]) == set()
 
 
@@ -75,17 +75,17 @@ def test_weights_before_rounding_are_checked_too(changes, trades, rule):
 def test_rejection_names_the_worst_rule_and_its_size():
     """The refusal says which rule is broken most, by whom and by how much money."""
     problem = _problem()
-    found = violations_of_shares(problem, np.array([-500.0, 0, 0]), np.array([0, 500.0, 0, 0]))
+    violations = violations_of_shares(problem, np.array([-500.0, 0, 0]), np.array([0, 500.0, 0, 0]))
     with pytest.raises(CertificateRejectedError, match="rounded trades break the rule 'lot order' of L1") as refused:
-        reject(problem, found, "rounded trades")
+        reject(problem, violations, "rounded trades")
     assert refused.value.details["violation"] == pytest.approx(0.05)
 
 
 def test_rounding_noise_is_no_violation():
     """What lies below the tolerance is reported, not refused."""
     problem = _problem()
-    found = violations_of_weights(problem, np.array([0.0, 0.0, -0.3 - 1e-12]))
-    assert 0 < reject(problem, found, "trades") < 1e-9
+    violations = violations_of_weights(problem, np.array([0.0, 0.0, -0.3 - 1e-12]))
+    assert 0 < reject(problem, violations, "trades") < 1e-9
     assert reject(problem, [], "trades") == 0.0
 
 

@@ -325,8 +325,8 @@ def test_a_changed_interface_is_a_matter_of_installation(recorded, monkeypatch):
         cuopt._require_optimal(facts, 1e-9)
 
 
-@pytest.mark.parametrize(("ends", "found"), [(0, True), (1, False)])
-def test_a_device_is_looked_for_in_a_process_of_its_own(monkeypatch, ends, found):
+@pytest.mark.parametrize(("ends", "expected"), [(0, True), (1, False)])
+def test_a_device_is_looked_for_in_a_process_of_its_own(monkeypatch, ends, expected):
     """The exit status of a separate process says whether there is a device."""
     asked = []
 
@@ -335,7 +335,7 @@ def test_a_device_is_looked_for_in_a_process_of_its_own(monkeypatch, ends, found
         return subprocess.CompletedProcess(arguments, ends)
 
     monkeypatch.setattr(cuopt.subprocess, "run", run)
-    assert cuopt._has_device.__wrapped__() is found
+    assert cuopt._has_device.__wrapped__() is expected
     assert asked[0][0] == sys.executable
 
 

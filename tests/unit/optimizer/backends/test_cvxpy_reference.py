@@ -36,7 +36,7 @@ def _agree(objective, trades, reference):
 
 @pytest.mark.parametrize("seed", short_form(range(100), 24))
 def test_equal_sides_get_equal_trades(seed):
-    """Newton's method, Clarabel directly, CVXPY and the reference find one optimum once every name has its side."""
+    """Newton's method, Clarabel directly, CVXPY and the reference find one optimum once every asset has its side."""
     problem = random_problem(
         seed,
         names=20 + seed % 40,
@@ -61,7 +61,7 @@ def test_equal_sides_get_equal_trades(seed):
         )
     )
     convex = sided.on_branches(np.zeros(problem.size, dtype=np.int64))
-    assert len(convex.pieces.asset) == len(sided.pieces.asset), "one convex run for each name"
+    assert len(convex.pieces.asset) == len(sided.pieces.asset), "one convex run for each asset"
     constant = float((problem.tilt * problem.holdings()).sum())
     newton = solve_fixed_sides(convex, DualPoint(np.zeros(problem.loadings.shape[1]), 0.0))
     assert newton is not None
@@ -75,8 +75,8 @@ def test_equal_sides_get_equal_trades(seed):
         convex.cash,
     )
     for name in ("CLARABEL", "CVXPY"):
-        found = program.trades(backend_named(name).solve(program.program, 1e-11).x)
-        _agree(convex.objective(found) - constant, found, reference)
+        u = program.trades(backend_named(name).solve(program.program, 1e-11).x)
+        _agree(convex.objective(u) - constant, u, reference)
 
 
 @pytest.mark.parametrize("lot_method", ["FIFO", "HIFO", "LEAST_TAX_FIRST"])
@@ -87,8 +87,8 @@ def test_no_better_trades_on_the_sides_that_the_two_stages_chose(seed, lot_metho
         1000 + seed, names=40, lot_method=lot_method, group_share=0.2, cash_range=CASH_RANGES[seed % 4]
     )
     lagrangian = lagrangian_of(problem)
-    found = search(lagrangian, backend_named("CLARABEL"), problem.tolerance)
-    _agree(found.objective, found.trades, reference_on_stretches(problem, lagrangian, found.trades))
+    best = search(lagrangian, backend_named("CLARABEL"), problem.tolerance)
+    _agree(best.objective, best.trades, reference_on_stretches(problem, lagrangian, best.trades))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -113,7 +113,7 @@ def test_objective_is_the_sum_that_section_two_writes():
 
 
 def test_falling_marginal_tax_is_replaced_by_its_hull():
-    """A dear lot that stands before a cheap one is taxed at the average of both until both are sold."""
+    """A dear lot before a cheap one is taxed at the average of both until both are sold."""
     points = [(0.0, 0.0, 0.0), (1.0, 0.2, 0.5), (2.0, 0.1, 0.25), (3.0, 0.9, 2.25)]
     sale = cvxpy_reference._sale_between(points, 0.0, 2.5)
     assert sale.stretches == [pytest.approx((2.0, 0.05, 0.125)), pytest.approx((0.5, 0.8, 2.0))]
@@ -123,7 +123,7 @@ def test_falling_marginal_tax_is_replaced_by_its_hull():
 
 
 def test_no_loss_is_sold_in_a_group_that_may_be_bought():
-    """With one name of a pair on the buying side, the other sells its gains and leaves its loss alone."""
+    """With one asset of a pair on the buying side, the other sells its gains and leaves its loss alone."""
     lots = [(0, 1000.0, 0.0), (0, 1000.0, -0.2)]
     problem = small_problem([0.0, 0.5], lots, loading=0.1, group=np.array([0, 0]), cash_max=1.0)
     together = solve_sides(problem, [-1, 1])
@@ -134,7 +134,7 @@ def test_no_loss_is_sold_in_a_group_that_may_be_bought():
 
 
 def test_locked_lots_are_skipped_and_permissions_kept():
-    """A locked lot stays, the next in order is sold, and a name that may not be bought is not."""
+    """A locked lot stays, the next in order is sold, and an asset that may not be bought is not."""
     problem = small_problem(
         [0.0, 0.9],
         [(0, 1000.0, -0.2), (0, 500.0, -0.1)],
@@ -149,7 +149,7 @@ def test_locked_lots_are_skipped_and_permissions_kept():
 
 
 def test_a_name_without_a_side_is_not_traded():
-    """Side zero keeps a name where it is, even with nothing that could be sold anywhere."""
+    """Side zero keeps an asset where it is, even with nothing that could be sold anywhere."""
     problem = small_problem([0.5, 0.5], [(0, 1000.0, 0.0)], cash_max=1.0)
     assert solve_sides(problem, [0, 0]).trades == pytest.approx([0.0, 0.0], abs=1e-12)
 
@@ -163,8 +163,8 @@ def test_sides_that_cannot_meet_the_rules_are_infeasible():
 
 @pytest.mark.parametrize("side", [[1], [1, 2], [0.5, 1]])
 def test_sides_that_are_no_sides_are_refused(side):
-    """One of -1, 0, +1 for each name is needed."""
-    with pytest.raises(InvalidProblemError, match="for each of the 2 names"):
+    """One of -1, 0, +1 for each asset is needed."""
+    with pytest.raises(InvalidProblemError, match="for each of the 2 assets"):
         solve_sides(small_problem([0.5, 0.5]), side)
 
 

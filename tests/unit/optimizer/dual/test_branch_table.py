@@ -17,8 +17,8 @@ def test_the_table_has_every_piece_and_branch_as_they_stand_in_their_own_arrays(
     problem = random_problem(4, names=40, lot_method=lot_method, lots_a_name=6.0)
     whole = lagrangian_of(binding(problem, limits, 0.3, 4) if limits else problem)
     pieces, linear, random = whole.pieces, whole.rows.linear, np.random.default_rng(0)
-    by_name = tuple(random.normal(size=(3, 40)))
-    table, places, branches, bounds = branch_table(pieces, whole.cost_rate, linear, by_name)
+    by_exposure = tuple(random.normal(size=(3, 40)))
+    table, places, branches, bounds = branch_table(pieces, whole.cost_rate, linear, by_exposure)
     rate = np.where(pieces.right <= 0, 1 - whole.cost_rate[pieces.asset], 1 + whole.cost_rate[pieces.asset])
     plain = [pieces.left, pieces.right, pieces.slope, pieces.offset, rate]
     plain += [*pieces.row_slope[linear:], *pieces.row_offset[linear:]]
@@ -28,6 +28,6 @@ def test_the_table_has_every_piece_and_branch_as_they_stand_in_their_own_arrays(
     assert places[FIRST].tolist() == first.tolist()
     assert places[LAST].tolist() == [int(np.flatnonzero(pieces.branch == number)[-1]) for number in numbers]
     assert places[OWNER].tolist() == pieces.asset[first].tolist()
-    assert np.array_equal(branches, np.stack(by_name)[:, pieces.asset[first]])
+    assert np.array_equal(branches, np.stack(by_exposure)[:, pieces.asset[first]])
     assert bounds.tolist() == np.searchsorted(pieces.asset[first], np.arange(41)).tolist()
     assert (np.diff(bounds) > 1).any()

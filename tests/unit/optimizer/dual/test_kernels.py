@@ -67,9 +67,9 @@ def test_no_trade_on_a_branch_costs_less_than_its_answer(seed, lot_method):
         costs = []
         for u in grid:
             moved = whole.cost.active[name] + u
-            rows = np.append(u + whole.cost_rate[name] * abs(u), whole.cost.row_use_of_name(name, u)[joint.linear :])
+            rows = np.append(u + whole.cost_rate[name] * abs(u), whole.cost.row_use_of_asset(name, u)[joint.linear :])
             priced = own[name] * u + float((prices[joint.cash : -1] * rows).sum())
-            costs.append(whole.cost.of_name(name, u) + stretch * whole.cost.curvature[name] * moved**2 + priced)
+            costs.append(whole.cost.of_asset(name, u) + stretch * whole.cost.curvature[name] * moved**2 + priced)
         assert response.worth[b] == pytest.approx(costs[-1], abs=1e-13)
         assert costs[-1] <= min(costs) + 1e-13
 
@@ -108,16 +108,16 @@ def test_answers_do_not_depend_on_where_they_were_looked_for(lot_method):
     """From the first pieces, the last ones, or those of other prices, every branch finds the same answer."""
     dual = _dual(7, lot_method)
     prices = _prices(dual, 7)
-    found = dual.respond(prices)
+    first = dual.respond(prices)
     for other in (_prices(dual, 8), 3 * prices, -prices):
         elsewhere = dual.respond(other).at
         again = dual.respond(prices, elsewhere)
-        assert again.trade == pytest.approx(found.trade, abs=1e-15)
-        assert again.value == pytest.approx(found.value, abs=1e-14)
+        assert again.trade == pytest.approx(first.trade, abs=1e-15)
+        assert again.value == pytest.approx(first.value, abs=1e-14)
 
 
 def test_a_name_rests_between_its_two_best_branches_and_costs_what_the_centre_says():
-    """Of three and more branches the two cheapest share the name, wholly the better one without a centre."""
+    """Of three and more branches the two cheapest share the asset, wholly the better one without a centre."""
     dual = _dual(3, "FIFO")
     assert dual.is_crowded
     response = dual.respond(_prices(dual, 3))
@@ -126,31 +126,31 @@ def test_a_name_rests_between_its_two_best_branches_and_costs_what_the_centre_sa
         two = branches[np.sort(np.argsort(response.worth[branches], kind="stable")[:2])]
         assert [response.left[m], response.right[m]] == two.tolist()
         best = branches[np.argmin(response.worth[branches])]
-        assert response.share[branches].tolist() == (branches == best).astype(float).tolist()
+        assert response.mixing[branches].tolist() == (branches == best).astype(float).tolist()
     assert response.looseness == 0.0
 
 
 @pytest.mark.parametrize("lot_method", METHODS)
 def test_the_certificates_least_costs_are_those_of_every_piece_alone(lot_method):
-    """Least values of names, sides and branches are those of plain formulas, on all branches and on one of each."""
+    """Least values of assets, sides and branches are those of plain formulas, on all branches and on one of each."""
     dual = _dual(5, lot_method, ())
     point = dual.joint.dual_point(_prices(dual, 5), dual.lagrangian.risk_aversion)
     last = np.append(dual.first_branch[1:], len(dual.owner)) - 1 - dual.first_branch
     for whole in (dual.lagrangian, dual.lagrangian.on_branches(last)):
-        pieces, found = whole.pieces, whole.minima(point)
+        pieces, minima = whole.pieces, whole.minima(point)
         curvature, slope, offset = whole._priced(point)
         q, d = curvature[pieces.asset], whole.cost.active[pieces.asset]
         trade = np.clip(-d - slope / (2 * q), pieces.left, pieces.right)
         value = q * (d + trade) ** 2 + slope * trade + offset
         at_zero = whole._at_zero(curvature)
-        for name in range(dual.names):
+        for name in range(dual.asset_count):
             own = np.flatnonzero(pieces.asset == name)
-            assert found.value[name] == pytest.approx(value[own].min(), abs=1e-15)
-            assert found.trade[name] == pytest.approx(trade[own[np.argmin(value[own])]], abs=1e-12)
-            for least, allowed in ((found.no_purchase, pieces.right <= 0), (found.no_loss, ~pieces.loses)):
+            assert minima.value[name] == pytest.approx(value[own].min(), abs=1e-15)
+            assert minima.trade[name] == pytest.approx(trade[own[np.argmin(value[own])]], abs=1e-12)
+            for least, allowed in ((minima.no_purchase, pieces.right <= 0), (minima.no_loss, ~pieces.loses)):
                 assert least[name] == pytest.approx(min([at_zero[name], *value[own][allowed[own]]]), abs=1e-15)
         each = [value[pieces.branch == branch].min() for branch in np.unique(pieces.branch)]
-        assert found.branch_value == pytest.approx(each, abs=1e-15)
+        assert minima.branch_value == pytest.approx(each, abs=1e-15)
 
 
 def test_systems_are_solved_as_a_library_solves_them():
@@ -174,11 +174,11 @@ def test_exposures_and_their_prices_are_products_links_included():
     linked = np.zeros((4, 9))
     linked[:2, [1, 4]], linked[2:, [2, 8]] = roots[0].T, roots[1].T
     prices, weights = random.normal(size=9), np.where(random.random(9) < 0.5, random.normal(size=9), 0.0)
-    by_name, sizes = np.concatenate([exposures, rows]), np.array([2, 2])
+    by_exposure, sizes = np.concatenate([exposures, rows]), np.array([2, 2])
     every = np.concatenate([exposures, linked, rows])
     columns = np.concatenate([root.T.ravel() for root in roots])
-    assert charge(by_name, sizes, names, columns, 2, prices) == pytest.approx(every.T @ prices)
-    by_asset = np.ascontiguousarray(by_name.T)
+    assert charge(by_exposure, sizes, names, columns, 2, prices) == pytest.approx(every.T @ prices)
+    by_asset = np.ascontiguousarray(by_exposure.T)
     assert total(by_asset, sizes, names, roots.ravel(), 2, weights) == pytest.approx(every @ weights)
 
 

@@ -14,17 +14,17 @@ def test_changes_cost_what_the_dense_inverse_of_all_prices_says(blocks):
     risk = factor_risk(linked(random_problem(1, names=60), blocks))
     names = np.sort(random.choice(60, 35, replace=False))
     curvature = g * risk.specific_variance[names]
-    # K exposures and cash: what a unit of each name adds
-    by_name = np.concatenate([risk.loadings, 1.0 + 0.001 * random.normal(size=(60, 1))], axis=1)
+    # K exposures and cash: what a unit of each asset adds
+    by_exposure = np.concatenate([risk.loadings, 1.0 + 0.001 * random.normal(size=(60, 1))], axis=1)
     move, asset = np.array([0, 1, 1, 2, 2, 3]), np.array([4, 9, 31, 9, 9, 50])
     jump = random.normal(size=6)
-    moved = np.zeros((by_name.shape[1], 4))
-    np.add.at(moved.T, move, jump[:, None] * by_name[asset])
-    own = np.zeros((by_name.shape[1],) * 2)
+    moved = np.zeros((by_exposure.shape[1], 4))
+    np.add.at(moved.T, move, jump[:, None] * by_exposure[asset])
+    own = np.zeros((by_exposure.shape[1],) * 2)
     own[: risk.loadings.shape[1], : risk.loadings.shape[1]] = 0.5 / g * np.eye(risk.loadings.shape[1])
 
     roots = np.concatenate([_root(link, 60) for link in risk.links], axis=1)
-    whole = np.concatenate([by_name, roots], axis=1)
+    whole = np.concatenate([by_exposure, roots], axis=1)
     hessian = whole[names].T @ (whole[names] / (2 * curvature)[:, None])
     hessian[: len(own), : len(own)] += own
     hessian[len(own) :, len(own) :] += 0.5 / g * np.eye(roots.shape[1])
@@ -32,11 +32,11 @@ def test_changes_cost_what_the_dense_inverse_of_all_prices_says(blocks):
     np.add.at(added.T, move, jump[:, None] * whole[asset])
     expected = added.T @ np.linalg.solve(hessian, added)
 
-    found = linked_products(risk.packed, g, (names, curvature, by_name[names]), own, moved, (move, asset, jump))
-    assert found == pytest.approx(expected, rel=1e-8)
+    products = linked_products(risk.packed, g, (names, curvature, by_exposure[names]), own, moved, (move, asset, jump))
+    assert products == pytest.approx(expected, rel=1e-8)
 
 
 def _root(link, size):
-    found = np.zeros((size, len(link.names)))
-    found[link.names] = link.root
-    return found
+    root = np.zeros((size, len(link.assets)))
+    root[link.assets] = link.root
+    return root

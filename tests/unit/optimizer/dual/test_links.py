@@ -12,7 +12,7 @@ from prometheus.optimizer.dual import structured
 from prometheus.optimizer.dual.climb import climb
 from prometheus.optimizer.dual.coupled_dual import CoupledDual
 from prometheus.optimizer.dual.joint_terms import JointTerms
-from prometheus.optimizer.dual.kernels import spread_name
+from prometheus.optimizer.dual.kernels import spread_asset
 from prometheus.optimizer.problem.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.problem.asset_functions import separable_cost
 from prometheus.optimizer.problem.envelope import convex_envelope
@@ -41,13 +41,13 @@ def _with_plain_exposures(whole):
     """Return the same problem with every linked exposure a factor's."""
     roots = np.zeros((len(whole.cost.active), whole.risk.size - whole.risk.loadings.shape[1]))
     for link in whole.risk.links:
-        roots[link.names, link.first : link.first + len(link.names)] = link.root
+        roots[link.assets, link.first : link.first + len(link.assets)] = link.root
     loadings = np.concatenate([whole.risk.loadings, roots], axis=1)
     return replace(whole, risk=FactorRisk(loadings, whole.risk.specific_variance))
 
 
 def _prices(dual, seed):
-    """Return prices near the optimal ones, at which many names answer."""
+    """Return prices near the optimal ones, at which many assets answer."""
     random = np.random.default_rng(seed)
     prices = climb(dual, np.zeros(dual.joint.size)).response.prices
     prices = prices * (1 + 0.05 * random.normal(size=len(prices)))
@@ -79,22 +79,22 @@ def test_links_answer_and_step_as_as_many_factors_would(limits, blocks):
 @pytest.mark.parametrize("blocks", [1, 3])
 @pytest.mark.parametrize("limits", [(), ("factors",)], ids=["cash", "factors"])
 def test_what_moves_cost_together_is_what_it_would_be_with_as_many_factors(limits, blocks):
-    """Moves of one and of two names disturb each other through links, factors and cash as the whole system says."""
+    """Moves of one and of two assets disturb each other through links, factors and cash as the whole system says."""
     whole = _whole(2, blocks, limits)
     dual, plain = (CoupledDual(one, JointTerms.of(one)) for one in (whole, _with_plain_exposures(whole)))
-    ours, theirs = (one.respond(_prices(dual, 2), share=one.shares(one.first_branch)) for one in (dual, plain))
+    ours, theirs = (one.respond(_prices(dual, 2), mixing=one.whole_branches(one.first_branch)) for one in (dual, plain))
     other = dual.several[:8]
     before, after = dual.first_branch[other], dual.first_branch[other] + 1
     jump = ours.trade[after] - ours.trade[before]
-    # the first move takes the last name along
+    # the first move takes the last asset along
     changes = (np.append(np.arange(8), 0), np.append(other, other[7]), np.append(jump, jump[7]))
-    found = []
+    products = []
     for one, response in ((dual, ours), (plain, theirs)):
         disturbed = one.jumps(response, before, after)
         disturbed[:, 0] += disturbed[:, 7]
-        found.append(one.products(response, disturbed, changes))
+        products.append(one.products(response, disturbed, changes))
     assert np.abs(jump).max() > 0
-    assert found[0] == pytest.approx(found[1], rel=1e-6, abs=1e-9 * np.abs(found[1]).max())
+    assert products[0] == pytest.approx(products[1], rel=1e-6, abs=1e-9 * np.abs(products[1]).max())
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_what_moves_cost_together_is_what_it_would_be_with_as_many_factors(limit
 )
 @pytest.mark.parametrize("seed", range(2))
 def test_a_short_step_removes_its_part_of_what_is_missing(seed, limits, lot_method):
-    """Along Newton's step every condition falls as fast as it is missed, names of three and more branches included."""
+    """Along Newton's step every condition falls as fast as it is missed, assets of three and more branches included."""
     dual = CoupledDual(whole := _whole(seed, 2, limits, lot_method=lot_method, lots=8.0), JointTerms.of(whole))
     state = dual.respond(_prices(dual, seed))
     for strength in (3.0, 0.3):
@@ -125,20 +125,20 @@ def test_a_name_is_spread_over_its_branches_as_the_nearest_point_of_the_simplex(
     random = np.random.default_rng(0)
     for _ in range(40):
         count, epsilon = int(random.integers(3, 7)), float(random.uniform(0.05, 2.0))
-        worth, centre, share = random.normal(size=count), random.dirichlet(np.ones(count)), np.zeros(count)
-        proximal, looseness = spread_name(worth, centre, epsilon, 0, 0, count, share)
-        assert share.sum() == pytest.approx(1.0)
-        assert (share >= 0).all()
-        assert looseness == pytest.approx(float(share @ (worth - worth.min())))
-        found = float(share @ worth) + proximal
+        worth, centre, mixing = random.normal(size=count), random.dirichlet(np.ones(count)), np.zeros(count)
+        proximal, looseness = spread_asset(worth, centre, epsilon, 0, 0, count, mixing)
+        assert mixing.sum() == pytest.approx(1.0)
+        assert (mixing >= 0).all()
+        assert looseness == pytest.approx(float(mixing @ (worth - worth.min())))
+        cost = float(mixing @ worth) + proximal
         for trial in random.dirichlet(np.ones(count), 300):
-            assert float(trial @ worth) + 0.25 * epsilon * float(((trial - centre) ** 2).sum()) >= found - 1e-12
+            assert float(trial @ worth) + 0.25 * epsilon * float(((trial - centre) ** 2).sum()) >= cost - 1e-12
         centre[0], used = 0.0, centre[1:].sum()
         centre /= used
-        spread_name(worth, centre, epsilon, 1, 0, count, share)
-        slope = worth[1:] + 0.5 * epsilon * (share[1:] - centre[1:])
-        assert share[0] == 0.0
-        assert share.sum() == pytest.approx(1.0)
+        spread_asset(worth, centre, epsilon, 1, 0, count, mixing)
+        slope = worth[1:] + 0.5 * epsilon * (mixing[1:] - centre[1:])
+        assert mixing[0] == 0.0
+        assert mixing.sum() == pytest.approx(1.0)
         assert slope == pytest.approx(np.full(count - 1, slope.mean()))
 
 
@@ -156,7 +156,7 @@ _KINDS = {
 @pytest.mark.parametrize("blocks", [1, 4])
 @pytest.mark.parametrize("kind", _KINDS)
 def test_stage_one_with_links_is_clarabels(kind, blocks):
-    """The bound of stage 1 is that of the interior-point solver's envelope, whatever names are linked."""
+    """The bound of stage 1 is that of the interior-point solver's envelope, whatever assets are linked."""
     for seed in range(2):
         problem = linked(random_problem(60 + seed, names=70, **_KINDS[kind]), blocks, seed, twins=0.99)
         whole = _lagrangian(problem)
@@ -206,17 +206,17 @@ def test_linked_answers_that_are_not_tight_go_to_clarabel_and_say_so(monkeypatch
 
 
 @pytest.mark.parametrize("seed", [4, 5, 8])
-def test_a_part_of_a_problem_starts_from_the_shares_of_the_whole(seed):
-    """One name's range cut where it rested between sides: the same stage 1 as without a start, in fewer steps."""
+def test_a_part_of_a_problem_starts_from_the_mixing_of_the_whole(seed):
+    """One asset's range cut where it rested between sides: the same stage 1 as without a start, in fewer steps."""
     whole = _whole(seed, 3, lots=6.0)
     joint, nothing = JointTerms.of(whole), DualPoint(np.zeros(whole.risk.size), 0.0)
     first = structured.STRUCTURED.stage_one(whole, joint, nothing)
     cold_steps = warm_steps = 0
     for name in first.places.asset[:4]:
-        part = whole.within(whole.limits.split_name(int(name), 0.0)[0])
+        part = whole.within(whole.limits.split_asset(int(name), 0.0)[0])
         joint = JointTerms.of(part)
         cold = structured.STRUCTURED.stage_one(part, joint, first.dual)
-        warm = structured.STRUCTURED.stage_one(part, joint, first.dual, first.shares)
+        warm = structured.STRUCTURED.stage_one(part, joint, first.dual, first.mixing)
         assert cold.solution.fallback == warm.solution.fallback == ""
         assert warm.relaxed == pytest.approx(cold.relaxed, abs=1e-6)
         bounds = [part.bound(answer.dual, part.minima(answer.dual)) for answer in (cold, warm)]
@@ -238,7 +238,7 @@ def test_a_start_that_leads_nowhere_is_given_up_for_none(monkeypatch):
         return honest if known is None else replace(honest, response=replace(honest.response, looseness=1e-6))
 
     monkeypatch.setattr(structured, "climb", lazy)
-    again = structured.STRUCTURED.stage_one(whole, joint, nothing, plain.shares)
-    assert starts == [plain.shares, None]
+    again = structured.STRUCTURED.stage_one(whole, joint, nothing, plain.mixing)
+    assert starts == [plain.mixing, None]
     assert again.solution.fallback == ""
     assert again.relaxed.tobytes() == plain.relaxed.tobytes()

@@ -63,7 +63,7 @@ def test_stage_one_is_clarabels(kind, seed):
     ours = float(whole.bound(answer.dual, whole.minima(answer.dual)))
     assert ours == pytest.approx(theirs, abs=2e-7)
     used = float((answer.relaxed + whole.cost_rate * np.abs(answer.relaxed)).sum())
-    # the two ends of an undecided name pay their costs each
+    # the two ends of an undecided asset pay their costs each
     assert whole.cash.least - 2e-5 <= used <= whole.cash.most + 2e-5
 
 
@@ -83,7 +83,7 @@ def test_every_limit_is_priced_at_least_as_well_as_by_clarabel(kinds, lot_method
 
 
 def test_a_name_is_left_between_two_branches_only_where_they_cost_the_same():
-    """At the optimum every undecided name's two ends have the same priced cost."""
+    """At the optimum every undecided asset's two ends have the same priced cost."""
     whole = lagrangian_of(random_problem(45, names=70, factors=25, lots_a_name=8.0))
     answer = _structured(whole)
     values = whole.minima(answer.dual).branch_value
@@ -195,8 +195,8 @@ def test_the_model_of_changes_finds_the_best_pattern(seed):
     gain, disturbance = random.normal(0, 1e-4, 10), half @ half.T
     patterns = (np.arange(1024)[:, None] >> np.arange(10)) & 1
     costs = -patterns @ gain + 0.5 * np.einsum("pi,ij,pj->p", patterns, disturbance, patterns)
-    found = least_pattern(gain, disturbance).astype(float)
-    assert -found @ gain + 0.5 * found @ disturbance @ found == pytest.approx(costs.min(), abs=1e-12)
+    pattern = least_pattern(gain, disturbance).astype(float)
+    assert -pattern @ gain + 0.5 * pattern @ disturbance @ pattern == pytest.approx(costs.min(), abs=1e-12)
     from_there = least_pattern(gain, disturbance, patterns[int(np.argmin(costs))] == 1)
     assert from_there.tolist() == (patterns[int(np.argmin(costs))] == 1).tolist()
 
@@ -218,6 +218,6 @@ def test_the_reference_solves_both_stages_itself(name, programs):
             return self._backend.solve(program, tolerance)
 
     whole = lagrangian_of(random_problem(41, names=40, group_share=0.0))
-    found = TwoStageSearch(whole, Counting(backend_named(name)), 1e-9).run()
+    answer = TwoStageSearch(whole, Counting(backend_named(name)), 1e-9).run()
     assert len(asked) == programs
-    assert found.objective == pytest.approx(TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run().objective)
+    assert answer.objective == pytest.approx(TwoStageSearch(whole, backend_named("STRUCTURED"), 1e-9).run().objective)

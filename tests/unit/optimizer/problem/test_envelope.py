@@ -18,7 +18,7 @@ def _parts(problem):
 
 
 def _value(cost, convex, asset, grid):
-    """Evaluate a name's convex pieces on a grid, starting from the true cost at the left end."""
+    """Evaluate an asset's convex pieces on a grid, starting from the true cost at the left end."""
     mine = np.flatnonzero(convex.asset == asset)
     trades = np.zeros(len(cost.curvature))
     trades[asset] = convex.low[asset]
@@ -56,7 +56,7 @@ def test_envelope_equals_the_hull_of_a_dense_grid(lot_method, seed, order_cost):
         ends = convex.left[convex.asset == i]
         grid = np.union1d(np.linspace(convex.low[i], convex.high[i], 2001), np.append(ends, 0.0))
         grid = grid[(grid >= convex.low[i]) & (grid <= convex.high[i])]
-        true = np.array([cost.of_name(i, float(u)) for u in grid])
+        true = np.array([cost.of_asset(i, float(u)) for u in grid])
         assert _value(cost, convex, i, grid) == pytest.approx(_hull(grid, true), abs=2e-9)
 
 
@@ -101,7 +101,7 @@ def test_order_decides_convexity_whatever_the_flag_says():
 
 
 def test_names_without_a_choice_keep_a_single_point():
-    """A name that may neither be bought nor sold, or whose sale is forced, has exactly one trade."""
+    """An asset that may neither be bought nor sold, or whose sale is forced, has exactly one trade."""
     problem = small_problem(
         [0.5, 0.5],
         [(0, 4000.0, -0.1), (1, 5000.0, 0.1)],
@@ -121,7 +121,7 @@ def test_names_without_a_choice_keep_a_single_point():
 
 
 def test_one_branch_is_its_own_envelope():
-    """Pieces of one branch for each name come back as they are, with the trading cost in their cash."""
+    """Pieces of one branch for each asset come back as they are, with the trading cost in their cash."""
     problem = random_problem(5, names=30)
     cost, pieces, _ = _parts(problem)
     chosen = pieces.on_branches(pieces.branch[pieces.first])
@@ -133,8 +133,8 @@ def test_one_branch_is_its_own_envelope():
 
 
 def test_cost_of_one_name_agrees_with_the_cost_of_all():
-    """The two ways to evaluate a name's cost give the same number."""
+    """The two ways to evaluate an asset's cost give the same number."""
     problem = random_problem(6, names=30, lot_method="FIFO")
     cost, _, convex = _parts(problem)
     trades = np.random.default_rng(0).uniform(convex.low, convex.high)
-    assert [cost.of_name(i, float(u)) for i, u in enumerate(trades)] == pytest.approx(cost(trades), abs=1e-15)
+    assert [cost.of_asset(i, float(u)) for i, u in enumerate(trades)] == pytest.approx(cost(trades), abs=1e-15)

@@ -46,13 +46,13 @@ def test_tracking_error_and_terms_are_those_of_the_dense_covariance():
     """Both tracking errors, the risk term and the verified limit come from the true Sigma."""
     problem = linked(random_problem(2, names=60), 3)
     result, sigma = rebalance(problem), dense_covariance(problem)
-    for weights, found in (
+    for weights, error in (
         (problem.holdings(), result.tracking_error_before),
         (result.rounded_weights, result.tracking_error_after),
     ):
         active = weights - problem.benchmark_weights
-        assert found == pytest.approx(np.sqrt(active @ sigma @ active), rel=1e-10)
-        assert tracking_error(problem, weights) == pytest.approx(found, rel=1e-10)
+        assert error == pytest.approx(np.sqrt(active @ sigma @ active), rel=1e-10)
+        assert tracking_error(problem, weights) == pytest.approx(error, rel=1e-10)
     assert result.terms.active_risk == pytest.approx(10 * result.tracking_error_after**2)
     before = changed(problem, te_max=0.9 * result.tracking_error_before)
     broken = {one.rule: one.amount for one in violations_of_weights(before, np.zeros(60))}
@@ -70,7 +70,7 @@ def test_blocks_of_unlinked_names_change_nothing():
 
 @pytest.mark.parametrize("blocks", [1, 2])
 def test_nothing_beats_the_bound_and_nearly_every_answer_is_the_best_there_is(blocks):
-    """Against every combination of sides and lots of four linked names, with and without a tracking-error limit."""
+    """Against every combination of sides and lots of four linked assets, with and without a tracking-error limit."""
     verdicts = []
     for seed in range(16):
         problem = linked(tiny_problem(seed), blocks, seed)
@@ -89,10 +89,10 @@ def test_no_better_trades_on_the_sides_that_the_two_stages_chose(seed, backend):
     method = ("FIFO", "HIFO", "LEAST_TAX_FIRST")[seed % 3]
     problem = linked(random_problem(seed, names=30, lot_method=method, group_share=0.2), (1, 3)[seed % 2], seed)
     lagrangian = lagrangian_of(problem)
-    found = search(lagrangian, backend_named(backend), problem.tolerance)
-    reference = reference_on_stretches(problem, lagrangian, found.trades)
-    assert found.objective == pytest.approx(reference.objective, rel=1e-7)
-    assert found.trades == pytest.approx(reference.trades, abs=1e-6)
+    best = search(lagrangian, backend_named(backend), problem.tolerance)
+    reference = reference_on_stretches(problem, lagrangian, best.trades)
+    assert best.objective == pytest.approx(reference.objective, rel=1e-7)
+    assert best.trades == pytest.approx(reference.trades, abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -118,7 +118,7 @@ def test_accounts_of_linked_names_are_certified(blocks):
 
 @pytest.mark.parametrize("kinds", [*((kind,) for kind in KINDS), KINDS])
 def test_limits_bind_are_certified_and_kept_after_rounding(kinds):
-    """Every limit beside linked names is kept, with a certified answer, whole shares included."""
+    """Every limit beside linked assets is kept, with a certified answer, whole shares included."""
     problem = binding(linked(random_problem(8, names=60), 3, 8), kinds, 0.02, 8)
     result = rebalance(problem)
     assert result.certificate.max_violation <= 1e-9
@@ -146,7 +146,7 @@ def _broken(names, covariance):
     ("blocks", "complaint"),
     [
         (_broken([1, 0], [[0.04, 0.0], [0.0, 0.04]]), "ascending"),
-        (_broken([0, 9], [[0.04, 0.0], [0.0, 0.04]]), "there are 4 names"),
+        (_broken([0, 9], [[0.04, 0.0], [0.0, 0.04]]), "there are 4 assets"),
         (2 * _broken([0], [[0.04]]), "in an earlier block"),
         (_broken([0, 1], [[0.04]]), r"must be \(2, 2\)"),
         (_broken([0], [[np.nan]]), "finite"),
@@ -174,9 +174,9 @@ def test_stage_two_falls_back_to_the_solver_beside_links(monkeypatch):
     problem = linked(random_problem(5, names=40), 2)
     expected = rebalance(problem).certificate.objective
     monkeypatch.setattr("prometheus.optimizer.search.two_stage.solve_fixed_sides", lambda *_: None)
-    found = rebalance(problem).certificate
-    assert found.objective == pytest.approx(expected, abs=2e-6)
-    assert found.lower_bound <= expected + 1e-9
+    certificate = rebalance(problem).certificate
+    assert certificate.objective == pytest.approx(expected, abs=2e-6)
+    assert certificate.lower_bound <= expected + 1e-9
 
 
 def test_trades_that_forget_the_links_are_worse_than_the_bound_by_what_they_forgot():

@@ -38,7 +38,7 @@ def test_a_kept_split_is_the_one_worked_out_anew(blocks):
 
 
 def test_accounts_with_equal_blocks_share_one_split():
-    """The second account of a day works out the blocks that differ, and no others; a name's place is its own."""
+    """The second account of a day works out the blocks that differ, and no others; an asset's place is its own."""
     first = linked(random_problem(1, names=60), 3)
     changed_block = SpecificBlock(first.specific_blocks[0].names, 0.5 * (_diagonal(first, 0) + _block(first, 0)))
     second = changed(first, specific_blocks=(changed_block, *first.specific_blocks[1:]))

@@ -36,7 +36,7 @@ def test_a_purchase_cannot_exceed_what_all_sales_would_raise():
 
 
 def test_a_holding_above_its_upper_bound_must_be_sold():
-    """A name that must not be held at all has only one possible trade."""
+    """An asset that must not be held at all has only one possible trade."""
     limits = _range(small_problem([0.5, 0.5], HELD, upper=np.array([0.0, 1.0])))
     assert limits.low[0] == limits.high[0] == pytest.approx(-0.4)
 
@@ -48,7 +48,7 @@ def test_a_name_below_its_lower_bound_must_be_bought():
 
 
 def test_unsellable_name_above_its_bound_is_named():
-    """A name outside its bounds that may not be sold is a conflict with a name and a distance, not a violation."""
+    """An asset outside its bounds that may not be sold is a conflict with a name and a distance, not a violation."""
     error = _refusal(small_problem([0.5, 0.5], HELD, upper=np.array([0.25, 1.0]), can_sell=np.array([False, True])))
     assert "A weighs 40.0000% of NAV" in error.message
     assert "may not be sold" in error.message
@@ -62,12 +62,12 @@ def test_locked_lots_that_keep_a_name_above_its_bound_are_named():
     problem = small_problem([0.5, 0.5], HELD, upper=np.array([0.25, 0.1]), lot_locked=np.array([True, True]))
     error = _refusal(problem)
     assert error.message.startswith("B weighs")
-    assert "(1 more names likewise)" in error.message
+    assert "(1 more assets likewise)" in error.message
     assert error.details["tickers"] == ["A", "B"]
 
 
 def test_unbuyable_name_below_its_bound_is_named():
-    """A buy-locked name below its lower bound cannot be brought up, and the message says so."""
+    """A buy-locked asset below its lower bound cannot be brought up, and the message says so."""
     error = _refusal(small_problem([0.5, 0.5], HELD, lower=np.array([0.5, 0.0]), can_buy=np.array([False, True])))
     assert "it may not be bought" in error.message
     assert error.details == {
@@ -86,7 +86,7 @@ def test_cash_floor_out_of_reach_because_of_locks_says_the_most_reachable():
     assert error.details["constraint"] == "cash_min"
     assert error.details["reachable"] == pytest.approx(0.1 + 0.4 * (1 - 0.0005))
     assert error.details["violation"] == pytest.approx(0.6 - 0.1 - 0.4 * (1 - 0.0005))
-    assert "1 names may not be sold" in error.message
+    assert "1 assets may not be sold" in error.message
 
 
 def test_cash_ceiling_out_of_reach_because_of_buy_locks_says_the_least_reachable():
@@ -100,7 +100,7 @@ def test_cash_ceiling_out_of_reach_because_of_buy_locks_says_the_least_reachable
 
 
 def test_forced_loss_sale_forbids_purchases_in_its_group():
-    """Where the bounds force a loss sale, no name of the group may be bought."""
+    """Where the bounds force a loss sale, no asset of the group may be bought."""
     problem = small_problem(
         [0.5, 0.5], [(0, 4000.0, -0.1)], upper=np.array([0.2, 1.0]), group=np.array([7, 7]), cash_max=1.0
     )
@@ -118,7 +118,7 @@ def test_forced_purchase_forbids_loss_sales_in_its_group():
 
 
 def test_forced_purchase_beside_forced_loss_sale_is_named():
-    """Bounds that force a wash sale between two names of a group are refused by name."""
+    """Bounds that force a wash sale between two assets of a group are refused by name."""
     problem = small_problem(
         [0.5, 0.5], [(0, 4000.0, -0.1)], lower=np.array([0.0, 0.1]), upper=np.array([0.2, 1.0]), group=np.array([7, 7])
     )
@@ -128,7 +128,7 @@ def test_forced_purchase_beside_forced_loss_sale_is_named():
 
 
 def test_a_group_needs_a_decision_only_if_it_can_break_the_rule():
-    """Two names of a group are undecided when one can lose and one can be bought, else not."""
+    """Two assets of a group are undecided when one can lose and one can be bought, else not."""
     lots = [(0, 2000.0, -0.1), (2, 2000.0, 0.1)]
     problem = small_problem([0.25] * 4, lots, group=np.array([1, 1, 2, 2]), cash_max=1.0)
     limits = _range(problem)

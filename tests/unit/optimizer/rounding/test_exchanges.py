@@ -14,7 +14,7 @@ AVERSION = 10.0
 
 
 def _candidates(seed):
-    """Return a risk, 24 candidates of 12 names, limits on cash, a row and tracking error, and where trades stand."""
+    """Return a risk, 24 candidates of 12 assets, limits on cash, a row and tracking error, and where trades stand."""
     random = np.random.default_rng(seed)
     risk = FactorRisk(random.normal(0, 0.1, (12, 3)), np.full(12, 0.04))
     asset, delta = np.tile(np.arange(12), 2), random.normal(0, 1e-3, 24)
@@ -53,22 +53,22 @@ def test_the_best_exchange_is_the_best_of_all(seed, names):
     """The compiled search picks the pair, and the triple, that trying all of them picks, or none."""
     risk, effects, limits, at = _candidates(seed)
     few = np.flatnonzero(np.isfinite(effects.change))
-    found = _least(limits, at, effects, few, risk, AVERSION, names)
-    chosen = {int(few[one]) for one in found if one >= 0} or None
+    places = _least(limits, at, effects, few, risk, AVERSION, names)
+    chosen = {int(few[one]) for one in places if one >= 0} or None
     assert chosen == _best_of_all(risk, effects, limits, at, names)
     assert (chosen is None) == (seed == 5)
 
 
 def test_triples_are_tried_where_no_pair_improves():
-    """Two names' steps down pay for a third one's step up that either alone does not pay for."""
+    """Two assets' steps down pay for a third one's step up that either alone does not pay for."""
     risk = FactorRisk(np.zeros((3, 1)), np.full(3, 0.04))
     effects = Effects(
         change=np.array([-5e-6, 1e-6, 1e-6]), cash=np.array([2e-3, -1e-3, -1e-3]), use=np.zeros((0, 3)),
         variance=np.zeros(3), asset=np.arange(3), delta=np.array([2e-3, -1e-3, -1e-3]),
     )  # fmt: skip
     limits = AllLimits(CashRange(-1e-4, 1e-4), RowLimits())
-    found = improving_exchange(limits, (0.0, np.zeros(0), 0.0), effects, risk, AVERSION, effects.change)
-    assert set(found or ()) == {0, 1, 2}
+    exchange = improving_exchange(limits, (0.0, np.zeros(0), 0.0), effects, risk, AVERSION, effects.change)
+    assert set(exchange or ()) == {0, 1, 2}
 
 
 def test_a_search_over_numbers_that_round_off_rules_ends():

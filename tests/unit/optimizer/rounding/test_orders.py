@@ -4,7 +4,7 @@ import pytest
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.certificate import DualPoint
 from prometheus.optimizer.problem.share_grid import share_grid
-from prometheus.optimizer.rounding.orders import settled_orders, without_new_names
+from prometheus.optimizer.rounding.orders import settled_orders, without_new_assets
 from prometheus.optimizer.rounding.round_trades import one_side
 from prometheus.optimizer.rounding.state import RoundingModel
 from tests.unit.optimizer.lagrangians import lagrangian_of
@@ -22,7 +22,7 @@ def _settled(problem, steps, wishes):
 
 
 def _underweight(**changes: object):
-    """Return a problem whose first name is a hundredth underweight: buying that is worth about 0.85 bps."""
+    """Return a problem whose first asset is a hundredth underweight: buying that is worth about 0.85 bps."""
     return small_problem([0.5, 0.5], [(0, 4900.0, 0.1), (1, 5000.0, 0.1)], **changes)
 
 
@@ -34,7 +34,7 @@ def test_an_order_that_is_not_worth_its_cost_is_dropped_whole():
 
 
 def test_an_order_that_the_prices_wish_for_is_placed():
-    """A name without a trade gets the order it would have at the prices, if that is worth its cost."""
+    """An asset without a trade gets the order it would have at the prices, if that is worth its cost."""
     rest, wishes = [0.0, 0.0], [0.0095, 0.0]
     placed = _settled(_underweight(order_cost=1e-5), rest, wishes)
     assert 50 < placed[0] < 100
@@ -43,18 +43,18 @@ def test_an_order_that_the_prices_wish_for_is_placed():
 
 
 def test_two_orders_that_pay_for_each_other_are_dropped_together():
-    """Where cash has no room neither order can be dropped alone; both can."""
+    """Where the cash range is full neither order can be dropped alone; both can."""
     problem = _underweight(order_cost=1e-3, cash_min=0.0099, cash_max=0.0101)
     assert _settled(problem, [40.0, -40.0], [0.0, 0.0]) == [0.0, 0.0]
 
 
 def test_no_order_adds_a_name_where_names_are_counted():
-    """With a limit on the number of names those that are not held after trading stay so, sold out or never bought."""
+    """With a limit on the number of assets those that are not held after trading stay so, sold out or never bought."""
     problem = small_problem(
         [0.5, 0.3, 0.2], [(0, 5000.0, 0.1), (2, 300.0, 0.1)], order_cost=1e-5, cash_max=1.0, max_names=1
     )
     whole = lagrangian_of(problem)
-    limits = without_new_names(whole.limits, whole.cost.order, problem.holdings(), np.array([0.0, 0.0, -0.03]))
+    limits = without_new_assets(whole.limits, whole.cost.order, problem.holdings(), np.array([0.0, 0.0, -0.03]))
     assert limits.low.tolist() == [-0.5, 0.0, pytest.approx(-0.03)]
     assert limits.high[1:].tolist() == [0.0, pytest.approx(-0.03)]
     assert limits.high[0] > 0

@@ -59,7 +59,7 @@ def test_a_position_with_locked_lots_cannot_be_sold_out():
 
 @pytest.mark.parametrize("seed", range(3))
 def test_neighbours_of_one_name_are_those_of_all_names(seed):
-    """Name by name, from any number of steps and from the sell-out, neighbours and weights are those of the arrays."""
+    """Asset by name, from any number of steps and from the sell-out, neighbours and weights are those of the arrays."""
     problem = random_problem(seed, names=60, min_trade=400.0, fractional=bool(seed % 2))
     grid, random = _grid(problem), np.random.default_rng(seed)
     from_zero = np.where(random.random(60) < 0.5, 0.0, grid.smallest * random.choice([-1.0, 1.0], 60))
@@ -82,7 +82,7 @@ def test_shifting_stops_at_the_range_and_in_the_gap():
 
 
 def test_bounds_narrower_than_a_share_are_named():
-    """A forced trade for which no whole share fits is refused with the name and the step."""
+    """A forced trade for which no whole share fits is refused with the asset and the step."""
     problem = small_problem(
         [1.0], [(0, 90.0, 0.1)], nav=1000.0, lower=np.array([0.894]), upper=np.array([0.896]), cash_max=1.0
     )
@@ -100,7 +100,7 @@ def test_cash_range_narrower_than_any_share_is_named():
 
 
 def test_two_names_together_reach_cash_that_no_single_step_can():
-    """One name's share down and another's up meet a range that is narrower than either share."""
+    """One asset's share down and another's up meet a range that is narrower than either share."""
     problem = small_problem(
         [0.5, 0.5], prices=np.array([70.0, 81.0]), nav=1000.0, cash_min=0.0829, cash_max=0.0835, cost_rate=np.zeros(2)
     )
@@ -120,7 +120,7 @@ def test_trades_below_the_minimum_are_dropped():
 
 
 def test_forced_sale_below_the_minimum_is_kept():
-    """A name that must go goes, however small."""
+    """An asset that must go goes, however small."""
     problem = small_problem(
         [0.0, 1.0], [(0, 3.7, 0.1), (1, 8000.0, 0.1)], upper=np.array([0.0, 1.0]), min_trade=0.01, cash_max=0.3
     )
@@ -158,14 +158,14 @@ def test_rounding_never_oversells_nor_goes_short(seed, lot_method):
 
 
 def test_names_keep_their_side():
-    """Rounding moves no name from a purchase to a sale or back."""
+    """Rounding moves no asset from a purchase to a sale or back."""
     result = rebalance(random_problem(4, names=80, nav=50_000.0))
     clear = np.abs(result.trades) > 1e-9
     assert (np.sign(result.shares[clear]) * np.sign(result.trades[clear]) >= 0).all()
 
 
 def test_pairs_of_steps_improve_where_a_limit_stops_single_ones(monkeypatch):
-    """With cash at its limit one name's step up pays for another's down: never worse, often better."""
+    """With cash at its limit one asset's step up pays for another's down: never worse, often better."""
     problems = [
         random_problem(seed, names=60, nav=100_000.0, lot_method="HIFO", cash_range=(0.002, 0.004)) for seed in range(6)
     ]
@@ -192,7 +192,7 @@ def test_no_rounded_list_is_worse_than_no_trade(seed):
 
 
 def test_an_unequal_pair_reaches_the_cash_range():
-    """One share of a dear name is paid for by ten of a cheap one where neither single steps nor equal pairs lead in."""
+    """One share of a dear asset is paid for by ten of a cheap one where no single steps or equal pairs lead in."""
     problem = small_problem(
         [0.0, 1.0], [(1, 101.0, 0.0)], prices=np.array([264.69, 19.91]), nav=2116.32, min_trade=100 / 2116.32,
         cash_min=0.010028, cash_max=0.028844, cost_rate=np.full(2, 0.01), upper=np.array([0.3, 0.9502]),
@@ -204,7 +204,7 @@ def test_an_unequal_pair_reaches_the_cash_range():
 
 
 def test_a_share_worth_more_than_the_account_does_not_spoil_the_rest():
-    """The weight of a name that no single share fits goes to the others by a search of its own, not by single steps."""
+    """The weight of an asset that no single share fits goes to the others by a search, not by single steps."""
     ordinary = random_problem(1, names=30, nav=100_000.0, min_trade=0.0, group_share=0.0)
     prices = ordinary.prices.copy()
     dear = int(np.argmax(np.where(ordinary.holdings() == 0, ordinary.benchmark_weights, -1.0)))

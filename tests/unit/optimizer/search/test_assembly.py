@@ -42,7 +42,7 @@ def test_columns_are_well_formed():
 
 
 def test_matrix_times_vector_equals_the_dense_product():
-    """The column form multiplies like the dense matrix it stands for."""
+    """The column form multiplies like its dense matrix."""
     assembled, _, _ = _assembled(random_problem(2, names=12))
     x = np.random.default_rng(0).normal(size=assembled.program.A.shape[1])
     assert assembled.program.A.times(x) == pytest.approx(_dense(assembled.program.A) @ x, abs=1e-12)

@@ -46,7 +46,7 @@ def test_gains_that_no_lot_order_gives_are_refused_with_the_least_that_can_be(se
 
 
 def test_no_refused_limit_has_an_answer():
-    """What is refused has no legal trades among all sides and lots of four names, cash and groups included."""
+    """What is refused has no legal trades among all sides and lots of four assets, cash and groups included."""
     refused = answered = 0
     for seed in range(30):
         problem = _fifo(

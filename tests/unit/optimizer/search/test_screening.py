@@ -53,15 +53,15 @@ def test_pieces_left_out_do_not_change_the_optimum(lot_method, cash_range):
     problem = random_problem(5, names=150, lots_a_name=5, lot_method=lot_method, cash_range=cash_range)
     whole, pieces = _stage_one(problem)
     backend = _Counting()
-    found = Relaxation(backend, 1e-11).solve_screened(pieces, whole, None)
+    screened = Relaxation(backend, 1e-11).solve_screened(pieces, whole, None)
     full = Relaxation(backend_named("CLARABEL"), 1e-11).solve(pieces, whole)
-    assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-10)
-    assert found.dual.exposures == pytest.approx(full.dual.exposures, abs=1e-7)
-    assert whole.bound(found.dual, whole.minima(found.dual)) == pytest.approx(
+    assert _cost(pieces, whole, screened.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-10)
+    assert screened.dual.exposures == pytest.approx(full.dual.exposures, abs=1e-7)
+    assert whole.bound(screened.dual, whole.minima(screened.dual)) == pytest.approx(
         whole.bound(full.dual, whole.minima(full.dual)), abs=1e-9
     )
     assert len(backend.columns) == 1
-    assert found.pieces <= 0.65 * full.pieces
+    assert screened.pieces <= 0.65 * full.pieces
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -71,9 +71,9 @@ def test_a_wrong_guess_costs_time_only(seed):
     random = np.random.default_rng(seed)
     wrong = DualPoint(random.normal(0, 0.02, whole.risk.size), float(random.normal(0, 0.02)))
     backend = _Counting()
-    found = Relaxation(backend, 1e-11).solve_screened(pieces, whole, wrong)
+    screened = Relaxation(backend, 1e-11).solve_screened(pieces, whole, wrong)
     full = Relaxation(backend_named("CLARABEL"), 1e-11).solve(pieces, whole)
-    assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-10)
+    assert _cost(pieces, whole, screened.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-10)
     kept = KeptPieces.near(pieces, whole, wrong)
     assert len(backend.columns) > 1 or not kept.can_meet_cash(pieces, whole)
 
@@ -82,8 +82,8 @@ def test_pieces_on_which_the_solver_fails_are_not_the_last_word():
     """Where the program of some pieces has no answer the program of all of them is solved."""
     whole, pieces = _stage_one(random_problem(1, names=80, lots_a_name=5))
     backend = _Counting(fails_below=len(pieces.asset))
-    found = Relaxation(backend, 1e-9).solve_screened(pieces, whole, None)
-    assert found.pieces == len(pieces.asset)
+    screened = Relaxation(backend, 1e-9).solve_screened(pieces, whole, None)
+    assert screened.pieces == len(pieces.asset)
     assert len(backend.columns) == 2
 
 
@@ -97,9 +97,9 @@ def test_known_prices_serve_with_limits_too(kinds):
     relaxation = Relaxation(backend_named("CLARABEL"), 1e-11)
     full = relaxation.solve(pieces, whole)
     assert full.dual.risk_price > 0 or full.dual.rows(whole.cost.rows).any()
-    found = relaxation.solve_screened(pieces, whole, full.dual)
-    assert found.pieces < full.pieces
-    assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
+    screened = relaxation.solve_screened(pieces, whole, full.dual)
+    assert screened.pieces < full.pieces
+    assert _cost(pieces, whole, screened.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
 
 
 def test_where_the_guess_would_be_far_off_the_program_has_every_piece():
@@ -118,10 +118,10 @@ def test_rows_that_bind_do_not_spoil_what_the_guess_leaves_out(kinds, tightness)
     problem = binding(random_problem(2, names=120, fractional=True, min_trade=0.0), kinds, tightness, 2)
     whole, pieces = _stage_one(problem)
     relaxation = Relaxation(backend_named("CLARABEL"), 1e-11)
-    full, found = relaxation.solve(pieces, whole), relaxation.solve_screened(pieces, whole, None)
+    full, screened = relaxation.solve(pieces, whole), relaxation.solve_screened(pieces, whole, None)
     assert full.dual.rows(whole.cost.rows).any()
-    assert found.pieces < full.pieces
-    assert _cost(pieces, whole, found.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
+    assert screened.pieces < full.pieces
+    assert _cost(pieces, whole, screened.trades) == pytest.approx(_cost(pieces, whole, full.trades), abs=1e-9)
 
 
 @pytest.mark.parametrize("kinds", [(), ("tracking error",), ("turnover", "sectors"), ("tracking error", "gain")])
@@ -145,7 +145,7 @@ def test_marginal_costs_at_the_optimum_say_how_far_each_piece_is_used(kinds):
 
 
 def test_kept_pieces_are_runs_that_grow_when_joined():
-    """Every name with pieces keeps a run of them that ends inside its own, and joining two choices holds both."""
+    """Every asset with pieces keeps a run of them that ends inside its own, and joining two choices holds both."""
     whole, pieces = _stage_one(random_problem(8, names=90, lots_a_name=4))
     one = KeptPieces.near(pieces, whole, DualPoint(np.zeros(whole.risk.size), 0.0))
     other = KeptPieces.near(pieces, whole, DualPoint(np.full(whole.risk.size, 0.01), -0.01))

@@ -1,9 +1,9 @@
-"""At most M names: the names least worth holding are given up until the number is met, with a bound that knows it.
+"""At most M assets: the assets least worth holding are given up until the number is met, with a bound that knows it.
 
-The search itself knows nothing of the number. Each round holds names at nothing: those that are not held anyway, and
+The search itself knows nothing of the number. Each round holds assets at nothing: those that are not held anyway, and
 half of the excess, chosen by what holding them is worth at the current prices; then the search runs again. The bound
-for any prices: of the names that stand alone at most M may take their own least cost, all others cost what they cost
-at no weight. Names of undecided groups are left out of the count, which keeps the bound valid.
+for any prices: of the assets without a group at most M may take their own least cost, all others cost what they cost
+at no weight. Assets of undecided groups are left out of the count, which keeps the bound valid.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from prometheus.foundation.errors import InfeasibleProblemError
-from prometheus.optimizer.certificate import DualPoint, Lagrangian, NameMinima
+from prometheus.optimizer.certificate import AssetMinima, DualPoint, Lagrangian
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.problem.share_grid import ShareGrid
 from prometheus.optimizer.problem.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, TradeRange
@@ -23,16 +23,16 @@ _HELD = 1e-9
 _MAX_ROUNDS = 12
 
 
-def limit_names(
+def limit_assets(
     problem: RebalanceProblem,
     lagrangian: Lagrangian,
     answer: BestTrades,
     search_again: Callable[[Lagrangian], BestTrades],
 ) -> tuple[BestTrades, Lagrangian]:
-    """Return trades that leave at most ``max_names`` names held, and the problem over the ranges they were found in.
+    """Return trades that leave at most ``max_names`` assets held, and the problem over the ranges they were found in.
 
     Raises:
-        InfeasibleProblemError: More names than that cannot be sold completely.
+        InfeasibleProblemError: More assets than that cannot be sold completely.
     """
     limit = problem.max_names
     if limit is None:
@@ -42,7 +42,7 @@ def limit_names(
     must = int((~free).sum())
     if must > limit:
         raise InfeasibleProblemError(
-            f"at most {limit} names may be held, but {must} cannot be sold completely (locks, least weights): the "
+            f"at most {limit} assets may be held, but {must} cannot be sold completely (locks, least weights): the "
             f"least reachable is {must}. Raise max_names.",
             details={
                 "constraint": "max_names",
@@ -64,8 +64,9 @@ def limit_names(
         empty = _kept_in_cash(part, ~kept & free, np.argsort(worth, kind="stable"), (excess + 1) // 2, worth)
         if not (empty & kept).any():
             raise InfeasibleProblemError(
-                f"at most {limit} names may be held, but cash could not stay in its range with fewer than "
-                f"{limit + excess}: the bounds of the names that are left do not take it. Raise max_names or cash_max.",
+                f"at most {limit} assets may be held, but cash could not stay in its range with fewer than "
+                f"{limit + excess}: the bounds of the assets that are left do not take it. Raise max_names "
+                "or cash_max.",
                 details={
                     "constraint": "max_names",
                     "required": float(limit),
@@ -80,12 +81,12 @@ def limit_names(
 
 
 def _kept_in_cash(part: Lagrangian, empty: BoolArray, by_worth: IntArray, count: int, worth: FloatArray) -> BoolArray:
-    """Return the names to give up: those not held, and the first so many of the others that cash allows.
+    """Return the assets to give up: those not held, and the first so many of the others that cash allows.
 
     Args:
         part: The problem.
-        empty: (N,) names that are not held and need not be.
-        by_worth: (N,) the names, those least worth holding first.
+        empty: (N,) assets that are not held and need not be.
+        by_worth: (N,) the assets, those least worth holding first.
         count: How many more to give up.
         worth: (N,) what holding each is worth; infinite where it must be held.
     """
@@ -108,7 +109,7 @@ def _kept_in_cash(part: Lagrangian, empty: BoolArray, by_worth: IntArray, count:
 
 
 def _without(part: Lagrangian, empty: BoolArray) -> TradeRange:
-    """Return the range with some names sold completely; a loss among them closes its group to purchases."""
+    """Return the range with some assets sold completely; a loss among them closes its group to purchases."""
     order, limits = part.cost.order, part.limits
     limits = replace(
         limits,
@@ -121,10 +122,10 @@ def _without(part: Lagrangian, empty: BoolArray) -> TradeRange:
     return limits
 
 
-def bound_with_names(
+def bound_with_assets(
     leaves: tuple[Leaf, ...], prices: tuple[DualPoint, ...], limit: int, grid: ShareGrid | None
 ) -> float:
-    """Return the certified bound over trade lists that leave at most ``limit`` names held.
+    """Return the certified bound over trade lists that leave at most ``limit`` assets held.
 
     Args:
         leaves: Parts that cover every legal trade list.
@@ -147,9 +148,9 @@ def bound_with_names(
     return min(best(leaf) for leaf in leaves)
 
 
-def _given_up(lagrangian: Lagrangian, dual: DualPoint, minima: NameMinima, limit: int) -> float:
+def _given_up(lagrangian: Lagrangian, dual: DualPoint, minima: AssetMinima, limit: int) -> float:
     alone = lagrangian.limits.group < 0
-    # what weighs less than a position counts as not held where it stands, without an order that sells it
+    # what weighs less than a position counts as not held as it is, without an order that sells it
     sellable = lagrangian.cost.order.sellable
     crumb = (sellable > 0) & (sellable <= _HELD)
     worth = np.sort(np.where(crumb, 0.0, lagrangian.at_no_weight(dual) - minima.value)[alone])

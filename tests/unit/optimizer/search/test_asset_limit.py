@@ -28,7 +28,7 @@ def _five(seed):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_at_most_so_many_names_against_every_choice_of_them(seed):
-    """The bound holds against the best of every choice of three names of five, and the answer is close to it."""
+    """The bound holds against the best of every choice of three assets of five, and the answer is close to it."""
     free = _five(seed)
     held = free.holdings()
     best = np.inf
@@ -70,23 +70,23 @@ def test_a_hundred_names_are_cut_to_thirty():
 
 
 def test_names_that_cannot_be_sold_count():
-    """Where more names are locked in than the number allows, the refusal says how many must stay."""
+    """Where more assets are locked in than the number allows, the refusal says how many must stay."""
     problem = random_problem(62, names=30)
     locked = changed(problem, can_sell=np.zeros(30, dtype=bool), max_names=3)
-    with pytest.raises(InfeasibleProblemError, match="at most 3 names may be held") as refused:
+    with pytest.raises(InfeasibleProblemError, match="at most 3 assets may be held") as refused:
         rebalance(locked)
     assert refused.value.details["reachable"] == (problem.holdings() > 0).sum()
 
 
 def test_verification_counts_the_names():
-    """Too many names held are rejected from the problem data."""
+    """Too many assets held are rejected from the problem data."""
     problem = random_problem(63, names=30)
     with pytest.raises(CertificateRejectedError, match="number of names"):
         reject(problem, violations_of_weights(changed(problem, max_names=2), np.zeros(30)), "trades")
 
 
 def test_a_number_that_does_not_bind_changes_nothing():
-    """With room for every name the trades are those without the limit, bit for bit."""
+    """Where the limit allows every asset the trades are those without the limit, bit for bit."""
     problem = random_problem(64, names=40)
     free, limited = rebalance(problem), rebalance(changed(problem, max_names=40))
     assert free.trades.tobytes() == limited.trades.tobytes()
