@@ -16,7 +16,7 @@ from prometheus.foundation.errors import RequestError, SchemaError
 
 
 def back_up(settings: Settings, path: Path, *, say: Callable[[str], None], trial: bool = True) -> Manifest:
-    """Write a backup of the embedded database, read it back, and load it once to see that it gives everything back.
+    """Write a backup of the embedded database, read it back, and load it once to check that it is complete.
 
     Args:
         settings: Which database.
@@ -46,9 +46,9 @@ def back_up(settings: Settings, path: Path, *, say: Callable[[str], None], trial
 
 
 def restore(settings: Settings, path: Path, *, replace: bool, say: Callable[[str], None]) -> Manifest:
-    """Put the database of a backup in the place of the embedded one; upgrade it where it is older than this version.
+    """Replace the embedded database by that of a backup; upgrade it where it is older than this version.
 
-    It is loaded and compared with what was backed up before anything that stands is touched.
+    It is loaded and compared with the backup's manifest before the existing database is touched.
 
     Args:
         settings: Which home.
@@ -60,7 +60,7 @@ def restore(settings: Settings, path: Path, *, replace: bool, say: Callable[[str
         What the backup holds.
 
     Raises:
-        RequestError: A server of one's own, no usable backup, a database that stands, or one that others use.
+        RequestError: A server of one's own, no usable backup, an existing database, or one that others use.
         SchemaError: The backup is of a newer version.
         DatabaseError: It cannot be loaded, or does not give back what was in it.
     """

@@ -18,7 +18,7 @@ from prometheus.pipeline.engine_config import EngineConfig
 
 
 def engine_config(settings: Settings) -> EngineConfig:
-    """Return what this process is as a worker."""
+    """Return the configuration of this process as a worker."""
     return EngineConfig(
         owner=owner_instance(),
         lease_ttl=settings.run_heartbeat_stale_seconds,
@@ -32,7 +32,7 @@ def engine_config(settings: Settings) -> EngineConfig:
 
 
 def outbox_config(settings: Settings) -> OutboxConfig:
-    """Return who takes the messages of the outbox: everybody whom a setting names, else the log."""
+    """Return the receivers of the outbox: every one that a setting names, else the log."""
     seconds = settings.alert_timeout_seconds
     receivers: list[Receiver] = []
     if settings.alert_file is not None:
@@ -57,7 +57,7 @@ def outbox_config(settings: Settings) -> OutboxConfig:
 
 
 def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
-    # Addresses and libpq's own variables may hold a password, which is no business of the command.
+    # Addresses and libpq's own variables may hold a password, which the command must not see.
     return {
         name: value
         for name, value in environment.items()
@@ -79,7 +79,7 @@ def advance_everything(
     on_outcome: Callable[[Lease, Outcome], None] | None = None,
     must_stop: Callable[[], bool] = lambda: False,
 ) -> AdvanceSummary:
-    """Run one heartbeat of the engine on an open database."""
+    """Run one tick of the engine on an open database."""
     return advance_all(
         database,
         engine_config(settings),

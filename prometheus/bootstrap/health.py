@@ -1,4 +1,4 @@
-"""What monitoring judges by, from the settings; apart from the engine, whose imports take longer than the question."""
+"""Limits of monitoring, from the settings; not in ``engine``, whose imports take longer than the check."""
 
 from prometheus.bootstrap.settings import Settings
 from prometheus.orchestration.health import HealthLimits
@@ -6,7 +6,7 @@ from prometheus.pipeline.engine_config import AgeLimits
 
 
 def age_limits(settings: Settings) -> AgeLimits:
-    """Return how old the data of a day may be."""
+    """Return the greatest ages of a day's data."""
     return AgeLimits(
         benchmark_days=settings.benchmark_max_age_days,
         unchanged_prices=settings.unchanged_prices_max_share,
@@ -16,7 +16,7 @@ def age_limits(settings: Settings) -> AgeLimits:
 
 
 def health_limits(settings: Settings) -> HealthLimits:
-    """Return what monitoring judges by."""
+    """Return the limits by which monitoring judges."""
     return HealthLimits(
         phase_minutes=settings.health_phase_minutes,
         waiting_minutes=settings.health_waiting_minutes,

@@ -11,9 +11,9 @@ from prometheus.bootstrap.variables import Field, FromEnvironment
 
 
 def default_home() -> Path:
-    """Return where the embedded database lives: under the user's home, as root a directory of our own.
+    """Return the directory of the embedded database: under the user's home; for root a directory of its own.
 
-    As root never in root's home: the server runs as another user, which would have to be let in there.
+    It is never in root's home: the server runs as another user, which must not have access there.
     """
     if os.geteuid() == 0:
         return Path("/var/lib/prometheus-engine")

@@ -1,6 +1,6 @@
-"""Environment variables as the fields of a frozen dataclass: read, converted, and refused by name.
+"""Environment variables as the fields of a frozen dataclass: read, converted, refused with their name.
 
-A library for this takes longer to load than a tick of the engine may take as a whole.
+A library for this takes longer to load than a whole tick of the engine may take.
 """
 
 import dataclasses
@@ -43,11 +43,11 @@ class Variable:
     secret: bool = False
 
     def converted(self, kind: Any, text: Any) -> Any:
-        """Return the value that a text stands for.
+        """Return the value of a text.
 
         Args:
-            kind: Type of the field, perhaps in a union with None.
-            text: Content of the variable; what is no text already passes unconverted.
+            kind: Type of the field, or its union with None.
+            text: Content of the variable; a value of another type is returned as it is.
 
         Raises:
             ConfigurationError: It cannot be used; the message names the variable.
@@ -84,7 +84,7 @@ def Field(  # noqa: N802 -- reads like the classes of the fields it describes
     check: Callable[[Any], Any] | None = None,
     secret: bool = False,
 ) -> Any:
-    """Return a dataclass field that is read from an environment variable; the arguments are those of ``Variable``."""
+    """Return a dataclass field that is read from an environment variable; arguments as of ``Variable``."""
     variable = Variable(validation_alias, ge=ge, gt=gt, le=le, check=check, secret=secret)
     metadata = {"variable": variable}
     if default is dataclasses.MISSING:
@@ -93,7 +93,7 @@ def Field(  # noqa: N802 -- reads like the classes of the fields it describes
 
 
 class _Variables(type):
-    """Gives a class of variables its table of them."""
+    """Gives a class of variables the table of its variables."""
 
     @property
     def model_fields(cls) -> dict[str, Variable]:

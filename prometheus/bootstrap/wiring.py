@@ -27,10 +27,10 @@ def unchecked_database(settings: Settings, *, role: str | None = None, create: b
     Args:
         settings: Which database.
         role: Role to work as.
-        create: Make the embedded database where there is none; False for those who only look.
+        create: Make the embedded database where there is none; False for commands that only read.
 
     Raises:
-        DatabaseError: Whatever a database may refuse, in one sentence; also out of the block, where nobody handled it.
+        DatabaseError: A database error in one sentence; also one that the block raised and did not handle.
     """
     url = settings.database_url
     if url is None:
@@ -61,8 +61,8 @@ def embedded_server(settings: Settings, *, create: bool = True) -> EmbeddedServe
 def open_database(settings: Settings, *, as_owner: bool = False, create: bool = True) -> Iterator[Database]:
     """Open the database ready for work, as the engine's role where the server has it; as the login with ``as_owner``.
 
-    The embedded one is ours, so it is migrated on first use; a server somebody set up is never migrated behind their
-    back.
+    The embedded database is migrated on first use. A server of the operator's own is migrated by ``prometheus db
+    upgrade`` only.
 
     Raises:
         SchemaError: The server's database is not migrated, or newer than this code.
@@ -103,11 +103,11 @@ def shipped_strategies() -> "tuple[StrategyRecord, ...]":
     from prometheus.db.repositories.strategies import StrategyRecord  # noqa: PLC0415 -- as above
 
     folder = resources.files("prometheus.bootstrap") / "strategies"
-    found = []
+    strategies = []
     for entry in sorted(folder.iterdir(), key=lambda item: item.name):
         if entry.name.endswith(".json"):
             record = json.loads(entry.read_text(encoding="utf-8"))
-            found.append(
+            strategies.append(
                 StrategyRecord(
                     strategy_id=record["strategy_id"],
                     version=1,
@@ -115,4 +115,4 @@ def shipped_strategies() -> "tuple[StrategyRecord, ...]":
                     tag_overrides=record["tag_overrides"],
                 )
             )
-    return tuple(found)
+    return tuple(strategies)

@@ -1,1 +1,1 @@
-"""What an account, a tax lot, a phase, a strategy IS: frozen values, Decimal, standard library only."""
+"""Accounts, tax lots, phases, strategies: frozen values, Decimal, standard library only."""

@@ -1,4 +1,4 @@
-"""What an account is: whose it is, how it is taxed, how its lots are chosen."""
+"""Accounts: owner, tax rules, lot method."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class TaxRegime(StrEnum):
-    """Whose rules apply to gains, losses and repurchases."""
+    """Country whose rules apply to gains, losses and repurchases."""
 
     US = "US"
     CA = "CA"
@@ -32,8 +32,8 @@ class Region(StrEnum):
 class AccountKind(StrEnum):
     """Whether gains and losses of an account are taxed when they are realised.
 
-    SHELTERED stands for an IRA in the US, an RRSP or TFSA in Canada: what it sells is no taxable event, what it buys
-    can still disallow a loss of the owner, for good.
+    SHELTERED means an IRA in the US, an RRSP or TFSA in Canada: its sales are not taxable, and its purchases can still
+    disallow a loss of the owner permanently.
     """
 
     TAXABLE = "TAXABLE"
@@ -41,7 +41,7 @@ class AccountKind(StrEnum):
 
 
 class AccountType(StrEnum):
-    """What the owner's account is called in law; all but TAXABLE are sheltered."""
+    """Legal type of the account; all but TAXABLE are sheltered."""
 
     TAXABLE = "TAXABLE"
     IRA = "IRA"
@@ -88,8 +88,8 @@ class Account:
 
     ``cash`` is in the base currency. ``books_as_of`` is the date through which corporate actions and fills are booked
     in its lots, None for an account that has not been through a day yet; ``books_opened_on`` is the first of those
-    days, as of which the opening lots were handed over. ``tags`` select parameter overrides.
-    ``household`` names the taxpayer whose accounts wash each other's losses, None for an account by itself.
+    days, as of which the opening lots were given. ``tags`` select parameter overrides. ``household`` names the taxpayer
+    whose accounts wash each other's losses, None for an account by itself.
     """
 
     account_id: str

@@ -1,7 +1,7 @@
-"""Every code that asks for a person: holds of runs, alerts, flags of a day, findings of monitoring.
+"""Every code that needs a person: holds of runs, alerts, flags of a day, findings of monitoring.
 
-docs/runbook.md has a section for each with cause, check and remedy; tests hold the two together, and see that nothing
-in the package raises a code that is not here.
+docs/runbook.md has a section for each with cause, check and remedy; tests compare the two and check that the package
+raises no other code.
 """
 
 from collections.abc import Mapping
@@ -13,9 +13,9 @@ from typing import Final
 class Tells(StrEnum):
     """How a code reaches a person.
 
-    HOLD: a run's phase cannot go on, the next heartbeat tries it again. FLAG: something unusual about a day that was
-    decided all the same. ALERT: a message of the outbox. FINDING: a line of engine_health. Holds, flags and findings
-    raise an alert as well; a pause, which a person made, does not.
+    HOLD: a run's phase cannot go on, the next tick tries it again. FLAG: something unusual about a day that was decided
+    all the same. ALERT: a message of the outbox. FINDING: a line of engine_health. Holds, flags and findings raise an
+    alert as well; a pause, which a person made, does not.
     """
 
     HOLD = "HOLD"
@@ -26,12 +26,12 @@ class Tells(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attention:
-    """A code that asks for a person.
+    """A code that needs a person.
 
     Attributes:
-        code: The stable word.
+        code: The code.
         tells: How it reaches a person.
-        command: Command that mends a hold, with ``{account}`` and ``{as_of}`` to fill in; empty where no command does.
+        command: Command that ends a hold, with ``{account}`` and ``{as_of}`` to fill in; empty where no command does.
         passing: The hold passes by itself and alerts nobody.
     """
 
@@ -98,11 +98,11 @@ _FINDINGS: Final = (
 ATTENTION: Final[Mapping[str, Attention]] = {one.code: one for one in (*_HOLDS, *_FLAGS, *_ALERTS, *_FINDINGS)}
 #: Codes of engine_health, as its help lists them.
 FINDING_CODES: Final = tuple(sorted(code for code, one in ATTENTION.items() if Tells.FINDING in one.tells))
-#: Holds that pass by themselves when somebody else's transaction is done: no alert, nothing for a person to do.
+#: Holds that end by themselves with another transaction: no alert, nothing for a person to do.
 PASSING_HOLDS: Final = frozenset(code for code, one in ATTENTION.items() if one.passing)
 
 
 def remedy_of_hold(code: str | None, *, account_id: str, as_of: str) -> str | None:
-    """Return the command that mends a hold; None where the code has none or is unknown."""
+    """Return the command that ends a hold; None where the code has none or is unknown."""
     known = ATTENTION.get(code or "")
     return known.command.format(account=account_id, as_of=as_of) if known is not None and known.command else None

@@ -1,4 +1,4 @@
-"""The books of one account: its lots and cash, the fills that change them, and the journal of what changed."""
+"""The books of one account: its lots and cash, the fills that change them, and the journal of the changes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,8 +16,8 @@ class TransactionType(StrEnum):
     """What a journal row records.
 
     CARRIED_LOSS raises the basis of a lot by a loss that ANOTHER account of the household realised; the WASH_SALE row
-    itself stands in that account. LOSS_FINAL says that the window of a Canadian loss has closed and what was held then.
-    REVERSAL takes a row back; the row that it takes back stays where it is.
+    itself is in that account's journal. LOSS_FINAL says that the window of a Canadian loss has closed and what was held
+    then. REVERSAL reverses a row, which stays where it is.
     """
 
     OPENING = "OPENING"
@@ -49,7 +49,7 @@ INCOME_TYPES = frozenset({TransactionType.DIVIDEND, TransactionType.SPECIAL_DIVI
 DISPOSITION_TYPES = frozenset({TransactionType.SELL, TransactionType.CASH_IN_LIEU, TransactionType.DELISTING})
 #: Rows that acquire shares in the sense of the wash rules: by purchase, never by split, spin-off or transfer.
 PURCHASE_TYPES = frozenset({TransactionType.BUY, TransactionType.REINVESTMENT, TransactionType.OPENING})
-#: Rows that take a realised loss back.
+#: Rows that disallow a realised loss.
 DISALLOWANCE_TYPES = frozenset({TransactionType.WASH_SALE, TransactionType.SUPERFICIAL_LOSS})
 #: Rows that bring lots or cash in, or take them away, without a gain.
 MOVEMENT_TYPES = frozenset({TransactionType.OPENING, TransactionType.TRANSFER_IN, TransactionType.TRANSFER_OUT})
@@ -72,10 +72,10 @@ class Transaction:
         amount: Signed change of cash, cents of the base currency.
         basis: Signed change of the lot's adjusted basis.
         realized_gain: Of a sale: proceeds less basis, negative for a loss. Of a WASH_SALE or SUPERFICIAL_LOSS row: the
-            loss taken back, positive, so that the journal's sum is the gain that counts.
-        term: Holding period of a US sale, or of the sale whose loss is taken back; NONE for other rows.
+            loss disallowed, positive, so that the journal's sum is the gain that counts.
+        term: Holding period of a US sale, or of the sale whose loss is disallowed; NONE for other rows.
         details: What else a reader or a replay needs, JSON types: dates as ISO text, decimals as text.
-        account: Account of a household whose journal the row stands in; empty for an account by itself.
+        account: Account of a household whose journal has the row; empty for an account by itself.
     """
 
     txn_type: TransactionType
@@ -98,7 +98,7 @@ class Transaction:
 
 @dataclass(frozen=True, slots=True)
 class LotPick:
-    """So many shares of one lot, named in advance: the specific identification of a sale."""
+    """Some shares of one lot, identified before the sale (specific identification)."""
 
     lot_id: str
     quantity: Decimal
@@ -112,7 +112,7 @@ class Fill:
         execution_id: The broker's unique name of the execution.
         ticker: The security.
         side: BUY or SELL.
-        trade_date: Trade date; settlement plays no part in tax.
+        trade_date: Trade date; tax does not depend on settlement.
         quantity: Shares, positive.
         price: Base currency a share.
         fee: Commission in base currency, non-negative; raises the cost of a purchase, lowers the proceeds of a sale.
@@ -152,8 +152,8 @@ class Books:
         ordered = tuple(sorted(self.lots, key=_BOOKED_ORDER))
         seen = {lot.lot_id for lot in ordered}
         if len(seen) < len(ordered):
-            names = sorted(lot.lot_id for lot in ordered)
-            twice = next(name for name, other in pairwise(names) if name == other)
+            lot_ids = sorted(lot.lot_id for lot in ordered)
+            twice = next(lot_id for lot_id, other in pairwise(lot_ids) if lot_id == other)
             raise ValueError(f"two lots are called {twice}; a lot identifier is unique within the account")
         object.__setattr__(self, "lots", ordered)
 

@@ -1,4 +1,4 @@
-"""An engine run as a worker and an operator see it."""
+"""An engine run as workers and operators read it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

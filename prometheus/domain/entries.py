@@ -1,4 +1,4 @@
-"""What a person or a broker writes down: the entries of a household's accounts, before any rule is applied."""
+"""Entries of a household's accounts as a person or a broker records them, before any rule is applied."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -30,7 +30,7 @@ class Entry:
     """One line of a household's history.
 
     Attributes:
-        row: Line of the file, counted from 1; it names the entry in findings and decides nothing.
+        row: Line of the file, counted from 1; only findings use it.
         day: Trade date, ex-date, or the day an account opens.
         account: The account.
         action: What happened.
@@ -70,7 +70,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class EntryFinding:
-    """An entry that was left out: where it stands, why, and what to do."""
+    """An entry that was left out: its row, the reason, and what to do."""
 
     row: int
     code: str

@@ -32,8 +32,8 @@ class TaxLot:
         quantity: Shares still held, positive.
         cost_basis: Total cost of the shares still held, base currency, without wash-sale adjustments.
         adjusted_basis: Total basis for tax: ``cost_basis`` plus disallowed losses carried into this lot.
-        holding_period_start: The date that stands for the acquisition date when the holding period is counted (the
-            period itself runs from the day after it); earlier than ``acquired_on`` after a wash, equal to it otherwise.
+        holding_period_start: The date that replaces the acquisition date when the holding period is counted (the period
+            itself runs from the day after it); earlier than ``acquired_on`` after a wash, equal to it otherwise.
     """
 
     lot_id: str
@@ -58,10 +58,10 @@ class LotSale:
     """One lot's part in a sale; every amount in cents of the base currency.
 
     ``realized_gain`` = ``proceeds`` - ``basis`` (negative for a loss), before a wash sale disallows any of it.
-    ``disallowed_loss`` >= 0 is the part of the loss that purchases ALREADY made wash; ``tax`` = rate times the gain
-    that counts (realized_gain + disallowed_loss), negative for a usable loss. ``proceeds`` are net of ``fee``, the
-    line's part of the commission. ``washed_quantity`` counts the shares whose loss was disallowed;
-    ``holding_period_start`` is that of the lot sold.
+    ``disallowed_loss`` >= 0 is the part of the loss that earlier purchases wash; ``tax`` = rate times the gain that
+    counts (realized_gain + disallowed_loss), negative for a usable loss. ``proceeds`` are net of ``fee``, the line's
+    part of the commission. ``washed_quantity`` counts the shares whose loss was disallowed; ``holding_period_start`` is
+    that of the lot sold.
     """
 
     lot_id: str
@@ -82,7 +82,7 @@ class LotSale:
 
 @dataclass(frozen=True, slots=True)
 class RecentTrade:
-    """A past trade that may lock a name: purchases block loss sales, sales at a loss block purchases.
+    """A past trade that may lock a group: purchases block loss sales, sales at a loss block purchases.
 
     ``realized_gain`` is that of a sale (negative for a loss), zero for a purchase. ``lot_id`` is the lot a purchase
     opened. ``quantity`` is positive; for a purchase ``unreplaced`` is how many of its shares have not yet served as

@@ -31,9 +31,9 @@ def share_step(*, fractional: bool) -> Decimal:
 
 
 def allocate_cents(amount: Decimal, weights: Sequence[Decimal]) -> tuple[Decimal, ...]:
-    """Share an amount out in proportion to weights, in cents, so that the parts add up to it exactly.
+    """Divide an amount in proportion to weights, in cents, so that the parts add up to it exactly.
 
-    Each part is its rounded share of what is left, and the last takes the rest.
+    Each part is its rounded proportion of what is left, and the last takes the rest.
 
     Args:
         amount: Money, base currency.

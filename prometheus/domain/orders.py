@@ -1,4 +1,4 @@
-"""Orders of a run: what they are called, and which of them are still open."""
+"""Orders of a run: their ids, and which of them are still open."""
 
 import re
 from collections.abc import Iterable
@@ -26,7 +26,7 @@ class Settled(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class OrderName:
-    """Which order of which run is meant.
+    """Identifies an order of a run.
 
     ``line`` is the order's line in the run's trade list: the first of its lines where a sale takes several lots.
     """
@@ -41,11 +41,11 @@ class OrderName:
 
     @classmethod
     def parse(cls, text: str) -> "OrderName | None":
-        """Return what a client order id says, None where it is none of ours."""
-        found = _ORDER_NAME.fullmatch(text)
-        if found is None:
+        """Return the order of a client order id, None where the id is not ours."""
+        match = _ORDER_NAME.fullmatch(text)
+        if match is None:
             return None
-        name = cls(found["account"], int(found["run"]), int(found["line"]))
+        name = cls(match["account"], int(match["run"]), int(match["line"]))
         return name if str(name) == text else None
 
 
@@ -81,7 +81,7 @@ class OpenOrder:
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """An order as its run gave it.
+    """An order as its run placed it.
 
     Attributes:
         name: What it is called.
@@ -118,7 +118,7 @@ class Execution:
         quantity: Shares, positive.
         price: Base currency a share, positive.
         fee: Commission, cents of the base currency, not negative.
-        lot_picks: Of a sale the lots it took; empty where the run's plan stands.
+        lot_picks: Of a sale the lots it took; empty where the run's plan holds.
     """
 
     row: int
@@ -135,7 +135,7 @@ class Execution:
     lot_picks: tuple[LotPick, ...]
 
     def content(self) -> dict[str, str]:
-        """Return what the execution says, without where it stands: equal executions have equal contents."""
+        """Return the execution's content without its row: equal executions have equal contents."""
         return {
             "order": str(self.order),
             "ticker": self.ticker,

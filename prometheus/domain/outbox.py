@@ -1,4 +1,4 @@
-"""Messages to the world outside the database, as a deliverer and an operator see them."""
+"""Messages to the outside of the database, as deliverers and operators read them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Any
 
 
 class MessageKind(StrEnum):
-    """What a message tells of."""
+    """Subject of a message."""
 
     ALERT = "ALERT"
     ANCHOR = "ANCHOR"
@@ -20,9 +20,9 @@ class ClaimedMessage:
 
     Attributes:
         message_id: Its number, in the order in which messages were written.
-        kind: What it tells of.
+        kind: Its subject.
         idempotency_key: The same however often it is delivered; no two messages share one.
-        payload: What it says, JSON types.
+        payload: Its content, JSON types.
         created_at: When it was written, the database's clock.
         account_id: The account it concerns, or None.
         attempt: Which attempt this is, from 1.

@@ -5,7 +5,7 @@ from typing import Final
 
 
 class Phase(StrEnum):
-    """Where a run stands."""
+    """Phase of a run."""
 
     WAITING_FOR_DATA = "WAITING_FOR_DATA"
     DATA_READY = "DATA_READY"
@@ -16,10 +16,10 @@ class Phase(StrEnum):
 
 
 TERMINAL_PHASES: Final = frozenset({Phase.PERSISTED, Phase.FAILED})
-#: Phases that have a task: what advance_all claims.
+#: Phases that have a task; advance_all claims runs in them.
 TASK_PHASES: Final = (Phase.DATA_READY, Phase.SNAPSHOT_BUILT, Phase.SOLVED)
 
-#: The same edges stand in the database's trigger; a test compares the two.
+#: The database's trigger has the same edges; a test compares the two.
 LEGAL_EDGES: Final = frozenset(
     {
         (Phase.WAITING_FOR_DATA, Phase.DATA_READY),

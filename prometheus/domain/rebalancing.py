@@ -1,4 +1,4 @@
-"""The rebalancing calendar: which days rebalance the whole account, and which trade only what cannot wait."""
+"""The rebalancing calendar: days that rebalance the whole account, and days that trade only what cannot wait."""
 
 from datetime import date
 from enum import StrEnum
@@ -6,14 +6,14 @@ from typing import Final
 
 
 class Rebalancing(StrEnum):
-    """Kind of an account's day: every name may be traded, or only what has a reason of its own."""
+    """Kind of an account's day: every asset may be traded, or only what has a reason of its own."""
 
     WHOLE = "WHOLE"
     PARTIAL = "PARTIAL"
 
 
 class Scope(StrEnum):
-    """What may trade on a day: every name, the names of the reasons and what replaces them, or nothing."""
+    """What may trade on a day: every asset, the assets of the reasons and their replacements, or nothing."""
 
     ALL = "ALL"
     REASONS = "REASONS"

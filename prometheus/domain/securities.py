@@ -11,7 +11,7 @@ class ActionType(StrEnum):
 
     SPLIT and SPINOFF_PRICE_FACTOR have a factor for value, SPINOFF the shares of the child for one of the parent, a
     SYMBOL_CHANGE has 1; the others money a share. Only SPLIT changes share counts: the price factor is how some sources
-    code a spin-off. SPINOFF_VALUE is a spin-off whose child nobody names, SPINOFF one into a named child.
+    code a spin-off. SPINOFF_VALUE is a spin-off without a named child, SPINOFF one into a named child.
     """
 
     DIVIDEND = "dividend"
@@ -29,8 +29,7 @@ class ActionType(StrEnum):
 class Security:
     """A listed share.
 
-    ``group`` names the set of substantially identical securities it belongs to (policy input); its own ticker where
-    nobody said otherwise.
+    ``group`` is the set of substantially identical securities it belongs to (policy input); by default its own ticker.
     """
 
     ticker: str

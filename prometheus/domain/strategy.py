@@ -10,7 +10,7 @@ from prometheus.foundation.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class StrategyParams:
-    """Everything a quant may tune, merged for one account; stored with every run.
+    """The parameters of the strategy, merged for one account; stored with every run.
 
     Attributes:
         risk_aversion: g, weight on active variance (annualised), objective per unit of NAV. Positive.
@@ -18,9 +18,9 @@ class StrategyParams:
         cost_bps: One-way trading cost (half spread and commission) in basis points of the traded value.
         cash_min: Least cash after trading, fraction of NAV.
         cash_max: Most cash after trading, fraction of NAV.
-        max_weight: Largest weight of a name, fraction of NAV.
-        max_active_weight: Largest absolute active weight of a name, fraction of NAV. A holding that is already outside
-            is not forced back at once: its bound is widened to where it stands, so it may only move inwards.
+        max_weight: Largest weight of an asset, fraction of NAV.
+        max_active_weight: Largest absolute active weight of an asset, fraction of NAV. A holding that is already
+            outside is not forced back at once: its bound is widened to its present weight, so it may only move inwards.
         min_trade: Smallest notional of a trade, base currency; smaller ones are dropped after the solve.
         no_buy: Tickers that must not be bought.
         no_sell: Tickers that must not be sold.
@@ -42,20 +42,21 @@ class StrategyParams:
         tax_budget: Largest net realised gain of a run, fraction of NAV; negative asks for a net loss.
         tax_budget_ytd: Largest net realised gain of the calendar year, fraction of NAV. What the year has realised
             before the run is subtracted.
-        max_names: Largest number of names held after trading.
+        max_names: Largest number of assets held after trading.
         long_max: Long/short extension: largest sum of long positions after trading, fraction of NAV; short positions
-            may add up to this minus one, in names with a borrow rate and down to ``max_active_weight`` below the
+            may add up to this minus one, in assets with a borrow rate and down to ``max_active_weight`` below the
             benchmark weight. One, the default, is long only.
         unfilled_orders: ``hold``: a day waits while orders of the account's run before are neither filled nor settled
-            by a person; ``trade``, the default: it trades from the books as they stand, with a flag.
+            by a person; ``trade``, the default: it trades from the books as they are, with a flag.
         harvest_min_share: A loss counts for the tax only where it exceeds this share of the lot's basis (0.02 is 2 %).
-        harvest_sigma: And only where it exceeds so many standard deviations of the name over the 31 days of a lock:
+        harvest_sigma: And only where it exceeds so many standard deviations of the asset over the 31 days of a lock:
             this times its annualised volatility times sqrt(31/365). Zero for both, the default, counts every loss.
         rebalance: ``daily``, the default: every day rebalances the whole account. ``weekly``, ``monthly``: the first
             session of a week or month does; other days trade only what needs it (docs/specs/rebalancing.md).
         order_cost: Fixed cost of an order whatever its size, base currency: ticket charges, settlement, work.
-        order_cost_bps: The same in bps of NAV. The larger of the two counts. A name is traded where its trade is worth
-            more than that; it is weighed in the objective and not taken from cash. Zero for both, the default, is off.
+        order_cost_bps: The same in bps of NAV. The larger of the two counts. An asset is traded where its trade is
+            worth more than that; it is weighed in the objective and not taken from cash. Zero for both, the default, is
+            off.
 
         From ``te_max`` to ``max_names`` the upper end of the allowed range, which is the default, means no limit.
     """
@@ -124,7 +125,7 @@ class StrategyParams:
             raise ConfigurationError(f"rebalance {self.rebalance!r} must be one of {', '.join(CALENDARS)}.")
 
     def limit(self, name: str) -> float:
-        """Return the value of a limit, infinity where it stands at the end of its range that means no limit."""
+        """Return the value of a limit, infinity where it is at the end of its range that means no limit."""
         value = float(getattr(self, name))
         return float("inf") if value >= _RANGES[name][1] else value
 

@@ -16,10 +16,10 @@ _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 @dataclass(frozen=True, slots=True)
 class CanonicalText:
-    """Canonical JSON that was written already; stands for its value wherever a value is stored or hashed.
+    """Canonical JSON that was written already; it replaces its value wherever that is stored or hashed.
 
-    A snapshot of 400 names is written once and not once for each table and hash that holds it. ``members`` has the
-    text of each member of an object where whoever wrote it kept them apart; None where nobody did.
+    A snapshot of 400 securities is written once and not once for each table and hash that holds it. ``members`` has the
+    text of each member of an object where the writer kept them; None where it did not.
     """
 
     text: str
@@ -34,7 +34,7 @@ def to_jsonable(value: Any) -> Any:
     Raises:
         TypeError: A type with no canonical form, a naive datetime or a float that is not finite.
     """
-    # What nearly everything in a snapshot is comes first: it is a third of a day's work otherwise.
+    # The most frequent types of a snapshot come first: in another order this takes a third of a day's work.
     kind = type(value)
     if kind in _PLAIN:
         return value
@@ -87,7 +87,7 @@ def canonical_json(value: Any) -> str:
 
 
 def text_of_jsonable(value: Any) -> str:
-    """Return the canonical JSON of what ``to_jsonable`` returned, without looking at every value again."""
+    """Return the canonical JSON of what ``to_jsonable`` returned, without checking every value again."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 

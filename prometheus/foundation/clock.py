@@ -1,4 +1,4 @@
-"""The injected clock of the host. Leases never use it: there only the database's clock counts."""
+"""The injected clock of the host. Leases do not use it: they use the database's clock."""
 
 from datetime import UTC, datetime
 from typing import Protocol
@@ -21,7 +21,7 @@ class SystemClock:
 
 
 class FixedClock:
-    """A clock that stands still; for tests and simulations.
+    """A clock that always shows one instant; for tests and simulations.
 
     Args:
         instant: Timezone-aware instant it shows.

@@ -1,6 +1,6 @@
-r"""The one form of CSV that this package writes: header first, quoted where needed (RFC 4180), line ends ``\n``.
+r"""The form of CSV that this package writes: header first, quoted where needed (RFC 4180), line ends ``\n``.
 
-Lines end as those of every other output do, so that ``cut``, ``join`` and ``diff`` see no stray carriage return.
+Line ends are those of every other output, so that ``cut``, ``join`` and ``diff`` see no carriage return.
 """
 
 import csv

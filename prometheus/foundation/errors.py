@@ -44,7 +44,7 @@ class PrometheusError(Exception):
 
 
 class RequestError(PrometheusError):
-    """What was asked for cannot be done; nothing was written."""
+    """The request cannot be met; nothing was written."""
 
     default_code = "BAD_REQUEST"
     exit_code = 2
@@ -93,14 +93,14 @@ class DatabaseError(PrometheusError):
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The server cannot be reached; the next heartbeat continues."""
+    """The server cannot be reached; the next tick continues."""
 
     default_code = "DATABASE_UNAVAILABLE"
     retryable = True
 
 
 class CollisionError(DatabaseUnavailableError):
-    """Another transaction was in the way (a lock, a deadlock); nothing of this one was written."""
+    """Another transaction was in the way (a lock, a deadlock); this one wrote nothing."""
 
     default_code = "COLLISION"
 
@@ -142,7 +142,7 @@ class EngineFrozenError(EngineError):
 
 
 class PhaseHeldError(EngineError):
-    """The phase cannot go on yet (stale risk model, too many missing prices); the next heartbeat tries it again."""
+    """The phase cannot go on yet (stale risk model, too many missing prices); the next tick tries it again."""
 
     default_code = "HELD"
     retryable = True

@@ -1,4 +1,4 @@
-"""Reading files of strangers within limits: a file decides neither how much memory nor how much time is spent on it."""
+"""Reading untrusted files within limits of memory and time."""
 
 from collections.abc import Iterator
 from typing import IO, AnyStr, Final, Protocol

@@ -29,14 +29,14 @@ def parse_run_label(text: str) -> int:
     Raises:
         RequestError: The text is not a run label.
     """
-    found = _RUN_LABEL.fullmatch(text.strip())
-    if found is None:
+    match = _RUN_LABEL.fullmatch(text.strip())
+    if match is None:
         raise RequestError(f"'{text}' is not a run label; labels look like RUN-001.")
-    return int(found.group(1))
+    return int(match.group(1))
 
 
 def login_name() -> str:
-    """Return who gives a command, as people know them: login and host, such as ``ann@desk-1``."""
+    """Return who gives a command: login and host, such as ``ann@host-1``."""
     try:
         login = getpass.getuser()
     except (KeyError, OSError):

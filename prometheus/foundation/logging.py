@@ -1,7 +1,6 @@
-"""Structured logging to standard error: one line an event, for people or for machines.
+"""Structured logging to standard error: one line for each event, for people or for machines.
 
-structlog takes a tenth of what an idle tick may take as a whole, and an idle tick says nothing: it is loaded with the
-first line.
+structlog is loaded with the first line: loading takes a tenth of the time of an idle tick, which logs nothing.
 """
 
 import contextlib
@@ -11,9 +10,9 @@ import textwrap
 from collections.abc import MutableMapping
 from typing import Any, Final, Literal, TextIO, cast
 
-#: What a terminal does not show of a line: keys by which programs put records together.
+#: Keys that a terminal does not show; programs use them to join records.
 _FOR_MACHINES: Final = frozenset({"alert_id", "attempt", "idempotency_key", "lease_token", "raised_at", "run_id"})
-#: What a command asked for before structlog was loaded.
+#: Level and style that a command set before structlog was loaded.
 _wanted: tuple[str, Literal["text", "json"]] | None = None
 
 
@@ -48,11 +47,11 @@ def configure_logging(level: str, style: Literal["text", "json"]) -> None:
 
 
 def tell(sentence: str, **facts: object) -> None:
-    """Say something worth knowing that is no trouble, where a command has set up logging; libraries stay silent."""
+    """Log news that is not a problem, where a command has set up logging; libraries log nothing."""
     if _wanted is None and not ("structlog" in sys.modules and _structlog().is_configured()):
         return
     if StandardError().isatty():
-        # A terminal shows no news of the log (``default_level``), but a person who waits is told why.
+        # A terminal shows no news of the log (``default_level``), but a waiting person is told the reason.
         StandardError().write(f"{sentence}\n")
     else:
         Logger("prometheus").info(sentence, **facts)
@@ -95,12 +94,12 @@ def _configure(structlog: Any, level: str, style: Literal["text", "json"]) -> No
 
 
 def default_level() -> str:
-    """Return the least level shown where nobody chose one: a person at a terminal has progress instead of news."""
+    """Return the least level shown by default: warnings at a terminal, which shows progress instead of news."""
     return "WARNING" if StandardError().isatty() else "INFO"
 
 
 def _for_a_terminal(logger: object, name: str, event: MutableMapping[str, Any]) -> str:  # noqa: ARG001 -- structlog's
-    """Return a line of the log as lines that fit a terminal: what it is about, its sentence, the rest."""
+    """Return a line of the log as lines that fit a terminal: subject, sentence, the rest."""
     told = dict(event)
     instant, level = str(told.pop("timestamp", ""))[11:19], told.pop("level", "")
     trace = told.pop("exception", None)
@@ -115,9 +114,9 @@ def _for_a_terminal(logger: object, name: str, event: MutableMapping[str, Any]) 
 
 
 class StandardError:
-    """Standard error for logs and progress: a reader that went away, or a terminal that was hung up, is no failure.
+    """Standard error for logs and progress; a closed pipe or terminal is not a failure.
 
-    Both are written in the middle of everything; an error of theirs must not decide what becomes of a run.
+    Logs and progress are written during the work; an error in writing them must not fail a run.
 
     Args:
         stream: What to write to; None for whatever ``sys.stderr`` is at the time.

@@ -1,6 +1,6 @@
 """When an exchange trades: sessions, opening and closing instants, early closes.
 
-The facts come from exchange_calendars; its types (pandas) never leave this module, and it is imported on first use
+The facts come from exchange_calendars, whose types (pandas) stay inside this module. It is imported on first use,
 because pandas takes most of a second. The span is fixed, so that no answer depends on the day the program runs.
 """
 

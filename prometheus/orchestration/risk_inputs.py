@@ -1,4 +1,4 @@
-"""What the risk package reads from the database: return panels, benchmark weights, sectors and groups."""
+"""Inputs of the risk package from the database: return panels, benchmark weights, sectors and groups."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -12,14 +12,14 @@ from prometheus.db.repositories import market_data
 from prometheus.domain.securities import Security
 from prometheus.foundation.errors import RiskModelError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.risk.estimation import NameAttributes
+from prometheus.risk.estimation import AssetAttributes
 from prometheus.risk.evaluation.history import MarketHistory
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.returns import action_panels, spin_offs_at_value
 
 
 def return_panel(connection: Connection, sessions: Sequence[date]) -> ReturnPanel:
-    """Return the total returns of every name with a close in the sessions.
+    """Return the total returns of every security with a close in the sessions.
 
     Args:
         connection: A transaction.
@@ -41,13 +41,13 @@ def return_panel(connection: Connection, sessions: Sequence[date]) -> ReturnPane
 
 def name_attributes(
     connection: Connection, tickers: Sequence[str], as_of: date, *, benchmark_id: str | None
-) -> NameAttributes | None:
-    """Return weights, sectors and groups of the names, or None where no benchmark is in force and none was named.
+) -> AssetAttributes | None:
+    """Return weights, sectors and groups of the securities, or None without a benchmark in force or asked for.
 
     Args:
         connection: A transaction.
-        tickers: N names.
-        as_of: Day whose benchmark weights count.
+        tickers: N tickers.
+        as_of: Day of the benchmark weights.
         benchmark_id: The benchmark; None for the one with the most constituents.
 
     Raises:
@@ -65,7 +65,7 @@ def name_attributes(
         )
     securities = market_data.securities(connection)
     sectors, groups = _classified(tickers, securities)
-    return NameAttributes(
+    return AssetAttributes(
         _weights(tickers, dict(zip(benchmark.tickers, benchmark.weights, strict=True))), sectors, groups
     )
 
@@ -79,7 +79,7 @@ def market_history(
         connection: A transaction.
         first: First date of a benchmark to keep.
         last: Last date of a benchmark to keep.
-        region: Whose exchange calendar says what a session is.
+        region: Region whose exchange defines the sessions.
         benchmark_id: The benchmark; None for the one with the most constituents.
 
     Raises:
@@ -107,7 +107,7 @@ def _weights(tickers: Sequence[str], weight_of: Mapping[str, Decimal]) -> NDArra
 
 
 def _classified(tickers: Sequence[str], securities: Mapping[str, Security]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return sector and group of each name."""
+    """Return sector and group of each security."""
     return (
         tuple(securities[ticker].sector for ticker in tickers),
         tuple(securities[ticker].group for ticker in tickers),

@@ -1,4 +1,4 @@
-"""Forecast and realised risk of portfolios that were really chosen: how far the model was off, account by account."""
+"""Forecast and realised risk of the portfolios that accounts held: how far the model was off, account by account."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -57,8 +57,8 @@ def calibrate(outcomes: Iterable[Outcome]) -> dict[str, Calibration]:
 
 def calibrate_together(outcomes: Iterable[Outcome]) -> Calibration | None:
     """Return the calibration of all forecasts together, every session of every account alike; None without any."""
-    found = [outcome for outcome in outcomes if outcome.active_returns.size]
-    return _over(found) if found else None
+    judged = [outcome for outcome in outcomes if outcome.active_returns.size]
+    return _over(judged) if judged else None
 
 
 def _over(outcomes: Sequence[Outcome]) -> Calibration:

@@ -1,9 +1,9 @@
 """Six statistical factors by exponentially weighted principal components.
 
-1. Returns are divided by each name's exponentially weighted volatility and clipped.
-2. Names with nearly complete histories give the principal components; their portfolios' returns are the factors.
-3. Every name's loadings are its weighted regression on the factors over the sessions it has, pulled slightly towards
-   the average name. A name with a short history thus gets the factors of all, not a guess from its own gaps.
+1. Returns are divided by each asset's exponentially weighted volatility and clipped.
+2. Assets with nearly complete histories give the principal components; their portfolios' returns are the factors.
+3. Every asset's loadings are its weighted regression on the factors over the sessions it has, pulled slightly towards
+   the average asset. An asset with a short history thus gets the factors of all, not a guess from its own gaps.
 4. Factor and specific variances are half long-run, half recent: a mild answer to volatility regimes.
 
 Returns are not demeaned: a daily mean is far below its own estimation error.
@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prometheus.risk.estimation import FactorEstimate, NameAttributes
+from prometheus.risk.estimation import AssetAttributes, FactorEstimate
 from prometheus.risk.settings import FACTORS, SESSIONS_PER_YEAR, RiskSettings
 from prometheus.risk.weighted import (
     half_life_weight,
@@ -33,15 +33,15 @@ VERSION: Final = "2"
 _MIN_RECENT_WEIGHT: Final = 5.0
 
 
-def ewma_pca(returns: FloatArray, attributes: NameAttributes, settings: RiskSettings) -> FactorEstimate:  # noqa: ARG001 - one signature for all
-    """Estimate factors, loadings and specific variances of names with enough history.
+def ewma_pca(returns: FloatArray, attributes: AssetAttributes, settings: RiskSettings) -> FactorEstimate:  # noqa: ARG001 - one signature for all
+    """Estimate factors, loadings and specific variances of assets with enough history.
 
     Args:
         returns: (T, n) daily total returns, n at least 2; NaN where unknown. Every column has some variation.
-        attributes: Not looked at: this estimator knows returns only.
+        attributes: Unused; this estimator reads returns only.
         settings: See RiskSettings.
     """
-    sessions, names = returns.shape
+    sessions, assets = returns.shape
     seen = ~np.isnan(returns)
     raw = np.where(seen, returns, 0.0)
     long_run = half_life_weight(sessions, settings.correlation_half_life)
@@ -63,7 +63,7 @@ def ewma_pca(returns: FloatArray, attributes: NameAttributes, settings: RiskSett
     specific *= effective / np.maximum(effective - factors.shape[1], 0.5 * effective)
     explained = 1.0 - (weights * residuals**2).sum() / (weights * standardised**2).sum()
 
-    loadings = np.zeros((names, FACTORS))
+    loadings = np.zeros((assets, FACTORS))
     loadings[:, : factors.shape[1]] = slopes * volatility[:, None]
     padded = np.zeros((FACTORS, FACTORS))
     padded[: factors.shape[1], : factors.shape[1]] = factor_covariance * SESSIONS_PER_YEAR

@@ -1,4 +1,4 @@
-"""From a return panel to a risk model: which names are estimated, by which estimator, with which fallback and floor."""
+"""From a return panel to a risk model: the assets that are estimated, their estimator, fallback and floor."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from prometheus.foundation.errors import RiskModelError
 from prometheus.risk import ewma_pca as pca
 from prometheus.risk import linked
-from prometheus.risk.estimation import Estimator, FactorEstimate, NameAttributes
+from prometheus.risk.estimation import AssetAttributes, Estimator, FactorEstimate
 from prometheus.risk.ewma_pca import ewma_pca
 from prometheus.risk.linked import linked_dense, linked_within_sectors
 from prometheus.risk.model import FactorModel, ModelDiagnostics, covariance
@@ -23,9 +23,9 @@ __all__ = [
     "ESTIMATORS",
     "FALLBACK_REASONS",
     "NEED_ATTRIBUTES",
+    "AssetAttributes",
     "FactorModel",
     "ModelDiagnostics",
-    "NameAttributes",
     "RiskSettings",
     "covariance",
     "estimate_factor_model",
@@ -33,7 +33,7 @@ __all__ = [
 
 FloatArray = NDArray[np.float64]
 
-#: Estimators by name, each with its version. They see only names with enough history, in alphabetical order.
+#: Estimators by name, each with its version. They see only assets with enough history, in alphabetical order.
 ESTIMATORS: Final[Mapping[str, tuple[Estimator, str]]] = MappingProxyType(
     {
         "ewma_pca": (ewma_pca, pca.VERSION),
@@ -45,7 +45,7 @@ ESTIMATORS: Final[Mapping[str, tuple[Estimator, str]]] = MappingProxyType(
 #: Estimators that are of little use without benchmark weights and sectors.
 NEED_ATTRIBUTES: Final = frozenset({"linked", "linked_sectors"})
 
-#: Why a name gets fallback values, in the order in which the reasons are looked for.
+#: Why an asset gets fallback values, in the order in which the reasons are looked for.
 FALLBACK_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "NO_RETURNS": "no return in the window",
@@ -54,7 +54,7 @@ FALLBACK_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "STALE_PRICES": "more than half of the returns are exactly zero",
     }
 )
-#: Returns from which a name's own variance may raise its fallback value.
+#: Returns from which an asset's own variance may raise its fallback value.
 _MIN_OWN_SESSIONS: Final = 20
 
 
@@ -63,25 +63,25 @@ def estimate_factor_model(
     *,
     as_of: date,
     settings: RiskSettings | None = None,
-    attributes: NameAttributes | None = None,
+    attributes: AssetAttributes | None = None,
 ) -> FactorModel:
-    """Estimate the six-factor model of every name of the panel from the sessions up to ``as_of``.
+    """Estimate the six-factor model of every asset of the panel from the sessions up to ``as_of``.
 
-    Names without enough usable history (``FALLBACK_REASONS``) load like the average estimated name and get a high
+    Assets without enough usable history (``FALLBACK_REASONS``) load like the average estimated asset and get a high
     quantile of the estimated specific variances, or their own excess variance where that is larger. The result does
     not depend on the order of the panel's columns (bit for bit, up to that order). With another number of BLAS threads
     the last bits of the float64 arithmetic may differ; rounding to float32 absorbs nearly all of that, not provably
     all.
 
     Args:
-        panel: Returns of N names; rows after ``as_of`` are ignored.
+        panel: Returns of N assets; rows after ``as_of`` are ignored.
         as_of: Date of the model.
         settings: See RiskSettings; None for the defaults.
         attributes: Benchmark weights, sectors and groups in the order of the panel's tickers; None where unknown.
 
     Raises:
-        RiskModelError: Attributes of other names (``RISK_INPUT``), fewer usable sessions than ``min_window``
-            (``TOO_FEW_SESSIONS``), fewer than two names to estimate (``TOO_FEW_NAMES``), or an unknown estimator
+        RiskModelError: Attributes of other assets (``RISK_INPUT``), fewer usable sessions than ``min_window``
+            (``TOO_FEW_SESSIONS``), fewer than two assets to estimate (``TOO_FEW_NAMES``), or an unknown estimator
             (``RISK_SETTINGS``).
 
     Source: docs/specs/risk.md.
@@ -94,10 +94,10 @@ def estimate_factor_model(
         )
     estimate, version = ESTIMATORS[settings.estimator]
 
-    attributes = attributes or NameAttributes.unknown(len(panel.tickers))
+    attributes = attributes or AssetAttributes.unknown(len(panel.tickers))
     if len(attributes.sectors) != len(panel.tickers):
         raise RiskModelError(
-            f"attributes of {len(attributes.sectors)} names for a panel of {len(panel.tickers)}.", code="RISK_INPUT"
+            f"attributes of {len(attributes.sectors)} assets for a panel of {len(panel.tickers)}.", code="RISK_INPUT"
         )
     recent = panel.until(as_of, settings.window)
     order = np.array(sorted(range(len(recent.tickers)), key=recent.tickers.__getitem__), dtype=np.int64)
@@ -110,16 +110,18 @@ def estimate_factor_model(
     regular = np.array([reason is None for reason in reasons])
     if regular.sum() < 2:
         raise RiskModelError(
-            f"risk model of {as_of}: {int(regular.sum())} of {len(tickers)} names have enough history, 2 are needed; "
+            f"risk model of {as_of}: {int(regular.sum())} of {len(tickers)} assets have enough history, 2 are needed; "
             "load more price history.",
             code="TOO_FEW_NAMES",
         )
-    found = estimate(np.ascontiguousarray(returns[:, regular]), attributes.of(order[np.flatnonzero(regular)]), settings)
-    loadings, specific = _with_fallback(found, returns, regular, settings)
-    # float32 precision everywhere: what differs in the last bits of float64 does not reach the model
+    factors = estimate(
+        np.ascontiguousarray(returns[:, regular]), attributes.of(order[np.flatnonzero(regular)]), settings
+    )
+    loadings, specific = _with_fallback(factors, returns, regular, settings)
+    # float32 precision everywhere: differences in the last bits of float64 do not reach the model
     X = loadings.astype(np.float32)
-    F = found.factor_covariance.astype(np.float32).astype(np.float64)
-    floor = _specific_floor(X, F, found.least_eigenvalue, settings)
+    F = factors.factor_covariance.astype(np.float32).astype(np.float64)
+    floor = _specific_floor(X, F, factors.least_eigenvalue, settings)
     floored = tuple(tickers[at] for at in np.flatnonzero(specific < floor))
     D = np.maximum(specific, floor).astype(np.float32)
 
@@ -138,18 +140,20 @@ def estimate_factor_model(
             sessions_used=(~np.isnan(returns)).sum(axis=0)[back].astype(np.int64),
             fallback=tuple((t, r) for t, r in zip(tickers, reasons, strict=True) if r is not None),
             floored=floored,
-            variance_explained=found.variance_explained,
+            variance_explained=factors.variance_explained,
         ),
         estimator=settings.estimator,
         version=version,
-        specific_blocks=_blocks(found, order[np.flatnonzero(regular)]),
+        specific_blocks=_blocks(factors, order[np.flatnonzero(regular)]),
     )
 
 
 def _refuse_thin(returns: FloatArray, as_of: date, settings: RiskSettings) -> None:
-    sessions, names = returns.shape
-    if names < 2:
-        raise RiskModelError(f"risk model of {as_of}: {names} names in the panel, 2 are needed.", code="TOO_FEW_NAMES")
+    sessions, assets = returns.shape
+    if assets < 2:
+        raise RiskModelError(
+            f"risk model of {as_of}: {assets} assets in the panel, 2 are needed.", code="TOO_FEW_NAMES"
+        )
     if sessions < settings.min_window:
         raise RiskModelError(
             f"risk model of {as_of}: {sessions} sessions with returns up to that date, {settings.min_window} are "
@@ -181,17 +185,17 @@ def _fallback_reasons(returns: FloatArray, settings: RiskSettings) -> list[str |
 
 
 def _with_fallback(
-    found: FactorEstimate, returns: FloatArray, regular: NDArray[np.bool_], settings: RiskSettings
+    factors: FactorEstimate, returns: FloatArray, regular: NDArray[np.bool_], settings: RiskSettings
 ) -> tuple[FloatArray, FloatArray]:
-    """Spread the estimates over all names and fill in the others."""
-    names = len(regular)
-    average = found.loadings.mean(axis=0)
-    loadings = np.tile(average, (names, 1))
-    loadings[regular] = found.loadings
-    usual = float(np.quantile(found.specific_variance, settings.fallback_quantile))
-    specific = np.full(names, usual)
-    specific[regular] = found.specific_variance
-    systematic = float(average @ found.factor_covariance @ average)
+    """Spread the estimates over all assets and fill in the others."""
+    assets = len(regular)
+    average = factors.loadings.mean(axis=0)
+    loadings = np.tile(average, (assets, 1))
+    loadings[regular] = factors.loadings
+    usual = float(np.quantile(factors.specific_variance, settings.fallback_quantile))
+    specific = np.full(assets, usual)
+    specific[regular] = factors.specific_variance
+    systematic = float(average @ factors.factor_covariance @ average)
     for at in np.flatnonzero(~regular):
         own = returns[~np.isnan(returns[:, at]), at]
         if own.size >= _MIN_OWN_SESSIONS:
@@ -216,11 +220,11 @@ def _specific_floor(
     return floor
 
 
-def _blocks(found: FactorEstimate, columns: NDArray[np.int64]) -> tuple[SpecificCorrelation, ...]:
-    """Return the blocks with positions in the panel's order; ``columns`` are those of the estimated names."""
+def _blocks(factors: FactorEstimate, columns: NDArray[np.int64]) -> tuple[SpecificCorrelation, ...]:
+    """Return the blocks with positions in the panel's order; ``columns`` are those of the estimated assets."""
     blocks = []
-    for names, correlation in found.specific_blocks:
-        at = columns[names]
+    for positions, correlation in factors.specific_blocks:
+        at = columns[positions]
         order = np.argsort(at)
         rounded = correlation.astype(np.float32)
         rounded = np.tril(rounded, -1)

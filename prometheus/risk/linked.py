@@ -1,12 +1,12 @@
-"""Market, five residual components and a specific covariance that links names.
+"""Market, five residual components and a specific covariance that links assets.
 
-1. Market beta by weighted regression on the benchmark's return, pulled a little to one.
-2. What the market leaves is divided by a volatility regime common to all names.
-3. Five principal components of the standardised rest; every name's loadings by regression over its own sessions.
-4. Specific variances are a blend of half-lives, pulled to the average of names of similar size.
-5. Specific returns are correlated: the sample correlation times a link, strongest between share classes of one company,
-   strong within a sector, weak across. A link matrix and a sample correlation are both positive semidefinite, so their
-   entrywise product is (Schur), and the part of the link that stands on the diagonal alone bounds its eigenvalues.
+1. Market beta by weighted regression on the benchmark's return, pulled a little to one. 2. The residuals of the market
+are divided by a volatility regime common to all assets. 3. Five principal components of the standardised rest; every
+asset's loadings by regression over its own sessions. 4. Specific variances are a blend of half-lives, pulled to the
+average of assets of similar size. 5. Specific returns are correlated: the sample correlation times a link, strongest
+between share classes of one company, strong within a sector, weak across. A link matrix and a sample correlation are
+both positive semidefinite, so their entrywise product is (Schur), and the part of the link on the diagonal alone bounds
+its eigenvalues.
 
 Six factors cannot hold what industries and share classes have in common. An optimizer finds that, so it must be priced.
 """
@@ -18,7 +18,7 @@ import scipy.sparse
 import scipy.sparse.csgraph
 from numpy.typing import NDArray
 
-from prometheus.risk.estimation import FactorEstimate, IndexArray, NameAttributes
+from prometheus.risk.estimation import AssetAttributes, FactorEstimate, IndexArray
 from prometheus.risk.settings import FACTORS, SESSIONS_PER_YEAR, LinkSettings, RiskSettings
 from prometheus.risk.weighted import (
     half_life_weight,
@@ -34,19 +34,19 @@ BoolArray = NDArray[np.bool_]
 VERSION: Final = "1"
 #: Sessions whose average starts the regime.
 _REGIME_START: Final = 21
-#: Size groups, and the names that make one worth having.
+#: Number of size groups, and the fewest assets of one.
 _SIZE_GROUPS: Final = 10
 _NAMES_PER_GROUP: Final = 20
 #: Share of the specific correlation's eigenvalues given up to rounding.
 _ROUNDING_SHARE: Final = 0.5
 
 
-def linked_dense(returns: FloatArray, attributes: NameAttributes, settings: RiskSettings) -> FactorEstimate:
-    """Estimate the model with links between all names: one block.
+def linked_dense(returns: FloatArray, attributes: AssetAttributes, settings: RiskSettings) -> FactorEstimate:
+    """Estimate the model with links between all assets: one block.
 
     Args:
         returns: (T, n) daily total returns, n at least 2; NaN where unknown. Every column has some variation.
-        attributes: Benchmark weights, sectors and groups of the n names.
+        attributes: Benchmark weights, sectors and groups of the n assets.
         settings: See RiskSettings.
 
     Source: docs/specs/risk.md.
@@ -54,16 +54,16 @@ def linked_dense(returns: FloatArray, attributes: NameAttributes, settings: Risk
     return _estimate(returns, attributes, settings, dense=True)
 
 
-def linked_within_sectors(returns: FloatArray, attributes: NameAttributes, settings: RiskSettings) -> FactorEstimate:
+def linked_within_sectors(returns: FloatArray, attributes: AssetAttributes, settings: RiskSettings) -> FactorEstimate:
     """Estimate the same model with links within sectors only: a block for each. Arguments as ``linked_dense``."""
     return _estimate(returns, attributes, settings, dense=False)
 
 
 def _estimate(
-    returns: FloatArray, attributes: NameAttributes, settings: RiskSettings, *, dense: bool
+    returns: FloatArray, attributes: AssetAttributes, settings: RiskSettings, *, dense: bool
 ) -> FactorEstimate:
     links = settings.links
-    sessions, names = returns.shape
+    sessions, assets = returns.shape
     seen = ~np.isnan(returns)
     raw = np.where(seen, returns, 0.0)
     long_run = half_life_weight(sessions, settings.correlation_half_life)
@@ -82,13 +82,13 @@ def _estimate(
     factors = principal_portfolios(clipped, seen, long_run, FACTORS - 1)
     slopes = regress(clipped, factors, seen * long_run[:, None])
     rest = np.where(seen, standardised - factors @ slopes.T, 0.0)
-    # one wild day decides a variance, not a correlation
+    # one extreme day may decide a variance but not a correlation
     clipped_rest = np.where(seen, clipped - factors @ slopes.T, 0.0)
 
     specific = _specific_variance(rest * volatility, seen, attributes.weights, links)
     blocks, least = _correlation(clipped_rest, long_run, attributes, links, dense=dense)
     scale = (links.caution * regime[-1]) ** 2 * SESSIONS_PER_YEAR
-    loadings = np.zeros((names, FACTORS))
+    loadings = np.zeros((assets, FACTORS))
     loadings[:, 0] = beta
     loadings[:, 1 : 1 + factors.shape[1]] = slopes * volatility[:, None]
     variance = np.zeros(FACTORS)
@@ -108,7 +108,7 @@ def _estimate(
 
 
 def _market(raw: FloatArray, seen: BoolArray, weights: FloatArray) -> FloatArray:
-    """Return (T,) benchmark returns over the names that traded; of all names alike where none of its own did."""
+    """Return (T,) benchmark returns over the assets that traded; of all assets alike where none of its own did."""
     of_benchmark = seen * weights
     held = np.where(of_benchmark.sum(axis=1, keepdims=True) > 0, of_benchmark, seen)
     market: FloatArray = (held * raw).sum(axis=1) / held.sum(axis=1)
@@ -116,7 +116,7 @@ def _market(raw: FloatArray, seen: BoolArray, weights: FloatArray) -> FloatArray
 
 
 def _regime(residual: FloatArray, seen: BoolArray, weight: FloatArray, settings: RiskSettings) -> FloatArray:
-    """Return (T,) volatility common to all names' residuals, about one on average, from the days up to each."""
+    """Return (T,) volatility common to all assets' residuals, about one on average, from the days up to each."""
     variance = np.maximum(mean_square(residual, seen, weight), np.finfo(np.float64).tiny)
     square = np.minimum(residual**2 / variance, settings.clip**2)
     today = (square * seen).sum(axis=1) / seen.sum(axis=1)
@@ -126,7 +126,7 @@ def _regime(residual: FloatArray, seen: BoolArray, weight: FloatArray, settings:
     for t, value in enumerate(today):
         last += step * (value - last)
         average[t] = last
-    # a market in which nothing moves has no regime
+    # a market without any movement has no regime
     return np.sqrt(average) if average.min() > 0 else np.ones(len(today))
 
 
@@ -136,7 +136,7 @@ def _blend(factors: FloatArray, long_run: FloatArray, recent: FloatArray) -> Flo
 
 
 def _specific_variance(rest: FloatArray, seen: BoolArray, weights: FloatArray, links: LinkSettings) -> FloatArray:
-    """Return (n,) daily variances in the average regime: a blend of half-lives, pulled to names of similar size."""
+    """Return (n,) daily variances in the average regime: a blend of half-lives, pulled to assets of similar size."""
     parts = [mean_square(rest, seen, half_life_weight(len(rest), life)) for life in links.variance_half_lives]
     logs = np.log(np.maximum(np.mean(parts, axis=0), np.finfo(np.float64).tiny))
     n = len(logs)
@@ -149,11 +149,11 @@ def _specific_variance(rest: FloatArray, seen: BoolArray, weights: FloatArray, l
 
 
 def _correlation(
-    rest: FloatArray, weight: FloatArray, attributes: NameAttributes, links: LinkSettings, *, dense: bool
+    rest: FloatArray, weight: FloatArray, attributes: AssetAttributes, links: LinkSettings, *, dense: bool
 ) -> tuple[tuple[tuple[IndexArray, FloatArray], ...], float]:
     """Return the blocks of the linked correlation and a lower bound on their eigenvalues."""
     scaled = rest * np.sqrt(weight)[:, None]
-    # sessions that one name lacks count as zeros: the product stays a Gram matrix, that is, positive semidefinite
+    # sessions that one asset lacks count as zeros: the product stays a Gram matrix, that is, positive semidefinite
     scaled /= np.maximum(np.sqrt((scaled**2).sum(axis=0)), np.finfo(np.float64).tiny)
     sectors = np.array(attributes.sectors)
     groups = np.array(attributes.groups)
@@ -163,20 +163,20 @@ def _correlation(
         chosen = [np.flatnonzero(sectors == sector) for sector in sorted(set(attributes.sectors) - {""})]
     blocks = []
     clustered = False
-    for names in chosen:
-        if names.size < 2:
+    for positions in chosen:
+        if positions.size < 2:
             continue
-        part = scaled[:, names]
+        part = scaled[:, positions]
         correlation = np.clip(part.T @ part, -1.0, 1.0)
-        same_sector = (sectors[names][:, None] == sectors[names]) & (sectors[names] != "")
-        clusters = _clusters(correlation, groups[names], links.identical_above)
+        same_sector = (sectors[positions][:, None] == sectors[positions]) & (sectors[positions] != "")
+        clusters = _clusters(correlation, groups[positions], links.identical_above)
         identical = clusters[:, None] == clusters
         clustered |= bool(np.bincount(clusters).max() > 1)
         link = np.where(same_sector, links.within_sector, links.across_sectors)
         link += np.where(identical, links.identical - links.within_sector, 0.0)
         correlation *= link
         np.fill_diagonal(correlation, 1.0)
-        blocks.append((names.astype(np.int64), correlation))
+        blocks.append((positions.astype(np.int64), correlation))
     slack = 1.0 - (links.identical if clustered else links.within_sector)
     return tuple(blocks), _ROUNDING_SHARE * slack if blocks else 1.0
 

@@ -17,16 +17,16 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelDiagnostics:
-    """What the estimation saw.
+    """Facts about the estimation.
 
     Attributes:
         first_date: First session used.
         last_date: Last session used; before the as-of date where the panel ends earlier.
         sessions: Sessions used, those without returns left out.
-        sessions_used: (N,) returns of each name among them.
-        fallback: (ticker, reason) of each name with fallback values; reasons are the words of ``FALLBACK_REASONS``.
-        floored: Names whose specific variance stands on its floor.
-        variance_explained: Share of the estimated names' standardised variance that the factors explain, 0 to 1.
+        sessions_used: (N,) returns of each asset among them.
+        fallback: (ticker, reason) of each asset with fallback values; reasons are the words of ``FALLBACK_REASONS``.
+        floored: Assets whose specific variance is at its floor.
+        variance_explained: Share of the estimated assets' standardised variance that the factors explain, 0 to 1.
     """
 
     first_date: date
@@ -52,14 +52,14 @@ class ModelDiagnostics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactorModel:
-    """Sigma = X F X' + diag(s) C diag(s) for N names, annualised (252 sessions). Arrays are read-only.
+    """Sigma = X F X' + diag(s) C diag(s) for N assets, annualised (252 sessions). Arrays are read-only.
 
     s is the square root of D. C is the identity except in ``specific_blocks``; without blocks the model is diagonal.
 
     Attributes:
         as_of: Date of the model.
-        tickers: N names, in the order of the panel.
-        loadings: X, (N, 6) float32; each factor has unit root mean square over the estimated names. Factors stand in
+        tickers: N assets, in the order of the panel.
+        loadings: X, (N, 6) float32; each factor has unit root mean square over the estimated assets. Factors are in
             descending order of the standardised variance that they explain in the long run, signed so that their
             loadings' cubes add to a positive number.
         factor_covariance: F, (6, 6) float64 with float32 precision, symmetric positive semidefinite. A factor that the
@@ -68,7 +68,7 @@ class FactorModel:
         diagnostics: See ModelDiagnostics.
         estimator: Name of the estimator.
         version: Version of the estimator; changes whenever equal input may give another model.
-        specific_blocks: Disjoint blocks of names whose specific returns are correlated; a dense C is one block of all.
+        specific_blocks: Disjoint blocks of assets whose specific returns are correlated; a dense C is one block of all.
 
     Raises:
         RiskModelError: Shapes or types disagree, a value is not finite, or a specific variance is not positive; code
@@ -125,7 +125,7 @@ class StoredRiskModel:
     """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock.
 
     ``specific_correlation_sha256`` is None where specific returns are uncorrelated; its blob holds the blocks of
-    correlated names in the packed form of ``risk.specific_correlation``.
+    correlated assets in the packed form of ``risk.specific_correlation``.
     """
 
     risk_model_id: int

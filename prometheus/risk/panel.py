@@ -1,4 +1,4 @@
-"""The input of every risk estimator: daily total returns by session and name."""
+"""The input of every risk estimator: daily total returns by session and asset."""
 
 from dataclasses import dataclass
 from datetime import date
@@ -14,11 +14,11 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReturnPanel:
-    """T sessions of N names.
+    """T sessions of N assets.
 
     Attributes:
         dates: T sessions, ascending; the return of a session runs from the close before to its own close.
-        tickers: N names, unique.
+        tickers: N assets, unique.
         returns: (T, N) simple daily total returns as fractions, at least -1; NaN where unknown. Read-only copy.
 
     Raises:
@@ -43,7 +43,7 @@ class ReturnPanel:
             raise _refused("the dates are not strictly ascending")
         if len(set(self.tickers)) != len(self.tickers):
             repeated = next(ticker for ticker in self.tickers if self.tickers.count(ticker) > 1)
-            raise _refused(f"ticker {repeated} stands in the panel more than once")
+            raise _refused(f"ticker {repeated} is in the panel more than once")
         bad = np.isinf(returns) | (returns < -1.0)
         if bad.any():
             row, column = np.argwhere(bad)[0]

@@ -35,8 +35,8 @@ def total_returns(closes: FloatArray, split_factor: FloatArray, distributions: F
 
     Args:
         closes: (T, N) raw traded closes, positive, not adjusted for anything; NaN where there is no price.
-        split_factor: (T, N) shares after for one share before, effective before the day's trading; 1 for none.
-            A price factor of a spin-off stands here too: for a return it acts like a split.
+        split_factor: (T, N) shares after for one share before, effective before the day's trading; 1 for none. A price
+            factor of a spin-off belongs here too: for a return it acts like a split.
         distributions: (T, N) money paid a share held after the day's split, on its ex-date; 0 for none.
 
     Returns:
@@ -51,14 +51,14 @@ def total_returns(closes: FloatArray, split_factor: FloatArray, distributions: F
     """
     closes = np.asarray(closes, dtype=np.float64)
     _check(closes, split_factor, distributions)
-    sessions, names = closes.shape
-    returns = np.full((max(sessions - 1, 0), names), np.nan)
+    sessions, assets = closes.shape
+    returns = np.full((max(sessions - 1, 0), assets), np.nan)
     if sessions == 0:
         return returns
     seen = ~np.isnan(closes)
     base = closes[0].copy()  # last close seen; NaN until the first
-    shares = np.ones(names)  # held today for one share bought at ``base``
-    cash = np.zeros(names)  # paid on those shares since
+    shares = np.ones(assets)  # held today for one share bought at ``base``
+    cash = np.zeros(assets)  # paid on those shares since
     for t in range(1, sessions):
         shares *= split_factor[t]
         cash += shares * distributions[t]
@@ -76,15 +76,15 @@ def action_panels(
 ) -> tuple[FloatArray, FloatArray]:
     """Lay corporate actions out as the panels that ``total_returns`` takes.
 
-    Several actions of one name on one day combine: factors multiply, amounts add. New symbols and delistings change no
+    Several actions of one asset on one day combine: factors multiply, amounts add. New symbols and delistings change no
     return, spin-offs into a child only once ``spin_offs_at_value`` has given them one. An action whose ex-date is not
-    among the dates takes effect on the next one. Actions before the first date, after the last one, or of other names
+    among the dates takes effect on the next one. Actions before the first date, after the last one, or of other assets
     are left out.
 
     Args:
         actions: In any order.
         dates: T sessions, ascending.
-        tickers: N names, unique.
+        tickers: N assets, unique.
 
     Returns:
         (T, N) split factors and (T, N) distributions.
@@ -118,12 +118,12 @@ def spin_offs_at_value(
     Args:
         actions: In any order.
         dates: T sessions, ascending.
-        tickers: N names, unique.
+        tickers: N assets, unique.
         closes: (T, N) raw closes, NaN where there is no price.
     """
     days = np.array(dates, dtype="datetime64[D]")
     column = {ticker: at for at, ticker in enumerate(tickers)}
-    found: list[CorporateAction] = []
+    spin_offs: list[CorporateAction] = []
     for action in actions:
         at = column.get(action.other_ticker)
         if action.action_type is ActionType.SPINOFF and at is not None:
@@ -133,15 +133,15 @@ def spin_offs_at_value(
             if priced.size:
                 value = action.value * Decimal(repr(float(priced[0])))
                 action = CorporateAction(action.ticker, action.ex_date, ActionType.SPINOFF_VALUE, value)  # noqa: PLW2901 -- the same event, told in money
-        found.append(action)
-    return tuple(found)
+        spin_offs.append(action)
+    return tuple(spin_offs)
 
 
 def _check(closes: FloatArray, split_factor: FloatArray, distributions: FloatArray) -> None:
     if closes.ndim != 2 or split_factor.shape != closes.shape or distributions.shape != closes.shape:
         raise RiskModelError(
             f"closes {closes.shape}, split_factor {split_factor.shape} and distributions {distributions.shape} must "
-            "have one (sessions, names) shape.",
+            "have one (sessions, assets) shape.",
             code="RISK_INPUT",
         )
     for name, values, good in (

@@ -1,4 +1,4 @@
-"""What may be tuned in the estimation of the risk model."""
+"""Settings of the estimation of the risk model."""
 
 import math
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus.foundation.errors import RiskModelError
 
-#: Columns of every loadings matrix, whatever the estimator finds.
+#: Columns of every loadings matrix, however many factors the estimator finds.
 FACTORS: Final = 6
 SESSIONS_PER_YEAR: Final = 252
 
@@ -17,14 +17,14 @@ class LinkSettings:
     """Parameters of the linked estimators, chosen with the calm months in view (docs/specs/risk.md says how).
 
     Attributes:
-        beta_shrinkage: Weight of one in a name's market beta, 0 to 1.
-        regime_half_life: Sessions after which a day counts half for the volatility regime common to all names.
-        variance_half_lives: Half-lives whose variances are averaged for a name; infinity weighs all sessions alike.
-        size_shrinkage: Weight of the size group's average in a name's log specific variance, 0 to 1.
+        beta_shrinkage: Weight of one in an asset's market beta, 0 to 1.
+        regime_half_life: Sessions after which a day counts half for the volatility regime common to all assets.
+        variance_half_lives: Half-lives whose variances are averaged for an asset; infinity weighs all sessions alike.
+        size_shrinkage: Weight of the size group's average in an asset's log specific variance, 0 to 1.
         within_sector: Share of the sample correlation of specific returns that is kept within a sector.
         across_sectors: The same across sectors, at most ``within_sector``.
         identical: The same between share classes, at least ``within_sector`` and below one.
-        identical_above: Sample correlation above which two names count as share classes of one company.
+        identical_above: Sample correlation above which two assets count as share classes of one company.
         caution: Factor on every forecast volatility; costs random portfolios a little for honest optimised ones.
     """
 
@@ -67,17 +67,17 @@ class RiskSettings:
         estimator: Name in ``factor_model.ESTIMATORS``.
         window: Trailing sessions used, the as-of date's included.
         min_window: Fewest usable sessions; below, no model is made.
-        min_name_sessions: Fewest returns for a name to be estimated by itself; below, it gets fallback values.
-        max_gap_share: Largest share of missing returns since a name's first one; above, it gets fallback values.
+        min_name_sessions: Fewest returns for an asset to be estimated by itself; below, it gets fallback values.
+        max_gap_share: Largest share of missing returns since an asset's first one; above, it gets fallback values.
         correlation_half_life: Sessions after which an observation counts half for loadings and long-run variances.
         volatility_half_life: The same for the recent half of the factor and specific variances.
         clip: Standardised returns are clipped to plus and minus this many volatilities before loadings are estimated,
             so that one event does not become a factor. Variances see the returns as they are.
-        specific_shrinkage: Weight of the median in a name's log specific variance, 0 to 1.
-        fallback_quantile: Quantile of the estimated specific variances given to names with fallback values.
+        specific_shrinkage: Weight of the median in an asset's log specific variance, 0 to 1.
+        fallback_quantile: Quantile of the estimated specific variances given to assets with fallback values.
         min_specific_volatility: Floor under the specific volatility, annualised.
-        max_hole_sessions: A refresh counts longer runs of missing sessions of a living name as holes.
-        max_hole_share: Largest share of names with holes; above, a refresh makes no model.
+        max_hole_sessions: A refresh counts longer runs of missing sessions of a listed asset as holes.
+        max_hole_share: Largest share of assets with holes; above, a refresh makes no model.
         links: Parameters of the linked estimators.
     """
 

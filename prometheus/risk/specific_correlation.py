@@ -1,4 +1,4 @@
-"""Correlation of specific returns: blocks of names whose specific parts move together, and their stored form."""
+"""Correlation of specific returns: blocks of assets whose specific parts move together, and their stored form."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,16 +11,16 @@ from prometheus.foundation.errors import RiskModelError
 
 FloatArray = NDArray[np.float64]
 
-#: Positions stand as float32 in the stored form, where whole numbers up to here are exact.
-_MOST_NAMES: Final = 2**24
+#: The stored form has positions as float32, in which whole numbers up to this are exact.
+_MOST_ASSETS: Final = 2**24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpecificCorrelation:
-    """Correlation C of the specific returns of one block of n names. Arrays are read-only.
+    """Correlation C of the specific returns of one block of n assets. Arrays are read-only.
 
     Attributes:
-        names: (n,) int64 positions of the names in the model, ascending, n at least 2.
+        names: (n,) int64 positions of the assets in the model, ascending, n at least 2.
         correlation: (n, n) float32, symmetric, ones on the diagonal, positive definite.
 
     Raises:
@@ -51,23 +51,25 @@ class SpecificCorrelation:
         correlation.flags.writeable = False
 
 
-def require_blocks_of(blocks: Sequence[SpecificCorrelation], names: int) -> None:
-    """Refuse blocks that name a position beyond the model's names, or one position twice.
+def require_blocks_of(blocks: Sequence[SpecificCorrelation], asset_count: int) -> None:
+    """Refuse blocks that name a position beyond the model's assets, or one position twice.
 
     Args:
         blocks: The blocks.
-        names: How many names the model has.
+        asset_count: Number of assets of the model.
 
     Raises:
         RiskModelError: Code ``RISK_MODEL``.
     """
-    taken = np.zeros(names, dtype=np.bool_)
+    taken = np.zeros(asset_count, dtype=np.bool_)
     for block in blocks:
-        if block.names[-1] >= names:
-            raise RiskModelError(f"a specific block names position {block.names[-1]} of a model of {names} names.")
+        if block.names[-1] >= asset_count:
+            raise RiskModelError(
+                f"a specific block names position {block.names[-1]} of a model of {asset_count} assets."
+            )
         if taken[block.names].any():
             at = int(block.names[taken[block.names]][0])
-            raise RiskModelError(f"position {at} stands in more than one specific block; blocks must be disjoint.")
+            raise RiskModelError(f"position {at} is in more than one specific block; blocks must be disjoint.")
         taken[block.names] = True
 
 
@@ -76,7 +78,7 @@ def specific_covariance(specific_variance: FloatArray, blocks: Sequence[Specific
 
     Args:
         specific_variance: D, (N,), positive, annualised.
-        blocks: Disjoint; names outside every block are uncorrelated with all others.
+        blocks: Disjoint; assets outside every block are uncorrelated with all others.
     """
     matrix: FloatArray = np.diag(specific_variance)
     volatility = np.sqrt(specific_variance)
@@ -92,11 +94,11 @@ def specific_covariance(specific_variance: FloatArray, blocks: Sequence[Specific
 def packed_blocks(blocks: Sequence[SpecificCorrelation]) -> NDArray[np.float32]:
     """Return the blocks as one float32 vector, which ``unpacked_blocks`` reads back exactly.
 
-    For each block in turn: the number of names, their positions, and the correlations below the diagonal row by row.
+    For each block in turn: the number of assets, their positions, and the correlations below the diagonal row by row.
     """
     parts: list[NDArray[np.float32]] = [np.empty(0, dtype=np.float32)]
     for block in blocks:
-        if block.names[-1] >= _MOST_NAMES:
+        if block.names[-1] >= _MOST_ASSETS:
             raise RiskModelError(f"position {block.names[-1]} of a specific block cannot be stored.")
         parts.append(np.array([block.names.size], dtype=np.float32))
         parts.append(block.names.astype(np.float32))
@@ -118,11 +120,11 @@ def unpacked_blocks(packed: NDArray[np.float32]) -> tuple[SpecificCorrelation, .
         end = at + 1 + count + below
         if count < 2 or end > packed.size:
             raise RiskModelError("stored specific blocks are cut off or damaged; refresh the risk model.")
-        names = packed[at + 1 : at + 1 + count].astype(np.int64)
+        positions = packed[at + 1 : at + 1 + count].astype(np.int64)
         correlation = np.eye(count, dtype=np.float32)
         lower = np.tril_indices(count, -1)
         correlation[lower] = packed[at + 1 + count : end]
         correlation.T[lower] = correlation[lower]
-        blocks.append(SpecificCorrelation(names, correlation))
+        blocks.append(SpecificCorrelation(positions, correlation))
         at = end
     return tuple(blocks)

@@ -1,1 +1,1 @@
-"""Synthetic fleets and markets, and the fills that carry a day into the next."""
+"""Synthetic fleets and markets, and the fills that book a day's trades for the next."""

@@ -1,4 +1,4 @@
-"""Which synthetic share splits, pays or is listed when. Splits and one-off events are a table; dividends are a rule."""
+"""Splits, payments and listings of the synthetic shares: splits and one-off events by a table, dividends by a rule."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ FloatArray = NDArray[np.float64]
 #: Sessions of the demo: the last three of the history.
 DEMO_SESSIONS: Final = (date(2025, 9, 3), date(2025, 9, 4), date(2025, 9, 5))
 
-# Names are meant by their rank in market value at the start, share classes left out: 0 is the largest.
+# Ranks are those in market value at the start, share classes left out: 0 is the largest.
 #: (rank, ex-date, shares after for one before)
 SPLITS: Final[tuple[tuple[int, date, float], ...]] = (
     (3, DEMO_SESSIONS[1], 3.0),
@@ -27,7 +27,7 @@ SPLITS: Final[tuple[tuple[int, date, float], ...]] = (
     (170, date(2024, 10, 1), 0.1),
     (185, date(2023, 11, 6), 0.125),
 )
-#: (rank, ex-date, type, value as a share of the price before; a price factor stands as it is)
+#: (rank, ex-date, type, value as a fraction of the price before; a price factor as it is)
 ONE_OFF: Final[tuple[tuple[int, date, ActionType, float], ...]] = (
     (55, date(2024, 12, 13), ActionType.SPECIAL_DIVIDEND, 0.05),
     (75, date(2024, 4, 1), ActionType.SPINOFF_VALUE, 0.08),
@@ -39,13 +39,13 @@ LISTINGS: Final[tuple[tuple[int, date], ...]] = (
     (160, date(2025, 2, 3)),
     (190, date(2025, 7, 21)),
 )
-#: Ranks of names with some sessions without a price.
+#: Ranks of assets with some sessions without a price.
 GAPPY_RANKS: Final = (100, 125, 150, 180)
-#: Rank of the name that has no price on the second demo session, and of the one that pays a dividend on the third.
+#: Rank of the asset that has no price on the second demo session, and of the one that pays a dividend on the third.
 UNPRICED_RANK: Final = 20
 PAYER_RANK: Final = 6
 
-#: Annual dividend yield of a typical name of the sector.
+#: Annual dividend yield of a typical asset of the sector.
 _YIELDS: Final[dict[str, float]] = {
     "Information Technology": 0.009,
     "Health Care": 0.016,
@@ -61,19 +61,19 @@ _YIELDS: Final[dict[str, float]] = {
 }
 _PAYING_SHARE: Final = 0.78
 _PAYER_YIELD: Final = 0.02
-#: Days of the month on which dividends go ex; the demo's own days are kept free of all but the planned one.
+#: Days of the month on which dividends go ex; the demo's own days have only the planned one.
 _FIRST_EX_DAY: Final = 8
 _LAST_EX_DAY: Final = 27
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventPlan:
-    """Events on the grid of T sessions and N names.
+    """Events on the grid of T sessions and N assets.
 
     Attributes:
         split_factor: (T, N) shares after for one before; 1 for none.
         price_factor: (T, N) price factor of a spin-off; 1 for none.
-        payout: (T, N) money paid as a share of the close before; 0 for none.
+        payout: (T, N) money paid as a fraction of the close before; 0 for none.
         payout_type: (row, column) to the type of the payment; every other payment is a plain dividend.
         listed_from: (N,) row of the first session.
     """
@@ -88,13 +88,13 @@ class EventPlan:
 def plan_events(
     sessions: Sequence[date], sectors: Sequence[str], by_rank: Sequence[int], rng: np.random.Generator
 ) -> EventPlan:
-    """Lay the events out.
+    """Plan the events.
 
     Args:
         sessions: T sessions, ascending, the demo's last.
-        sectors: Sector of each of the N names.
-        by_rank: Column of each rank; may leave names out (share classes have no events of their own).
-        rng: Decides who pays dividends, how much and when.
+        sectors: Sector of each of the N assets.
+        by_rank: Column of each rank; may leave assets out (share classes have no events of their own).
+        rng: Draws dividends: payers, amounts and days.
     """
     days = np.array(sessions, dtype="datetime64[D]")
     shape = (len(sessions), len(sectors))

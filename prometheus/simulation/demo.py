@@ -1,4 +1,4 @@
-"""The demo: a synthetic fleet through three real days of the engine, every step repeatable."""
+"""The demo: a synthetic fleet through three days of the engine, every step repeatable."""
 
 import tempfile
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def load_demo(
     first: date = DEMO_SESSIONS[0],
     purpose: str = PURPOSE,
 ) -> None:
-    """Write the synthetic files and ingest them; the accounts are handed over on the morning of ``first``.
+    """Write the synthetic files and ingest them; the accounts start before the session ``first``.
 
     Raises:
         RequestError: The database holds a fleet that is not the demo's, or a file was refused.

@@ -16,13 +16,13 @@ from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.fleet import Fleet, simulate_fleet
 from prometheus.simulation.market import BENCHMARK_ID, Market, simulate_market
 
-#: Every so many names there is one whose source gives no adjusted close.
+#: One asset in so many has a source without adjusted closes.
 _UNADJUSTED_EVERY: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
 class DemoPlan:
-    """What the demo consists of.
+    """The demo: its sessions and its files.
 
     Attributes:
         sessions: The three sessions to run, in order.
@@ -33,9 +33,9 @@ class DemoPlan:
         benchmark: Path of benchmark.csv.
         accounts: Path of accounts.csv.
         lots: Path of lots.csv.
-        split_ticker: Name that splits on the second session.
-        dividend_ticker: Name that goes ex dividend on the third session.
-        unpriced_ticker: Name without a price on the second session.
+        split_ticker: Ticker that splits on the second session.
+        dividend_ticker: Ticker that goes ex dividend on the third session.
+        unpriced_ticker: Ticker without a price on the second session.
     """
 
     sessions: tuple[date, ...]
@@ -57,7 +57,7 @@ def write_demo_files(directory: Path, *, seed: int = 7, first: date = DEMO_SESSI
     Args:
         directory: Existing files of the same names are replaced.
         seed: Same seed, same bytes (for one version of numpy).
-        first: Session on whose morning the accounts are handed over.
+        first: Session before which the accounts start.
     """
     directory.mkdir(parents=True, exist_ok=True)
     market = simulate_market(seed)
@@ -114,7 +114,7 @@ def _csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> bytes:
 
 
 def _price_bytes(market: Market) -> bytes:
-    """Return prices.csv, name by name; tickers need no quoting, so plain joining is several times faster than csv."""
+    """Return prices.csv, ticker by ticker; tickers need no quoting, and joining is several times faster than csv."""
     days = [day.isoformat() for day in market.sessions]
     lines = ["date,ticker,close,adj_close,volume"]
     for column, ticker in enumerate(market.tickers):

@@ -1,4 +1,4 @@
-"""Twenty synthetic accounts as a broker would hand them over on the morning of their first session."""
+"""Twenty synthetic accounts as a broker would deliver them before their first session."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -30,18 +30,18 @@ _CANADA: Final = TaxRates(Decimal("0.2676"), Decimal("0.2676"), Decimal("0.0"))
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One account before its lots: NAV in thousands, cash in percent of NAV, names held."""
+    """One account before its lots: NAV in thousands, cash in percent of NAV, number of assets."""
 
     method: LotMethod
     rates: TaxRates
     fractional: bool
     nav: int
     cash: float
-    names: int
+    assets: int
     tags: tuple[str, ...] = ()
 
 
-#: ``{0}`` and ``{1}`` in a tag stand for two of the largest names.
+#: ``{0}`` and ``{1}`` in a tag are replaced by two of the largest tickers.
 _PLANS: Final[tuple[_Plan, ...]] = (
     _Plan(_HIFO, _TOP, False, 4_200, 3.2, 110),
     _Plan(_HIFO, _MIDDLE, True, 310, 1.1, 150, ("esg:no-tobacco",)),
@@ -65,7 +65,7 @@ _PLANS: Final[tuple[_Plan, ...]] = (
     _Plan(_HIFO, _UPPER, True, 125, 2.5, 70, ("harvest:aggressive", "te:tight")),
 )
 _EMPLOYER_RANKS: Final = (1, 5)
-#: Every third account holds the names that the demo's events are about.
+#: Every third account holds the assets of the demo's events.
 _EVENT_RANKS: Final = (SPLITS[0][0], PAYER_RANK, UNPRICED_RANK)
 _EVENT_HOLDERS: Final = 3
 
@@ -96,10 +96,10 @@ class _Prices:
 
 
 def simulate_fleet(market: Market, seed: int, *, first: date = DEMO_SESSIONS[0]) -> Fleet:
-    """Return the accounts and lots of a seed, as they are handed over on the morning of ``first``.
+    """Return the accounts and lots of a seed, as they are before the session ``first``.
 
-    Lots were bought at the closes of sessions before it and are split-adjusted to it. About three in ten are under
-    water at the last close before it; how many exactly is up to the market's path.
+    Lots were bought at the closes of sessions before it and are split-adjusted to it. About three in ten are below
+    their cost at the last close before it; the exact number depends on the market's path.
     """
     prices = _adjusted_prices(market, first)
     streams = np.random.default_rng([seed, len(_PLANS)]).spawn(len(_PLANS))
@@ -148,7 +148,7 @@ def _account(number: int, plan: _Plan, employers: list[str]) -> Account:
 def _weights(
     market: Market, prices: _Prices, plan: _Plan, *, with_events: bool, rng: np.random.Generator
 ) -> FloatArray:
-    """Return (N,) shares of the invested money: larger benchmark members are likelier to be held, none exactly."""
+    """Return (N,) weights of the invested money: larger benchmark members are likelier to be held, at other weights."""
     last = [day for day in market.benchmark if day.date <= prices.sessions[-1]][-1]
     benchmark = np.zeros(len(market.securities))
     benchmark[list(last.columns)] = last.weight_steps
@@ -156,7 +156,7 @@ def _weights(
     attraction = np.where(priced, 0.7 * np.log(np.maximum(benchmark, 1.0)) + rng.gumbel(size=benchmark.size), -np.inf)
     if with_events:
         attraction[[market.by_rank[rank] for rank in _EVENT_RANKS]] = np.inf
-    held = np.argsort(-attraction, kind="stable")[: plan.names]
+    held = np.argsort(-attraction, kind="stable")[: plan.assets]
     weights: FloatArray = np.zeros(benchmark.size)
     weights[held] = benchmark[held] ** 0.85 * np.exp(rng.normal(0.0, 0.35, held.size))
     weights /= weights.sum()
@@ -180,7 +180,7 @@ def _buy(
         left = Decimal(0)
         for row, part in zip(rows, parts, strict=True):
             left += Decimal(f"{part:.6f}")
-            # what is too little for a step goes to the next lot; a lot has one step at least
+            # an amount below one step goes to the next lot; a lot has at least one step
             quantity = max((left / step).to_integral_value() * step, step)
             left -= quantity
             bought.append((int(column), row, quantity))
@@ -188,7 +188,7 @@ def _buy(
 
 
 def _purchase_row(closes: FloatArray, recent: NDArray[np.bool_], rng: np.random.Generator) -> int:
-    """Choose a session with a price; whether the lot is under water is decided first, where the history allows."""
+    """Choose a session with a price; first decide, where the history allows, whether the lot is below its cost."""
     possible = ~np.isnan(closes)
     in_window = possible & (recent if rng.random() < _RECENT_SHARE else ~recent)
     if in_window.any():

@@ -32,11 +32,11 @@ FloatArray = NDArray[np.float64]
 
 FIRST_SESSION: Final = date(2022, 6, 1)
 BENCHMARK_ID: Final = "DEMO200"
-#: Market value of the largest name in millions of USD, and how fast value falls with rank.
+#: Market value of the largest asset in millions of USD, and how fast value falls with rank.
 _LARGEST_CAP: Final = 2.4e6
 _CAP_EXPONENT: Final = 0.65
 _SECOND_CLASS_SHARE: Final = 0.6
-#: Annual log drift of a name that will need a reverse split.
+#: Annual log drift of an asset that will need a reverse split.
 _DECLINE: Final = -0.75
 #: Largest growth on the ex-date of a split.
 _QUIET: Final = 1.04
@@ -62,11 +62,11 @@ class BenchmarkDay:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Market:
-    """T sessions of N names.
+    """T sessions of N assets.
 
     Attributes:
         sessions: T sessions of XNYS.
-        securities: N names in alphabetical order.
+        securities: N securities in alphabetical order.
         closes: (T, N) raw closes in USD, rounded to cents; NaN before the listing and where no price was published.
         adj_closes: (T, N) total-return series that ends at the last close; NaN as ``closes``.
         volumes: (T, N) shares traded.
@@ -91,28 +91,28 @@ class Market:
 
     @property
     def split_ticker(self) -> str:
-        """Return the name that splits on the second demo session."""
+        """Return the ticker that splits on the second demo session."""
         return self.securities[self.by_rank[SPLITS[0][0]]].ticker
 
     @property
     def dividend_ticker(self) -> str:
-        """Return the name that goes ex dividend on the third demo session."""
+        """Return the ticker that goes ex dividend on the third demo session."""
         return self.securities[self.by_rank[PAYER_RANK]].ticker
 
     @property
     def unpriced_ticker(self) -> str:
-        """Return the name without a price on the second demo session."""
+        """Return the ticker without a price on the second demo session."""
         return self.securities[self.by_rank[UNPRICED_RANK]].ticker
 
 
 def simulate_market(seed: int) -> Market:
-    """Return the market of a seed: 200 names from 2022-06-01 through the last demo session."""
+    """Return the market of a seed: 200 assets from 2022-06-01 through the last demo session."""
     streams = np.random.default_rng(seed).spawn(4)
     sessions = TradingCalendar.for_region("US").sessions_between(FIRST_SESSION, DEMO_SESSIONS[-1])
     securities = demo_universe()
-    names = len(securities)
+    assets = len(securities)
 
-    rank_of = streams[0].permutation(names)
+    rank_of = streams[0].permutation(assets)
     start_cap = np.asarray(_LARGEST_CAP * (rank_of + 1.0) ** -_CAP_EXPONENT, dtype=np.float64)
     leaders = {security.group: at for at, security in reversed(list(enumerate(securities)))}
     shared = np.array([_is_class(security, securities) for security in securities])
@@ -123,7 +123,7 @@ def simulate_market(seed: int) -> Market:
 
     plan = plan_events(sessions, [security.sector for security in securities], by_rank, streams[1])
     growth = simulate_growth(securities, len(sessions), streams[2])
-    prices = _first_prices(names, by_rank, streams[3])
+    prices = _first_prices(assets, by_rank, streams[3])
     for rank, _, factor in SPLITS:
         if factor < 1.0:
             growth[1:, by_rank[rank]] *= np.exp(_DECLINE / 252.0)
@@ -133,7 +133,7 @@ def simulate_market(seed: int) -> Market:
         if leaders[security.group] != at:
             prices[at] = 0.98 * prices[leaders[security.group]]
 
-    # a large move on the day of a split is what a wrong factor looks like: the demo should raise no such alarm
+    # a large move on the day of a split looks like a wrong factor: the demo should not raise that finding
     unusual = (plan.split_factor != 1.0) | (plan.price_factor != 1.0)
     growth[unusual] = np.clip(growth[unusual], 1.0 / _QUIET, _QUIET)
 
@@ -158,11 +158,11 @@ def _is_class(security: Security, securities: Sequence[Security]) -> bool:
     return sum(other.group == security.group for other in securities) > 1
 
 
-def _first_prices(names: int, by_rank: Sequence[int], rng: np.random.Generator) -> FloatArray:
-    prices: FloatArray = np.clip(np.exp(rng.normal(np.log(85.0), 0.6, names)), 14.0, 600.0)
-    prices[by_rank[PAYER_RANK]] = 95.0  # so that the demo's dividend is worth looking at
+def _first_prices(assets: int, by_rank: Sequence[int], rng: np.random.Generator) -> FloatArray:
+    prices: FloatArray = np.clip(np.exp(rng.normal(np.log(85.0), 0.6, assets)), 14.0, 600.0)
+    prices[by_rank[PAYER_RANK]] = 95.0  # a price at which the demo's dividend is a visible amount
     for rank, _, factor in SPLITS:
-        # a company splits what has become dear, and joins what has become cheap
+        # a company splits shares that have become dear, and merges shares that have become cheap
         prices[by_rank[rank]] = 70.0 * max(factor, 2.0) if factor > 1.0 else 16.0
     return prices
 
@@ -198,7 +198,7 @@ def _published(
 def _actions(
     sessions: Sequence[date], securities: Sequence[Security], plan: EventPlan, paid: FloatArray
 ) -> tuple[CorporateAction, ...]:
-    found: list[CorporateAction] = []
+    actions: list[CorporateAction] = []
     for row, column in np.argwhere((paid > 0) | (plan.split_factor != 1.0) | (plan.price_factor != 1.0)):
         ticker, ex_date = securities[column].ticker, sessions[row]
         for factor, action_type in (
@@ -206,11 +206,11 @@ def _actions(
             (plan.price_factor[row, column], ActionType.SPINOFF_PRICE_FACTOR),
         ):
             if factor != 1.0:
-                found.append(CorporateAction(ticker, ex_date, action_type, Decimal(f"{factor:g}")))
+                actions.append(CorporateAction(ticker, ex_date, action_type, Decimal(f"{factor:g}")))
         if paid[row, column] > 0:
             action_type = plan.payout_type.get((int(row), int(column)), ActionType.DIVIDEND)
-            found.append(CorporateAction(ticker, ex_date, action_type, Decimal(f"{paid[row, column]:.10g}")))
-    return tuple(found)
+            actions.append(CorporateAction(ticker, ex_date, action_type, Decimal(f"{paid[row, column]:.10g}")))
+    return tuple(actions)
 
 
 def _adjusted(
@@ -232,11 +232,11 @@ def _market_caps(start_cap: FloatArray, exact: FloatArray, plan: EventPlan) -> F
 def _benchmark(sessions: Sequence[date], caps: FloatArray, listed_from: NDArray[np.int64]) -> tuple[BenchmarkDay, ...]:
     """Return the weights of the first session and of each complete month's last one."""
     rows = [0] + [row for row in range(1, len(sessions) - 1) if (sessions[row].month != sessions[row + 1].month)]
-    found: list[BenchmarkDay] = []
+    days: list[BenchmarkDay] = []
     for row in rows:
         members = np.flatnonzero(listed_from <= row)
         values = np.round(caps[row, members], 1)
-        found.append(
+        days.append(
             BenchmarkDay(
                 date=sessions[row],
                 columns=tuple(int(at) for at in members),
@@ -244,7 +244,7 @@ def _benchmark(sessions: Sequence[date], caps: FloatArray, listed_from: NDArray[
                 market_caps=tuple(float(value) for value in values),
             )
         )
-    return tuple(found)
+    return tuple(days)
 
 
 def _apportioned(values: FloatArray) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Files of a market cut by day, so that a simulation learns of each day only when it comes."""
+"""Files of a market cut by day, so that a simulation reads each day's data only on that day."""
 
 import shutil
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ import polars as pl
 
 from prometheus.foundation.errors import RequestError
 
-#: Kinds that carry dates; what has none (securities) is known from the start.
+#: Kinds with dates; kinds without (securities) are known from the start.
 _DATED: Final = ("prices", "corporate_actions", "benchmark")
 _ENDINGS: Final = (".csv", ".csv.gz")
 
@@ -34,12 +34,12 @@ class MarketSlices:
         }
 
     def write_through(self, last: date, folder: Path) -> None:
-        """Write everything known at the end of a day: the files to begin with."""
+        """Write everything known at the end of a day: the first files of a simulation."""
         shutil.copy(self._securities, folder / self._securities.name)
         self._write(folder, date.min, last)
 
     def write_between(self, after: date, through: date, folder: Path) -> bool:
-        """Write what became known after one day through another; return False where there is nothing."""
+        """Write the data dated after one day through another; return False where there are none."""
         return self._write(folder, after + timedelta(days=1), through)
 
     def _write(self, folder: Path, first: date, last: date) -> bool:
@@ -53,7 +53,7 @@ class MarketSlices:
 
 
 def _only(folder: Path, kind: str) -> Path:
-    found = [folder / f"{kind}{ending}" for ending in _ENDINGS if (folder / f"{kind}{ending}").exists()]
-    if not found:
+    paths = [folder / f"{kind}{ending}" for ending in _ENDINGS if (folder / f"{kind}{ending}").exists()]
+    if not paths:
         raise RequestError(f"'{folder}' has no {kind}.csv; it is needed for a market.", code="NO_MARKET")
-    return found[0]
+    return paths[0]

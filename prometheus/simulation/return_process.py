@@ -1,4 +1,4 @@
-"""Daily growth of synthetic shares: a market with calm and turbulent times, industries, and each name's own story."""
+"""Daily growth of synthetic shares: a market with calm and turbulent times, industries, and each asset's own moves."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -22,10 +22,10 @@ _SECTOR_VOLATILITY: Final = 0.08
 _INDUSTRY_VOLATILITY: Final = 0.07
 _STYLE_VOLATILITY: Final = 0.04
 _STYLES: Final = 2
-#: Spread of the names' own annual drifts: some do well for years, some badly.
+#: Spread of the assets' own annual drifts.
 _DRIFT_SPREAD: Final = 0.09
 _TAIL_DEGREES: Final = 5.0
-#: Share of days with news, and how much larger a move then is.
+#: Fraction of days with news, and how much larger a move then is.
 _NEWS_DAYS: Final = 4.0 / 252.0
 _NEWS_SCALE: Final = 3.0
 #: Two share classes of one company differ by this much a year.
@@ -33,14 +33,14 @@ _CLASS_VOLATILITY: Final = 0.015
 
 
 def simulate_growth(securities: Sequence[Security], sessions: int, rng: np.random.Generator) -> FloatArray:
-    """Return (sessions, N) total growth of each name over each session, positive; row 0 is 1.
+    """Return (sessions, N) total growth of each asset over each session, positive; row 0 is 1.
 
-    Names of one group (two share classes) move almost together.
+    Assets of one group (two share classes) move almost together.
     """
     market, scale = _market(sessions, rng)
-    names = len(securities)
-    beta = np.clip(rng.normal(1.0, 0.25, names), 0.35, 1.8)
-    logs = market[:, None] * beta + _DAY * rng.normal(0.0, _DRIFT_SPREAD, names)
+    assets = len(securities)
+    beta = np.clip(rng.normal(1.0, 0.25, assets), 0.35, 1.8)
+    logs = market[:, None] * beta + _DAY * rng.normal(0.0, _DRIFT_SPREAD, assets)
     for labels, volatility in (
         ([security.sector for security in securities], _SECTOR_VOLATILITY),
         ([security.sub_industry for security in securities], _INDUSTRY_VOLATILITY),
@@ -49,21 +49,21 @@ def simulate_growth(securities: Sequence[Security], sessions: int, rng: np.rando
         common = rng.normal(size=(sessions, int(member.max()) + 1)) * volatility * np.sqrt(_DAY)
         logs += scale[:, None] * common[:, member]
     styles = rng.normal(size=(sessions, _STYLES)) * _STYLE_VOLATILITY * np.sqrt(_DAY)
-    logs += scale[:, None] * (styles @ rng.normal(size=(_STYLES, names)))
+    logs += scale[:, None] * (styles @ rng.normal(size=(_STYLES, assets)))
 
-    own = np.exp(rng.normal(np.log(0.20), 0.30, names))
-    shocks = rng.standard_t(_TAIL_DEGREES, size=(sessions, names)) / np.sqrt(_TAIL_DEGREES / (_TAIL_DEGREES - 2.0))
-    shocks = np.where(rng.random((sessions, names)) < _NEWS_DAYS, _NEWS_SCALE * shocks, shocks)
+    own = np.exp(rng.normal(np.log(0.20), 0.30, assets))
+    shocks = rng.standard_t(_TAIL_DEGREES, size=(sessions, assets)) / np.sqrt(_TAIL_DEGREES / (_TAIL_DEGREES - 2.0))
+    shocks = np.where(rng.random((sessions, assets)) < _NEWS_DAYS, _NEWS_SCALE * shocks, shocks)
     logs += scale[:, None] * shocks * own * np.sqrt(_DAY) - 0.5 * own**2 * _DAY
 
-    apart = rng.normal(size=(sessions, names)) * _CLASS_VOLATILITY * np.sqrt(_DAY)
+    apart = rng.normal(size=(sessions, assets)) * _CLASS_VOLATILITY * np.sqrt(_DAY)
     first_of_group: dict[str, int] = {}
     for at, security in enumerate(securities):
         leader = first_of_group.setdefault(security.group, at)
         if leader != at:
             logs[:, at] = logs[:, leader] + apart[:, at]
     logs[0] = 0.0
-    # no name loses or gains more than about 40 % in a session: limits of an exchange, and of what a demo should show
+    # no asset loses or gains more than about 40 % in a session, as under an exchange's limits
     growth: FloatArray = np.exp(np.clip(logs, -0.5, 0.35))
     return growth
 
@@ -76,6 +76,6 @@ def _market(sessions: int, rng: np.random.Generator) -> tuple[FloatArray, FloatA
         turbulent[t] = turbulent[t - 1] ^ int(leave[t] < _LEAVE[turbulent[t - 1]])
     volatility = np.array(_MARKET_VOLATILITY)[turbulent]
     moves = volatility * np.sqrt(_DAY) * rng.normal(size=sessions)
-    # every seed gets the same growth over the whole span, or a fleet could have no gains (or no losses) to manage
+    # every seed has the same growth over the whole span; else a fleet could have no gains, or no losses, to manage
     moves += _MARKET_DRIFT * _DAY - moves.mean()
     return moves, np.where(turbulent, _TURBULENT_SCALE, 1.0)

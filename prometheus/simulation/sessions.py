@@ -25,13 +25,13 @@ from prometheus.simulation.market import FIRST_SESSION
 AUDIT_PURPOSE: Final = "audit"
 AUDIT_ACCOUNTS: Final = 20
 AUDIT_SESSIONS: Final = 252
-#: The risk model looks back 504 sessions; what is left of the market's history can be traded.
+#: The risk model needs the first 504 sessions; the rest of the market's history can be traded.
 LONGEST_AUDIT: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class SessionDone:
-    """What one session did: runs advanced to PERSISTED now, and trades filled now."""
+    """Result of one session: runs advanced to PERSISTED now, and trades filled now."""
 
     session: date
     persisted: int
@@ -81,7 +81,7 @@ def run_session(
         database: The fleet's database.
         session: The day.
         config: The engine's configuration.
-        advance: Runs one heartbeat of the engine.
+        advance: Runs one tick of the engine.
         say: Told each step in a line.
         account_ids: Accounts that take part; None for all.
     """
@@ -93,7 +93,7 @@ def run_session(
         ]
     if model is None or model.as_of_date != session or model.age_hours > config.risk_model_max_age_hours:
         done = refresh_risk_model(database, as_of=session)
-        say(f"  risk model: {len(done.model.tickers)} names, {done.model.diagnostics.sessions} sessions")
+        say(f"  risk model: {len(done.model.tickers)} assets, {done.model.diagnostics.sessions} sessions")
     created = ready = 0
     for region, members in groupby(sorted(accounts, key=lambda one: one.region.value), key=lambda one: one.region):
         TradingCalendar.for_region(region.value).require_session(session)

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus.domain.securities import Security
 
-#: (GICS sector, sub-industry, what such a company calls itself, names); 200 names in all.
+#: (GICS sector, sub-industry, word in the companies' names, number of companies); 200 companies in all.
 _INDUSTRIES: Final[tuple[tuple[str, str, str, int], ...]] = (
     ("Information Technology", "Application Software", "Software", 9),
     ("Information Technology", "Semiconductors", "Semiconductor", 9),
@@ -48,7 +48,7 @@ _INDUSTRIES: Final[tuple[tuple[str, str, str, int], ...]] = (
     ("Communication Services", "Movies & Entertainment", "Entertainment", 4),
 )
 
-# Invented syllables; three letters of the one and two of the other make tickers that no listed company is known by.
+# Invented syllables; three characters of the one and two of the other make tickers that no listed company uses.
 _FIRST: Final = (
     *("Brev", "Quor", "Zant", "Vulm", "Drosk", "Krel", "Plov", "Skarn", "Tarv", "Ostr"),
     *("Fenw", "Grux", "Hulv", "Jost", "Kyrn", "Lumv", "Mirv", "Norq", "Pryd", "Wexl"),
@@ -67,24 +67,24 @@ _TWO_CLASSES: Final[dict[str, tuple[str, str]]] = {
 def demo_universe() -> tuple[Security, ...]:
     """Return the securities in alphabetical order of their tickers.
 
-    Two pairs of share classes share a group; every other name is a group of its own.
+    Two pairs of share classes share a group; every other security is a group of its own.
     """
-    found: list[Security] = []
+    securities: list[Security] = []
     stem = 0
     for sector, sub_industry, trade, count in _INDUSTRIES:
         left = count
         if sub_industry in _TWO_CLASSES:
             name, ticker = _company(stem, trade)
-            found += [
+            securities += [
                 Security(ticker[:4] + ending, f"{name} Class {share_class}", sector, sub_industry, ticker[:4])
                 for ending, share_class in zip(_TWO_CLASSES[sub_industry], "AB", strict=True)
             ]
             stem, left = stem + 1, count - 2
         for _ in range(left):
             name, ticker = _company(stem, trade)
-            found.append(Security(ticker, name, sector, sub_industry, ticker))
+            securities.append(Security(ticker, name, sector, sub_industry, ticker))
             stem += 1
-    return tuple(sorted(found, key=lambda security: security.ticker))
+    return tuple(sorted(securities, key=lambda security: security.ticker))
 
 
 def _company(number: int, trade: str) -> tuple[str, str]:

@@ -170,7 +170,7 @@ def test_a_hole_in_more_than_two_percent_of_names_is_refused(market, hole, refus
     refresh_risk_model(market, as_of=AS_OF, settings=settings)
     _change(market, f"DELETE FROM prices WHERE security_id = 2 AND price_date BETWEEN {hole}")
     if refused:
-        with pytest.raises(RiskModelError, match=r"1 of 7 names lack closes .* B \(6 sessions\)") as error:
+        with pytest.raises(RiskModelError, match=r"1 of 7 assets lack closes .* B \(6 sessions\)") as error:
             refresh_risk_model(market, as_of=AS_OF, settings=settings)
         assert error.value.code == "HOLES"
         assert _stored(market) == 1

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from prometheus.foundation.errors import RiskModelError
 from prometheus.risk.evaluation import textbook
 from prometheus.risk.evaluation.history import Month
-from prometheus.risk.factor_model import ESTIMATORS, NameAttributes, covariance, estimate_factor_model
+from prometheus.risk.factor_model import ESTIMATORS, AssetAttributes, covariance, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.settings import RiskSettings
 
@@ -55,6 +55,6 @@ def _ours(month: Month, name: str) -> FloatArray:
             ReturnPanel(month.dates, month.tickers, month.returns),
             as_of=month.as_of,
             settings=RiskSettings(estimator=name),
-            attributes=NameAttributes(month.weights, month.sectors, month.groups),
+            attributes=AssetAttributes(month.weights, month.sectors, month.groups),
         )
     )

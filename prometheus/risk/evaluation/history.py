@@ -13,7 +13,7 @@ from prometheus.risk.panel import ReturnPanel
 
 FloatArray = NDArray[np.float64]
 
-#: Sessions that an estimator sees, of which a name must have this many, and sessions over which it is judged.
+#: Sessions that an estimator sees, of which an asset must have this many, and sessions over which it is judged.
 WINDOW: Final = 504
 SESSIONS_NEEDED: Final = 500
 HORIZON: Final = 21
@@ -21,13 +21,13 @@ HORIZON: Final = 21
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MarketHistory:
-    """T sessions of N names with the benchmark's weights at its dates.
+    """T sessions of N assets with the benchmark's weights at its dates.
 
     Attributes:
         panel: Daily total returns, (T, N).
-        weights: Benchmark weights, (N,) each, by the date from which they hold; zero for names outside.
-        sectors: (N,) sector of each name.
-        groups: (N,) substantially identical group of each name.
+        weights: Benchmark weights, (N,) each, by the date from which they hold; zero for assets outside.
+        sectors: (N,) sector of each asset.
+        groups: (N,) substantially identical group of each asset.
     """
 
     panel: ReturnPanel
@@ -45,8 +45,8 @@ class Month:
         tickers: n names: benchmark members with nearly complete histories, ascending.
         returns: (504, n) daily total returns; NaN where unknown.
         weights: (n,) benchmark weights, renormalised to sum to one.
-        sectors: (n,) sector of each name.
-        groups: (n,) group of each name.
+        sectors: (n,) sector of each asset.
+        groups: (n,) group of each asset.
         future: (h, n) returns of the next 21 sessions, fewer at the end of the data; 0 where unknown.
     """
 
@@ -67,12 +67,12 @@ def months(history: MarketHistory, first: date, last: date) -> tuple[date, ...]:
         RiskModelError: There is none; code ``TOO_FEW_SESSIONS``.
     """
     dates = history.panel.dates
-    found = tuple(
+    in_range = tuple(
         day
         for day in sorted(history.weights)
         if first <= day <= last and _rows_until(dates, day) >= WINDOW and _rows_until(dates, day) < len(dates)
     )
-    if not found:
+    if not in_range:
         reach = f"{dates[0]} to {dates[-1]}" if dates else "none"
         raise RiskModelError(
             f"No benchmark date between {first} and {last} has {WINDOW} sessions before it and one after it "
@@ -80,7 +80,7 @@ def months(history: MarketHistory, first: date, last: date) -> tuple[date, ...]:
             "other dates.",
             code="TOO_FEW_SESSIONS",
         )
-    return found
+    return in_range
 
 
 def month(history: MarketHistory, as_of: date) -> Month:

@@ -27,7 +27,7 @@ CRISIS: Final = (date(2020, 1, 1), date(2020, 4, 30))
 TUNED_THROUGH: Final = date(2017, 12, 31)
 #: Probability inside the band of a Gaussian forecast.
 _BAND: Final = 0.95
-#: A portfolio that did not move at all counts as having moved this little of what was said.
+#: Least realised variance, as a part of the predicted one, for a portfolio that did not move at all.
 _LEAST_RATIO: Final = 1e-6
 
 
@@ -117,7 +117,7 @@ def evaluate(
         for name, estimate in chosen.items():
             sigma = estimate(slice_)
             active = active_weights(slice_, portfolios, sigma)
-            scores += [_score(name, slice_, found, active[found], sigma) for found in CLASSES]
+            scores += [_score(name, slice_, kind, active[kind], sigma) for kind in CLASSES]
             progress(1)
     return tuple(scores)
 
@@ -127,7 +127,7 @@ def summarise(scores: Iterable[ClassMonth]) -> tuple[ClassScore, ...]:
     grouped: dict[tuple[str, str], list[ClassMonth]] = {}
     for score in scores:
         grouped.setdefault((score.estimator, score.portfolio_class), []).append(score)
-    found = []
+    summaries = []
     for period, holds in PERIODS.items():
         for (estimator, portfolio_class), of_class in grouped.items():
             inside = [score for score in of_class if holds(score.as_of)]
@@ -138,7 +138,7 @@ def summarise(scores: Iterable[ClassMonth]) -> tuple[ClassScore, ...]:
                 float(np.average([getattr(score, name) for score in inside], weights=weight))
                 for name in ("ratio", "qlike", "realised_variance", "in_band")
             )
-            found.append(
+            summaries.append(
                 ClassScore(
                     estimator=estimator,
                     period=period,
@@ -150,13 +150,13 @@ def summarise(scores: Iterable[ClassMonth]) -> tuple[ClassScore, ...]:
                     in_band=in_band,
                 )
             )
-    return tuple(found)
+    return tuple(summaries)
 
 
 def _score(estimator: str, slice_: Month, portfolio_class: str, active: FloatArray, sigma: FloatArray) -> ClassMonth:
     predicted = ((active @ sigma) * active).sum(axis=1) / SESSIONS_PER_YEAR
     realised = ((slice_.future @ active.T) ** 2).mean(axis=0)
-    # a benchmark of no more names than a test portfolio may hold is tracked exactly
+    # a benchmark of no more assets than a test portfolio may hold is tracked exactly
     ratio = np.maximum(realised, np.finfo(np.float64).tiny) / np.maximum(predicted, np.finfo(np.float64).tiny)
     ratio = np.maximum(ratio, _LEAST_RATIO)
     sessions = len(slice_.future)

@@ -1,4 +1,4 @@
-"""Test portfolios of the four classes: what an estimator is asked to forecast.
+"""Test portfolios of the four classes, whose risk the estimators forecast.
 
 Active weights, as fractions of NAV, summing to zero. Classes A and C depend on the month alone and are the same for
 every estimator; class B is chosen by the estimator's own covariance from lists and universes that the month fixes.
@@ -19,12 +19,13 @@ IndexArray = NDArray[np.int64]
 
 #: Classes in the order of every table.
 CLASSES: Final = ("A", "B1", "B2", "C")
-#: Names of an optimised or random portfolio.
+#: Assets of an optimised or random portfolio.
 NAMES_HELD: Final = 100
 _SUBSETS: Final = 200
 _TILTS: Final = 200
 _LISTS: Final = 20
-#: Universes of the greedy cut that leave out a random share of the names, beside the whole one and that without losers.
+#: Universes of the greedy cut that leave out a random share of the assets, beside the whole one and that without
+#: losers.
 _THINNED: Final = 4
 _SHARE_LEFT_OUT: Final = 0.25
 #: Standard deviation of a random tilt's log weights, and active weight of a sector tilt.
@@ -37,12 +38,12 @@ _MONTH: Final = 21
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MonthPortfolios:
-    """What a month asks of every estimator.
+    """The test portfolios of a month, or what chooses them.
 
     Attributes:
         random: Class A, (p, n) active weights.
         tilts: Class C, (q, n) active weights.
-        lists: Positions of the names of each class B1 portfolio, drawn with probabilities by benchmark weight.
+        lists: Positions of the assets of each class B1 portfolio, drawn with probabilities by benchmark weight.
         universes: Positions that each class B2 portfolio is cut from.
     """
 
@@ -80,8 +81,8 @@ def active_weights(month: Month, portfolios: MonthPortfolios, sigma: FloatArray)
     held = min(NAMES_HELD, max(month.weights.size // 2, 1))
     return {
         "A": portfolios.random,
-        "B1": _active(month, [least_tracking_error(sigma, month.weights, names) for names in portfolios.lists]),
-        "B2": _active(month, [greedy_cut(sigma, month.weights, held, names) for names in portfolios.universes]),
+        "B1": _active(month, [least_tracking_error(sigma, month.weights, positions) for positions in portfolios.lists]),
+        "B2": _active(month, [greedy_cut(sigma, month.weights, held, positions) for positions in portfolios.universes]),
         "C": portfolios.tilts,
     }
 

@@ -1,6 +1,6 @@
-"""Textbook covariance estimators, to stand beside ours: each from (T, n) daily returns to an annualised (n, n) matrix.
+"""Textbook covariance estimators for comparison: each from (T, n) daily returns to an annualised (n, n) matrix.
 
-Missing returns count as zero: the evaluation's names miss at most four of 504 sessions.
+Missing returns count as zero: the evaluation's assets miss at most four of 504 sessions.
 """
 
 from typing import Final

@@ -23,12 +23,12 @@ def no_settings(monkeypatch):
 
 def test_every_setting_has_a_default_that_works():
     """Nothing has to be set: no URL, a home that is absolute, the engine not frozen."""
-    found = load_settings()
-    assert found.database_url is None
-    assert found.home == default_home()
-    assert found.home.is_absolute()
-    assert not found.runner_flag_frozen
-    assert found.run_heartbeat_stale_seconds == 300
+    settings = load_settings()
+    assert settings.database_url is None
+    assert settings.home == default_home()
+    assert settings.home.is_absolute()
+    assert not settings.runner_flag_frozen
+    assert settings.run_heartbeat_stale_seconds == 300
 
 
 @pytest.mark.parametrize(

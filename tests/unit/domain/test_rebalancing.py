@@ -53,12 +53,12 @@ def test_first_day_of_a_period_is_whole(calendar, last_whole, as_of, kind):
 def test_a_month_of_sessions(calendar, missed, whole):
     """Over a month of real sessions, holidays and missed days included, exactly the first of each period are whole."""
     sessions = TradingCalendar.for_region("US").sessions_between(date(2024, 1, 1), date(2024, 1, 31))
-    last, found = date(2023, 12, 26), []
+    last, whole_days = date(2023, 12, 26), []
     for day in sessions:
         if day.day not in missed and kind_of_day(calendar, last, day) is WHOLE:
             last = day
-            found.append(day.day)
-    assert tuple(found) == whole
+            whole_days.append(day.day)
+    assert tuple(whole_days) == whole
 
 
 def test_a_whole_day_that_failed_is_repeated_until_one_is_done():

@@ -19,7 +19,7 @@ BENCHMARK_DATES = (DAYS[100], DAYS[510], DAYS[540], DAYS[-1])
 
 
 def past_returns(seed=7):
-    """Return (T, N) returns of a market, three sectors and specific parts, and the names' true covariance a day."""
+    """Return (T, N) returns of a market, three sectors and specific parts, and the assets' true covariance a day."""
     rng = np.random.default_rng(seed)
     beta = rng.uniform(0.6, 1.4, NAMES)
     specific = rng.uniform(0.008, 0.02, NAMES)

@@ -13,9 +13,9 @@ def _outcome(account, tracking_error, returns):
 def test_returns_of_forecast_size_have_bias_one():
     """Daily returns of exactly the forecast daily volatility realise the forecast, whatever their sign."""
     daily = 0.02 / np.sqrt(252)
-    found = calibrate([_outcome("A", 0.02, [daily, -daily, daily])])["A"]
-    assert (found.forecasts, found.sessions) == (1, 3)
-    assert (found.forecast, found.realised, found.bias) == pytest.approx((0.02, 0.02, 1.0))
+    calibration = calibrate([_outcome("A", 0.02, [daily, -daily, daily])])["A"]
+    assert (calibration.forecasts, calibration.sessions) == (1, 3)
+    assert (calibration.forecast, calibration.realised, calibration.bias) == pytest.approx((0.02, 0.02, 1.0))
 
 
 def test_every_session_counts_alike():

@@ -51,7 +51,7 @@ def _assert_positive_definite(model):
 
 
 def test_shapes_types_and_identity_of_a_model():
-    """A model has six factors, the documented types, the panel's names and its estimator's name and version."""
+    """A model has six factors, the documented types, the panel's assets and its estimator's name and version."""
     model = _model(_returns())
     assert model.loadings.shape == (60, 6)
     assert model.loadings.dtype == model.specific_variance.dtype == np.float32
@@ -63,7 +63,7 @@ def test_shapes_types_and_identity_of_a_model():
 
 
 def test_the_model_finds_a_known_covariance():
-    """With plenty of data the predicted volatilities of names and portfolios are close to the true ones."""
+    """With plenty of data the predicted volatilities of assets and portfolios are close to the true ones."""
     rng = np.random.default_rng(5)
     names, sessions = 40, 504
     beta = rng.uniform(0.6, 1.4, names)
@@ -142,7 +142,7 @@ def test_rows_after_the_as_of_date_are_not_seen():
 
 
 def test_names_that_cannot_be_estimated_load_like_the_average():
-    """An unseen name, a new one, one with gaps and one with stale prices get the documented fallback and a reason."""
+    """An unseen asset, a new one, one with gaps and one with stale prices get the documented fallback and a reason."""
     returns = _returns()
     returns[:, 0] = np.nan
     returns[:-3, 1] = np.nan
@@ -170,7 +170,7 @@ def test_names_that_cannot_be_estimated_load_like_the_average():
 
 
 def test_a_lively_name_with_a_short_history_keeps_its_own_variance():
-    """Fallback never hides that a name with some weeks of history moves more than the high quantile."""
+    """Fallback never hides that an asset with some weeks of history moves more than the high quantile."""
     returns = _returns()
     returns[:, 0] = np.nan
     returns[-30:, 0] = 0.08 * (-1.0) ** np.arange(30)
@@ -193,7 +193,7 @@ def test_a_collapse_does_not_break_the_model(row):
 
 
 def test_a_total_loss_and_a_thousandfold_gain_are_survived():
-    """The floor under specific variance follows the largest variance, so extreme names cannot break the others."""
+    """The floor under specific variance follows the largest variance, so extreme assets cannot break the others."""
     returns = _returns()
     returns[100, 0] = -1.0
     returns[101, 1] = 1000.0
@@ -208,7 +208,7 @@ def test_a_total_loss_and_a_thousandfold_gain_are_survived():
 )
 @settings(max_examples=25, deadline=None)
 def test_sigma_is_positive_definite_whatever_the_panel(seed, names, missing, scale):
-    """Sigma and its float32 rounding are positive definite for few names, gaps, tiny and huge volatilities."""
+    """Sigma and its float32 rounding are positive definite for few assets, gaps, tiny and huge volatilities."""
     rng = np.random.default_rng(seed)
     returns = np.maximum(scale * _returns(seed, 130, names), -1.0)
     returns[rng.random(returns.shape) < missing] = np.nan
@@ -222,7 +222,7 @@ def test_sigma_is_positive_definite_whatever_the_panel(seed, names, missing, sca
 
 
 def test_two_identical_names_leave_the_matrix_positive_definite():
-    """Names that move in lockstep stand on the floor of specific variance, and the diagnostics say so."""
+    """Assets that move in lockstep stand on the floor of specific variance, and the diagnostics say so."""
     one = _returns(names=1)
     model = _model(np.repeat(one, 3, axis=1))
     assert model.diagnostics.floored == ("N000", "N001", "N002")
@@ -280,17 +280,17 @@ def test_a_date_before_the_panel_is_refused():
 
 @pytest.mark.parametrize("names", [0, 1])
 def test_fewer_than_two_names_are_refused(names):
-    """One name has no common factor."""
-    with pytest.raises(RiskModelError, match=f"{names} names in the panel") as refused:
+    """One asset has no common factor."""
+    with pytest.raises(RiskModelError, match=f"{names} assets in the panel") as refused:
         _model(_returns(names=2)[:, :names])
     assert refused.value.code == "TOO_FEW_NAMES"
 
 
 def test_a_panel_of_new_names_is_refused():
-    """Names that all are too new cannot stand in for each other."""
+    """Assets that all are too new cannot stand in for each other."""
     returns = _returns()
     returns[:-30, 1:] = np.nan
-    with pytest.raises(RiskModelError, match="0 of 60 names have enough history"):
+    with pytest.raises(RiskModelError, match="0 of 60 assets have enough history"):
         _model(returns, min_window=20)
 
 
@@ -379,7 +379,7 @@ def _run(code, threads):
 
 
 def test_five_hundred_names_cost_ten_decompositions_at_most():
-    """Estimating 500 names over 504 sessions takes one thread no more than ten decompositions of their returns."""
+    """Estimating 500 assets over 504 sessions takes one thread no more than ten decompositions of their returns."""
     # Of processor time, the best of three tries: neither a slow machine nor a busy one makes a difference.
     assert float(_run(_COST_OF_A_MODEL, "1")) <= 10.0
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prometheus.foundation.errors import RiskModelError
-from prometheus.risk.factor_model import NameAttributes, covariance, estimate_factor_model
+from prometheus.risk.factor_model import AssetAttributes, covariance, estimate_factor_model
 from prometheus.risk.panel import ReturnPanel
 from prometheus.risk.settings import LinkSettings, RiskSettings
 
@@ -18,7 +18,7 @@ LINKED = ("linked", "linked_sectors")
 
 
 def _returns(seed=1, sessions=260, names=40):
-    """Return (T, N) returns of a market, four sectors of ten names and specific parts."""
+    """Return (T, N) returns of a market, four sectors of ten assets and specific parts."""
     rng = np.random.default_rng(seed)
     market = rng.normal(0.0004, 0.01, (sessions, 1)) * rng.uniform(0.6, 1.4, names)
     sectors = rng.normal(0.0, 0.004, (sessions, 4))[:, np.arange(names) % 4]
@@ -26,7 +26,7 @@ def _returns(seed=1, sessions=260, names=40):
 
 
 def _attributes(names, groups=None):
-    return NameAttributes(
+    return AssetAttributes(
         np.linspace(2.0, 1.0, names) / names, tuple("ABCD"[at % 4] for at in range(names)), groups or ("",) * names
     )
 
@@ -59,7 +59,7 @@ def _assert_positive_definite(model):
 
 @pytest.mark.parametrize(("estimator", "blocks"), [("linked", [40]), ("linked_sectors", [10, 10, 10, 10])])
 def test_blocks_are_all_names_or_one_for_each_sector(estimator, blocks):
-    """The dense model links every pair of names in one block, the other one has a block for each sector."""
+    """The dense model links every pair of assets in one block, the other one has a block for each sector."""
     model = _model(_returns(), estimator=estimator)
     assert [block.names.size for block in model.specific_blocks] == blocks
     assert (model.estimator, model.loadings.shape) == (estimator, (40, 6))
@@ -86,7 +86,7 @@ def test_the_market_is_the_first_factor():
 )
 @settings(max_examples=20, deadline=None)
 def test_sigma_is_positive_definite_whatever_the_panel(seed, names, missing, scale, estimator):
-    """Sigma and its float32 rounding are positive definite for few names, gaps, tiny and huge volatilities."""
+    """Sigma and its float32 rounding are positive definite for few assets, gaps, tiny and huge volatilities."""
     rng = np.random.default_rng(seed)
     returns = np.maximum(scale * _returns(seed, 130, names), -1.0)
     returns[rng.random(returns.shape) < missing] = np.nan
@@ -125,7 +125,7 @@ def test_the_order_of_names_changes_nothing_else(random, estimator):
 @given(scale=st.floats(0.05, 3.0), estimator=st.sampled_from(LINKED))
 @settings(max_examples=8, deadline=None)
 def test_returns_twice_as_large_give_four_times_the_covariance(scale, estimator):
-    """Scaling every return scales Sigma by the square, as long as no name stands on the absolute floor."""
+    """Scaling every return scales Sigma by the square, as long as no asset is at the absolute floor."""
     returns = _returns(sessions=150, names=24)
     before = covariance(_model(returns, estimator=estimator, min_specific_volatility=1e-3))
     after = covariance(_model(scale * returns, estimator=estimator, min_specific_volatility=1e-3))
@@ -146,7 +146,7 @@ def test_a_name_with_constant_prices_stands_apart(estimator):
 @pytest.mark.parametrize("estimator", LINKED)
 @pytest.mark.parametrize("row", [0, 130, -1])
 def test_a_fall_of_90_percent_stays_its_own(estimator, row):
-    """One name's collapse raises its own variance and leaves the others' variances and links nearly as they were."""
+    """One asset's collapse raises its own variance and leaves the others' variances and links nearly as they were."""
     returns = _returns()
     usual = _model(returns, estimator=estimator)
     returns[row, 10] = -0.9
@@ -177,7 +177,7 @@ def test_a_name_with_60_sessions_is_estimated(estimator):
 @pytest.mark.parametrize("estimator", LINKED)
 @pytest.mark.parametrize("noise", [0.0, 0.0005])
 def test_a_second_share_class_has_a_specific_correlation_near_one(estimator, noise):
-    """A name that moves as another one does is linked to it almost fully, and Sigma stays positive definite."""
+    """An asset that moves as another one does is linked to it almost fully, and Sigma stays positive definite."""
     returns = _returns()
     returns[:, 16] = returns[:, 8] + noise * np.random.default_rng(3).normal(size=len(returns))
     model = _model(returns, estimator=estimator)
@@ -195,7 +195,7 @@ def test_a_second_share_class_has_a_specific_correlation_near_one(estimator, noi
 
 
 def test_names_of_one_group_are_linked_as_share_classes():
-    """A declared group links its names by nearly all that the sample shows."""
+    """A declared group links its assets by nearly all that the sample shows."""
     returns = _returns()
     returns[:, 16] = 0.5 * returns[:, 16] + 0.5 * returns[:, 8]
     alone = _specific_correlation(_model(returns))[8, 16]
@@ -215,9 +215,9 @@ def test_links_keep_their_share_of_the_sample_correlation():
 
 
 def test_names_without_a_sector_have_no_links_within_one():
-    """An unknown sector is no sector: its names are linked as across sectors, or not at all."""
+    """An unknown sector is no sector: its assets are linked as across sectors, or not at all."""
     returns = _returns()
-    unknown = NameAttributes.unknown(40)
+    unknown = AssetAttributes.unknown(40)
     assert _model(returns, estimator="linked_sectors", attributes=unknown).specific_blocks == ()
     within = _specific_correlation(_model(returns, attributes=replace(_attributes(40), sectors=("A",) * 40)))
     across = _specific_correlation(_model(returns, attributes=replace(_attributes(40), sectors=("",) * 40)))
@@ -225,7 +225,7 @@ def test_names_without_a_sector_have_no_links_within_one():
 
 
 def test_a_lively_month_raises_every_forecast():
-    """The common regime carries turbulence over to a name that was calm itself."""
+    """The common regime carries turbulence over to an asset that was calm itself."""
     returns = _returns()
     returns[-21:, 1:] *= 2.0
     calm, lively = _model(_returns()), _model(returns)
@@ -233,7 +233,7 @@ def test_a_lively_month_raises_every_forecast():
 
 
 def test_a_market_in_lockstep_is_survived():
-    """Names that do exactly what the market does leave nothing for regime and components, and no division by zero."""
+    """Assets that do exactly what the market does leave nothing for regime and components, and no division by zero."""
     one = _returns(names=1)
     model = _model(np.repeat(one, 8, axis=1), attributes=_attributes(8))
     _assert_positive_definite(model)
@@ -258,19 +258,19 @@ def test_link_settings_out_of_range_are_refused(changes, message):
 @pytest.mark.parametrize(
     ("weights", "sectors", "message"),
     [
-        (np.ones(3), ("A", "B"), "must be of the same names"),
+        (np.ones(3), ("A", "B"), "must be of the same assets"),
         (np.array([1.0, -1.0]), ("A", "B"), "at least 0"),
         (np.array([1.0, np.nan]), ("A", "B"), "finite"),
     ],
 )
 def test_contradictory_attributes_are_refused(weights, sectors, message):
-    """Attributes must be of the same names, with weights that can be weights."""
+    """Attributes must be of the same assets, with weights that can be weights."""
     with pytest.raises(RiskModelError, match=message) as refused:
-        NameAttributes(weights, sectors, ("", ""))
+        AssetAttributes(weights, sectors, ("", ""))
     assert refused.value.code == "RISK_INPUT"
 
 
 def test_attributes_of_other_names_are_refused():
     """Attributes that do not fit the panel's columns never reach an estimator."""
-    with pytest.raises(RiskModelError, match="attributes of 12 names for a panel of 40"):
+    with pytest.raises(RiskModelError, match="attributes of 12 assets for a panel of 40"):
         _model(_returns(), attributes=_attributes(12))

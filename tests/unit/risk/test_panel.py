@@ -26,13 +26,13 @@ def test_a_panel_keeps_its_own_read_only_copy():
         (DATES, ("A",), np.zeros((4, 2)), "there are 4 dates, 1 tickers"),
         (DATES[::-1], ("A", "B"), np.zeros((4, 2)), "not strictly ascending"),
         ((DATES[0], DATES[0], *DATES[1:3]), ("A", "B"), np.zeros((4, 2)), "not strictly ascending"),
-        (DATES, ("A", "A"), np.zeros((4, 2)), "ticker A stands in the panel more than once"),
+        (DATES, ("A", "A"), np.zeros((4, 2)), "ticker A is in the panel more than once"),
         (DATES, ("A", "B"), np.full((4, 2), np.inf), "return of A on 2025-01-01 is inf"),
         (DATES, ("A", "B"), np.full((4, 2), -1.01), "return of A on 2025-01-01 is -1.01"),
     ],
 )
 def test_contradictory_panels_are_refused(dates, tickers, returns, message):
-    """Shapes, order, repeated names and impossible returns are refused by name."""
+    """Shapes, order, repeated assets and impossible returns are refused by name."""
     with pytest.raises(RiskModelError, match=message) as refused:
         ReturnPanel(dates, tickers, returns)
     assert refused.value.code == "RISK_INPUT"

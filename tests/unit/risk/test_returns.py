@@ -65,7 +65,7 @@ def test_a_split_alone_earns_nothing(values, factors, missing):
 
 
 def test_names_do_not_touch_each_other():
-    """Each column's returns are those of the name alone."""
+    """Each column's returns are those of the asset alone."""
     rng = np.random.default_rng(3)
     closes = rng.uniform(10, 90, (30, 4))
     closes[rng.random((30, 4)) < 0.3] = np.nan
@@ -98,7 +98,7 @@ def test_without_two_sessions_there_are_no_returns(rows):
     ],
 )
 def test_impossible_input_is_refused_by_place(panel, bad):
-    """A value that cannot be is refused with the panel's name, row and column."""
+    """A value that cannot be is refused with the panel's asset, row and column."""
     panels = {"closes": np.ones((3, 2)), "split_factor": np.ones((3, 2)), "distributions": np.zeros((3, 2))}
     panels[panel][2, 1] = bad
     with pytest.raises(RiskModelError, match=rf"{panel}\[2, 1\] is") as refused:
@@ -148,7 +148,7 @@ def test_an_action_between_sessions_takes_effect_on_the_next():
     ("ticker", "day"), [("A", date(2025, 9, 1)), ("A", date(2025, 9, 6)), ("OTHER", date(2025, 9, 3))]
 )
 def test_actions_outside_the_grid_are_left_out(ticker, day):
-    """Actions of other names and other times change nothing."""
+    """Actions of other assets and other times change nothing."""
     factor, money = action_panels([_action(ticker, day, ActionType.SPLIT, "2")], DATES, ("A",))
     assert (factor == 1).all()
     assert (money == 0).all()

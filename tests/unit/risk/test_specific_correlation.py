@@ -29,7 +29,7 @@ def _exact(matrix):
 
 @pytest.fixture(scope="module")
 def diagonal():
-    """Return a model of twelve names without correlated specific returns."""
+    """Return a model of twelve assets without correlated specific returns."""
     returns = np.random.default_rng(4).normal(0.0, 0.01, (150, NAMES))
     dates = tuple(LAST - timedelta(days=149 - at) for at in range(150))
     return estimate_factor_model(ReturnPanel(dates, tuple("ABCDEFGHIJKL"), returns), as_of=LAST)
@@ -90,8 +90,8 @@ def test_a_broken_block_is_refused(names, correlation, message):
 
 
 def test_blocks_that_overlap_or_leave_the_model_are_refused(diagonal):
-    """Every name stands in one block at most, and every block inside the model."""
-    with pytest.raises(RiskModelError, match="position 4 stands in more than one"):
+    """Every asset is in one block at most, and every block inside the model."""
+    with pytest.raises(RiskModelError, match="position 4 is in more than one"):
         replace(diagonal, specific_blocks=(_block([1, 4]), _block([4, 5])))
     with pytest.raises(RiskModelError, match="names position 12 of a model of 12"):
         replace(diagonal, specific_blocks=(_block([1, 12]),))
@@ -118,7 +118,7 @@ def test_damaged_storage_is_refused(damage):
 
 
 def test_a_position_that_float32_cannot_hold_is_refused():
-    """Positions are stored as float32; beyond 2^24 they would be another name's."""
+    """Positions are stored as float32; beyond 2^24 they would be another asset's."""
     block = SpecificCorrelation(np.array([0, 2**24], dtype=np.int64), np.eye(2, dtype=np.float32))
     with pytest.raises(RiskModelError, match="cannot be stored"):
         packed_blocks((block,))

@@ -36,7 +36,7 @@ def _variance(sigma, weights, benchmark):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_least_tracking_error_meets_the_optimality_conditions(seed):
-    """No held name and no name left out could lower the variance: the conditions of Karush, Kuhn and Tucker hold."""
+    """No held asset and no asset left out could lower the variance: the conditions of Karush, Kuhn and Tucker hold."""
     rng = np.random.default_rng(seed)
     sigma = _covariance(seed)
     benchmark = rng.dirichlet(np.ones(25))
@@ -52,7 +52,7 @@ def test_least_tracking_error_meets_the_optimality_conditions(seed):
 
 
 def test_least_tracking_error_leaves_out_names_that_would_be_short():
-    """A name that the closed form would sell short is left out, and another order of names gives the same answer."""
+    """An asset that the closed form would sell short is left out, and another order of assets gives the same answer."""
     sigma = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 0.1]]) + 0.01 * np.eye(3)
     weights = least_tracking_error(sigma, np.array([0.0, 0.0, 1.0]), np.array([0, 1]))
     np.testing.assert_allclose(weights, [0.5, 0.5, 0.0])
@@ -88,33 +88,33 @@ def test_months_are_those_with_a_full_window_before_and_a_session_after(past):
 
 def test_a_month_knows_nothing_of_its_future(past):
     """The window ends on the as-of date, the future begins on the next session and lasts 21 sessions."""
-    found = month(past, FIRST)
-    assert (found.dates[-1], found.returns.shape, found.future.shape) == (FIRST, (504, NAMES), (21, NAMES))
-    np.testing.assert_array_equal(found.future, past.panel.returns[511:532])
-    np.testing.assert_array_equal(found.returns[-1], past.panel.returns[510])
+    slice_ = month(past, FIRST)
+    assert (slice_.dates[-1], slice_.returns.shape, slice_.future.shape) == (FIRST, (504, NAMES), (21, NAMES))
+    np.testing.assert_array_equal(slice_.future, past.panel.returns[511:532])
+    np.testing.assert_array_equal(slice_.returns[-1], past.panel.returns[510])
 
 
 def test_names_without_history_or_weight_are_left_out(past):
-    """A member that misses more than four sessions of the window is no test name; weights are renormalised."""
+    """A member that misses more than four sessions of the window is no test asset; weights are renormalised."""
     returns = past.panel.returns.copy()
     returns[400:405, 3] = np.nan
     returns[400:404, 4] = np.nan
     weights = past.weights[FIRST].copy()
     weights[5] = 0.0
     panel = type(past.panel)(past.panel.dates, past.panel.tickers, returns)
-    found = month(MarketHistory(panel, {FIRST: weights}, past.sectors, past.groups), FIRST)
-    assert set(TICKERS) - set(found.tickers) == {"N03", "N05"}
-    assert found.weights.sum() == pytest.approx(1.0)
+    slice_ = month(MarketHistory(panel, {FIRST: weights}, past.sectors, past.groups), FIRST)
+    assert set(TICKERS) - set(slice_.tickers) == {"N03", "N05"}
+    assert slice_.weights.sum() == pytest.approx(1.0)
     with pytest.raises(RiskModelError, match="0 benchmark members"):
         month(MarketHistory(panel, {FIRST: 0.0 * weights}, past.sectors, past.groups), FIRST)
 
 
 def test_test_portfolios_are_active_and_the_same_for_every_estimator(past):
     """Every portfolio's active weights sum to zero, classes A and C do not depend on the covariance or the call."""
-    found = month(past, FIRST)
-    portfolios = month_portfolios(found)
-    one = active_weights(found, portfolios, _covariance(1, NAMES))
-    other = active_weights(found, month_portfolios(found), _covariance(2, NAMES))
+    slice_ = month(past, FIRST)
+    portfolios = month_portfolios(slice_)
+    one = active_weights(slice_, portfolios, _covariance(1, NAMES))
+    other = active_weights(slice_, month_portfolios(slice_), _covariance(2, NAMES))
     assert tuple(one) == CLASSES
     for rows in one.values():
         np.testing.assert_allclose(rows.sum(axis=1), 0.0, atol=1e-12)
@@ -122,7 +122,7 @@ def test_test_portfolios_are_active_and_the_same_for_every_estimator(past):
     np.testing.assert_array_equal(one["C"], other["C"])
     assert (one["B2"] != other["B2"]).any()
     assert len(one["C"]) == 2 * 3 + 6
-    assert ((one["B1"] + found.weights) >= -1e-12).all()
+    assert ((one["B1"] + slice_.weights) >= -1e-12).all()
 
 
 def test_perfect_forecasts_score_one_and_half_the_volatility_scores_two(past, monkeypatch):
@@ -134,12 +134,12 @@ def test_perfect_forecasts_score_one_and_half_the_volatility_scores_two(past, mo
     scores = evaluate(past, ("truth", "half"), DAYS[0], DAYS[-1], progress=told.append)
     assert told == [1, 1, 1, 1]
     of = {(score.estimator, score.portfolio_class): score for score in summarise(scores) if score.period == "all"}
-    for found in CLASSES:
-        assert of["truth", found].bias == pytest.approx(1.0, abs=0.2)
-        assert of["half", found].bias == pytest.approx(2.0 * of["truth", found].bias, rel=1e-6)
-        assert of["truth", found].qlike < 0.2 < of["half", found].qlike
-        assert of["truth", found].in_band > of["half", found].in_band
-        assert of["truth", found].realised_tracking_error == pytest.approx(of["half", found].realised_tracking_error)
+    for kind in CLASSES:
+        assert of["truth", kind].bias == pytest.approx(1.0, abs=0.2)
+        assert of["half", kind].bias == pytest.approx(2.0 * of["truth", kind].bias, rel=1e-6)
+        assert of["truth", kind].qlike < 0.2 < of["half", kind].qlike
+        assert of["truth", kind].in_band > of["half", kind].in_band
+        assert of["truth", kind].realised_tracking_error == pytest.approx(of["half", kind].realised_tracking_error)
 
 
 def test_periods_are_kept_apart():
@@ -224,14 +224,14 @@ def test_linear_shrinkage_follows_its_definition(estimator, target):
 
 @pytest.mark.parametrize("names", [60, 150])
 def test_quadratic_inverse_shrinkage_comes_nearer_to_the_truth(names):
-    """With few sessions for each name, fewer than names too, it keeps the trace and halves the sample's error."""
+    """With few sessions for each asset, fewer than assets too, it keeps the trace and halves the sample's error."""
     rng = np.random.default_rng(1)
     truth = np.sort(rng.uniform(0.2, 4.0, names))
     returns = rng.normal(size=(100, names)) * np.sqrt(truth)
     shrunk, sample = textbook.quadratic_inverse_shrinkage(returns) / 252, textbook.sample(returns) / 252
     assert np.trace(shrunk) == pytest.approx(np.trace(sample))
     assert np.linalg.eigvalsh(shrunk)[0] > 0
-    error = [np.linalg.norm(found - np.diag(truth)) for found in (shrunk, sample)]
+    error = [np.linalg.norm(estimate - np.diag(truth)) for estimate in (shrunk, sample)]
     assert error[0] < 0.6 * error[1]
 
 
@@ -241,11 +241,11 @@ def test_components_keep_every_variance():
     weights = np.full(NAMES, 1 / NAMES)
     sample = textbook.sample(returns)
     np.testing.assert_allclose(np.diag(textbook.principal_components(returns)), np.diag(sample), rtol=1e-12)
-    found = textbook.market_and_components(returns, weights)
-    np.testing.assert_allclose(np.diag(found), np.diag(sample), rtol=1e-12)
+    covariance = textbook.market_and_components(returns, weights)
+    np.testing.assert_allclose(np.diag(covariance), np.diag(sample), rtol=1e-12)
     # a residual's covariance with the market is zero by construction of its beta
     market = weights @ sample @ weights
-    np.testing.assert_allclose(weights @ found @ weights, market, rtol=0.1)
+    np.testing.assert_allclose(weights @ covariance @ weights, market, rtol=0.1)
 
 
 def test_directory_gives_the_market_that_was_written(tmp_path, past):
