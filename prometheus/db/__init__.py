@@ -1,1 +1,1 @@
-"""The only package that knows SQL, but for what bookkeeping still has of its own."""
+"""The only package with SQL, except for six modules of bookkeeping."""

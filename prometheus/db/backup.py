@@ -1,7 +1,7 @@
-"""Dump a database of the embedded server, and load a dump, each proved by what every table holds.
+"""Dump a database of the embedded server and load a dump; each is proved by the digest of every table.
 
-A dump and the digests of its tables are taken from one snapshot. After a load the digests are computed again: what is
-equal to the last row is a backup, everything else is not.
+A dump and the digests of its tables are taken from one snapshot. After a load the digests are computed again; a backup
+is good only where every digest is equal.
 """
 
 import os
@@ -22,7 +22,7 @@ from prometheus.db.database import Connection, Database, driver_connection, lift
 from prometheus.db.embedded.cluster import APPLICATION_ROLE, DATABASE, wheel_binaries
 from prometheus.foundation.errors import DatabaseError, SchemaError
 
-#: How texts are written that digests are taken from, whatever the session or the server says.
+#: Output formats under which the digests are taken, whatever the session's or the server's settings.
 _WORDS: Final = (
     "SET LOCAL TimeZone = 'UTC'", "SET LOCAL DateStyle = 'ISO, YMD'", "SET LOCAL IntervalStyle = 'iso_8601'",
     "SET LOCAL bytea_output = 'hex'", "SET LOCAL extra_float_digits = 1", "SET LOCAL xmloption = 'content'",
@@ -32,7 +32,7 @@ _SEQUENCES: Final = text("SELECT sequencename, last_value FROM pg_sequences WHER
 
 
 def dump_database(database: Database, socket_dir: Path, new: NewBackup, say: Callable[[str], None]) -> Manifest:
-    """Write a dump of the application's database into a new backup, which is complete afterwards.
+    """Write a dump of the application's database into a new backup and complete the backup.
 
     Args:
         database: The database, opened as its owner.
@@ -63,7 +63,7 @@ def dump_database(database: Database, socket_dir: Path, new: NewBackup, say: Cal
 
 
 def load_backup(backup: Backup, database: Database, socket_dir: Path, name: str) -> None:
-    """Load a backup into an empty database, and prove that every table holds what it held.
+    """Load a backup into an empty database, and prove that every table is the one that was backed up.
 
     Args:
         backup: The backup.
@@ -72,7 +72,7 @@ def load_backup(backup: Backup, database: Database, socket_dir: Path, name: str)
         name: The database's name.
 
     Raises:
-        DatabaseError: It cannot be loaded (RESTORE_FAILED), or what came out differs (BACKUP_DIFFERS).
+        DatabaseError: It cannot be loaded (RESTORE_FAILED), or its tables differ (BACKUP_DIFFERS).
     """
     with _program(
         "pg_restore", "--no-owner", "--no-privileges", "--exit-on-error", "--single-transaction",
@@ -80,10 +80,10 @@ def load_backup(backup: Backup, database: Database, socket_dir: Path, name: str)
     ) as (feed, _):  # fmt: skip
         backup.copy_dump(feed)
     with database.transaction() as connection, lift_limits(connection):
-        found = _manifest(connection)
+        now_stored = _manifest(connection)
     for what, kept, loaded in (
-        ("tables", dict(backup.manifest.tables), dict(found.tables)),
-        ("sequences", dict(backup.manifest.sequences), dict(found.sequences)),
+        ("tables", dict(backup.manifest.tables), dict(now_stored.tables)),
+        ("sequences", dict(backup.manifest.sequences), dict(now_stored.sequences)),
     ):
         different = sorted(key for key in kept | loaded if kept.get(key) != loaded.get(key))
         if different:
@@ -155,7 +155,7 @@ def _program(name: str, *arguments: str) -> Iterator[tuple[IO[bytes], IO[bytes]]
             # What else it prints must not fill the pipe.
             process.stdout.read()
         except BrokenPipeError:
-            pass  # It ended early, and says why.
+            pass  # It ended early; its output has the reason.
         except BaseException:
             process.kill()
             raise

@@ -1,4 +1,4 @@
-"""The file of a backup: a zip with the dump as pg_dump writes it, and a manifest of what must come out of it again.
+"""The file of a backup: a zip with the dump as pg_dump writes it, and a manifest of the tables it must restore.
 
 The manifest is written last. A file that was cut off has none, and is refused.
 """
@@ -15,18 +15,18 @@ from typing import IO, Any, Final
 
 from prometheus.foundation.errors import FileRefusedError, RequestError
 
-#: Changes when an older version could not read the file any more.
+#: Raised when older versions can no longer read the file.
 FORMAT: Final = 1
 _DUMP: Final = "database.dump"
 _MANIFEST: Final = "manifest.json"
 _CHUNK: Final = 1 << 20
-#: A manifest is some kilobytes; a file that claims more is none of ours.
+#: A manifest is some kilobytes; a file that claims more is not a backup of ours.
 _LONGEST_MANIFEST: Final = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class TableDigest:
-    """What a table holds: how many rows, and a sum over the hashes of their texts that knows no order."""
+    """Digest of a table: its number of rows, and the sum of the hashes of their texts, independent of order."""
 
     rows: int
     digest: str
@@ -64,7 +64,7 @@ class Manifest:
 
 @contextmanager
 def new_backup(path: Path) -> Iterator["NewBackup"]:
-    """Give a backup to be written beside its place; it takes its name when the block ends, complete and on the disk.
+    """Give a backup under a temporary name; it gets its own name when the block ends, complete and on the disk.
 
     Raises:
         RequestError: There is such a file already, or it cannot be written there.
@@ -118,13 +118,13 @@ class NewBackup:
         self._file.flush()
 
     def read_back(self) -> "Backup":
-        """Return the backup as it is on the disk now, checked."""
+        """Return the backup as read from the disk again, checked."""
         return read_backup(self._aside)
 
 
 @dataclass(frozen=True, slots=True)
 class Backup:
-    """A backup whose bytes are those that were written."""
+    """A backup whose digest has been checked."""
 
     path: Path
     manifest: Manifest

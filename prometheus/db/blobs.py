@@ -1,4 +1,4 @@
-"""Content-addressed matrices: equal content is stored once, and every read proves it is what was written."""
+"""Content-addressed matrices: equal content is stored once, and every read checks it against its address."""
 
 import hashlib
 import math
@@ -15,9 +15,9 @@ from prometheus.db.models import BlobRow
 from prometheus.foundation.errors import DatabaseError
 
 _ALLOWED = ("<f4", "<f8")
-#: LZ4 cannot make more of a byte than this.
+#: LZ4 expands a byte to at most this many.
 _LZ4_RATIO = 255
-#: The largest matrix anybody has: exposures of 20,000 names to 3,000 factors.
+#: The largest matrix expected: exposures of 20,000 assets to 3,000 factors.
 _MOST_BYTES = 2**29
 
 
@@ -75,8 +75,8 @@ def decoded(blob: Blob) -> NDArray[Any]:
         DatabaseError: Its bytes were altered (BLOB_CORRUPT).
     """
     address, shape = blob.address, blob.shape
-    # LZ4 writes the raw length in front; a wrong one could ask for gigabytes before anything is checked, and one that
-    # the data cannot give is wrong.
+    # LZ4 writes the raw length in front. A wrong one could ask for gigabytes before anything is checked, so a length
+    # that the data cannot have is refused.
     length = int.from_bytes(blob.data[:4], "little")
     if (
         blob.dtype not in _ALLOWED

@@ -15,11 +15,11 @@ from sqlalchemy import Connection, Numeric
 from prometheus.db.database import driver_connection
 from prometheus.db.models import Base
 
-#: Loads take turns: two of the same file would otherwise both see every row as new.
+#: Loads run one after the other: two of the same file at once would both see every row as new.
 _ADVISORY_LOCK: Final = 7_023_116_402
 #: Enough to join a million rows in memory; for this transaction only.
 _WORK_MEM: Final = "256MB"
-#: From here on the planner needs fresh statistics before the first query that follows.
+#: From this number of rows on the planner needs fresh statistics before the next query.
 _ANALYZE_ROWS: Final = 10_000
 
 _STAGED: Final = sql.Identifier("staged_rows")
@@ -32,7 +32,7 @@ Chunks = Iterable[tuple[int, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class MergeTarget:
-    """A table and how files meet it.
+    """A table and how files are merged into it.
 
     Attributes:
         kind: Word written to ingest_files and data_revisions.
@@ -41,8 +41,8 @@ class MergeTarget:
         scope: Leading part of the key whose set of rows a file replaces as a whole: stored rows of a delivered scope
             that the file no longer has are deleted, with a revision to null. Empty: rows are never deleted.
         insert_only: Columns set for new rows and never compared.
-        order: Columns new rows are inserted in order of; the key where empty. Left to the join it would be random, and
-            a million rows in random order take twice as long to index.
+        order: Columns new rows are inserted in order of; the key where empty. The order of the join is random, and a
+            million rows in random order take twice as long to index.
     """
 
     kind: str
@@ -103,7 +103,7 @@ def stage_rows(
         columns: Columns in the order of the data.
         chunks: The rows.
         on_rows: Called with the number of rows sent after each chunk.
-        extra: Further columns, as SQL, that stand at the end of the data and in no table.
+        extra: Further columns, as SQL, at the end of the data, which the table does not have.
 
     Returns:
         How many rows were copied.
@@ -173,7 +173,7 @@ def _merge_staged(
     return counts
 
 
-#: Kinds whose files say by coming that there is nothing new; how old that word is counts (``pipeline.data_ages``).
+#: Kinds for which an unchanged file is news: it says that nothing is new (``pipeline.data_ages`` reads when).
 _NEWS: Final = frozenset({"actions"})
 _KNOWN: Final = """
     SELECT NOT EXISTS (SELECT 1 FROM ingest_files AS today
@@ -185,7 +185,7 @@ _KNOWN: Final = """
 def record_file(connection: Connection, kind: str, file: FileIdentity, counts: LoadCounts) -> int | None:
     """Add the row of ``ingest_files``, or return None where the same file is known and changes nothing.
 
-    Of a kind whose files say by coming that there is no news, one row a day is added all the same.
+    For the kinds for which an unchanged file is news, one row a day is added all the same.
     """
     raw = driver_connection(connection)
     if counts.inserted == 0 and counts.revised == 0:
@@ -312,7 +312,7 @@ def _write_revisions(cursor: Cursor, target: MergeTarget, compared: tuple[str, .
         )
         return sql.SQL(" || ").join(parts)
 
-    # People know tickers, not our numbers.
+    # People know tickers, not security ids.
     key_parts = [
         sql.SQL("'ticker', (SELECT ticker FROM securities WHERE security_id = r.security_id)")
         if c == "security_id"

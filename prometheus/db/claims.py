@@ -1,4 +1,4 @@
-"""Claims: which runs may be worked on now, and whose they become, by the database's clock alone."""
+"""Claims: which runs may be worked on now, and by whom, by the database's clock alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +12,10 @@ from prometheus.db.repositories.engine_events import Event, record_events
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import TASK_PHASES, Phase
 
-# What may be worked on now. Earlier days of the same account come first and alone: lots carry over. A lease further
-# away than two ttl is dead as well: then the clock stepped back after it was taken. ttl <= 0 turns take-over off, so a
-# claimed row stays with its owner for good. What was given back after the horizon waits for the next heartbeat. A row
-# written in the future was written before the clock stepped back, and its due time means nothing any more.
+# Runs that may be worked on now. Earlier days of the same account come first and alone, because lots carry over. A
+# lease that ends later than two ttl from now counts as expired: the clock stepped back after it was taken. ttl <= 0
+# turns take-over off; a claimed row then stays with its owner. Runs given back after the horizon wait for the next
+# tick. A row from the future was written before the clock stepped back; its due time is ignored.
 _IN_WORK: Final = "(" + ", ".join(f"'{phase.value}'" for phase in TASK_PHASES) + ")"
 _ELIGIBLE: Final = f"""
     FROM engine_runs AS run
@@ -39,8 +39,7 @@ _ELIGIBLE: Final = f"""
             AND earlier.phase IN {_IN_WORK})
 """
 
-# A run that has failed or lost its worker before is claimed alone: whatever it does to its worker, it does to no
-# neighbour of its batch.
+# A run that has failed or lost its worker before is claimed alone, so that it cannot harm other runs of a batch.
 _CLAIM: Final = text(f"""
     WITH eligible AS (
         SELECT run.run_id, run.owner_instance IS NOT NULL AS taken_over

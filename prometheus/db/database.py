@@ -1,4 +1,4 @@
-"""PostgreSQL as this code sees it: a pool of connections with limits, and transactions."""
+"""Access to PostgreSQL: a pool of connections with limits, and transactions."""
 
 import json
 import select
@@ -21,8 +21,8 @@ from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
-#: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. What the URL
-#: says itself comes first.
+#: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. Options of the
+#: URL take precedence.
 _CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
     "connect_timeout": 10,
     "keepalives": 1,
@@ -31,19 +31,19 @@ _CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
     "keepalives_count": 3,
     "tcp_user_timeout": 30_000,
     "application_name": "prometheus",
-    # Neither the environment nor the database's own encoding decides how our text is sent: without it a database in
-    # SQL_ASCII answers in bytes.
+    # Text is sent in UTF-8 whatever the environment or the database's encoding: without it a database in SQL_ASCII
+    # answers in bytes.
     "client_encoding": "UTF8",
 }
 
 #: How long a transaction waits for a free connection of its pool.
 _POOL_SECONDS: Final = 30.0
-#: A pooled connection that lay idle for longer is asked whether it still lives.
+#: A pooled connection that was idle for longer is checked before use.
 _IDLE_SECONDS: Final = 1.0
 _LAST_USE: Final = "prometheus_last_use"
 #: A heartbeat is one small statement: longer than this it waits for a server that is in trouble.
 _SIBLING_SECONDS: Final = 30.0
-#: Passwords may stand among the options, too.
+#: The options may have passwords, too.
 _SECRET_OPTIONS: Final = ("password", "sslpassword")
 
 __all__ = [
@@ -64,7 +64,7 @@ class Timeouts:
     Attributes:
         statement: Longest that a statement may take.
         lock: Longest that a statement may wait for a lock.
-        idle_in_transaction: Longest that a transaction may stand open with nothing to do.
+        idle_in_transaction: Longest that a transaction may be open without a statement.
     """
 
     statement: float = 300.0
@@ -87,8 +87,8 @@ class Database:
     Args:
         url: SQLAlchemy URL, ``postgresql+psycopg://...``; ``postgresql://`` and ``postgres://`` are accepted.
         pool_size: Connections kept open.
-        timeouts: How long the server lets a statement, a lock and an idle transaction of ours wait.
-        role: Role that every session takes on where it may (``prometheus.db.privileges``); None for the login's own.
+        timeouts: The server's limits for statements, locks and idle transactions.
+        role: Role that every session takes where it may (``prometheus.db.privileges``); None for the login's own.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Database:
             json_serializer=jsonb_text,
         )
         event.listen(self._engine, "do_connect", _connect)
-        # A URL with options of its own says itself how long the server may take; we do not know it.
+        # The options of a URL may set the server's limits, which we do not know then.
         self._patience = None if "options" in full.query else patience_for(self._timeouts.statement)
         event.listen(self._engine, "connect", self._be_patient)
         if role is not None:
@@ -116,14 +116,14 @@ class Database:
         event.listen(self._engine, "checkout", self._ping_if_idle)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Travel to another process as an address, where a pool of its own is opened."""
+        """Pickle as an address; the other process opens a pool of its own."""
         made = partial(Database, pool_size=self._pool_size, timeouts=self._timeouts, role=self._role)
         return made, (self._full_url,)
 
     def _ping_if_idle(self, raw: Any, record: Any, proxy: Any) -> None:  # noqa: ARG002 -- the signature of a listener
-        """Let the pool replace a connection that died while nobody used it; one used just now needs no asking.
+        """Let the pool replace a connection that died while idle; one used just now is not checked.
 
-        A server that ends a session says so, and its word lies unread in the socket.
+        A server that ends a session sends a message, which is still unread in the socket.
         """
         idle = time.monotonic() - record.info.get(_LAST_USE, 0.0)
         if idle < _IDLE_SECONDS and not select.select([raw], [], [], 0)[0]:
@@ -133,7 +133,7 @@ class Database:
         except self._engine.dialect.loaded_dbapi.Error:
             alive = False
         if not alive and _LAST_USE not in record.info:
-            # Of what raises DisconnectionError twice the pool would say that it was used wrongly.
+            # The pool takes a second DisconnectionError for an error in its use.
             raise DatabaseUnavailableError("The server ended a connection as soon as it was made. Try again.")
         if not alive:
             raise DisconnectionError
@@ -157,12 +157,12 @@ class Database:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")
 
     def after_fork(self) -> "Database":
-        """Return a pool of this process's own, in a process forked off; the parent's connections are left to it."""
+        """Return a pool of this process's own, in a forked process; the parent keeps its connections."""
         self._engine.dispose(close=False)
         return self._like(pool_size=2)
 
     def sibling(self) -> "Database":
-        """Open another pool, of one connection, to the same database; for a heartbeat that must not wait its turn.
+        """Open another pool, of one connection, to the same database; for a heartbeat, which must not wait.
 
         Its statements may take half a minute at most, whatever the limit of others.
         """
@@ -175,7 +175,7 @@ class Database:
         return Database(self._full_url, pool_size=pool_size, timeouts=timeouts or self._timeouts, role=self._role)
 
     def forget_connections(self) -> None:
-        """Close every pooled connection; the next transaction opens a new one, with the rights the role has by then."""
+        """Close every pooled connection; the next transaction opens a new one, with the role's present rights."""
         self._engine.dispose()
 
     def close(self) -> None:
@@ -216,13 +216,13 @@ def driver_connection(connection: Connection) -> "psycopg.Connection[Any]":
 
 
 def limit_lock_waits(connection: Connection, seconds: float) -> None:
-    """Let no later statement of this transaction wait longer than this for a lock."""
+    """Limit how long later statements of this transaction wait for a lock."""
     connection.exec_driver_sql(f"SET LOCAL lock_timeout = {int(seconds * 1000)}")
 
 
 @contextmanager
 def lift_limits(connection: Connection) -> Iterator[None]:
-    """Let the statements of this transaction take as long as they need, inside the block; for migrations."""
+    """Remove the limits of this transaction's statements inside the block; for migrations."""
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
     with unlimited(driver_connection(connection)):
@@ -230,7 +230,7 @@ def lift_limits(connection: Connection) -> Iterator[None]:
 
 
 def jsonb_text(value: Any) -> str:
-    """Return the canonical JSON of ``value`` in a spelling that jsonb gives back as the same value.
+    """Return the canonical JSON of ``value`` in a form that jsonb returns as the same value.
 
     jsonb keeps numbers as decimals and prints them without an exponent, so 1e+16 would come back as an integer, with
     another canonical text and another hash. A fraction of zero keeps it a float.
@@ -239,7 +239,7 @@ def jsonb_text(value: Any) -> str:
         TypeError: A value with no canonical form.
     """
     text = canonical_json(value)
-    # Far cheaper than looking at every number: an exponent in the text of a string is harmless, and rare.
+    # Far cheaper than checking every number: an exponent in the text of a string is harmless and rare.
     return _without_exponents(to_jsonable(value)) if "e+" in text else text
 
 
@@ -265,7 +265,7 @@ def _psycopg_url(url: str) -> sqlalchemy.URL:
         if authority.count("@") > 1 or (slash and "@" in path):
             raise ValueError("a password with an '@' or '/' of its own")  # noqa: TRY301 -- one sentence for all of them
         full = sqlalchemy.make_url(f"postgresql+psycopg://{rest}")
-        # The parser's and libpq's complaints may quote the password, so theirs are not repeated.
+        # The errors of the parser and of libpq may quote the password, so they are not repeated.
         psycopg.conninfo.make_conninfo(**{name: str(value) for name, value in full.query.items()})
     except (sqlalchemy.exc.ArgumentError, ValueError) as error:
         raise ConfigurationError(

@@ -23,7 +23,7 @@ _REFUSALS: Final[tuple[tuple[type[psycopg.Error], str, str], ...]] = (
     (sql_errors.DiskFull, "DISK_FULL", "The database server's disk is full"),
     (sql_errors.QueryCanceled, "TIMEOUT", "A statement ran into the server's timeout"),
 )
-#: The server cannot read its own files. Some of that has no code of its own, or comes before there is a session.
+#: The server cannot read its own files. Some of these errors have no code, or come before there is a session.
 _DAMAGES: Final = (sql_errors.DataCorrupted, sql_errors.IndexCorrupted, sql_errors.UndefinedFile, sql_errors.IoError)
 _DAMAGE_WORDS: Final = re.compile(
     r"could not (open|read|access|stat|seek|find) .*(file|block|page|relation|directory|transaction)|invalid page in"
@@ -31,7 +31,7 @@ _DAMAGE_WORDS: Final = re.compile(
     r"|invalid memory alloc|could not find pg_|catalog is missing|is not a valid data directory"
 )
 _SHORT_OF: Final = ("No space left", "Too many open files", "Cannot allocate")
-#: A pooler that hands a connection to another client after each transaction does not know our sessions.
+#: A pooler that gives a connection to another client after each transaction does not keep our sessions.
 _POOLER_WORDS: Final = re.compile(
     r"unsupported startup parameter|prepared statement \"[^\"]*\" (already exists|does not exist)"
 )
@@ -39,7 +39,7 @@ _POOLER: Final = (
     "PROMETHEUS_DATABASE_URL leads to a connection pooler (such as PgBouncer), which does not keep a session's "
     "settings and prepared statements. Name the PostgreSQL server itself, its own host and port"
 )
-#: Two transactions got into each other's way; nothing of this one was written.
+#: Two transactions conflicted; this one wrote nothing.
 _COLLISIONS: Final = (
     sql_errors.SerializationFailure,
     sql_errors.DeadlockDetected,
@@ -50,9 +50,9 @@ _COLLISIONS: Final = (
 
 @contextmanager
 def translated_errors() -> Iterator[None]:
-    """Re-raise failures of the connection, and refusals that no caller can handle, as one sentence of ours.
+    """Re-raise failures of the connection, and refusals that no caller can handle, as errors of ours in one sentence.
 
-    What tells of the data (a constraint, a type) passes as it is: repositories match it.
+    Errors about the data (a constraint, a type) pass unchanged, because repositories match them.
 
     Raises:
         DatabaseUnavailableError: The server cannot be reached, went away, or asks to try again.
@@ -77,16 +77,16 @@ def translated_errors() -> Iterator[None]:
 
 
 def pooler_refused(why: str) -> ConfigurationError:
-    """Return the error for an address behind which a pooler shares out the server's sessions."""
+    """Return the error for an address of a pooler that shares the server's sessions."""
     return ConfigurationError(f"{_POOLER}: {why.rstrip('.')}.", code="POOLER")
 
 
 @contextmanager
 def last_words() -> Iterator[None]:
-    """Turn what nobody inside the block has handled of the database's errors into one of ours; for whole commands.
+    """Turn an unhandled database error inside the block into one of ours; for whole commands.
 
     Raises:
-        DatabaseError: The server refused a statement, and no caller knew what that means.
+        DatabaseError: The server refused a statement, and no caller handled it.
     """
     try:
         with translated_errors():
@@ -124,7 +124,7 @@ def _translated(error: BaseException | None, *, broken: bool) -> DatabaseError |
 
 def _tells_of_damage(error: BaseException | None) -> bool:
     words = str(error)
-    # What the client library says by itself (a certificate that cannot be read) is no word of the server's.
+    # The client library's own errors (a certificate that cannot be read) do not come from the server.
     of_server = isinstance(error, sql_errors.InternalError_) or (
         isinstance(error, psycopg.OperationalError) and (error.sqlstate is not None or "FATAL:" in words)
     )
@@ -132,6 +132,6 @@ def _tells_of_damage(error: BaseException | None) -> bool:
 
 
 def first_line(error: BaseException | None) -> str:
-    """Return the first line of an error's own words."""
+    """Return the first line of an error's message."""
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "no reason given"

@@ -1,7 +1,7 @@
-"""Leases and fences: who still works on which run, by the database's clock alone.
+"""Leases and fences: which worker still owns which run, by the database's clock alone.
 
 Every statement that acts for an owner carries run_id, lease token and owner; a worker whose lease was taken over
-matches no row and finds out.
+matches no row, and so learns that it lost the run.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ from prometheus.domain.phases import LEGAL_EDGES, Phase
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionError, RunCancelledError, StaleLeaseError
 
-# All rows are locked in one order first, so that two statements over several runs never wait for each other crosswise.
+# All rows are locked in one order first, so that two statements over several runs cannot deadlock.
 _HOLD: Final = text("""
     SELECT run_id FROM engine_runs
     WHERE run_id = :run_id AND phase = :phase AND lease_token = :token AND owner_instance = :owner
@@ -59,10 +59,10 @@ _WHY_STALE: Final = text(
     "SELECT phase, lease_token, owner_instance, cancel_requested_at FROM engine_runs WHERE run_id = :run_id"
 )
 
-# A row that somebody has locked this moment is passed over, not waited for: a heartbeat that queued behind one slow
-# commit would let every other lease of its process run out. It is still ours as long as token and owner say so.
-# Heartbeats come many in a lease. A longer gap before one of a living owner is a clock that was put forward, or a host
-# that stood still: it is not time that the phase took, and does not count towards its deadline.
+# A locked row is skipped, not waited for: a heartbeat that waited for one slow commit would let every other lease of
+# its process expire. The row is still ours as long as token and owner match.
+# A lease has many heartbeats. A longer gap before one of a living owner means that the clock was put forward or that
+# the host was suspended; the phase did not take that time, so it does not count towards the deadline.
 _LONGEST_GAP_SECONDS: Final = 300
 _HEARTBEAT: Final = text("""
     WITH mine AS (
@@ -86,7 +86,7 @@ _HEARTBEAT: Final = text("""
     SELECT run_id, cancelled FROM mine
 """)
 
-# Not charged: the phase waits for something outside (a fresh risk model, a price), it did not fail.
+# The attempt is not charged: the phase did not fail, it waits for something outside (a fresh risk model, a price).
 _RELEASE: Final = text("""
     UPDATE engine_runs
     SET owner_instance = NULL, lease_expires_at = NULL, attempt = greatest(attempt - 1, 0), updated_at = engine_now(),
@@ -118,7 +118,7 @@ _NO_TAKE_OVER_SECONDS: Final = 10 * 365 * 86_400
 
 
 def lease_seconds(ttl: int) -> int:
-    """Return the lease length for a ttl setting; 0 or less means practically for ever."""
+    """Return the lease length for a ttl setting; 0 or less means practically no end."""
     return ttl if ttl > 0 else _NO_TAKE_OVER_SECONDS
 
 
@@ -138,7 +138,7 @@ def commit_phases(
         error: What to record where the runs fail.
 
     Returns:
-        The runs that moved. Of the others nothing may be written: their leases were lost or they were cancelled.
+        The runs that moved. Nothing may be written for the others: their leases were lost or they were cancelled.
 
     Raises:
         IllegalTransitionError: An edge is not in the table.
@@ -159,10 +159,10 @@ def commit_phases(
             "error": None if error is None else canonical_json(error),
         },
     ).scalars()
-    found = frozenset(moved)
-    if found:
+    committed = frozenset(moved)
+    if committed:
         _refuse_frozen(connection)
-    return found
+    return committed
 
 
 def commit_phase(
@@ -229,7 +229,7 @@ def release_lease(
 ) -> bool:
     """Give a run back without charging the attempt; record why. Return False where the lease was already lost.
 
-    With ``at_once`` the same heartbeat may claim it again, else the next one.
+    With ``at_once`` the same tick may claim it again, else the next one.
     """
     done = connection.execute(
         _RELEASE, {"run_id": lease.run_id, "token": lease.token, "owner": lease.owner, "at_once": at_once}

@@ -1,4 +1,4 @@
-"""Migrations: apply them once, however many processes start together, and refuse a schema that does not fit."""
+"""Migrations: applied once, however many processes start together; a schema that does not fit is refused."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ from prometheus.foundation.errors import SchemaError
 
 #: Newest migration, repeated here so that a command can check the schema without importing Alembic; a test compares.
 HEAD_REVISION: Final = "0003"
-#: Any number that is the same everywhere: who holds it migrates.
+#: Key of the advisory lock of a migration; any fixed number.
 _ADVISORY_LOCK: Final = 7_023_116_401
-#: Oldest PostgreSQL the project is made for: the oldest one its makers still maintain in 2026.
+#: Oldest supported PostgreSQL: the oldest version that the PostgreSQL project maintains in 2026.
 OLDEST_SERVER: Final = 14
-#: What says that a migration met objects it did not make.
+#: Errors of a migration that meets objects it did not make.
 _IN_THE_WAY: Final = (
     psycopg.errors.DuplicateTable,
     psycopg.errors.DuplicateFunction,
@@ -32,7 +32,7 @@ _IN_THE_WAY: Final = (
 
 @dataclass(frozen=True, slots=True)
 class SchemaStatus:
-    """Where a database stands: ``current`` is None before the first migration."""
+    """Migration of a database: ``current`` is None before the first one."""
 
     current: str | None
     head: str
@@ -81,7 +81,7 @@ def require_current_schema(database: Database) -> None:
 
 
 def upgrade(database: Database, seed: Callable[[Connection], None] | None = None) -> tuple[str | None, str]:
-    """Migrate to the newest schema; with several callers one migrates and the others wait and find nothing to do.
+    """Migrate to the newest schema; with several callers one migrates, the others wait and then have nothing to do.
 
     All of it is one transaction: the schema is the old one or the new one, never something between. The engine's role,
     where the server has it, gets its rights anew.
@@ -101,7 +101,7 @@ def upgrade(database: Database, seed: Callable[[Connection], None] | None = None
     from alembic import command  # noqa: PLC0415 -- costs a fifth of a second that only this function needs
     from alembic.config import Config  # noqa: PLC0415 - needed by those who migrate only
 
-    # Others may migrate first and take their time, and so may this one.
+    # This migration, and one of another process before it, may take long.
     with database.transaction() as connection, lift_limits(connection):
         _refuse_unfit_server(database, connection)
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADVISORY_LOCK})
@@ -140,7 +140,7 @@ def _refuse_unfit_server(database: Database, connection: Connection) -> None:
         text("SELECT current_setting('server_version_num')::int, current_setting('server_encoding'), pg_backend_pid()")
     ).one()
     if process != driver_connection(connection).info.backend_pid:
-        # Who answered the login is not who answers the statements.
+        # The process that answered the login is not the one that answers the statements.
         raise pooler_refused("a process that is not the one that answered the login runs the statements")
     if version < OLDEST_SERVER * 10_000:
         raise SchemaError(

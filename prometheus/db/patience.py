@@ -1,7 +1,7 @@
-"""Connections that wait for a silent server for a limited time: a dead network ends a statement, not a process.
+"""Connections that wait for a silent server for a limited time, so that a dead network does not hang a process.
 
 The server ends a statement that takes too long, and TCP notices a peer that is gone. Neither helps where something in
-between keeps the connection open and answers nothing; then only the client's own clock does.
+between keeps the connection open without answering; then the client's own clock ends the wait.
 """
 
 import time
@@ -37,7 +37,8 @@ class PatientConnection(psycopg.Connection[Any]):
         """Wait for an answer.
 
         Raises:
-            psycopg.OperationalError: None came; the connection is closed, and the fate of what was sent is unknown.
+            psycopg.OperationalError: None came; the connection is closed, and it is unknown whether the statement took
+            effect.
         """
         if self.patience is None:
             return super().wait(gen, *arguments, **options)
@@ -52,7 +53,7 @@ class PatientConnection(psycopg.Connection[Any]):
 
 @contextmanager
 def unlimited(connection: psycopg.Connection[Any]) -> Iterator[None]:
-    """Wait for ever inside the block: for statements that the server does not limit either."""
+    """Wait without limit inside the block: for statements that the server does not limit either."""
     limited = connection if isinstance(connection, PatientConnection) else None
     before = None if limited is None else limited.patience
     if limited is not None:
@@ -65,11 +66,11 @@ def unlimited(connection: psycopg.Connection[Any]) -> Iterator[None]:
 
 
 class _SilenceError(Exception):
-    """Nothing came from the server for too long."""
+    """The server sent nothing for too long."""
 
 
 def _watched(gen: Generator[Any, Any, _Answer], patience: float) -> Generator[Any, Any, _Answer]:
-    """Pass a generator of the driver on, and count the time in which its waits come back with nothing."""
+    """Run a generator of the driver, and add up the time of its waits without an answer."""
     silent_since: float | None = None
     try:
         wanted = next(gen)

@@ -1,20 +1,20 @@
-"""The role the engine works as: it owns nothing, and may only add to what is history."""
+"""The role of the engine: it owns nothing, and may only append to append-only tables."""
 
 from typing import Final
 
 from sqlalchemy import Connection, text
 
-#: Fixed, so that one GRANT to a login is all an operator has to write.
+#: Fixed, so that an operator needs only one GRANT to a login.
 ENGINE_ROLE: Final = "prometheus_engine"
 
-# Nothing is refused where the role is absent, not ours to take, or has no rights in this database yet: then the session
-# stays what the login is.
+# Where the role is absent, not granted to us, or without rights in this database yet, the session keeps the login's
+# role.
 _TAKE: Final = (
     "SELECT set_config('role', rolname, false) FROM pg_roles WHERE rolname = %s "
     "AND pg_has_role(session_user, oid, 'MEMBER') "
     "AND coalesce(has_table_privilege(oid, to_regclass('public.alembic_version'), 'SELECT'), false)"
 )
-# What refuses UPDATE, DELETE and TRUNCATE by a trigger is history.
+# Tables whose triggers refuse UPDATE, DELETE and TRUNCATE are append-only.
 _TABLES: Final = text("""
     SELECT tablename, EXISTS (SELECT 1 FROM pg_trigger
                               WHERE tgrelid = format('%I.%I', schemaname, tablename)::regclass
@@ -26,7 +26,7 @@ _POSSIBLE: Final = text(
 )
 #: Written by their owner alone.
 _OWNERS: Final = frozenset({"alembic_version", "archives"})
-#: Messages stay what they are; only how far their delivery got is the engine's to change.
+#: Messages do not change; the engine may change only the columns of their delivery.
 _DELIVERY: Final = (
     "attempt, next_attempt_at, taken_by, delivered_at, given_up_at, last_error, lease_token, owner_instance, "
     "lease_expires_at"
@@ -36,7 +36,7 @@ _MAINTAIN_SINCE: Final = 17
 
 
 def take_role_sql() -> str:
-    """Return the statement that makes a new session work as the engine's role where it may; one parameter, the role."""
+    """Return the statement that gives a new session the engine's role where it may; one parameter, the role."""
     return _TAKE
 
 

@@ -1,4 +1,4 @@
-"""The reaper: ends claimed runs whose worker is gone or hangs, and what was cancelled under a worker that is gone."""
+"""The reaper: fails claimed runs whose worker is lost or hangs, and ends cancelled runs of lost workers."""
 
 from collections.abc import Mapping
 from datetime import date
@@ -10,10 +10,10 @@ from prometheus.db.kill_switch import hold_switch
 from prometheus.db.repositories.engine_events import Event, record_events
 from prometheus.domain.phases import Phase
 
-# The look and the update are one statement: a run that was completed or claimed again in between no longer matches.
-# A dead worker's run with attempts left is not failed here: the next claim takes it over. A live lease past the
-# deadline is a worker that hangs: its heartbeat thread goes on, its phase does not. A run whose own row or whose
-# account's row somebody holds is left to the next heartbeat: its alert would wait for the account, and others for it.
+# Reading and updating are one statement: a run that was completed or claimed again in between no longer matches. A dead
+# worker's run with attempts left is not failed here: the next claim takes it over. A live lease past the deadline is a
+# worker that hangs: its heartbeat thread works, its phase does not. A run whose row, or whose account's row, is locked
+# is left to the next tick: its alert would wait for the account, and others would wait for the alert.
 _REAP: Final = text("""
     WITH seen AS (
         SELECT run_id, account_id, phase, owner_instance, cancel_requested_at IS NOT NULL AS cancelled,

@@ -1,8 +1,8 @@
-"""What the hash of a run covers, part by part, so that an alteration can be named and not only noticed.
+"""Digests of a run part by part, so that an alteration can be located and not only detected.
 
-A run has five parts: its own columns, three JSON documents and its trade list. Each part has a SHA-256 over the
-digests of its fields, and beside it a mark of three bytes for each field. The part's digest proves, the marks only say
-where to look. The run's hash is taken over the digests, the number and the hash of the account's run before; so it can
+A run has five parts: its own columns, three JSON documents and its trade list. Each part has a SHA-256 over the digests
+of its fields, and beside it a mark of three bytes for each field. The part's digest is the proof; the marks only locate
+an alteration. The run's hash is taken over the digests, the number and the hash of the account's run before; so it can
 be checked after the documents were archived, when only their digests are left.
 """
 
@@ -95,28 +95,30 @@ def altered_part(
     if archived:
         left = next((name for name in DOCUMENTS if name in now), "a trade" if trades else None)
         if left is not None:
-            return f"{left} stands there although the run is archived"
+            return f"{left} is stored although the run is archived"
     for part in ("columns",) if archived else ("columns", *DOCUMENTS, "trades"):
-        was, found = stored.get(part), now.get(part)
-        if was == found:
+        was, digests = stored.get(part), now.get(part)
+        if was == digests:
             continue
-        if found is None:
+        if digests is None:
             return f"{part} is missing"
         if was is None:
             return f"{part} has no stored digest"
-        return _first_field(part, was, found, record, trades)
+        return _first_field(part, was, digests, record, trades)
     return None
 
 
 def _first_field(
-    part: str, was: Mapping[str, str], found: Mapping[str, str], record: Mapping[str, Any], trades: Sequence[Any]
+    part: str, was: Mapping[str, str], digests: Mapping[str, str], record: Mapping[str, Any], trades: Sequence[Any]
 ) -> str:
-    before, after = _marks(was["marks"]), _marks(found["marks"])
+    before, after = _marks(was["marks"]), _marks(digests["marks"])
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
     if part == "trades":
         if len(after) != len(before):
             kind = "missing" if len(after) < len(before) else "added"
-            return f"a trade is {kind}: {len(before)} were recorded, {len(after)} stand there, unlike from {at + 1} on"
+            return (
+                f"a trade is {kind}: {len(before)} were recorded, {len(after)} are stored, different from {at + 1} on"
+            )
         if at == len(after):
             return "the digest of the trades was altered"
         if sorted(before) == sorted(after):
@@ -132,7 +134,7 @@ def _first_field(
 
 
 def _of_mapping(value: Mapping[str, Any] | CanonicalText) -> dict[str, str]:
-    # A document that the engine has written out already is cut at its top level; below, it stays as it is.
+    # A document that the engine has serialised already is split at its top level only.
     if isinstance(value, CanonicalText) and value.members is not None:
         return _of_fields(_digest(f"{canonical_json(name)}:{text}") for name, text in value.members.items())
     fields = to_jsonable(value)
@@ -153,7 +155,7 @@ def _marks(text: str) -> list[bytes]:
 
 
 def _trade_json(trade: Mapping[str, Any]) -> str:
-    # A column pads decimals with zeros and knows no negative zero; the hash must not notice.
+    # A column pads decimals with zeros and has no negative zero; the hash must not depend on that.
     plain = {name: plain_text(value) if isinstance(value, Decimal) else value for name, value in trade.items()}
     return canonical_json(plain)
 

@@ -18,7 +18,7 @@ _CENTS_OF_NOTHING: Final = "0.00"
 def trade_line(trade: Mapping[str, Any]) -> str:
     """Return a trade as one line: columns parted by tabs, decimals with all places of their column, no value as NULL.
 
-    The line is the same before and after the database: a column pads decimals with zeros and knows no negative zero.
+    The line is the same before and after the database: a column pads decimals with zeros and has no negative zero.
 
     Args:
         trade: Columns of ``run_trades``; keys are passed over.

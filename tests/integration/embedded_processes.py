@@ -104,14 +104,14 @@ def wait_stopped(home):
 
 def watchers(home):
     """Return the process ids of the watchers of ``home``."""
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             with contextlib.suppress(OSError):
                 words = (entry / "cmdline").read_bytes().split(b"\0")
                 if str(home / "users.lock").encode() in words and any(w.endswith(b"embedded/watch.py") for w in words):
-                    found.append(int(entry.name))
-    return found
+                    processes.append(int(entry.name))
+    return processes
 
 
 def end_everything(home):

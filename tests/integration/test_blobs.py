@@ -12,9 +12,9 @@ from prometheus.foundation.errors import DatabaseError
 def database(cloned):
     """One migrated database for all tests here: equal content is stored once, so they do not disturb each other."""
     with cloned() as url:
-        found = Database(url)
-        yield found
-        found.close()
+        opened = Database(url)
+        yield opened
+        opened.close()
 
 
 def matrices():
@@ -41,11 +41,11 @@ def test_an_array_comes_back_bit_by_bit(database, number):
         address = put_array(connection, array)
     assert address == blob_address(array)
     with database.autocommit() as connection:
-        found = get_array(connection, address)
-    assert found.shape == array.shape
-    assert found.dtype == array.dtype.newbyteorder("<")
-    assert found.tobytes() == array.astype(array.dtype.newbyteorder("<")).tobytes()
-    assert not found.flags.writeable
+        stored = get_array(connection, address)
+    assert stored.shape == array.shape
+    assert stored.dtype == array.dtype.newbyteorder("<")
+    assert stored.tobytes() == array.astype(array.dtype.newbyteorder("<")).tobytes()
+    assert not stored.flags.writeable
 
 
 def test_equal_content_is_stored_once(database):
@@ -102,7 +102,7 @@ def test_any_damage_is_found_when_it_is_read(database, server, number):
         # Content of its own, since equal content is stored once.
         address = put_array(connection, matrices()[0] + (100.0 + number))
         name = connection.execute(text("SELECT current_database()")).scalar_one()
-    # Only a superuser can switch the append-only trigger off: the damage stands for a failing disk.
+    # Only a superuser can switch the append-only trigger off: the damage simulates a failing disk.
     with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname=name) as admin:
         admin.execute("SET session_replication_role = replica")
         assert admin.execute(f"UPDATE blobs SET {DAMAGES[number]} WHERE sha256 = %s", [address]).rowcount == 1

@@ -127,12 +127,12 @@ def modes(home):
         *home.parents,
         *Path(sys.prefix).parents,
     }
-    found = {}
+    of_path = {}
     for path in (*places, *Path.home().parents):
         if path.exists():
             what = path.stat()
-            found[path] = (stat.S_IMODE(what.st_mode), what.st_uid, what.st_gid)
-    return found
+            of_path[path] = (stat.S_IMODE(what.st_mode), what.st_uid, what.st_gid)
+    return of_path
 
 
 def test_no_directory_that_existed_changes(running):

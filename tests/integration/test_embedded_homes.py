@@ -137,7 +137,7 @@ def test_a_watcher_without_any_users_lock_stops_its_server(home, monkeypatch, se
 
 
 def test_only_the_server_of_a_removed_directory_is_ended(home, server_in):
-    """A server whose directory stands is not taken for an abandoned one."""
+    """A server whose directory exists is not taken for an abandoned one."""
     server = server_in(home)
     end_abandoned(str(home / "data"))
     assert server.poll() is None
@@ -198,10 +198,10 @@ def test_a_group_of_ones_own_may_write(open_tmp, monkeypatch):
     open_tmp.chmod(0o775)
     group = grp.struct_group(("desk", "x", 4_000_000, []))
     monkeypatch.setattr(embedded_safety.grp, "getgrgid", lambda _: group)
-    found = os.stat_result((0o40775, 0, 0, 2, 0, 4_000_000, 0, 0, 0, 0))
-    assert embedded_safety._who_else_writes(found, account) is None
+    stat_result = os.stat_result((0o40775, 0, 0, 2, 0, 4_000_000, 0, 0, 0, 0))
+    assert embedded_safety._who_else_writes(stat_result, account) is None
     group = grp.struct_group(("desk", "x", 4_000_000, [account.pw_name, "root", "somebody"]))
-    assert embedded_safety._who_else_writes(found, account) == "the group 'desk'"
+    assert embedded_safety._who_else_writes(stat_result, account) == "the group 'desk'"
 
 
 def test_a_home_of_somebody_else_is_refused_where_it_could_be_used(open_tmp, monkeypatch):

@@ -64,10 +64,10 @@ def home(used_home):
 @pytest.fixture
 def cold_home(open_tmp):
     """A home that does not exist yet."""
-    found = open_tmp / "home"
-    yield found
-    release(found)
-    end_everything(found)
+    home = open_tmp / "home"
+    yield home
+    release(home)
+    end_everything(home)
 
 
 def starts(home):

@@ -32,7 +32,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def stand_in(data):
-    """A process in the data directory whose number stands in its lock file."""
+    """A process in the data directory whose number is in its lock file."""
     process = subprocess.Popen([sys.executable, "-c", DEAF], cwd=data, stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "up\n"
     (data / "postmaster.pid").write_text(f"{process.pid}\n{data}\n")

@@ -24,7 +24,7 @@ from prometheus.foundation.errors import DatabaseError, SchemaError
 from prometheus.scripts.main import main
 from tests.conftest import administer
 
-#: Everything that is history: what stands there is never changed nor removed.
+#: Everything that is history: its rows are never changed nor removed.
 APPEND_ONLY = (
     "account_entries", "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
     "ledger_corrections", "ledger_events", "ledger_postings", "order_executions", "order_settlements",
@@ -55,9 +55,9 @@ def empty_url(server):
 @pytest.fixture
 def empty_database(empty_url):
     """An open database without any table."""
-    found = Database(empty_url)
-    yield found
-    found.close()
+    opened = Database(empty_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
@@ -101,10 +101,10 @@ def test_models_are_what_the_migrations_make(database):
 
 
 def test_check_constraints_are_the_same_in_models_and_migrations(database):
-    """Every CHECK of a model stands in the database under its name, and no other does."""
+    """Every CHECK of a model is in the database under its name, and no other does."""
     with database.autocommit() as connection:
         inspector = inspect(connection)
-        found = {
+        stored = {
             (table, check["name"])
             for table in inspector.get_table_names()
             for check in inspector.get_check_constraints(table)
@@ -115,7 +115,7 @@ def test_check_constraints_are_the_same_in_models_and_migrations(database):
         for check in table.constraints
         if type(check).__name__ == "CheckConstraint"
     }
-    assert found == wanted
+    assert stored == wanted
     assert len(wanted) > 10
 
 
@@ -216,13 +216,13 @@ def test_truncating_what_history_hangs_on_is_refused(database):
 def test_every_table_with_the_trigger_is_in_the_list(database):
     """The list above is the whole list: a table that becomes append-only joins these tests."""
     with database.autocommit() as connection:
-        found = connection.execute(
+        tables = connection.execute(
             text("SELECT event_object_table FROM information_schema.triggers WHERE trigger_name LIKE '%append_only'")
         ).scalars()
         truncates = connection.execute(
             text("SELECT tgrelid::regclass::text FROM pg_trigger WHERE tgname LIKE '%append_only' AND tgtype & 32 > 0")
         ).scalars()
-        assert set(found) == set(APPEND_ONLY) == set(truncates)
+        assert set(tables) == set(APPEND_ONLY) == set(truncates)
 
 
 def test_the_engines_clock_runs_during_a_transaction(database):

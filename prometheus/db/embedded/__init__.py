@@ -1,1 +1,1 @@
-"""The embedded PostgreSQL: its cluster, its home directory, its server, and the program that stops it."""
+"""The embedded PostgreSQL: cluster, home directory, server, and the program that stops it."""

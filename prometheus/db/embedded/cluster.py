@@ -1,4 +1,4 @@
-"""The cluster of the embedded PostgreSQL: its binaries, and how it is made complete or not at all."""
+"""The cluster of the embedded PostgreSQL: its binaries, and its creation in one step."""
 
 import importlib.metadata
 import importlib.util
@@ -38,20 +38,20 @@ _SERVER_SETTINGS: Final[Mapping[str, str]] = {
 def create_cluster(
     data: Path, binaries: Path, account: pwd.struct_passwd, settings: Mapping[str, str], lock: IO[str]
 ) -> None:
-    """Make a cluster with our role and database in it, and put it in its place in one step.
+    """Create a cluster with our role and database under a temporary name, then rename it.
 
-    Built aside and renamed: a process killed in the middle leaves nothing that looks like a cluster. The programs it
-    runs inherit ``lock``, so one that survives its starter keeps the next command from building at the same place.
+    A process killed in the middle leaves nothing that looks like a cluster. The programs it runs inherit ``lock``, so
+    one that survives its starter keeps the next command from building at the same place.
 
     Args:
-        data: Where the cluster will stand.
+        data: Directory of the cluster.
         binaries: Directory of PostgreSQL's programs.
-        account: Who the cluster belongs to.
+        account: Owner of the cluster.
         settings: Server settings beyond our own.
-        lock: The held lock of whoever starts the server.
+        lock: The lock that the starter of the server holds.
 
     Raises:
-        DatabaseUnavailableError: PostgreSQL's own programs fail; the message carries what they said.
+        DatabaseUnavailableError: PostgreSQL's own programs fail; the message has their output.
     """
     building = data.with_name("data.building")
     shutil.rmtree(building, ignore_errors=True)
@@ -65,7 +65,8 @@ def create_cluster(
     )  # fmt: skip
     conf = "".join(f"{name} = {value}\n" for name, value in {**_SERVER_SETTINGS, **settings}.items())
     _write(building / "postgresql.conf", os.O_APPEND, conf)
-    # Peer authentication: the kernel says who is at the other end of the socket. Only root and the account itself.
+    # Peer authentication: the kernel tells the user at the other end of the socket. Only root and the account itself
+    # may connect.
     _write(building / "pg_hba.conf", os.O_TRUNC, "local all all peer map=engine\n")
     allowed = sorted({account.pw_name, _root_name()})
     _write(
@@ -73,8 +74,8 @@ def create_cluster(
         os.O_TRUNC,
         "".join(f'engine "{user}" {role}\n' for user in allowed for role in (SUPERUSER_ROLE, APPLICATION_ROLE)),
     )
-    # Without a server: there is no moment at which the cluster stands and its role or database does not. What it
-    # writes reaches the disk with everything else just below.
+    # Without a server, so that the cluster never exists without its role or database. The files reach the disk with all
+    # others just below.
     _must(
         [
             str(binaries / "postgres"),
@@ -109,7 +110,7 @@ def reachable_binaries(home: Path, account: pwd.struct_passwd) -> Path:
             return root / "bin"
     except PermissionError:
         pass
-    # Side by side as in the wheel: the programs look for their libraries where these lie from themselves.
+    # Side by side as in the wheel: the programs look for their libraries relative to themselves.
     package = root.parent
     libraries = package.with_name(f"{package.name}.libs")
     copy, version = home / "pgsql", importlib.metadata.version(_DISTRIBUTION)
@@ -128,26 +129,26 @@ def reachable_binaries(home: Path, account: pwd.struct_passwd) -> Path:
 
 
 def processes_in(data: Path) -> list[int]:
-    """Return the processes whose working directory is the data directory: every process of its server, and no other."""
+    """Return the processes whose working directory is the data directory: all processes of its server."""
     try:
         here = data.stat()
     except FileNotFoundError:
         return []
-    found = []
+    processes = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if os.path.samestat(here, (entry / "cwd").stat()):
-                    found.append(int(entry.name))
+                    processes.append(int(entry.name))
             except OSError:
                 continue  # somebody else's, or gone
-    return sorted(found)
+    return sorted(processes)
 
 
 def remove_recycled_locks(data: Path, socket_dir: Path) -> None:
     """Remove the lock files of a server that is gone where their number now belongs to another process.
 
-    PostgreSQL itself takes a stale lock over, but not where some process of the same account has got its number, which
+    PostgreSQL takes a stale lock over by itself, except where another process of the same account has its number, which
     is usual after the restart of a container. Call it only while no process runs in the data directory.
     """
     for path in (data / "postmaster.pid", socket_dir / f"{SOCKET_NAME}.lock"):
@@ -155,10 +156,10 @@ def remove_recycled_locks(data: Path, socket_dir: Path) -> None:
             pid = int(path.read_text().split("\n", 1)[0])
             os.kill(pid, 0)
         except PermissionError:
-            continue  # somebody else's process: PostgreSQL does not mind it
+            continue  # another account's process, which PostgreSQL ignores
         except (FileNotFoundError, ProcessLookupError, ValueError):
             continue
-        # Only on evidence: a process that /proc does not show us may be a server all the same.
+        # Only where /proc shows the process: one that it does not show may still be a server.
         if Path(f"/proc/{pid}").exists() and not works_in(pid, str(data)):
             path.unlink(missing_ok=True)
 
@@ -170,7 +171,7 @@ def run_as(
 
     Args:
         command: Program and arguments.
-        account: Who runs it; ourselves unless we are root.
+        account: Account that runs it; our own unless we are root.
         lock: A file the program inherits open.
         stdin: What the program reads.
     """
@@ -203,7 +204,7 @@ def _must(command: list[str], account: pwd.struct_passwd, lock: IO[str], stdin: 
 
 
 def _write(path: Path, how: int, text: str) -> None:
-    # The directory belongs to the service user: root must not follow a link planted there.
+    # The directory belongs to the service user: root must not follow a link that this user may have made there.
     with os.fdopen(os.open(path, os.O_WRONLY | os.O_NOFOLLOW | how), "w", encoding="utf-8") as handle:
         handle.write(text)
 

@@ -1,7 +1,7 @@
-"""The home directory of the embedded PostgreSQL: whose it is, what may be created in it, and what is left alone.
+"""The home directory of the embedded PostgreSQL: its owner, what is created in it, and what is left unchanged.
 
 No directory that existed before changes its mode or its owner. Where we are root the server runs as a service user who
-owns the home; that account is not trusted with root's rights, so nothing of root's follows a link it might plant.
+owns the home; that account must not gain root's rights, so code that runs as root follows no link in the home.
 """
 
 import errno
@@ -26,7 +26,7 @@ SOCKET_NAME: Final = ".s.PGSQL.5432"
 LOCK_FILES: Final = ("start.lock", "users.lock", "watch.lock")
 #: sockaddr_un holds 107 bytes on Linux.
 _MAX_SOCKET_PATH: Final = 107
-#: The same for every process of the machine, whatever its TMPDIR says: root and the service user have to meet there.
+#: The same for every process of the machine, whatever its TMPDIR says: root and the service user both use it.
 _SHORT_SOCKET_ROOT: Final = Path("/tmp")  # noqa: S108 -- the directory in it is private and checked
 #: pg_ctl hands these paths to a shell, and PostgreSQL splits its list of socket directories at commas.
 _UNUSABLE_CHARACTERS: Final = frozenset("'\"`$\\,\n\r")
@@ -38,7 +38,7 @@ _USERADD_OPTIONS: Final = (
 
 @contextmanager
 def one_sentence(home: Path) -> Iterator[None]:
-    """Turn what the operating system refuses inside the block into a sentence that names the home.
+    """Turn an error of the operating system inside the block into a sentence that names the home.
 
     Raises:
         ConfigurationError: The directory cannot be used (permissions, a file in the way, a read-only file system).
@@ -89,7 +89,7 @@ def server_account(home: Path) -> pwd.struct_passwd:
 
 
 def prepare_home(home: Path, account: pwd.struct_passwd) -> None:
-    """Create what is missing of the home and its lock files; leave alone what is there.
+    """Create the missing parts of the home and its lock files; leave existing ones unchanged.
 
     Raises:
         ConfigurationError: The cluster in it belongs to another account.
@@ -101,7 +101,7 @@ def prepare_home(home: Path, account: pwd.struct_passwd) -> None:
             path.mkdir(mode=mode)
         except FileExistsError:
             continue
-        # A tight umask would shut the service user out of a directory of root's.
+        # With a strict umask the service user could not enter a directory of root's.
         path.chmod(mode)
         if root and path == home:
             os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
@@ -119,7 +119,7 @@ def private_directory(path: Path, account: pwd.struct_passwd) -> None:
     """Create a directory of mode 700 owned by ``account``; refuse one that belongs to somebody else.
 
     Raises:
-        ConfigurationError: Something else stands at ``path``.
+        ConfigurationError: Something else exists at ``path``.
     """
     path.mkdir(mode=0o700, exist_ok=True)
     refusal = ConfigurationError(
@@ -131,13 +131,13 @@ def private_directory(path: Path, account: pwd.struct_passwd) -> None:
     except OSError as error:
         raise refusal from error
     try:
-        # Root's own, of the moment before or of a command killed before it could give it away.
+        # Root made it, just now or in a command that was killed before it changed the owner.
         if os.geteuid() == 0 and os.fstat(handle).st_uid == 0:
             os.fchown(handle, account.pw_uid, account.pw_gid)
-        found = os.fstat(handle)
+        stat_result = os.fstat(handle)
     finally:
         os.close(handle)
-    if found.st_uid != account.pw_uid or stat.S_IMODE(found.st_mode) & 0o077:
+    if stat_result.st_uid != account.pw_uid or stat.S_IMODE(stat_result.st_mode) & 0o077:
         raise refusal
 
 
@@ -145,7 +145,7 @@ def private_directory(path: Path, account: pwd.struct_passwd) -> None:
 def exclusive(path: Path) -> Iterator[IO[str]]:
     """Hold a lock file exclusively during the block, waiting for it; yields the file.
 
-    A home may be removed and made again while we wait; then the lock that counts is the new one.
+    A home may be removed and made again while we wait; then the new lock file is locked.
     """
     handle = _opened(path)
     try:
@@ -171,16 +171,16 @@ def exclusive_at_once(path: Path) -> IO[str] | None:
 
 
 def _opened(path: Path) -> IO[str]:
-    # The home is the service user's: root follows no link it might plant.
+    # The home is the service user's: root must not follow a link there.
     return os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+", encoding="utf-8")
 
 
 def _lock_file(path: Path, account: pwd.struct_passwd) -> None:
     handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        found = os.fstat(handle)
-        # Also one that a command killed in between left with root. Never a file of another name or with content.
-        if os.geteuid() == 0 and found.st_uid == 0 and found.st_nlink == 1 and found.st_size == 0:
+        stat_result = os.fstat(handle)
+        # This may be one that a killed command left with root; never a file of another name or with content.
+        if os.geteuid() == 0 and stat_result.st_uid == 0 and stat_result.st_nlink == 1 and stat_result.st_size == 0:
             os.fchown(handle, account.pw_uid, account.pw_gid)
     finally:
         os.close(handle)
@@ -212,7 +212,7 @@ def _service_account() -> pwd.struct_passwd:
 
 
 def _refuse_unreachable(home: Path, account: pwd.struct_passwd) -> None:
-    # Both the way as written and the way it leads: a link on it has parents of its own.
+    # Both the path as written and the resolved one: a link has parents of its own.
     real = Path(os.path.realpath(home))
     for path in dict.fromkeys((home, *home.parents, real, *real.parents)):
         if path.is_dir() and not _may_enter(path.stat(), account):
@@ -224,12 +224,12 @@ def _refuse_unreachable(home: Path, account: pwd.struct_passwd) -> None:
             )
 
 
-def _may_enter(found: os.stat_result, account: pwd.struct_passwd) -> bool:
-    if found.st_uid == account.pw_uid:
-        return bool(found.st_mode & stat.S_IXUSR)
-    if found.st_gid == account.pw_gid:
-        return bool(found.st_mode & stat.S_IXGRP)
-    return bool(found.st_mode & stat.S_IXOTH)
+def _may_enter(stat_result: os.stat_result, account: pwd.struct_passwd) -> bool:
+    if stat_result.st_uid == account.pw_uid:
+        return bool(stat_result.st_mode & stat.S_IXUSR)
+    if stat_result.st_gid == account.pw_gid:
+        return bool(stat_result.st_mode & stat.S_IXGRP)
+    return bool(stat_result.st_mode & stat.S_IXOTH)
 
 
 def _user_name(uid: int) -> str:

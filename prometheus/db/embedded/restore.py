@@ -1,4 +1,4 @@
-"""Put another cluster in the place of a home's own, while nobody uses it; the old one stays aside."""
+"""Replace a home's cluster by another one while nobody uses it; the old one is kept under another name."""
 
 import fcntl
 import os
@@ -24,9 +24,9 @@ _ENDING_SECONDS: Final = 60.0
 
 @contextmanager
 def replacement(home: Path, *, replace: bool) -> Iterator[EmbeddedServer]:
-    """Give a new server to be filled; when the block ends without an error its cluster takes the place of the home's.
+    """Give a new server to be filled; when the block ends without an error its cluster replaces the home's.
 
-    Until then the home's own cluster is untouched. Nobody else can use the home meanwhile: other commands wait.
+    Until then the home's own cluster is unchanged. Other commands wait meanwhile.
 
     Args:
         home: The home directory; made where it is missing.
@@ -103,7 +103,7 @@ def _stop(data: Path) -> None:
 
 
 def _remove(restoring: Path) -> None:
-    """Remove what a restore of ours works in, also what a killed one left; its server first."""
+    """Remove the working directory of a restore, also that of a killed one; end its server first."""
     if not restoring.is_symlink() and restoring.is_dir():
         _stop(restoring / "data")
         shutil.rmtree(restoring)

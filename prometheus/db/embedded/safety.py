@@ -1,7 +1,7 @@
-"""What keeps an operator from taking an empty or damaged embedded database for the right one.
+"""Checks that keep an operator from taking an empty or damaged embedded database for the right one.
 
-``start.lock`` says that a home once had a database: it stays where the database's own directory is lost. A home that
-other users may write is refused, because they could exchange the database in it.
+``start.lock`` records that a home once had a database; it is kept where the database's own directory is lost. A home
+that other users may write is refused, because they could exchange the database in it.
 """
 
 import grp
@@ -18,15 +18,15 @@ from prometheus.foundation.errors import ConfigurationError, DatabaseError, Data
 _MARK: Final = "start.lock"
 #: Code of the error for a database whose files are damaged.
 DATABASE_DAMAGED: Final = "DATABASE_DAMAGED"
-#: What a server that cannot go on says of its files.
+#: Messages of a server that cannot go on because of its files.
 _DAMAGE: Final = re.compile(
     r"[Cc]ould not (open|read|access|locate|find) |directory .* does not exist|invalid page|corrupt|checksum"
     r"|incorrect|is not a valid data directory|could not find the database system|invalid data in file|invalid .*record"
 )
-#: So often it must have begun anew after a crash of one of its processes before its files are to blame.
+#: Restarts after a crash of one of its processes from which on the files are taken for damaged.
 _CRASHES: Final = 2
 _LOG_END: Final = 100_000
-#: Where the remedies stand.
+#: The remedy, in messages.
 _REMEDY: Final = (
     "restore a backup with 'prometheus restore FILE --replace', which keeps the old files aside "
     "(docs/specs/database.md, 'A damaged database')"
@@ -34,7 +34,7 @@ _REMEDY: Final = (
 
 
 def has_files(data: Path) -> bool:
-    """Return whether there is anything in a data directory; False where it does not exist."""
+    """Return whether a data directory has any files; False where it does not exist."""
     try:
         return any(data.iterdir())
     except FileNotFoundError:
@@ -42,7 +42,7 @@ def has_files(data: Path) -> bool:
 
 
 def made_before(home: Path) -> bool:
-    """Return whether a database was made in a home before, whatever became of it."""
+    """Return whether a database was ever made in a home."""
     try:
         return (home / _MARK).stat().st_size > 0
     except OSError:
@@ -51,9 +51,9 @@ def made_before(home: Path) -> bool:
 
 def note_database(home: Path, lock: IO[str], account: pwd.struct_passwd) -> None:
     """Write into the held start.lock that the home has a database, unless it says so already."""
-    found = os.fstat(lock.fileno())
-    # Never into a file of another name or owner: root writes here, in a directory that is the service user's.
-    if found.st_size == 0 and found.st_nlink == 1 and found.st_uid == account.pw_uid:
+    stat_result = os.fstat(lock.fileno())
+    # Never into a file of another name or owner: root writes here, in the service user's directory.
+    if stat_result.st_size == 0 and stat_result.st_nlink == 1 and stat_result.st_uid == account.pw_uid:
         made = datetime.fromtimestamp((home / "data").stat().st_ctime, UTC)
         lock.write(f"{made:%Y-%m-%d %H:%M} UTC\n")
         lock.flush()
@@ -76,7 +76,7 @@ def refuse_lost_database(home: Path) -> None:
 
 
 def damaged(home: Path, what: str) -> DatabaseError:
-    """Return the error for a cluster whose files are damaged: what is wrong, where the server says more, what to do."""
+    """Return the error for a cluster whose files are damaged: what is wrong, the server's log, what to do."""
     return DatabaseError(
         f"The database in {home} is damaged: {what.rstrip('.')}. The server's log is {home / 'data' / 'server.log'}. "
         f"Stop the timer and {_REMEDY}.",
@@ -85,11 +85,11 @@ def damaged(home: Path, what: str) -> DatabaseError:
 
 
 def damage_behind(home: Path, error: DatabaseError) -> DatabaseError | None:
-    """Return the error that says what an error of a connection to the embedded server comes from; None for no damage.
+    """Return the error for damaged files behind an error of a connection to the embedded server; None for no damage.
 
     Args:
         home: The server's home.
-        error: What the connection met.
+        error: Error of the connection.
     """
     if error.code == DATABASE_DAMAGED:
         return damaged(home, error.message.removeprefix("The database is damaged: "))
@@ -101,10 +101,10 @@ def damage_behind(home: Path, error: DatabaseError) -> DatabaseError | None:
 
 
 def told_of_damage(log: str) -> str | None:
-    """Return what a server that ended said of damaged files; None where it ended for another reason.
+    """Return the message of a server that ended because of damaged files; None where it ended for another reason.
 
     Args:
-        log: What it wrote since it was started.
+        log: Its log since it was started.
     """
     lines = log.splitlines()
     for number, line in enumerate(lines):
@@ -119,7 +119,7 @@ def crashes_again_and_again(home: Path) -> str | None:
     """Return why the server starts over and over, None where it does not.
 
     Args:
-        home: The home; what counts is the server's log since its last start.
+        home: The home; the server's log since its last start is read.
     """
     try:
         with (home / "data" / "server.log").open("rb") as file:
@@ -153,19 +153,19 @@ def refuse_open_home(home: Path, account: pwd.struct_passwd) -> None:
     real = Path(os.path.realpath(home))
     for path in dict.fromkeys((home, *home.parents, real, *real.parents)):
         try:
-            found = path.stat()
+            stat_result = path.stat()
         except FileNotFoundError:
             continue
         inside = path in {home, real}
-        # Where we could not write anyway the sentence of the operating system's refusal says more.
-        if inside and found.st_uid not in ours and os.access(path, os.W_OK):
+        # Where we may not write ourselves, the operating system's own error says more.
+        if inside and stat_result.st_uid not in ours and os.access(path, os.W_OK):
             raise ConfigurationError(
-                f"PROMETHEUS_HOME={home} belongs to {_name(found.st_uid)}, who could put another database in the place "
-                "of ours. Choose a directory of your own."
+                f"PROMETHEUS_HOME={home} belongs to {_name(stat_result.st_uid)}, who could put another database in the "
+                "place of ours. Choose a directory of your own."
             )
-        if found.st_mode & stat.S_ISVTX and not inside:
+        if stat_result.st_mode & stat.S_ISVTX and not inside:
             continue
-        who = _who_else_writes(found, account)
+        who = _who_else_writes(stat_result, account)
         if who is not None:
             raise ConfigurationError(
                 f"PROMETHEUS_HOME={home}: {who} may write to {path} and so could put another database in the place of "
@@ -173,18 +173,18 @@ def refuse_open_home(home: Path, account: pwd.struct_passwd) -> None:
             )
 
 
-def _who_else_writes(found: os.stat_result, account: pwd.struct_passwd) -> str | None:
-    if found.st_mode & stat.S_IWOTH:
+def _who_else_writes(stat_result: os.stat_result, account: pwd.struct_passwd) -> str | None:
+    if stat_result.st_mode & stat.S_IWOTH:
         return "every user"
-    if not found.st_mode & stat.S_IWGRP or found.st_gid == 0:
+    if not stat_result.st_mode & stat.S_IWGRP or stat_result.st_gid == 0:
         return None
     try:
-        group = grp.getgrgid(found.st_gid)
+        group = grp.getgrgid(stat_result.st_gid)
     except KeyError:
         return None
-    # Many systems give each user a group of their own, and let it write what they make.
+    # Many systems give each user a group of their own that may write the user's files.
     trusted = {account.pw_name, _name(0), _name(os.geteuid())}
-    others = set(group.gr_mem) | {user.pw_name for user in pwd.getpwall() if user.pw_gid == found.st_gid}
+    others = set(group.gr_mem) | {user.pw_name for user in pwd.getpwall() if user.pw_gid == stat_result.st_gid}
     return f"the group '{group.gr_name}'" if others - trusted else None
 
 

@@ -1,7 +1,7 @@
 """An embedded PostgreSQL: a real server, started on demand, stopped when nobody uses it.
 
 The binaries come from a Python wheel; nothing else of that wheel is used, because its own start-up opens the parent
-directories of the data directory to everyone. Here no directory that existed before is touched.
+directories of the data directory to everyone. Here no directory that existed before is changed.
 
 Layout under the home directory (all of it created by us):
 
@@ -67,13 +67,13 @@ from prometheus.foundation.errors import DatabaseError, DatabaseUnavailableError
 
 #: Recovery after a crash replays what was written since the last checkpoint, at most a few gigabytes.
 _START_SECONDS: Final = 300.0
-#: A server that says it is ready and cannot be reached will not become reachable by waiting.
+#: A server that reports that it is ready and cannot be reached does not become reachable by waiting.
 _DEAF_SECONDS: Final = 10.0
 #: Processes of a killed server end within moments, unless they are deep in a computation.
 _LEFTOVER_SECONDS: Final = 30.0
 _LOG_BYTES: Final = 10_000_000
 
-# Descriptors of users.lock by home. Kept open until the process ends: closing one would give the server up.
+# Descriptors of users.lock by home. They are open until the process ends: closing one ends the use of the server.
 _held: dict[Path, int] = {}
 
 
@@ -89,8 +89,8 @@ class EmbeddedServer:
         home: Absolute path of the directory that holds the cluster; created if absent.
         linger_seconds: How long the server outlives its last user.
         settings: Further server settings for a cluster created now (tests turn fsync off).
-        announce: Told in a sentence where a new, empty database is made.
-        create: Make a database where there is none; False for those who only look.
+        announce: Called with a sentence where a new, empty database is made.
+        create: Make a database where there is none; False for commands that only read.
     """
 
     home: Path
@@ -108,7 +108,7 @@ class EmbeddedServer:
             SchemaError: The cluster belongs to another major version of PostgreSQL.
             DatabaseError: Its files are damaged (DATABASE_DAMAGED), are gone (DATABASE_MISSING), or never were and must
                 not be made (NO_DATABASE).
-            DatabaseUnavailableError: The server does not start; the message carries the end of its log.
+            DatabaseUnavailableError: The server does not start; the message has the end of its log.
         """
         with one_sentence(self.home):
             account = server_account(self.home)
@@ -123,7 +123,7 @@ class EmbeddedServer:
             self._register_user()
             if not (self._is_watched() and self._answers()):
                 with exclusive(self.home / "start.lock") as lock:
-                    # First the watcher: a command killed from here on leaves nobody's server behind.
+                    # First the watcher: where the command is killed from here on, the watcher stops the server.
                     self._start_watcher(account)
                     self._start_server(account, lock)
         return self.url()
@@ -145,7 +145,7 @@ class EmbeddedServer:
     def _register_user(self) -> None:
         held = _held.get(self.home)
         path = self.home / "users.lock"
-        # Somebody may have removed the whole home since: then what we hold is nobody's lock any more.
+        # The whole home may have been removed since; then the held lock protects nothing.
         if held is not None and is_file_at(held, str(path)):
             return
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -182,7 +182,7 @@ class EmbeddedServer:
         lock = exclusive_at_once(self.home / "watch.lock")
         if lock is None:
             return
-        # The watcher inherits the lock already held: there is no moment at which two of them could start.
+        # The watcher inherits the held lock, so that two watchers cannot start.
         with lock, tempfile.TemporaryFile("w+") as err:
             done = subprocess.run(
                 [
@@ -267,7 +267,7 @@ class EmbeddedServer:
 
 
 def release(home: Path) -> None:
-    """Stop counting this process as a user of the server of ``home``; the last one to let go lets it stop."""
+    """Stop counting this process as a user of the server of ``home``; the server stops after its last user."""
     descriptor = _held.pop(home, None)
     if descriptor is not None:
         os.close(descriptor)

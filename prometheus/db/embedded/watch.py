@@ -1,10 +1,10 @@
-"""Wait until nobody uses the embedded server, then stop it. A program of its own, standard library only.
+"""Wait until nobody uses the embedded server, then stop it. A separate program that uses the standard library only.
 
-No pathlib: it costs start-up time in a process that stays.
+It does not import pathlib, which would cost start-up time.
 
-Started by whichever command finds no watcher, before it starts the server; it leaves that command's session and
-outlives it. Users hold a shared lock on one file; the kernel releases it when a process ends, however it ends. The
-watcher holds another file exclusively while it lives: where that one is free, the next command starts a new watcher.
+The first command that finds no watcher starts it before the server; it leaves that command's session and outlives it.
+Users hold a shared lock on one file; the kernel releases it when a process ends, also when it is killed. The watcher
+locks another file exclusively while it lives; where that lock is free, the next command starts a new watcher.
 
 Arguments: users.lock, descriptor of the held watch.lock, data directory, linger seconds, uid and gid of the server.
 """
@@ -17,22 +17,22 @@ import time
 
 #: How long PostgreSQL may take to write its last checkpoint before it is stopped without one.
 _STOP_SECONDS = 120.0
-#: A server whose starter was killed may be about to come up when the watcher first looks.
+#: A server whose starter was killed may still be starting when the watcher first looks.
 _SECOND_LOOK_SECONDS = 1.0
 
 
 def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> None:
     """Return once the users' lock file has had no holder for ``linger`` seconds and the server is stopped.
 
-    A home may be removed or moved meanwhile and another one made at its path. What is stopped is the server beside the
-    lock that is held here, never one that is found by the path alone.
+    A home may be removed or moved meanwhile and another one made at its path. The watcher stops the server beside the
+    lock that it holds, not one that it finds by the path alone.
     """
     users = os.open(users_lock, os.O_RDWR)
     looked = False
     while True:
         fcntl.flock(users, fcntl.LOCK_EX)
         fcntl.flock(users, fcntl.LOCK_UN)
-        # Every user touches the file: one that came and went while we slept starts the time afresh.
+        # Every user touches the file: one that came and went between two looks starts the time afresh.
         touched = os.fstat(users).st_mtime_ns
         time.sleep(max(linger, _SECOND_LOOK_SECONDS) if looked else linger)
         try:
@@ -46,7 +46,7 @@ def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> N
             continue
         home = directory_of(users)
         if home is None:
-            # Nobody can find this lock any more. Where ours is still in its place the users may have a new one there.
+            # This lock file was removed. Where our own lock file is still in place, the users may have a new one there.
             home = directory_of(watch_descriptor)
             again = None if home is None else _opened(f"{home}/{os.path.basename(users_lock)}")  # noqa: PTH119 -- no pathlib here
             if again is not None:
@@ -59,7 +59,7 @@ def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> N
             os.close(users)
             return
         data = f"{home}/{os.path.basename(data)}"  # noqa: PTH119 -- no pathlib here
-        # From here a new user waits for us at the lock, and starts the server afresh afterwards.
+        # From here on a new user waits for this lock, and starts the server afresh afterwards.
         pid = postmaster_pid(data)
         if pid is None and not looked:
             looked = True
@@ -67,7 +67,7 @@ def watch(users_lock: str, watch_descriptor: int, data: str, linger: float) -> N
             continue
         if pid is not None:
             stop(pid, data)
-        # This one first: whoever gets the users' lock must not take us for a watcher that goes on.
+        # Release this lock first: the next holder of the users' lock must not take us for a running watcher.
         os.close(watch_descriptor)
         os.close(users)
         return
@@ -95,9 +95,9 @@ def _opened(path: str) -> int | None:
 
 
 def end_abandoned(data: str) -> None:
-    """End the server whose data directory was removed: there is nothing left that it could write to.
+    """End a server whose data directory was removed.
 
-    Known by what the kernel says of its working directory. PostgreSQL finds out by itself within a minute or two.
+    The kernel reports its working directory as removed. PostgreSQL notices it by itself within a minute or two.
     """
     gone = f"{data} (deleted)"
     for entry in os.listdir("/proc"):  # noqa: PTH208 -- no pathlib here
@@ -111,7 +111,8 @@ def end_abandoned(data: str) -> None:
 def postmaster_pid(data: str) -> int | None:
     """Return the process id of the running server of a data directory, None where none runs.
 
-    A number left by a crash may by now belong to any process; the server is the one whose working directory this is.
+    The process id in a file left by a crash may belong to any process; the server is the one whose working directory
+    this is.
     """
     try:
         with open(f"{data}/postmaster.pid") as handle:  # noqa: PTH123 -- no pathlib here

@@ -37,9 +37,9 @@ class AccountRow(Base):
     strategy_id: Mapped[str] = mapped_column(server_default="tax-managed-index")
     #: Corporate actions and fills are booked through this date; null before the first day.
     books_as_of: Mapped[date | None] = mapped_column(Date)
-    #: The first of those days: the one as of which the opening lots were handed over.
+    #: The first of those days, as of which the opening lots are.
     books_opened_on: Mapped[date | None] = mapped_column(Date)
-    #: ``corporate_actions.change_id`` through which the books have looked at actions of days they had passed.
+    #: ``corporate_actions.change_id`` through which the books have read changes of past days.
     actions_seen: Mapped[int] = mapped_column(server_default="0")
     last_run_seq: Mapped[int] = mapped_column(server_default="0")
     paused: Mapped[bool] = mapped_column(Boolean, server_default="false")
@@ -50,7 +50,7 @@ class AccountRow(Base):
 
 
 class TaxLotRow(Base):
-    """A lot as it stands now; a pure function of the journal, kept for speed. Closed lots are deleted."""
+    """A lot as it is now; a pure function of the journal, kept for speed. Closed lots are deleted."""
 
     __tablename__ = "tax_lots"
     __table_args__ = (CheckConstraint("quantity > 0", name="quantity_positive"),)
@@ -68,7 +68,7 @@ class TaxLotRow(Base):
 class AccountEntryRow(Base):
     """A line of an account's own transaction file, as it was booked. Append-only.
 
-    ``entry_id`` makes it happen once, ``reverses`` names the entry that it takes back, which happens once too.
+    ``entry_id`` makes it happen once. ``reverses`` names the entry that it reverses, which is reversed at most once.
     """
 
     __tablename__ = "account_entries"

@@ -16,7 +16,7 @@ _PHASES = "('WAITING_FOR_DATA', 'DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED', 'PERSI
 
 
 class EngineRunRow(Base):
-    """One account's day and where it stands. Exactly one row for each (as_of_date, account)."""
+    """One account's day and its phase. Exactly one row for each (as_of_date, account)."""
 
     __tablename__ = "engine_runs"
     __table_args__ = (
@@ -25,7 +25,7 @@ class EngineRunRow(Base):
         CheckConstraint(
             "(phase = 'FAILED') = (error IS NOT NULL) OR phase NOT IN ('FAILED', 'PERSISTED')", name="error"
         ),
-        # What a heartbeat looks for: a handful of rows among years of finished ones.
+        # For the query of a tick: a handful of rows among years of finished ones.
         Index(
             "ix_engine_runs_active",
             "account_id",
@@ -39,7 +39,7 @@ class EngineRunRow(Base):
             "account_id",
             postgresql_where=text("phase IN ('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"),
         ),
-        # What the reaper looks at.
+        # For the query of the reaper.
         Index(
             "ix_engine_runs_claimed",
             "run_id",
@@ -87,7 +87,7 @@ class EngineRunEventRow(Base):
 
 
 class EngineFlagRow(Base):
-    """The kill switch: one row, taken FOR SHARE by every commit of a phase and FOR UPDATE by whoever sets it."""
+    """The kill switch: one row, locked FOR SHARE by every commit of a phase and FOR UPDATE where it is set."""
 
     __tablename__ = "engine_flags"
     __table_args__ = (CheckConstraint("flag_id = 1", name="one_row"),)
@@ -96,12 +96,12 @@ class EngineFlagRow(Base):
     frozen: Mapped[bool] = mapped_column(server_default="false")
     reason: Mapped[str | None]
     changed_at: Mapped[Recorded]
-    #: What this database is for: '' or 'demo', so that demo data and a real fleet never mix.
+    #: Purpose of this database: '' or 'demo', so that demo data and a real fleet never mix.
     purpose: Mapped[str] = mapped_column(server_default="")
 
 
 class EngineHostRow(Base):
-    """A host that sends heartbeats, and when the last one began."""
+    """A host that runs ticks, and when the last one began."""
 
     __tablename__ = "engine_hosts"
 
@@ -111,7 +111,7 @@ class EngineHostRow(Base):
 
 
 class DueTaskRow(Base):
-    """Recurring work of the fleet: when it is due next, who does it, and how it ended last time."""
+    """Recurring work of the fleet: next due time, lease, and the end of the last run."""
 
     __tablename__ = "due_tasks"
 
@@ -204,7 +204,7 @@ class RunRow(Base):
     params_snapshot: Mapped[Json | None]
     result: Mapped[Json | None]
     flags: Mapped[Json]
-    #: What ``run_hash`` is taken over: see prometheus.db.run_digests.
+    #: Content of ``run_hash``: see prometheus.db.run_digests.
     digests: Mapped[Json]
     archive_id: Mapped[int | None] = mapped_column(ForeignKey("archives.archive_id"))
     prev_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
@@ -255,7 +255,7 @@ class ArchiveRow(Base):
 
 
 class AuditAnchorRow(Base):
-    """The heads of all chains through a day in one digest, which is worth most outside this database. Append-only."""
+    """The heads of all chains through a day in one digest; a copy is kept outside this database. Append-only."""
 
     __tablename__ = "audit_anchors"
     __table_args__ = (UniqueConstraint("as_of_date", "digest"),)
@@ -269,7 +269,7 @@ class AuditAnchorRow(Base):
 
 
 class AlertRow(Base):
-    """Something a person should look at, once for each run and code."""
+    """Something that a person should see, once for each run and code."""
 
     __tablename__ = "alerts"
     __table_args__ = (UniqueConstraint("run_id", "code"),)

@@ -56,7 +56,7 @@ class LedgerEventRow(Base):
     amount: Mapped[Decimal | None] = mapped_column(Numeric(28, 9))
     #: The event that a correction replaces or a cancellation removes.
     target_id: Mapped[str | None]
-    #: Of the market's action: ``corporate_actions.change_id`` of what is told here.
+    #: Of a market's action: its ``corporate_actions.change_id``.
     change_id: Mapped[int | None]
     content: Mapped[Json]
     source: Mapped[str]

@@ -1,4 +1,4 @@
-"""What became of the orders of runs: executions that name an order, and who ended what was not filled."""
+"""Results of the orders of runs: executions, and settlements of what was not filled."""
 
 from datetime import date
 
@@ -36,7 +36,7 @@ class OrderExecutionRow(Base):
 
 
 class OrderSettlementRow(Base):
-    """The end of what a run's orders left unfilled: how, why, by whom. Append-only, one for each run."""
+    """Settlement of the unfilled rest of a run's orders: how, why, by whom. Append-only, one for each run."""
 
     __tablename__ = "order_settlements"
     __table_args__ = (CheckConstraint("status IN ('EXPIRED', 'CANCELLED')", name="status"),)

@@ -1,4 +1,4 @@
-"""The outbox's rows: what is to be told outside the database, how far that got, and what people did about it."""
+"""The outbox's rows: messages to the outside, the state of their delivery, and what people did about it."""
 
 from sqlalchemy import ARRAY, CheckConstraint, ForeignKey, Index, Integer, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
@@ -7,7 +7,7 @@ from prometheus.db.models.base import Base, BigKey, Instant, Json, Recorded
 
 
 class OutboxRow(Base):
-    """One message. Written with the effect that it tells of; of it only the columns of its delivery may change."""
+    """One message, written in the transaction of its effect; only the columns of its delivery may change."""
 
     __tablename__ = "outbox"
     __table_args__ = (
@@ -36,7 +36,7 @@ class OutboxRow(Base):
 
 
 class OutboxEventRow(Base):
-    """Append-only: a message that was given up, and who had it tried anew and why."""
+    """Append-only: a message was given up, or somebody had it tried anew, with the reason."""
 
     __tablename__ = "outbox_events"
     __table_args__ = (CheckConstraint("kind IN ('GIVEN_UP', 'RETRY')", name="kind"),)

@@ -24,7 +24,7 @@ class SecurityRow(Base):
 
 
 class PriceRow(Base):
-    """Raw traded close of one security on one day; the latest revision. Earlier values stand in data_revisions.
+    """Raw traded close of one security on one day; the latest revision. Earlier values are in data_revisions.
 
     No foreign key: a check for each of a million bulk rows costs more than the load itself, and the load resolves each
     ticker by a join with securities, which are never deleted.
@@ -57,12 +57,12 @@ class CorporateActionRow(Base):
     value: Mapped[Price]
     other_ticker: Mapped[str] = mapped_column(primary_key=True, server_default="")
     basis_fraction: Mapped[Fraction | None]
-    #: The next number with every insert and every correction (a trigger); accounts remember how far they have looked.
+    #: A new number with every insert and every correction (a trigger); accounts store the last one that they have read.
     change_id: Mapped[int] = mapped_column(BigInteger, Identity(always=True), index=True)
 
 
 class BenchmarkConstituentRow(Base):
-    """Weight of a name in a benchmark from ``effective_date`` until the next one; point in time."""
+    """Weight of a security in a benchmark from ``effective_date`` until the next one; point in time."""
 
     __tablename__ = "benchmark_constituents"
     __table_args__ = (CheckConstraint("weight >= 0 AND weight <= 1", name="weight_fraction"),)
@@ -74,7 +74,7 @@ class BenchmarkConstituentRow(Base):
 
 
 class BorrowRateRow(Base):
-    """Annual rate for borrowing a name from ``rate_date`` on."""
+    """Annual rate for borrowing a security from ``rate_date`` on."""
 
     __tablename__ = "borrow_rates"
 
@@ -101,7 +101,7 @@ class IngestFileRow(Base):
 
 
 class DataRevisionRow(Base):
-    """A value that a later file corrected: what stood there before and what replaced it. Append-only."""
+    """A value that a later file corrected: the old and the new one. Append-only."""
 
     __tablename__ = "data_revisions"
     __table_args__ = (Index("ix_data_revisions_kind_key", "kind", "key"),)

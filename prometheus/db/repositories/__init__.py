@@ -1,1 +1,1 @@
-"""Queries by subject. Each function takes an open connection: the caller decides what is one transaction."""
+"""Queries by subject. Each function takes an open connection, so that the caller defines the transaction."""

@@ -1,4 +1,4 @@
-"""What an auditor reads: chains row by row, matrices, archives and anchors. Nothing here trusts what it reads."""
+"""Data for an audit: chains row by row, matrices, archives and anchors, all as stored and unchecked."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _UNRECORDED: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One run's rows as they stand: every column of ``runs``, and its trades in order."""
+    """One run's rows as stored: every column of ``runs``, and its trades in order."""
 
     record: Mapping[str, Any]
     trades: tuple[Mapping[str, Any], ...]
@@ -87,13 +87,13 @@ def chain_of(connection: Connection, account_id: str) -> Iterator[ChainLink]:
 
 
 def chain_lengths(connection: Connection) -> dict[str, int]:
-    """Return the number of the last run by account, as the accounts themselves say."""
+    """Return the number of the last run by account, as stored with the accounts."""
     rows = connection.execute(select(AccountRow.account_id, AccountRow.last_run_seq).order_by(AccountRow.account_id))
     return {row.account_id: row.last_run_seq for row in rows}
 
 
 def persisted_without_record(connection: Connection, account_id: str) -> date | None:
-    """Return the first day that the engine persisted and of which no run stands, or None."""
+    """Return the first day that the engine persisted and that has no run, or None."""
     day: date | None = connection.execute(_UNRECORDED, {"account": account_id}).scalar_one_or_none()
     return day
 
@@ -117,10 +117,10 @@ def newest_run_day(connection: Connection) -> date | None:
 
 def hash_of_run(connection: Connection, account_id: str, run_seq: int) -> bytes | None:
     """Return the stored hash of a run, or None where there is no such run."""
-    found = connection.execute(
+    run_hash = connection.execute(
         select(RunRow.run_hash).where(RunRow.account_id == account_id, RunRow.run_seq == run_seq)
     ).scalar_one_or_none()
-    return None if found is None else bytes(found)
+    return None if run_hash is None else bytes(run_hash)
 
 
 def archives(connection: Connection) -> tuple[Archive, ...]:
@@ -207,7 +207,7 @@ def anchors(connection: Connection) -> tuple[Anchor, ...]:
 
 
 def add_anchor(connection: Connection, *, as_of: date, digest: bytes, heads: Mapping[str, Any]) -> bool:
-    """Store an anchor; return False where the same one stands already."""
+    """Store an anchor; return False where the same one exists already."""
     added = connection.execute(
         upsert(AuditAnchorRow)
         .values(as_of_date=as_of, digest=digest, heads=dict(heads))

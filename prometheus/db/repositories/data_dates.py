@@ -1,4 +1,4 @@
-"""How far the data of a day reaches: newest dates, the risk model's age, and how many closes stood still."""
+"""Dates of the data for a day: newest dates, the risk model's age, and the number of unchanged closes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ _RISK: Final = text("""
     SELECT as_of_date, extract(epoch FROM engine_now() - built_at) / 3600 AS age_hours
     FROM risk_models WHERE as_of_date <= :as_of ORDER BY as_of_date DESC, built_at DESC LIMIT 1
 """)
-# Strategies in use, each in its newest version; a tag may override what the strategy itself says.
+# Strategies in use, each in its newest version; a tag may override the strategy's own value.
 _SELLS_SHORT: Final = text("""
     SELECT EXISTS (
         SELECT 1 FROM (SELECT DISTINCT strategy_id FROM accounts WHERE region = coalesce(:region, region)) AS used
@@ -47,9 +47,9 @@ _SELLS_SHORT: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class PriceDates:
-    """The newest day with prices, the one before it, and their names.
+    """The newest day with prices, the one before it, and how many securities have closes on them.
 
-    ``priced`` names have a close on the newest day, ``both`` on both, ``unchanged`` the same on both.
+    ``priced`` securities have a close on the newest day, ``both`` on both, ``unchanged`` the same on both.
     """
 
     newest: date | None
@@ -94,7 +94,7 @@ def price_dates(connection: Connection, as_of: date) -> PriceDates:
 
 
 def data_dates(connection: Connection, as_of: date, *, region: str | None = None) -> DataDates:
-    """Return how far the data for a day reaches.
+    """Return the dates of the data for a day.
 
     Args:
         connection: A transaction.
@@ -119,6 +119,6 @@ def data_dates(connection: Connection, as_of: date, *, region: str | None = None
 
 
 def newest_day(connection: Connection) -> date | None:
-    """Return the newest day that was ever created for an account, None where there is none."""
-    found: date | None = connection.execute(text("SELECT max(as_of_date) FROM engine_runs")).scalar_one()
-    return found
+    """Return the newest day of any run, None where there is none."""
+    day: date | None = connection.execute(text("SELECT max(as_of_date) FROM engine_runs")).scalar_one()
+    return day

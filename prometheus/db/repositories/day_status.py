@@ -1,4 +1,4 @@
-"""Where each account's run of a day stands, and what an operator's next step depends on."""
+"""Phase of each account's run of a day, and what an operator's next step depends on."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -77,7 +77,7 @@ class NewestDays:
 
 
 def account_statuses(connection: Connection, *, as_of: date, region: str) -> tuple[AccountStatus, ...]:
-    """Return where the runs of a day stand, of every account of a region, by account."""
+    """Return the status of every account of a region on a day, by account."""
     return tuple(
         AccountStatus(
             account_id=row.account_id,
@@ -106,6 +106,6 @@ def accounts_by_region(connection: Connection) -> Mapping[str, int]:
 
 
 def newest_days(connection: Connection) -> NewestDays:
-    """Return how far prices and runs reach, and the database's clock."""
+    """Return the newest days of prices and runs, and the database's clock."""
     row = connection.execute(_NEWEST_DAYS).one()
     return NewestDays(row.prices, row.runs, row.now)

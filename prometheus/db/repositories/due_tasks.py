@@ -15,7 +15,7 @@ _ADD: Final = text("""
     INSERT INTO due_tasks (name, next_due_at) VALUES (:name, :due) ON CONFLICT (name) DO NOTHING
 """)
 
-# A lease too far away was taken before the clock stepped back.
+# A lease that ends too late was taken before the clock stepped back.
 _CLAIM: Final = text("""
     UPDATE due_tasks
     SET lease_token = lease_token + 1, owner_instance = :owner, attempt = attempt + 1,

@@ -10,9 +10,9 @@ from sqlalchemy import Connection, delete, insert, select, text
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import canonical_json
 
-# The alert and the message that tells of it are one statement: neither is there without the other. Once for each run
-# and code: a phase that is held at every heartbeat alerts a single time. The key is that of the row and of what it
-# says, so that a database brought back from a backup does not give an old key to a new alert.
+# One statement writes the alert and its message, so that neither exists without the other. An alert is raised once for
+# each run and code: a phase that is held at every tick alerts once. The key has the row's number and a digest of its
+# content, so that a database restored from a backup does not give an old key to a new alert.
 _RAISE: Final = text("""
     WITH raised AS (
         INSERT INTO alerts (run_id, account_id, as_of_date, code, message, details)
@@ -109,7 +109,7 @@ def raise_alert(
     details: Mapping[str, Any] | None = None,
 ) -> bool:
     """Record an alert unless this run already has one of this code; return True where it is new."""
-    found = connection.execute(
+    inserted = connection.execute(
         _RAISE,
         {
             "run_id": run_id,
@@ -120,7 +120,7 @@ def raise_alert(
             "details": canonical_json(details or {}),
         },
     )
-    return found.one_or_none() is not None
+    return inserted.one_or_none() is not None
 
 
 def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> None:
@@ -130,15 +130,15 @@ def raise_fleet_alert(connection: Connection, *, code: str, message: str) -> Non
 
 
 def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bool:
-    """Return whether an alert of no single run with these words is recorded already."""
+    """Return whether an alert of no single run with this text is recorded already."""
     from prometheus.db.models import AlertRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
 
-    found = connection.execute(
+    rows = connection.execute(
         select(AlertRow.alert_id)
         .where(AlertRow.run_id.is_(None), AlertRow.code == code, AlertRow.message == message)
         .limit(1)
     )
-    return found.one_or_none() is not None
+    return rows.one_or_none() is not None
 
 
 def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ...]:

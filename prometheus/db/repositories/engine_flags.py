@@ -30,8 +30,8 @@ def set_switch(connection: Connection, *, frozen: bool, reason: str | None) -> b
 
     Waits for phase commits under way (they hold the row FOR SHARE): after this returned and committed, none passes.
     """
-    # The table's lock has a queue: later commits wait behind us. On the row alone those that share it come and go past
-    # whoever wants it for himself, on a busy fleet without end. Readers are not held up.
+    # The table's lock has a queue: later commits wait behind us. On the row alone, new share locks keep passing a
+    # waiting exclusive lock, on a busy fleet without end. Readers do not wait.
     connection.execute(text("LOCK TABLE engine_flags IN EXCLUSIVE MODE"))
     done = connection.execute(
         text(
@@ -45,7 +45,7 @@ def set_switch(connection: Connection, *, frozen: bool, reason: str | None) -> b
 
 @dataclass(frozen=True, slots=True)
 class SwitchHolder:
-    """A database session whose transaction keeps the switch from being set; ``ours`` where we may end it."""
+    """A database session whose transaction blocks setting the switch; ``ours`` where we may end it."""
 
     pid: int
     user: str
@@ -77,12 +77,12 @@ def end_session(connection: Connection, pid: int) -> None:
 
 
 def database_purpose(connection: Connection) -> str:
-    """Return what the database is for: '' for a real fleet, 'demo' for the demo's."""
+    """Return the purpose of the database: '' for a real fleet, 'demo' for the demo's."""
     return str(connection.execute(text("SELECT purpose FROM engine_flags WHERE flag_id = 1")).scalar_one())
 
 
 def set_database_purpose(connection: Connection, purpose: str) -> None:
-    """Record what the database is for."""
+    """Record the purpose of the database."""
     connection.execute(
         text("UPDATE engine_flags SET purpose = :purpose WHERE flag_id = 1 AND purpose <> :purpose"),
         {"purpose": purpose},

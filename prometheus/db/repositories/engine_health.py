@@ -1,4 +1,4 @@
-"""What monitoring reads: numbers about the whole fleet, each by the database's clock."""
+"""Data of monitoring: numbers about the whole fleet, by the database's clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ _STUCK: Final = text("""
     ORDER BY phase_entered_at, run_id LIMIT :limit
 """)
 
-# A cancelled or superseded run is nobody's failure.
+# A cancelled or superseded run is not a failure.
 _ENDED: Final = text("""
     SELECT count(*) AS ended,
            count(*) FILTER (WHERE phase = 'FAILED' AND error->>'code' NOT IN ('CANCELLED', 'SUPERSEDED')) AS failed
@@ -40,7 +40,7 @@ _EXPIRED: Final = text("""
     ORDER BY lease_expires_at, run_id LIMIT :limit
 """)
 
-# How long a message from the future has waited nobody knows: the clock stepped back after it was written.
+# The waiting time of a message from the future is unknown: the clock stepped back after it was written.
 _OUTBOX: Final = text("""
     SELECT count(*) FILTER (WHERE given_up_at IS NOT NULL) AS given_up,
            count(*) FILTER (WHERE given_up_at IS NULL
@@ -52,7 +52,7 @@ _OUTBOX: Final = text("""
     FROM outbox WHERE delivered_at IS NULL
 """)
 
-# The last reason that an account's run was given back for says whether it waits for orders.
+# The last hold of an account's run tells whether it waits for orders.
 _WAITING: Final = text("""
     SELECT run.account_id, max(run.as_of_date) AS as_of_date
     FROM engine_runs AS run CROSS JOIN LATERAL (
@@ -67,7 +67,7 @@ _PAUSED: Final = text("""
     ORDER BY account_id LIMIT :limit
 """)
 
-# A day is over once all its runs have ended and one was persisted; before that 'prometheus today' says what lacks.
+# A day is over once all its runs have ended and one was persisted; before that 'prometheus today' says what is missing.
 _WITHOUT_RUN: Final = text("""
     WITH newest AS (
         SELECT as_of_date FROM engine_runs WHERE phase = 'PERSISTED' ORDER BY as_of_date DESC LIMIT 1
@@ -100,7 +100,7 @@ _SIZES: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class StuckRun:
-    """A run that has stood in its phase for longer than it should; ``minutes`` since it entered."""
+    """A run that has been in its phase for longer than it should; ``minutes`` since it entered."""
 
     account_id: str
     as_of_date: date
@@ -128,7 +128,7 @@ class WithoutRun:
 
 @dataclass(frozen=True, slots=True)
 class OutboxFacts:
-    """Messages that reached nobody: given up, and waiting for longer than the limit or from as far in the future.
+    """Messages that no receiver has: given up, or waiting for longer than the limit, or from as far in the future.
 
     ``oldest_minutes`` is the age of the oldest that is still tried; ``error`` what the oldest with a failure says.
     """
@@ -141,7 +141,7 @@ class OutboxFacts:
 
 @dataclass(frozen=True, slots=True)
 class FleetFacts:
-    """The state of the fleet as monitoring judges it.
+    """The state of the fleet for monitoring.
 
     Attributes:
         now: The database's clock.
@@ -197,12 +197,12 @@ class DatabaseBytes:
 
 
 def record_host(connection: Connection, owner: str) -> None:
-    """Record that a heartbeat of this owner's host begins."""
+    """Record that a tick of this owner's host begins."""
     connection.execute(_SEEN, {"host": owner.partition(":")[0], "owner": owner})
 
 
 def outbox_facts(connection: Connection, *, undelivered_minutes: int) -> OutboxFacts:
-    """Return which messages reached nobody."""
+    """Return the messages that no receiver has."""
     row = connection.execute(_OUTBOX, {"minutes": undelivered_minutes}).one()
     return OutboxFacts(row.given_up, row.late, float(row.oldest_minutes), row.error)
 
@@ -216,7 +216,7 @@ def fleet_facts(
     undelivered_minutes: int,
     limit: int = 100,
 ) -> FleetFacts:
-    """Return what is known about the fleet now, but for unseen actions and unsettled orders, which the ledger knows."""
+    """Return the state of the fleet now, without unseen actions and unsettled orders, which the ledger has."""
     fleet = connection.execute(_FLEET).one()
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(
@@ -253,6 +253,6 @@ def waiting_for_orders(connection: Connection) -> dict[str, date]:
 
 
 def database_bytes(connection: Connection) -> DatabaseBytes:
-    """Return what the database weighs, indexes and free space included."""
+    """Return the size of the database, indexes and free space included."""
     row = connection.execute(_SIZES).one()
     return DatabaseBytes(int(row.total), int(row.record), int(row.runs))

@@ -37,8 +37,8 @@ _COLUMNS: Final = (
 
 _ORDER: Final = (EngineRunRow.as_of_date, EngineRunRow.region, EngineRunRow.account_id, EngineRunRow.run_id)
 
-# Creators of runs for one account queue on its row, so that the cap holds however many ask at once. NO KEY: rows that
-# merely point to the account (alerts, runs) are not held up.
+# Creators of runs for one account queue on its row, so that the cap holds under concurrency. NO KEY: rows that only
+# refer to the account (alerts, runs) do not wait.
 _LOCK_ACCOUNTS: Final = text(
     "SELECT account_id, region FROM accounts WHERE account_id = ANY(:accounts) ORDER BY account_id FOR NO KEY UPDATE"
 )
@@ -60,7 +60,7 @@ _ENSURE: Final = text("""
 """)
 
 # Once a later day's inputs are frozen the earlier day can no longer be traded: lots carry over from day to day. The
-# books remember it too, where the later day's run failed after its corporate actions were booked.
+# books show it too, where the later day's run failed after its corporate actions were booked.
 _OVERTAKEN: Final = """
     greatest((SELECT books_as_of FROM accounts WHERE accounts.account_id = run.account_id),
              (SELECT max(later.as_of_date) FROM engine_runs AS later WHERE later.account_id = run.account_id
@@ -85,7 +85,7 @@ _DATA_READY: Final = text("""
     RETURNING run_id
 """)
 
-# Held only for the moment of a commit, never during a solve: an operator does not wait for a worker.
+# The lock is held only during a commit, never during a solve: an operator does not wait for a worker.
 _LOCK_RUN: Final = text("""
     SELECT phase, cancel_requested_at IS NOT NULL AS requested,
            owner_instance IS NOT NULL AND lease_expires_at > engine_now() AS worked_on
@@ -115,7 +115,7 @@ _RESET: Final = text("""
     RETURNING phase
 """)
 
-_STANDING: Final = text(f"""
+_OVERTAKEN_AND_ACTIVE: Final = text(f"""
     SELECT coalesce({_OVERTAKEN} > run.as_of_date, false) AS overtaken,
            (SELECT count(*) FROM engine_runs AS active WHERE active.account_id = run.account_id
             AND active.phase NOT IN ('PERSISTED', 'FAILED')) AS active
@@ -145,7 +145,7 @@ def list_runs(
         conditions.append(EngineRunRow.phase == phase.value)
     if active_only:
         conditions.append(EngineRunRow.phase.not_in([terminal.value for terminal in TERMINAL_PHASES]))
-    # What a monitor wants to see of years of rows are the latest days.
+    # Of years of rows a monitor shows the latest days.
     newest_first = [column.desc() for column in _ORDER]
     rows = connection.execute(select(*_COLUMNS).where(*conditions).order_by(*newest_first).limit(limit)).mappings()
     return tuple(reversed([_engine_run(row) for row in rows]))
@@ -235,17 +235,17 @@ def cancel_run(connection: Connection, run_id: int, *, reason: str) -> str:
     Returns:
         ``CANCELLED`` (ended now), ``REQUESTED`` (its owner will see it), or the terminal phase it already has.
     """
-    found = connection.execute(_LOCK_RUN, {"run_id": run_id}).one()
-    phase = Phase(found.phase)
+    locked = connection.execute(_LOCK_RUN, {"run_id": run_id}).one()
+    phase = Phase(locked.phase)
     if phase in TERMINAL_PHASES:
         return phase.value
-    if not found.worked_on:
+    if not locked.worked_on:
         connection.execute(_CANCEL, {"run_id": run_id, "message": reason or "Cancelled by an operator."})
         record_event(
             connection, run_id, "CANCELLED", from_phase=phase, to_phase=Phase.FAILED, details={"reason": reason}
         )
         return "CANCELLED"
-    if not found.requested:
+    if not locked.requested:
         connection.execute(_REQUEST_CANCEL, {"run_id": run_id})
         record_event(connection, run_id, "CANCEL_REQUESTED", from_phase=phase, details={"reason": reason})
     return "REQUESTED"
@@ -300,23 +300,23 @@ def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) 
         ActiveRunCapError: The account has ``cap`` unfinished runs.
     """
     connection.execute(_LOCK_ACCOUNTS, {"accounts": [run.account_id]})
-    standing = connection.execute(_STANDING, {"run_id": run.run_id}).one()
+    state = connection.execute(_OVERTAKEN_AND_ACTIVE, {"run_id": run.run_id}).one()
     failed = get_run(connection, run.run_id)
     if failed.phase is not Phase.FAILED:
         return "UNCHANGED"
-    if standing.overtaken:
+    if state.overtaken:
         return "SUPERSEDED"
-    if standing.active >= cap:
+    if state.active >= cap:
         raise ActiveRunCapError(
-            f"Account {run.account_id} already has {standing.active} unfinished runs (the limit is {cap}); its run of "
+            f"Account {run.account_id} already has {state.active} unfinished runs (the limit is {cap}); its run of "
             f"{run.as_of_date} cannot be re-opened. Finish or cancel one first: "
             f"show_engine_runs --active --account {run.account_id}"
         )
     connection.execute(text("SET LOCAL prometheus.reset = 'on'"))
-    found = connection.execute(_RESET, {"run_id": run.run_id}).one_or_none()
-    if found is None:
+    row = connection.execute(_RESET, {"run_id": run.run_id}).one_or_none()
+    if row is None:
         return "UNCHANGED"
-    phase = Phase(found.phase)
+    phase = Phase(row.phase)
     record_event(
         connection,
         run.run_id,

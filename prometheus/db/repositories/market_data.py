@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _SECURITIES: Final = text("SELECT ticker, name, sector, sub_industry, group_id FROM securities ORDER BY ticker")
 
-# The latest close of each name on or before the day; a bounded look-back keeps this an index range of a few weeks.
+# The latest close of each security on or before the day; a bounded look-back keeps this an index range of a few weeks.
 _PRICES: Final = text("""
     SELECT DISTINCT ON (prices.security_id) ticker, price_date, close
     FROM prices JOIN securities USING (security_id)
@@ -44,7 +44,7 @@ _SPLITS: Final = text("""
     WHERE action_type = 'split' AND ex_date <= :through ORDER BY ticker, ex_date
 """)
 
-# Every load of a file and every new risk model leaves its mark here.
+# Every load of a file and every new risk model changes one of these numbers.
 _POSITION: Final = text("""
     SELECT coalesce((SELECT max(file_id) FROM ingest_files), 0) AS file_id,
            coalesce((SELECT max(risk_model_id) FROM risk_models), 0) AS risk_model_id
@@ -65,7 +65,7 @@ _BENCHMARK: Final = text("""
     ORDER BY ticker
 """)
 
-# The fullest benchmark in force on the day stands for the market.
+# The benchmark with the most constituents on the day represents the market.
 _FULLEST: Final = text("""
     SELECT benchmark_id FROM benchmark_constituents
     WHERE (benchmark_id, effective_date) IN (
@@ -97,7 +97,7 @@ _PANEL: Final = """
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClosePanel:
-    """Raw closes by session and name: (T, N) float64, NaN where there is no close."""
+    """Raw closes by session and ticker: (T, N) float64, NaN where there is no close."""
 
     sessions: tuple[date, ...]
     tickers: tuple[str, ...]
@@ -113,21 +113,23 @@ def securities(connection: Connection) -> dict[str, Security]:
 
 
 def has_prices(connection: Connection, as_of: date) -> bool:
-    """Return True where at least one name has a close for the day."""
-    found = connection.execute(text("SELECT EXISTS (SELECT 1 FROM prices WHERE price_date = :as_of)"), {"as_of": as_of})
-    return bool(found.scalar_one())
+    """Return True where at least one security has a close for the day."""
+    answer = connection.execute(
+        text("SELECT EXISTS (SELECT 1 FROM prices WHERE price_date = :as_of)"), {"as_of": as_of}
+    )
+    return bool(answer.scalar_one())
 
 
 def newest_price_date(connection: Connection, through: date) -> date | None:
     """Return the last day on or before ``through`` that has a price, or None."""
-    found: date | None = connection.execute(
+    price_date: date | None = connection.execute(
         text("SELECT max(price_date) FROM prices WHERE price_date <= :through"), {"through": through}
     ).scalar_one()
-    return found
+    return price_date
 
 
 def last_prices(connection: Connection, as_of: date, *, look_back_days: int = 30) -> dict[str, LastPrice]:
-    """Return each name's latest close within the look-back, by ticker."""
+    """Return each security's latest close within the look-back, by ticker."""
     rows = connection.execute(_PRICES, {"as_of": as_of, "days": look_back_days})
     return {row.ticker: LastPrice(row.price_date, row.close) for row in rows}
 
@@ -151,10 +153,10 @@ def corporate_actions(connection: Connection, *, after: date, through: date) -> 
 
 def splits(connection: Connection, through: date) -> dict[str, tuple[tuple[date, Decimal], ...]]:
     """Return ex-date and factor (new shares for an old one) of every split through a day, by ticker, oldest first."""
-    found: dict[str, list[tuple[date, Decimal]]] = {}
+    by_ticker: dict[str, list[tuple[date, Decimal]]] = {}
     for row in connection.execute(_SPLITS, {"through": through}):
-        found.setdefault(row.ticker, []).append((row.ex_date, row.value))
-    return {ticker: tuple(dated) for ticker, dated in found.items()}
+        by_ticker.setdefault(row.ticker, []).append((row.ex_date, row.value))
+    return {ticker: tuple(dated) for ticker, dated in by_ticker.items()}
 
 
 def data_position(connection: Connection) -> tuple[int, int]:
@@ -164,7 +166,7 @@ def data_position(connection: Connection) -> tuple[int, int]:
 
 
 def read_one_state(connection: Connection) -> None:
-    """Let every later statement of this transaction see the database as it is now; call it first."""
+    """Let every later statement of this transaction read one state of the database; call it first."""
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
 
 
@@ -193,8 +195,8 @@ def benchmark_day(connection: Connection, benchmark_id: str, as_of: date) -> Ben
 
 def fullest_benchmark(connection: Connection, as_of: date) -> str | None:
     """Return the benchmark with the most constituents in force on a day, None where none is."""
-    found: str | None = connection.execute(_FULLEST, {"as_of": as_of}).scalar_one_or_none()
-    return found
+    benchmark_id: str | None = connection.execute(_FULLEST, {"as_of": as_of}).scalar_one_or_none()
+    return benchmark_id
 
 
 def benchmark_history(
@@ -214,12 +216,12 @@ def price_span(connection: Connection) -> tuple[date, date] | None:
 
 
 def borrow_rates(connection: Connection, as_of: date) -> Mapping[str, Decimal]:
-    """Return the annual borrow rate of each name that has one."""
+    """Return the annual borrow rate of each security that has one."""
     return {row.ticker: row.annual_rate for row in connection.execute(_BORROW, {"as_of": as_of})}
 
 
 def close_panel(connection: Connection, sessions: Sequence[date]) -> ClosePanel:
-    """Return raw closes of every name that has at least one in the given sessions (ascending)."""
+    """Return raw closes of every security that has at least one in the given sessions (ascending)."""
     import numpy as np  # noqa: PLC0415 -- a tick that finds nothing to do reads this module and no panel
 
     first, last = sessions[0], sessions[-1]

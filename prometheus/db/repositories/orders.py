@@ -1,4 +1,4 @@
-"""Orders of runs as they were given, and the end that a person declared of what was left unfilled."""
+"""Orders of runs as they were placed, and a person's settlements of what was left unfilled."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from prometheus.domain.lots import Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.orders import OpenOrder, OrderName, RunOrder, Settled
 
-# A sale has a line for each lot; the order is called by the first of them.
+# A sale has a line for each lot; the order's id has the first of them.
 _ORDERS: Final = text("""
     SELECT runs.run_id, account_id, run_seq, as_of_date, ticker, side, min(trade_no) AS line, sum(quantity) AS quantity,
            array_agg(lot_id ORDER BY trade_no) AS lots, array_agg(quantity ORDER BY trade_no) AS shares
@@ -49,13 +49,13 @@ def run_orders(connection: Connection, runs: Sequence[tuple[str, int]]) -> dict[
     rows = connection.execute(
         _ORDERS, {"accounts": [account for account, _ in wanted], "seqs": [seq for _, seq in wanted]}
     )
-    found = {}
+    orders = {}
     for row in rows:
         name = OrderName(row.account_id, row.run_seq, row.line)
         sells = row.side == Side.SELL.value
         lots = tuple(LotPick(lot, shares) for lot, shares in zip(row.lots, row.shares, strict=True)) if sells else ()
-        found[name] = RunOrder(name, row.run_id, row.as_of_date, row.ticker, Side(row.side), row.quantity, lots)
-    return found
+        orders[name] = RunOrder(name, row.run_id, row.as_of_date, row.ticker, Side(row.side), row.quantity, lots)
+    return orders
 
 
 def settlement_of(connection: Connection, account_id: str, run_seq: int) -> Settlement | None:
@@ -66,21 +66,21 @@ def settlement_of(connection: Connection, account_id: str, run_seq: int) -> Sett
 
 def later_orders(connection: Connection, account_id: str, run_seq: int) -> int | None:
     """Return the number of the account's next run with orders, None where there is none."""
-    found: int | None = connection.execute(_NEXT, {"account": account_id, "seq": run_seq}).scalar_one_or_none()
-    return found
+    later_seq: int | None = connection.execute(_NEXT, {"account": account_id, "seq": run_seq}).scalar_one_or_none()
+    return later_seq
 
 
 def settle_run(
     connection: Connection, orders: Sequence[OpenOrder], status: Settled, *, reason: str, settled_by: str
 ) -> None:
-    """Record that nothing more comes of a run's open orders.
+    """Record that a run's open orders will not be filled any more.
 
     Args:
         connection: The transaction; the account is locked in it.
         orders: The run's open orders, at least one.
         status: How they ended.
-        reason: Why, in a person's words.
-        settled_by: Who says so.
+        reason: The person's reason.
+        settled_by: The person.
     """
     first = orders[0]
     run_id = connection.execute(_RUN_ID, {"account": first.account_id, "seq": first.run_seq}).scalar_one()

@@ -1,6 +1,7 @@
-"""The outbox as rows: written with the effect they tell of, claimed with lease and token, marked once delivered.
+"""The outbox as rows: written in the transaction of their effect, claimed with lease and token, marked once delivered.
 
-Every statement that acts for a deliverer carries message, lease token and owner: whoever lost the lease marks nothing.
+Every statement that acts for a deliverer carries message, lease token and owner: a deliverer that lost the lease marks
+nothing.
 """
 
 from collections.abc import Sequence
@@ -16,16 +17,17 @@ _ADD: Final = text("""
     ON CONFLICT (idempotency_key) DO NOTHING RETURNING message_id
 """)
 
-# By alias of the table. What was never tried and was written in the future, or waits for longer than any failure of its
-# attempt has it wait (jitter adds a quarter), was written before the clock stepped back: its due time means nothing.
+# By alias of the table. A message that was never tried and is from the future, or that waits for longer than the
+# longest delay of its attempt (jitter adds a quarter), was written before the clock stepped back: its due time is
+# ignored.
 _DUE: Final = """
     ({alias}.next_attempt_at <= engine_now() OR ({alias}.attempt = 0 AND {alias}.created_at > engine_now())
      OR {alias}.next_attempt_at > engine_now() + make_interval(
             secs => 1.25 * least(:base * power(2, least(greatest({alias}.attempt - 1, 0), 30)), :longest)))
 """
 
-# A lease further away than two lengths was taken before the clock stepped back. What concerns an account leaves in the
-# order in which it was written: a later message waits for an earlier one that is put off or in other hands.
+# A lease that ends later than two lengths from now was taken before the clock stepped back. Messages of an account are
+# delivered in the order of writing: a later one waits for an earlier one that is put off or claimed.
 _CLAIM: Final = text(f"""
     WITH due AS (
         SELECT message_id FROM outbox AS message
@@ -75,7 +77,7 @@ _FAILED: Final = text("""
     SELECT given_up_at IS NOT NULL AS given_up FROM failed
 """)
 
-# Not charged: nobody was asked, or somebody else's failure kept us from asking.
+# Not charged: the receiver was not asked, or could not be asked because of another one's failure.
 _PUT_OFF: Final = text("""
     UPDATE outbox
     SET attempt = greatest(attempt - 1, 0), taken_by = :taken_by, owner_instance = NULL, lease_expires_at = NULL,
@@ -110,7 +112,7 @@ _RETRY: Final = text("""
 
 
 def add_message(connection: Connection, kind: MessageKind, key: str, payload: object) -> bool:
-    """Write a message that concerns no account; return False where one with this idempotency key stands already."""
+    """Write a message that concerns no account; return False where one with this idempotency key exists already."""
     values = {"kind": kind.value, "key": key, "payload": canonical_json(payload)}
     return connection.execute(_ADD, values).one_or_none() is not None
 

@@ -1,4 +1,4 @@
-"""Unfinished runs and why each of them does not move, by the database's clock."""
+"""Unfinished runs and why each of them waits, by the database's clock."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ from sqlalchemy import Connection, text
 
 
 class Wait(StrEnum):
-    """Why an unfinished run does not move.
+    """Why an unfinished run waits.
 
     DATA: not marked ready. PAUSED: its account is. WORKED_ON: a worker has it. RETRY: it failed and is tried again
     later. BEHIND: an earlier day of its account comes first. HELD: a phase was held, and is tried again by the next
-    heartbeat. DUE: the next heartbeat takes it.
+    tick. DUE: the next tick takes it.
     """
 
     DATA = "DATA"
@@ -27,7 +27,7 @@ class Wait(StrEnum):
 
 
 _IN_WORK: Final = "('DATA_READY', 'SNAPSHOT_BUILT', 'SOLVED')"
-# A hold that passes by itself tells nobody anything; what an operator did to the account is no news of the run.
+# A hold that ends by itself is no reason to report; what an operator did to the account is not news of the run.
 _RUNS: Final = f"""
     SELECT run.run_id, run.account_id, run.region, run.as_of_date, run.phase, run.next_attempt_at, run.error,
            run.owner_instance, run.phase_entered_at, accounts.pause_reason, last.code, last.message, last.recorded_at,
@@ -72,8 +72,8 @@ class UnfinishedRun:
         account_id: Its account.
         region: The account's region.
         as_of_date: Its day.
-        phase: Where it stands.
-        wait: Why it does not move.
+        phase: Its phase.
+        wait: Why it waits.
         code: Of a hold or of the failure that is tried again, else None.
         message: The sentence of it, or the reason of a pause.
         since: When it was held, else when it entered its phase.
@@ -112,7 +112,7 @@ class UnfinishedCount:
 
 def unfinished_runs(connection: Connection, *, through: date) -> tuple[UnfinishedRun, ...]:
     """Return the unfinished runs of days through one, by day and account."""
-    return tuple(_standing(row) for row in connection.execute(_ROWS, {"through": through}).mappings())
+    return tuple(_unfinished_run(row) for row in connection.execute(_ROWS, {"through": through}).mappings())
 
 
 def unfinished_counts(connection: Connection) -> Mapping[Wait, UnfinishedCount]:
@@ -132,7 +132,7 @@ def unfinished_counts(connection: Connection) -> Mapping[Wait, UnfinishedCount]:
     }
 
 
-def _standing(row: Mapping[Any, Any]) -> UnfinishedRun:
+def _unfinished_run(row: Mapping[Any, Any]) -> UnfinishedRun:
     wait = Wait(row["wait"])
     code, message, since = None, None, row["phase_entered_at"]
     if wait is Wait.HELD:
