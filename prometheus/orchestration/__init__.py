@@ -1,1 +1,1 @@
-"""What calls and watches the state machine: advance_all, worker processes, recurring work, the risk model, health."""
+"""Callers and monitoring of the state machine: advance_all, worker processes, recurring work, risk model, health."""

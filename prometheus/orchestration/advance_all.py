@@ -1,4 +1,4 @@
-"""What timers call: recover what is stale, do what is due, then claim and advance runs until nothing is eligible."""
+"""One tick, as timers call it: recover stale runs, do due tasks, then claim and advance runs until none is eligible."""
 
 import time
 from collections import Counter
@@ -22,18 +22,18 @@ from prometheus.orchestration.outbox.delivery import OutboxConfig, deliver_due
 from prometheus.pipeline.engine_config import EngineConfig
 
 _log = Logger(__name__)
-#: How long recovery waits for a row that somebody holds.
+#: How long recovery waits for a locked row.
 _RECOVERY_WAIT_SECONDS = 2.0
 
 
 @dataclass(slots=True)
 class AdvanceSummary:
-    """What one call did.
+    """Result of one call.
 
     ``outcomes`` counts runs by how their advance ended, ``problems`` has a sentence for each run that a person should
-    look at, ``given_back`` counts runs claimed and not begun, ``stopped`` is True where the process was told to end,
+    look at, ``given_back`` counts runs claimed but not begun, ``stopped`` is True where the process was told to end,
     ``frozen`` is the reason where the kill switch is on; ``delivered`` and ``undelivered`` count messages of the outbox
-    that were handed over, and that a receiver did not take.
+    that were delivered, and that a receiver did not take.
     """
 
     outcomes: Counter[Outcome] = field(default_factory=Counter)
@@ -68,9 +68,9 @@ def advance_all(
 ) -> AdvanceSummary:
     """Advance every eligible run; many processes may do so at once, on many hosts.
 
-    Alerts leave before the runs are worked on and after, also while the fleet is frozen: they concern people, not
-    trades. Receivers that hang never fail the runs, and hold them up by a bounded time: the first round begins with no
-    further message after one time limit, and the last message may take that long again, and a moment, at each receiver.
+    Alerts are delivered before and after the work on runs, also while the fleet is frozen: they concern people, not
+    trades. Receivers that hang do not fail the runs and delay them by a bounded time: the first round begins no further
+    message after one time limit, and the last message may take that long again, and a moment, at each receiver.
 
     Args:
         database: The database.
@@ -104,7 +104,7 @@ def advance_all(
         waiting, horizon = _look(database, config, as_of, account_ids)
     if waiting and not must_stop():
         loading = time.monotonic()
-        # Only now: what works on runs takes seconds to load, and most ticks find none.
+        # Imported only here: the modules that work on runs take seconds to load, and most ticks have no runs.
         from prometheus.orchestration.run_work import work_on_runs  # noqa: PLC0415 -- as said above
         from prometheus.orchestration.worker import WorkScope  # noqa: PLC0415 -- likewise
 
@@ -140,8 +140,8 @@ def advance_all(
 def recover(database: Database, config: EngineConfig, summary: AdvanceSummary) -> bool:
     """Fail what may not be tried again, with an alert for each, and end what was cancelled; True where a run ended.
 
-    A run whose row or account somebody holds is left to the next heartbeat, and no other with it; where the switch or
-    anything else is held, all of it is: the fleet does not wait.
+    A run whose row or account is locked is left to the next tick, alone. Where the switch or anything else is locked,
+    the whole recovery is left to the next tick: the fleet does not wait.
     """
     before = summary.reaped
     try:
@@ -178,7 +178,7 @@ def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) 
 
 
 def _tend(database: Database, config: EngineConfig, summary: AdvanceSummary) -> bool:
-    """Leave a sign of life while workers compute, and recover what is stale; True where a run ended."""
+    """Record that the host is alive while workers compute, and recover stale runs; True where a run ended."""
     with database.transaction() as connection:
         limit_lock_waits(connection, _RECOVERY_WAIT_SECONDS)
         record_host(connection, config.owner)
@@ -197,7 +197,7 @@ def _deliver(
     try:
         done = deliver_due(database, outbox, config.owner, must_stop=must_stop, seconds=seconds)
     except Exception:  # noqa: BLE001 -- said below
-        # Whatever is wrong out there, runs go on; a database that is gone they will find out for themselves.
+        # Runs go on whatever fails in a delivery; where the database is gone, their own statements fail.
         _log.exception("deliveries were broken off")
         return
     summary.delivered += done.delivered
@@ -206,7 +206,7 @@ def _deliver(
 
 
 def _begin(database: Database, config: EngineConfig) -> tuple[str | None, datetime]:
-    """Leave a sign of life; return why the fleet is frozen, or None, and the database's clock."""
+    """Record that the host is alive; return why the fleet is frozen, or None, and the database's clock."""
     with database.transaction() as connection:
         record_host(connection, config.owner)
         switch = read_switch(connection)

@@ -1,4 +1,4 @@
-"""The heads of all chains through a day in one digest: published anywhere else, it fixes every run before it."""
+"""Anchors: one digest over the heads of all chains through a day; a copy outside the database proves earlier runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ _FORMAT = 1
 
 @dataclass(frozen=True, slots=True)
 class AnchorTaken:
-    """An anchor: its digest (hexadecimal), number of accounts, and whether it was stored only now."""
+    """An anchor: its digest (hexadecimal), number of accounts, and whether this call stored it."""
 
     as_of: date
     digest: str
@@ -28,10 +28,10 @@ class AnchorTaken:
 def take_anchor(database: Database, as_of: date) -> AnchorTaken:
     """Store the digest of all chains' heads through a day and return it; the same heads are stored and sent once.
 
-    The message that carries it out of the database is written in the same transaction.
+    Its message in the outbox is written in the same transaction.
 
     Raises:
-        RequestError: No run stands on or before the day (NO_RUNS).
+        RequestError: There is no run on or before the day (NO_RUNS).
     """
     with database.transaction() as connection:
         heads = current_heads(connection, as_of)
@@ -45,7 +45,7 @@ def take_anchor(database: Database, as_of: date) -> AnchorTaken:
 
 
 def newest_day(database: Database) -> date | None:
-    """Return the newest day of which a run stands, or None where there is none."""
+    """Return the newest day with a run, or None where there is none."""
     with database.transaction() as connection:
         return newest_run_day(connection)
 

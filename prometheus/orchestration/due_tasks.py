@@ -1,4 +1,4 @@
-"""Recurring work of the fleet: when each task is due by the trading calendar, and what it does."""
+"""Recurring work of the fleet: the tasks, and their due times by the trading calendar."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -24,15 +24,15 @@ from prometheus.orchestration.health import Finding, HealthLimits, engine_health
 from prometheus.pipeline.engine_config import EngineConfig
 
 _log = Logger(__name__)
-#: Whose sessions the schedule follows.
+#: Region whose sessions the schedule follows.
 _REGION: Final = "US"
 _MAX_ATTEMPTS: Final = 5
-#: A task that takes longer may be taken over by another host; its own report is refused then.
+#: A task that takes longer may be taken over by another host; then its own report is refused.
 _LEASE_SECONDS: Final = 900
-#: A model younger than this share of the largest accepted age need not be built again.
+#: A model younger than this fraction of the largest accepted age need not be built again.
 _FRESH_SHARE: Final = 1 / 3
 _AFTER_CLOSE: Final = timedelta(hours=1)
-#: When a day without session would have closed.
+#: Time of the close that is assumed for a day without session.
 _USUAL_EVENING: Final = time(22, 0, tzinfo=UTC)
 _SWEEP_ON_SESSIONS: Final = timedelta(minutes=15)
 _SWEEP_OTHERWISE: Final = timedelta(hours=1)
@@ -42,7 +42,7 @@ _CALENDAR_AHEAD: Final = timedelta(days=400)
 
 @dataclass(frozen=True, slots=True)
 class DueContext:
-    """What a due task works with; ``now`` is the database's clock at its claim."""
+    """Arguments of a due task; ``now`` is the database's clock at its claim."""
 
     database: Database
     config: EngineConfig
@@ -53,7 +53,7 @@ class DueContext:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a task came to: its result, and alerts that are raised in the transaction that records it."""
+    """Result of a task, and alerts that are raised in the transaction that records it."""
 
     result: Mapping[str, Any]
     alerts: tuple[Finding, ...] = field(default=())
@@ -63,8 +63,8 @@ class Done:
 class DueTask:
     """A kind of recurring work.
 
-    ``next_due`` gives the first instant after another at which it is due; ``run`` does it. What it writes by itself
-    must bear being done twice: a worker may die between its work and its report.
+    ``next_due`` gives the first instant after another at which it is due; ``run`` does it. Its own writes must be
+    repeatable: a worker may die between its work and its report.
     """
 
     next_due: Callable[[datetime], datetime]
@@ -86,7 +86,7 @@ def _evenings(after: datetime) -> Iterator[datetime]:
 
 
 def next_sweep(after: datetime) -> datetime:
-    """Return when the fleet is looked at next: every quarter of an hour on sessions, every hour on other days."""
+    """Return the next time of the sweep: every quarter of an hour on sessions, every hour on other days."""
     on_session = TradingCalendar.for_region(_REGION).is_trading_day(after.astimezone(UTC).date())
     return after + (_SWEEP_ON_SESSIONS if on_session else _SWEEP_OTHERWISE)
 
@@ -124,8 +124,8 @@ def top_up_calendar(context: DueContext) -> Done:
 
 
 def sweep(context: DueContext) -> Done:
-    """Judge the fleet's health and raise an alert for each kind of finding that was not there the last time."""
-    # Whoever paused an account knows it: engine_health goes on saying so, but nobody is woken for it.
+    """Check the fleet's health and raise an alert for each kind of finding that is new since the last time."""
+    # A pause was made by a person: engine_health goes on reporting it, but it raises no alert.
     findings = [one for one in engine_health(context.database, context.limits) if one.code != "PAUSED_ACCOUNTS"]
     known = set(context.previous.get("findings", ()))
     fresh = tuple(finding for finding in findings if finding.code not in known)
@@ -133,7 +133,7 @@ def sweep(context: DueContext) -> Done:
 
 
 def anchor_chains(context: DueContext) -> Done:
-    """Take the audit anchor through the newest day with a run, and have it leave the database; once for each state."""
+    """Take the audit anchor through the newest day with a run and send it outside; once for each state."""
     from prometheus.orchestration.anchors import newest_day, take_anchor  # noqa: PLC0415 -- the ORM, which an idle tick does without
 
     as_of = newest_day(context.database)
@@ -143,7 +143,7 @@ def anchor_chains(context: DueContext) -> Done:
     return Done({"as_of": as_of.isoformat(), "digest": taken.digest, "accounts": taken.accounts, "added": taken.added})
 
 
-#: Every recurring task by name. A new one gets its row at the next heartbeat.
+#: Every recurring task by name. A new one gets its row at the next tick.
 DUE_TASKS: Final[Mapping[str, DueTask]] = {
     "audit-anchor": DueTask(nightly, anchor_chains),
     "calendar-top-up": DueTask(nightly, top_up_calendar),
@@ -166,7 +166,7 @@ def run_due_tasks(
         database: The database.
         config: Identity of this process, base of the delays.
         now: The database's clock, for tasks that have no row yet.
-        limits: What the monitoring sweep judges by.
+        limits: Limits of the monitoring sweep.
         must_stop: True once the process was told to end.
 
     Raises:
@@ -226,5 +226,5 @@ def _do(database: Database, config: EngineConfig, limits: HealthLimits, claim: D
 
 def _require_attempts_left(claim: DueClaim) -> None:
     if claim.attempt > _MAX_ATTEMPTS:
-        # Each of them took its worker along: nobody was left to report it.
+        # Every attempt ended with its worker, which could not report it.
         raise PrometheusError(f"{_MAX_ATTEMPTS} attempts ended without a result.", code="WORKER_LOST")

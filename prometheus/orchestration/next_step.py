@@ -1,7 +1,7 @@
-"""What an operator does next: one sentence and, as a rule, one command, from the morning's facts alone.
+"""An operator's next step: one sentence and, as a rule, one command, from the report of ``today`` alone.
 
-The table is read from above; the first line that applies is the answer. Typing each answer's command leads on: no two
-of them send a person to and fro, and what no command can change is said and passed over.
+The table is read from above; the first line that applies is the answer. Each command leads to another state, so that no
+two answers alternate; conditions that no command can change are reported and skipped.
 """
 
 import re
@@ -38,15 +38,15 @@ def next_step(today: Today) -> NextStep:
 
 
 def _steps(today: Today) -> Iterator[NextStep]:
-    """Yield the lines of the table that apply, the first is the answer."""
+    """Yield the lines of the table that apply; the first one is the answer."""
     if not any(region.expected or not region.session for region in today.regions):
         yield NextStep("There is no account yet: load market and fleet.", "prometheus ingest DIR")
     if today.frozen is not None:
         yield NextStep(
-            f"The engine is frozen ({today.frozen}). Once the cause is mended:", "prometheus engine unfreeze"
+            f"The engine is frozen ({today.frozen}). Once the cause is repaired:", "prometheus engine unfreeze"
         )
     if today.frozen_here:
-        yield NextStep("RUNNER_FLAG_FROZEN is set here and freezes every run: unset it once its cause is mended.")
+        yield NextStep("RUNNER_FLAG_FROZEN is set here and freezes every run: unset it once its cause is repaired.")
     yield from _data(today)
     yield from _capped(today)
     yield from _failed(today)
@@ -58,7 +58,7 @@ def _steps(today: Today) -> Iterator[NextStep]:
 
 
 def _data(today: Today) -> Iterator[NextStep]:
-    """Say which data are missing or too old, while a run of the day still depends on them."""
+    """Report missing or old data while a run of the day depends on them."""
     if not any(_waits_for_data(region) for region in today.regions):
         return
     for age in today.ages:
@@ -67,8 +67,8 @@ def _data(today: Today) -> Iterator[NextStep]:
         reason = age.reason
         if age.kind == "prices" and today.chosen is None and age.newest is not None and (age.age or 0) > 1:
             reason += f" To work on that day instead, give --as-of {age.newest} to each command."
-        found = _COMMAND.search(age.remedy)
-        yield NextStep(reason if found else f"{reason} {age.remedy}", found[1] if found else None)
+        command = _COMMAND.search(age.remedy)
+        yield NextStep(reason if command else f"{reason} {age.remedy}", command[1] if command else None)
 
 
 def _waits_for_data(region: RegionDay) -> bool:
@@ -76,7 +76,7 @@ def _waits_for_data(region: RegionDay) -> bool:
 
 
 def _capped(today: Today) -> Iterator[NextStep]:
-    """Have days cancelled that were never marked ready, where no further run may be created beside them."""
+    """Propose to cancel days that were never marked ready, where no further run may be created beside them."""
     creating = [region for region in today.regions if region.not_created]
     if creating and len(today.earlier_waiting) >= today.cap:
         oldest = min(today.earlier_waiting)
@@ -92,11 +92,11 @@ def _failed(today: Today) -> Iterator[NextStep]:
         fresh = [note for note in region.failed if not note.hopeless]
         if fresh:
             first = fresh[0]
-            # The region's other FAILED runs would be reset along with a region: only where all of them are fresh.
+            # A region is reset with all its FAILED runs, so only where all of them have not been reset before.
             alone = len(fresh) == 1 or len(fresh) < len(region.failed)
             scope = f"--account {first.account_id}" if alone else f"--region {region.region}"
             yield NextStep(
-                f"{_runs(len(fresh))} of {region.as_of} FAILED, first {_told(first)} Once the cause is mended:",
+                f"{_runs(len(fresh))} of {region.as_of} FAILED, first {_told(first)} Once the cause is repaired:",
                 f'run_engine_state --as-of {region.as_of} {scope} --reset --reason "WHY"',
             )
 
@@ -108,19 +108,19 @@ def _held(today: Today) -> Iterator[NextStep]:
             yield NextStep(f"{_runs(len(held))} held, first {_told(note)}", note.remedy)
     if held:
         yield NextStep(
-            f"{_runs(len(held))} held, first {_told(held[0])} No command mends it: see {held[0].code} in the runbook."
+            f"{_runs(len(held))} held, first {_told(held[0])} No command repairs it: see {held[0].code} in the runbook."
         )
 
 
 def _begin(today: Today) -> Iterator[NextStep]:
-    """Have the day begun, or tried again, by the one command of the day."""
+    """Propose the command of the day, which begins it or tries it again."""
     begun = sum(len(region.waiting) + len(region.not_created) for region in today.regions)
-    mended = [note for note in _of(today, Wait.HELD) if note.mended]
+    changed = [note for note in _of(today, Wait.HELD) if note.mended]
     due = _of(today, Wait.DUE)
-    if begun or mended or due:
+    if begun or changed or due:
         parts = (
             f"{begun} to begin" if begun else "",
-            f"{len(mended)} held, and something was stored since that may mend it" if mended else "",
+            f"{len(changed)} held, and something was stored since that may end it" if changed else "",
             f"{len(due)} ready" if due else "",
         )
         yield NextStep(f"Runs: {', '.join(part for part in parts if part)}.", _run_daily(today))
@@ -131,7 +131,7 @@ def _run_daily(today: Today) -> str:
 
 
 def _under_way(today: Today) -> Iterator[NextStep]:
-    """Say what only time changes: workers at work, and failures that are tried again by themselves."""
+    """Report what only time changes: workers at work, and failures that are tried again by themselves."""
     again = "prometheus today" + ("" if today.chosen is None else f" --as-of {today.chosen}")
     worked_on = _of(today, Wait.WORKED_ON)
     if worked_on:
@@ -148,12 +148,12 @@ def _undelivered(today: Today) -> Iterator[NextStep]:
     why = "" if outbox.error is None else f" The oldest says: {outbox.error}"
     if outbox.given_up:
         yield NextStep(
-            f"{outbox.given_up} message(s) were given up and reached nobody.{why} Once the receiver is mended:",
+            f"{outbox.given_up} message(s) were given up and reached nobody.{why} Once the receiver is repaired:",
             'prometheus engine outbox --retry --reason "WHY"',
         )
     if outbox.late:
         yield NextStep(
-            f"{outbox.late} message(s) reached nobody yet.{why} The next heartbeat tries again:",
+            f"{outbox.late} message(s) reached nobody yet.{why} The next tick tries again:",
             "run_engine_state --advance-all",
         )
 

@@ -1,4 +1,4 @@
-"""The fleet's own runs as a test of the risk model: predicted tracking error beside what the market then did."""
+"""The fleet's own runs as a test of the risk model: predicted and realised tracking error."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -43,12 +43,12 @@ def calibrate_fleet(
     """Compare the last quarter's forecasts with realised active returns, and raise an alert outside the range.
 
     A run's forecast answers for the sessions after its day until the account's next run, 21 at most, with the weights
-    it decided on held constant. Names without a return on a session count as unmoved.
+    it decided on held constant. Assets without a return on a session count as unmoved.
 
     Args:
         database: The database.
         through: Last day of the quarter; None for the last day with prices.
-        region: Whose exchange calendar says what a session is.
+        region: Region whose exchange defines the sessions.
         bias_range: Least and largest bias of the fleet that raises no alert.
 
     Raises:
@@ -70,9 +70,9 @@ def calibrate_fleet(
             for key in {(forecast.benchmark_id, forecast.benchmark_date) for forecast in forecasts}
         }
     benchmarks = {
-        key: dict(zip(found.tickers, map(float, found.weights), strict=True))
-        for key, found in weights.items()
-        if found is not None
+        key: dict(zip(blob.tickers, map(float, blob.weights), strict=True))
+        for key, blob in weights.items()
+        if blob is not None
     }
     outcomes = _outcomes(panel, forecasts, benchmarks)
     fleet = calibrate_together(outcomes)
@@ -89,7 +89,7 @@ def _outcomes(
     forecasts: tuple[RiskForecast, ...],
     benchmarks: Mapping[tuple[str, date], Mapping[str, float]],
 ) -> list[Outcome]:
-    """Return what followed each forecast; ``forecasts`` stand by account and day."""
+    """Return what followed each forecast; ``forecasts`` are sorted by account and day."""
     days = np.array(panel.dates, dtype="datetime64[D]")
     returns = np.nan_to_num(panel.returns)
     column = {ticker: at for at, ticker in enumerate(panel.tickers)}

@@ -1,4 +1,4 @@
-"""A stored risk model in words and numbers: factors by their largest names, specific volatilities, links, age."""
+"""A stored risk model in words and numbers: factors by their largest assets, specific volatilities, links, age."""
 
 from collections.abc import Sequence
 from datetime import date
@@ -19,7 +19,7 @@ def describe_risk_model(database: Database, *, as_of: date, names: int, quantile
     Args:
         database: The database.
         as_of: Day on which the model is in force.
-        names: How many names to tell at each end of a factor.
+        names: Number of assets to list at each end of a factor.
         quantiles: Of the specific volatilities, 0 to 1.
 
     Raises:
@@ -40,7 +40,7 @@ def describe_risk_model(database: Database, *, as_of: date, names: int, quantile
         blocks = () if address is None else unpacked_blocks(get_array(connection, address))
     tickers = np.array(stored.tickers)
     F = stored.factor_covariance
-    # loadings have unit root mean square: a factor's variance is what it gives the average name
+    # loadings have unit root mean square: a factor's variance is its contribution to the average asset
     variance = np.diag(F) * (X**2).mean(axis=0)
     factors = []
     for at in np.flatnonzero(variance > 0):

@@ -25,7 +25,7 @@ _DAYS_FOR_A_SESSION: Final = 1.6
 
 @dataclass(frozen=True, slots=True)
 class RiskRefresh:
-    """A stored model: its id and the model itself; ``reused`` where it stood there already."""
+    """A stored model: its id and the model itself; ``reused`` where it was stored before."""
 
     risk_model_id: int
     model: FactorModel
@@ -49,7 +49,7 @@ def refresh_risk_model(
     Args:
         database: The database.
         as_of: Date of the model; on a weekend or holiday the session before it is the last one used.
-        region: Whose exchange calendar says what a session is.
+        region: Region whose exchange defines the sessions.
         settings: See RiskSettings; None for the defaults.
         benchmark_id: Benchmark whose return is the market's; None for the one with the most constituents on the day.
         reuse_within_hours: Store nothing where the newest model is of this date, equal, and younger than this.

@@ -1,6 +1,6 @@
-"""The day as one verb: create the runs, mark the data ready or say why not, advance, report.
+"""The day in one call: create the runs, mark the data ready or say why not, advance, report.
 
-The same functions as the separate commands call, in the same order; given twice it changes nothing the second time.
+It calls the same functions as the separate commands, in the same order; a second call changes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,7 +22,7 @@ from prometheus.pipeline.state import prepare, resolve_scope
 
 @dataclass(frozen=True, slots=True)
 class PreparedRegion:
-    """What was done for a region before its runs were advanced.
+    """Preparation of a region before its runs are advanced.
 
     Attributes:
         region: The region.
@@ -45,7 +45,7 @@ class PreparedRegion:
 
 @dataclass(frozen=True, slots=True)
 class DailyRun:
-    """What one call did: region by region, then the heartbeat."""
+    """Result of one call: region by region, then the tick."""
 
     regions: tuple[PreparedRegion, ...]
     advanced: AdvanceSummary
@@ -60,15 +60,15 @@ def run_daily(
     advance: Callable[[], AdvanceSummary],
     on_prepared: Callable[[PreparedRegion], None] = lambda _: None,
 ) -> DailyRun:
-    """Take the fleet through its day as far as its data allow.
+    """Run the fleet's day as far as its data allow.
 
     Args:
         database: The database.
         config: Limits of ages and of unfinished runs.
         as_of: The day; None for each region's newest session whose close has passed.
         regions: Only these; none for all that have accounts.
-        advance: Runs one heartbeat of the engine.
-        on_prepared: Told about each region before the heartbeat, which takes longer.
+        advance: Runs one tick of the engine.
+        on_prepared: Called for each region before the tick, which takes longer.
 
     Raises:
         RequestError: There is no account (NO_ACCOUNTS), the session has not closed yet (SESSION_OPEN), the day is none
@@ -103,7 +103,7 @@ def _prepare(database: Database, config: EngineConfig, region: str, day: date) -
     created = prepare(database, scope, config, ensure=True, data_ready=False).created
     with database.transaction() as connection:
         waiting = list_runs(connection, as_of=day, region=region, phase=Phase.WAITING_FOR_DATA, limit=1)
-        # What was marked ready before has its data already, and stays as it is.
+        # Runs that were marked ready before have their data already and are not changed.
         ages = data_ages(connection, day, config, region=region) if waiting else ()
     refused = tuple(age for age in ages if not age.usable)
     if refused or not waiting:

@@ -1,7 +1,7 @@
 """The part of a tick that works on runs. It loads the optimizer and its compiled loops, so it is imported late.
 
-A tick that finds nothing to do, most of them, imports neither this module nor what stands below. What is imported here
-is so before workers are forked: they inherit the machine code.
+Most ticks have nothing to do and import neither this module nor its imports. The imports happen before workers are
+forked, so that they inherit the machine code.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,7 +21,7 @@ from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TaskContext
 
 _log = Logger(__name__)
-#: Imported before workers are forked, so that not each of them pays for it.
+#: Imported before workers are forked, so that it happens once.
 _USUAL_SOLVER = "CLARABEL"
 
 
@@ -44,9 +44,9 @@ def work_on_runs(
         config: Identity and limits of this process.
         open_database: Opens the heartbeat's own database.
         scope: What may be claimed.
-        waiting: What waits, by day, at least one; the first day's inputs are read before workers are forked.
+        waiting: Waiting runs by day, at least one; the first day's inputs are read before workers are forked.
         workers: Processes to compute in; 0 for this one.
-        note: Hears how each run's advance ended.
+        note: Called with the end of each run's advance.
         on_beat: Called with each heartbeat of the workers; True where it ended a run.
         must_stop: True once the process was told to end.
 
@@ -56,7 +56,7 @@ def work_on_runs(
     context = TaskContext(database, config, SharedInputs(database))
     if workers == 0:
         with LeaseKeeper(open_database, config.lease_ttl) as keeper:
-            work(context, scope, _OwnDesk(keeper, scope, note, must_stop))
+            work(context, scope, _OwnMonitor(keeper, scope, note, must_stop))
         return
     backend_named(_USUAL_SOLVER)
     _share(context, waiting[0])
@@ -73,18 +73,18 @@ def work_on_runs(
 
 
 def _share(context: TaskContext, first: Waiting) -> None:
-    """Read what the first day's accounts share, so that forked workers have it; whoever fails to read it says so."""
+    """Read the inputs that the first day's accounts share, so that forked workers have them."""
     try:
         context.shared.forget_if_changed()
         context.shared.load(first.as_of, first.benchmarks)
     except DatabaseUnavailableError:
         raise
     except Exception:  # noqa: BLE001 -- logged, and met again by each run that needs it
-        # It then stands in that run's own record; other days go on.
+        # The failure is then recorded with the runs that need the inputs; other days go on.
         _log.exception("a day's shared inputs cannot be read", as_of=first.as_of.isoformat())
 
 
-class _OwnDesk:
+class _OwnMonitor:
     """Keeps the leases of a worker in this process."""
 
     def __init__(
@@ -102,7 +102,7 @@ class _OwnDesk:
         self._note = note
 
     def begin(self, lease: Lease) -> None:
-        """Nobody listens."""
+        """Do nothing."""
 
     def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
         self._keeper.drop(lease)

@@ -12,20 +12,20 @@ from prometheus.domain.engine_run import Lease, Outcome
 from prometheus.pipeline.advance import Watch, advance_batch
 from prometheus.pipeline.tasks import TaskContext
 
-#: A batch that takes about this long shares its statements among enough runs.
+#: Seconds of a batch: long enough to share its statements among many runs.
 _BATCH_SECONDS: Final = 1.0
 _FIRST_BATCH: Final = 2
 
 
 class WorkShare:
-    """How many runs are left for the workers of one call, so that none takes a large batch while others go without.
+    """How many runs are left for the workers of one call, so that one large batch does not leave others without work.
 
     The number is an estimate, shared by all of them without a lock: a worker may be killed at any moment, and runs may
-    come and go. It only bounds the size of a batch.
+    come and go. The estimate only bounds the size of a batch.
 
     Args:
         runs: Runs that waited when the call began.
-        workers: Workers among which they are shared out.
+        workers: Number of workers.
     """
 
     def __init__(self, runs: int, workers: int) -> None:
@@ -33,7 +33,7 @@ class WorkShare:
         self._parts = 2 * workers
 
     def portion(self, size: int) -> int:
-        """Return how many runs to claim, at most ``size``: half of a fair share of what is left."""
+        """Return how many runs to claim, at most ``size``: half of an equal part of what is left."""
         left = self._left.value
         return size if left <= 0 else min(size, -(-left // self._parts))
 
@@ -44,12 +44,12 @@ class WorkShare:
 
 @dataclass(frozen=True, slots=True)
 class WorkScope:
-    """What a worker may claim.
+    """The runs that a worker may claim.
 
     Attributes:
         as_of: Only this day.
         account_ids: Only these accounts.
-        horizon: Database instant at which the call began: what is given back later waits for the next call.
+        horizon: Database instant at which the call began: runs given back later wait for the next call.
         deadline: Instant of ``time.monotonic`` after which no further run is begun; None for no limit.
         share: What is left for all workers of the call; None where there is only one.
     """
@@ -65,28 +65,28 @@ class WorkScope:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-class LeaseDesk(Watch, Protocol):
-    """Who keeps a worker's leases alive and hears what becomes of its runs."""
+class LeaseMonitor(Watch, Protocol):
+    """Keeps a worker's leases alive and is told how its runs end."""
 
     def hold(self, leases: Sequence[Lease]) -> None:
         """Keep these leases alive from now on."""
 
 
-def work(context: TaskContext, scope: WorkScope, desk: LeaseDesk) -> None:
+def work(context: TaskContext, scope: WorkScope, monitor: LeaseMonitor) -> None:
     """Claim and advance batch after batch.
 
     Args:
         context: Database, configuration, shared inputs.
         scope: What may be claimed, and until when.
-        desk: Keeper of the leases.
+        monitor: Keeper of the leases.
 
     Raises:
         DatabaseUnavailableError: The database is gone.
     """
     size = _FIRST_BATCH
-    # A run that was given back is not tried again in this call: what it waits for will not come meanwhile.
-    given_back = _GivenBack(desk)
-    while not scope.spent() and not desk.must_stop():
+    # A run that was given back is not tried again in this call: its inputs will not arrive meanwhile.
+    given_back = _GivenBack(monitor)
+    while not scope.spent() and not monitor.must_stop():
         started = time.monotonic()
         wanted = min(size, context.config.batch)
         with context.database.transaction() as connection:
@@ -104,7 +104,7 @@ def work(context: TaskContext, scope: WorkScope, desk: LeaseDesk) -> None:
             return
         if scope.share is not None:
             scope.share.took(len(leases))
-        desk.hold(leases)
+        monitor.hold(leases)
         context.shared.forget_if_changed()
         advance_batch(context, leases, given_back)
         took = time.monotonic() - started
@@ -115,25 +115,25 @@ def work(context: TaskContext, scope: WorkScope, desk: LeaseDesk) -> None:
 
 
 class _GivenBack:
-    """Passes everything on to the desk, and remembers the runs that ended other than PERSISTED."""
+    """Passes everything on to the monitor, and records the runs that ended other than PERSISTED."""
 
-    def __init__(self, desk: LeaseDesk) -> None:
-        self._desk = desk
+    def __init__(self, monitor: LeaseMonitor) -> None:
+        self._monitor = monitor
         self.run_ids: list[int] = []
 
     def begin(self, lease: Lease) -> None:
-        self._desk.begin(lease)
+        self._monitor.begin(lease)
 
     def check(self, lease: Lease) -> None:
-        self._desk.check(lease)
+        self._monitor.check(lease)
 
     def must_stop(self) -> bool:
-        return self._desk.must_stop()
+        return self._monitor.must_stop()
 
     def spent(self) -> bool:
-        return self._desk.spent()
+        return self._monitor.spent()
 
     def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
         if outcome is not Outcome.PERSISTED:
             self.run_ids.append(lease.run_id)
-        self._desk.ended(lease, outcome, reason)
+        self._monitor.ended(lease, outcome, reason)

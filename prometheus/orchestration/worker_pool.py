@@ -1,7 +1,7 @@
 """Worker processes of one advance_all, and the parent that keeps their leases alive while they compute.
 
-The parent does nothing but listen and send heartbeats, so no solve, however long it holds its interpreter, can starve
-them. Workers are forked: what the parent has loaded for a day they share, page by page, until somebody writes to it.
+The parent only listens and sends heartbeats, so a long solve in a worker's interpreter cannot delay them. Workers are
+forked and share the pages that the parent has loaded, until one of them writes to a page.
 """
 
 import ctypes
@@ -35,13 +35,13 @@ from prometheus.pipeline.lease_keeper import beat_pause
 from prometheus.pipeline.tasks import TaskContext
 
 _log = Logger(__name__)
-#: Longest that the parent waits for news: how late it may notice a signal or a heartbeat that is due.
+#: Longest wait of the parent: its largest delay in noticing a signal or a heartbeat that is due.
 _TICK_SECONDS: Final = 0.2
-#: A worker that was told to stop, or whose run was lost, has this long to notice by itself.
+#: Time in which a worker that was told to stop, or whose run was lost, must notice by itself.
 _GRACE_SECONDS: Final = 5.0
-#: Workers that may die without a run to blame before the pool gives up on starting others.
+#: Most workers that may die without a run before the pool stops starting others.
 _UNEXPLAINED_DEATHS: Final = 3
-#: How long giving a run back may wait for a commit under way.
+#: How long the return of a run may wait for a commit under way.
 _RELEASE_WAIT_SECONDS: Final = 1.0
 _PR_SET_PDEATHSIG: Final = 1
 _FORK: Final = multiprocessing.get_context("fork")
@@ -56,7 +56,7 @@ class _Worker:
     leases: dict[int, Lease] = field(default_factory=dict)
     current: Lease | None = None
     since: float = 0.0
-    #: When the parent told it to let go of its run, and why.
+    #: When the parent told it to abandon its run, and why.
     warned: float | None = None
     finished: bool = False
 
@@ -68,7 +68,7 @@ class WorkerPool:
         context: Database, configuration, and the shared inputs to fork with.
         scope: What may be claimed.
         open_database: Opens the heartbeat's own database.
-        on_outcome: Hears how each run's advance ended.
+        on_outcome: Called with the end of each run's advance.
         on_beat: Called with each heartbeat; recovers what is stale and returns True where it ended a run.
         must_stop: True once the process was told to end.
     """
@@ -103,7 +103,7 @@ class WorkerPool:
         """
         database = self._open_database()
         pause = beat_pause(self._config.lease_ttl)
-        # What stands now is shared for good: the children's collectors need not walk over it, page after page.
+        # Objects made so far are frozen (gc.freeze), so the children's garbage collectors do not copy their pages.
         gc.collect()
         gc.freeze()
         try:
@@ -118,7 +118,7 @@ class WorkerPool:
                 self._watch(pause)
         finally:
             for worker in list(self._workers):
-                self._bury(worker)
+                self._finish(worker)
                 self._release(worker, "The process ended.")
             gc.unfreeze()
             database.close()
@@ -126,7 +126,7 @@ class WorkerPool:
             raise self._error
 
     def _fork(self) -> None:
-        """Start a worker; where the machine has no room for another, those that run go on without it.
+        """Start a worker; where the machine cannot start another, the running ones go on without it.
 
         Raises:
             EngineError: There is not one worker, and none can be started (NO_WORKERS).
@@ -161,7 +161,7 @@ class WorkerPool:
                 worker.process.join()
                 worker.pipe.close()
                 if worker.finished:
-                    # It ended with an error: what it held waits for nobody.
+                    # It ended with an error: its runs are given back.
                     self._release(worker, "Its worker ended.")
                 else:
                     self._died(worker)
@@ -183,7 +183,7 @@ class WorkerPool:
                 self._error = self._error or error
 
     def _died(self, worker: _Worker) -> None:
-        """Charge the run that a dead worker had begun, and let others go on with the rest."""
+        """Charge the run that a dead worker had begun, and give its other runs back."""
         lease = worker.current
         self._release(worker, "Its worker died.", but=lease)
         if lease is None:
@@ -200,7 +200,7 @@ class WorkerPool:
         self._replace_worker()
 
     def _reported(self, lease: Lease, error: EngineError) -> tuple[Outcome, str]:
-        """Charge a run with its worker's end; where the database does not take it now the lease runs out."""
+        """Charge a run with its worker's end; where the database cannot record it now, the lease expires."""
         try:
             return report_failure(self._context.database, self._config, lease, error)
         except DatabaseError as failure:
@@ -212,7 +212,7 @@ class WorkerPool:
             self._fork()
 
     def _beat(self, database: Database) -> None:
-        # Leases first: recovery may wait for somebody. Where it ended runs, one of them may be ours: look again.
+        # Leases first, since recovery may wait for a lock. Where it ended runs, one of them may be ours: check again.
         self._keep_leases(database)
         try:
             ended = self._on_beat()
@@ -228,7 +228,7 @@ class WorkerPool:
             with database.transaction() as connection:
                 lost, cancelled = heartbeat(connection, leases, ttl=self._config.lease_ttl)
         except DatabaseError as error:
-            # The leases may run out now; the fence at the commit decides.
+            # The leases may expire now; the fence at the commit decides.
             _log.warning("heartbeat failed", reason=error.message)
             return
         for worker in self._workers:
@@ -245,19 +245,19 @@ class WorkerPool:
                 _send(worker, ("stop",))
         for worker in list(self._workers):
             if self._told_to_stop is not None and now - self._told_to_stop > _GRACE_SECONDS:
-                self._bury(worker)
+                self._finish(worker)
                 self._release(worker, "The process was told to end.")
             elif worker.warned is not None and now - worker.warned > _GRACE_SECONDS:
                 self._abandon(worker)
             elif worker.current is not None and now - worker.since > pause and len(worker.leases) > 1:
-                # Whoever waits behind a long solve is better served by another worker.
+                # Runs that wait behind a long solve are given to another worker.
                 self._release(worker, "Its worker is busy with another run.", but=worker.current)
                 worker.leases = {worker.current.run_id: worker.current}
 
     def _abandon(self, worker: _Worker) -> None:
-        """End a worker that computes for a run that is not ours any more or that nobody wants."""
+        """End a worker that computes a run that is not ours any more or that was cancelled."""
         lease = worker.current
-        self._bury(worker)
+        self._finish(worker)
         self._release(worker, "Its worker was ended.", but=lease)
         if lease is not None:
             try:
@@ -265,7 +265,7 @@ class WorkerPool:
                     limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
                     cancelled = finish_cancel(connection, lease)
             except DatabaseError as error:
-                # The reaper ends it once the lease has run out.
+                # The reaper ends it once the lease has expired.
                 _log.warning("a cancelled run was not ended yet", run_id=lease.run_id, reason=error.message)
                 cancelled = False
             self._on_outcome(
@@ -273,7 +273,7 @@ class WorkerPool:
             )
         self._replace_worker()
 
-    def _bury(self, worker: _Worker) -> None:
+    def _finish(self, worker: _Worker) -> None:
         self._workers.remove(worker)
         worker.process.kill()
         worker.process.join()
@@ -283,7 +283,7 @@ class WorkerPool:
         left = [lease for lease in worker.leases.values() if but is None or lease.run_id != but.run_id]
         try:
             with self._context.database.transaction() as connection:
-                # A row in the middle of a commit is left alone: heartbeats must not wait for it.
+                # A row in the middle of a commit is skipped: heartbeats must not wait for it.
                 limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
                 for lease in sorted(left, key=lambda one: one.run_id):
                     release_lease(connection, lease, kind="RELEASE", details={"message": why}, at_once=True)
@@ -295,7 +295,7 @@ def _send(worker: _Worker, message: tuple[Any, ...]) -> None:
     try:
         worker.pipe.send(message)
     except OSError:
-        # It has just ended; its end of the pipe says so next.
+        # It has just ended; the next read of its pipe shows it.
         _log.debug("worker is gone", pid=worker.process.pid)
 
 
@@ -305,8 +305,8 @@ def _ending(code: int | None) -> str:
     return f"exit code {code}"
 
 
-class _ParentDesk:
-    """The child's end of the pipe."""
+class _ParentMonitor:
+    """The child's side of the pipe."""
 
     def __init__(self, pipe: Pipe, scope: WorkScope) -> None:
         self._pipe = pipe
@@ -351,12 +351,12 @@ class _ParentDesk:
                     case ("cancelled", run_id):
                         self._cancelled.add(run_id)
         except (EOFError, OSError):
-            # Nobody keeps our leases any more.
+            # The parent is gone, so the leases are no longer renewed.
             self._stop = True
 
 
 def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> None:
-    # The parent alone hears signals and tells its workers; if it dies they must not go on without heartbeats.
+    # Only the parent handles signals and tells its workers; if it dies they must not go on without heartbeats.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
@@ -367,7 +367,7 @@ def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> N
     context.shared.use(database)
     error: PrometheusError | None = None
     try:
-        work(replace(context, database=database, days={}, accounts=AccountReader()), scope, _ParentDesk(pipe, scope))
+        work(replace(context, database=database, days={}, accounts=AccountReader()), scope, _ParentMonitor(pipe, scope))
     except PrometheusError as failure:
         error = type(failure)(failure.message, code=failure.code)
     except Exception as failure:  # noqa: BLE001 -- the parent is told, and ends with it

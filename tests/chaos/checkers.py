@@ -22,9 +22,9 @@ def check_all_told(fleet) -> None:
     assert not fleet.sql("SELECT idempotency_key, attempt, last_error FROM outbox WHERE delivered_at IS NULL")
 
 
-def check_liveness(fleet, heartbeats: int = 12) -> None:
-    """Assert that everything becomes terminal within some heartbeats after the faults have stopped."""
-    for _ in range(heartbeats):
+def check_liveness(fleet, ticks: int = 12) -> None:
+    """Assert that everything becomes terminal within some ticks after the faults have stopped."""
+    for _ in range(ticks):
         fleet.advance()
         open_runs = {key: phase for key, phase in fleet.phases().items() if phase not in set(TERMINAL_PHASES)}
         if not any(phase != Phase.WAITING_FOR_DATA for phase in open_runs.values()):
@@ -94,7 +94,7 @@ def _one_record_a_day_without_gaps(fleet) -> None:
         SELECT run_id FROM engine_runs FULL JOIN runs USING (run_id)
         WHERE (engine_runs.phase = 'PERSISTED') IS DISTINCT FROM (runs.run_id IS NOT NULL)
     """)
-    assert not unequal, "a run is PERSISTED exactly where its record stands"
+    assert not unequal, "a run is PERSISTED exactly where it has a record"
 
 
 def _days_in_order(fleet) -> None:
@@ -107,7 +107,7 @@ def _chains_hold(fleet) -> None:
 
 
 def _alerts_are_told(fleet) -> None:
-    # Of a reset run the alert is gone and its message stays; every alert that stands has exactly one.
+    # Of a reset run the alert is gone and its message stays; every stored alert has exactly one.
     rows = fleet.sql("""
         SELECT alert_id, code, (SELECT count(*) FROM outbox WHERE (payload ->> 'alert_id')::bigint = alert_id) AS times
         FROM alerts

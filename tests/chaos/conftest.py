@@ -21,7 +21,7 @@ def chaos_seed(record_property):
 
 @pytest.fixture(autouse=True)
 def quiet_log():
-    """Leave the log of hundreds of heartbeats out of the report; the event log in the database is what is checked."""
+    """Leave the log of hundreds of ticks out of the report; the event log in the database is what is checked."""
     before = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield

@@ -45,9 +45,9 @@ OUTBOX = 0
 
 @dataclass(frozen=True)
 class Guard:
-    """A guard, where it stands, what the code is without it, and the test that must notice.
+    """A guard: its place, what the code is without it, and the test that must notice.
 
-    ``line`` is the promise under fire that it stands for, as numbered in the engine's specification.
+    ``line`` is the promise that it protects, as numbered in the engine's specification.
     """
 
     line: int
@@ -264,8 +264,8 @@ GUARDS = (
         OUTBOX,
         "a receiver's refusal is no delivery",
         "prometheus/orchestration/outbox/delivery.py",
-        "refusals.append(door.note(error))",
-        "door.note(error)",
+        "refusals.append(state.note(error))",
+        "state.note(error)",
         f"{_OUTBOX}test_what_fails_is_tried_again_later_and_later",
     ),
     Guard(
@@ -477,7 +477,7 @@ def _noticed(guard: Guard) -> bool:
         text = file.read_text()
         if text.count(guard.guarded) != 1:
             raise SystemExit(
-                f"{guard.name}: the guard stands {text.count(guard.guarded)} times in {guard.file}, not once"
+                f"{guard.name}: the guard is there {text.count(guard.guarded)} times in {guard.file}, not once"
             )
         file.write_text(text.replace(guard.guarded, guard.unguarded))
         done = subprocess.run(

@@ -121,7 +121,7 @@ def wait_for(condition: Callable[[], object], what: str, seconds: float = DEADLI
 
 
 def advance(url: str, owner: str, *, accounts: list[str] | None = None, workers: int = 0, **settings: object) -> int:
-    """Run one heartbeat of a worker with a database of its own; return the number of runs it could not finish."""
+    """Run one tick of a worker with a database of its own; return the number of runs it could not finish."""
     own = Database(url)
     config = EngineConfig(**{"owner": owner, "retry_base_seconds": 0.0, **settings})
     summary = advance_all(own, config, own.sibling, account_ids=accounts, workers=workers)

@@ -1,4 +1,4 @@
-"""What happens to the process itself: readers that go away, terminals that hang up, limits, and who stands still."""
+"""What happens to the process itself: readers that go away, terminals that hang up, limits, and suspended processes."""
 
 import os
 import resource
@@ -144,7 +144,7 @@ def test_a_pool_that_stands_still_for_longer_than_its_lease_doubles_nothing(flee
     """Parent, worker or both under SIGSTOP beyond the lease: where nobody sent heartbeats the run is another's."""
     fleet.ready(MONDAY, "ACC-1")
     frequent_heartbeats(monkeypatch)
-    # The worker alone ends its solve while its parent stands still.
+    # The worker alone ends its solve while its parent is suspended.
     gate = Gate()
 
     def pooled():

@@ -49,9 +49,9 @@ def held(url, statement):
 @pytest.fixture
 def hurried(fleet):
     """The fleet's database through connections that wait for a lock for a moment only."""
-    found = Database(fleet.url, timeouts=Timeouts(lock=0.3))
-    yield found
-    found.close()
+    database = Database(fleet.url, timeouts=Timeouts(lock=0.3))
+    yield database
+    database.close()
 
 
 @pytest.mark.parametrize("statement", [ACCOUNT, RUN], ids=["its account", "its run"])
@@ -94,7 +94,7 @@ def test_a_held_row_does_not_stop_recovery_from_letting_the_fleet_go_on(fleet, h
 
 
 def test_a_held_account_stops_the_recovery_of_no_other(fleet, hurried):
-    """Of two runs to be reaped the one whose account is held waits for the next heartbeat, the other is failed now."""
+    """Of two runs to be reaped the one whose account is held waits for the next tick, the other is failed now."""
     fleet.ready()
     fleet.claim(batch=2, ttl=1, owner="lost")
     fleet.sql("UPDATE engine_runs SET attempt = max_attempts")
@@ -133,11 +133,11 @@ def test_a_held_switch_starves_no_heartbeat(fleet, monkeypatch):
 
 def test_commits_queue_behind_the_kill_switch(fleet):
     """A commit that begins while the switch waits for one before it waits as well, and then finds the fleet frozen."""
-    found: list[bool] = []
+    states: list[bool] = []
 
     def commit():
         with fleet.database.transaction() as connection:
-            found.append(hold_switch(connection).frozen)
+            states.append(hold_switch(connection).frozen)
 
     def freeze():
         with fleet.database.transaction() as connection:
@@ -148,11 +148,11 @@ def test_commits_queue_behind_the_kill_switch(fleet):
         wait_for(lambda: _waiting(fleet) == 1, "the switch to wait")
         later = in_thread(commit)
         wait_for(lambda: _waiting(fleet) == 2, "the later commit to queue")
-        assert found == []
+        assert states == []
         first.rollback()
         freezing.join(DEADLINE_SECONDS)
         later.join(DEADLINE_SECONDS)
-    assert found == [True]
+    assert states == [True]
 
 
 def _waiting(fleet):

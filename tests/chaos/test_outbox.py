@@ -33,9 +33,9 @@ class SignallingReceiver:
         self._file = FileReceiver(path)
         self._which = which
 
-    def take(self, letter):
+    def take(self, message):
         """Take it, and strike the deliverer: this runs in its courier."""
-        self._file.take(letter)
+        self._file.take(message)
         os.kill(os.getppid(), self._which)
         time.sleep(1.0)
 

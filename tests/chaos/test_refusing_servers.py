@@ -62,7 +62,7 @@ def test_a_hot_standby_serves_monitoring_and_refuses_the_rest(open_tmp):
 
 
 def test_a_full_disk_leaves_the_phase_where_it_was(fleet, server):
-    """Where a phase's effects find no room the phase is not there either; with room again the day is finished."""
+    """Where a phase's effects find no space the phase is not there either; with space again the day is finished."""
     fleet.ready(MONDAY, "ACC-1")
     with _full(fleet, server, "staged_solutions"):
         done = fleet.command("run-engine-state", "--advance-all")

@@ -42,7 +42,7 @@ def _crowd(fleet, count):
             add_account(connection, f"P-{number:03d}", lots=())
 
 
-def _heartbeats(url, owner, until_done=40):
+def _ticks(url, owner, until_done=40):
     """Return the body of a host whose timer calls the engine again and again, whatever became of the last call."""
 
     def body():
@@ -59,9 +59,9 @@ def _heartbeats(url, owner, until_done=40):
 @pytest.fixture
 def proxy(server):
     """A proxy before the session's server."""
-    found = Proxy(server.socket_dir)
-    yield found
-    found.close()
+    opened = Proxy(server.socket_dir)
+    yield opened
+    opened.close()
 
 
 def test_a_connection_cut_at_commit_loses_and_doubles_nothing(fleet, proxy):
@@ -86,7 +86,7 @@ def test_a_connection_cut_at_commit_loses_and_doubles_nothing(fleet, proxy):
 
 
 def test_a_black_hole_ends_the_call_and_not_the_run(fleet, proxy):
-    """Packets that vanish do not hang a worker beyond its timeouts, and the next heartbeat finishes its run."""
+    """Packets that vanish do not hang a worker beyond its timeouts, and the next tick finishes its run."""
     fleet.ready(MONDAY, "ACC-1")
     url = proxy.url(fleet.url) + "&tcp_user_timeout=2000&keepalives_idle=1&keepalives_interval=1&connect_timeout=2"
     gate = Gate()
@@ -142,7 +142,7 @@ def test_a_network_that_swallows_everything_ends_the_call_by_itself(fleet, proxy
 
 @pytest.mark.parametrize("workers_of_call", [0, 1])
 def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, monkeypatch, workers_of_call):
-    """pg_terminate_backend on every other connection of a worker costs a heartbeat, not the run."""
+    """pg_terminate_backend on every other connection of a worker costs a tick, not the run."""
     fleet.ready(MONDAY, "ACC-1")
     frequent_heartbeats(monkeypatch)
     gate = Gate()
@@ -170,7 +170,7 @@ def test_a_heartbeat_whose_connection_is_ended_by_the_server_goes_on(fleet, monk
 
 
 def test_a_server_without_free_connections_loses_nothing(fleet):
-    """While the server refuses connections a heartbeat ends with our error; afterwards the day goes on."""
+    """While the server refuses connections a tick ends with our error; afterwards the day goes on."""
     fleet.ready(MONDAY)
     name = fleet.one("SELECT current_database()")
     fleet.sql(f'ALTER DATABASE "{name}" CONNECTION LIMIT 0')
@@ -211,7 +211,7 @@ def test_a_server_stopped_at_random_moments_of_a_crowded_day(open_tmp, chaos_see
         # A short lease may be lost to a slow machine as often as to a stop: no attempt is to be the last one.
         fleet.sql("UPDATE engine_runs SET max_attempts = 1000")
         fleet.close()
-        with workers(_heartbeats(url, "host-a"), _heartbeats(url, "host-b")) as running:
+        with workers(_ticks(url, "host-a"), _ticks(url, "host-b")) as running:
             for _ in range(STOPS):
                 time.sleep(draw.uniform(0.2, 1.0))
                 _stop_immediately(home)

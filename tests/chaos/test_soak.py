@@ -46,7 +46,7 @@ class Siege:
         return Fleet(self.url)
 
     def keep_hosts_busy(self) -> None:
-        """Start a heartbeat on every host that has none."""
+        """Start a tick on every host that has none."""
         for host in range(HOSTS):
             worker = self.hosts.get(host)
             if worker is not None and not worker.ended():
@@ -54,9 +54,9 @@ class Siege:
             if worker is not None:
                 self.codes.append(worker.wait())
             self.calls += 1
-            self.hosts[host] = Worker(lambda owner=f"host-{host}-{self.calls}": self._heartbeat(owner))
+            self.hosts[host] = Worker(lambda owner=f"host-{host}-{self.calls}": self._tick(owner))
 
-    def _heartbeat(self, owner: str) -> int:
+    def _tick(self, owner: str) -> int:
         try:
             advance(self.url, owner, lease_ttl=TTL, batch=3, risk_model_max_age_hours=1e6)
         except PrometheusError:
@@ -77,7 +77,7 @@ class Siege:
             self.faults[-1] += " (refused)"
 
     def make_peace(self) -> None:
-        """End every fault: nobody stands still, nothing is frozen, the server runs, the clock is right."""
+        """End every fault: nothing is suspended, nothing is frozen, the server runs, the clock is right."""
         for worker in self.hosts.values():
             worker.kill()
         self.hosts.clear()
@@ -169,8 +169,8 @@ def test_a_siege_of_random_faults_breaks_no_promise(open_tmp, chaos_seed):
             time.sleep(siege.draw.uniform(0.05, 0.6))
             siege.strike()
         siege.make_peace()
-        print(f"{len(siege.faults)} faults, {siege.calls} heartbeats: {sorted(set(siege.faults))}")  # noqa: T201 -- shown by make chaos
-        assert RAISED not in siege.codes, "a heartbeat ended with an error that is not ours"
+        print(f"{len(siege.faults)} faults, {siege.calls} ticks: {sorted(set(siege.faults))}")  # noqa: T201 -- shown by make chaos
+        assert RAISED not in siege.codes, "a tick ended with an error that is not ours"
         fleet = siege.fleet()
         check_safety(fleet)
         check_liveness(fleet)

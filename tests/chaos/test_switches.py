@@ -57,7 +57,7 @@ def _worker_behind(gate, fleet, number):
 
 
 def test_nothing_commits_after_freeze_returned(crowd, chaos_seed):
-    """Frozen while three workers commit, the fleet stands still once the command has returned, then goes on."""
+    """Frozen while three workers commit, the fleet does nothing once the command has returned, then goes on."""
     draw = random.Random(chaos_seed)
     gate = Gate()
     with workers(*(_worker_behind(gate, crowd, number) for number in range(3))) as running:
@@ -121,7 +121,7 @@ def test_cancels_at_random_moments_end_every_run_in_one_true_state(crowd, chaos_
 
 
 def test_a_stuck_workers_run_can_be_cancelled(fleet):
-    """Cancelling a run whose worker stands still returns at once, and the run ends once the lease has run out."""
+    """Cancelling a run whose worker is suspended returns at once, and the run ends once the lease has run out."""
     fleet.ready(MONDAY, "ACC-1")
 
     def stalls():
@@ -179,9 +179,9 @@ def test_a_run_that_moves_between_the_reapers_look_and_its_update_is_left_alone(
 
         def look():
             with fleet.database.transaction() as connection:
-                found.extend(reap(connection, ttl=300, deadline_seconds=3600))
+                reaped.extend(reap(connection, ttl=300, deadline_seconds=3600))
 
-        found: list = []
+        reaped: list = []
         reaper = in_thread(look)
         # It passes over what is locked; if it waited for it, it would be seen to wait.
         waiting = (
@@ -192,7 +192,7 @@ def test_a_run_that_moves_between_the_reapers_look_and_its_update_is_left_alone(
         reaper.join(DEADLINE_SECONDS)
         assert not reaper.is_alive()
     run = fleet.run("ACC-1")
-    assert found == []
+    assert reaped == []
     assert (run.error or {}).get("code") == ("OTHER" if rival == "completes" else None)
     assert fleet.one("SELECT count(*) FROM engine_run_events WHERE to_phase = 'FAILED'") == 0
 

@@ -1,1 +1,1 @@
-"""What leaves the database: messages of the outbox, brought to their receivers at least once."""
+"""Deliveries: messages of the outbox reach their receivers at least once."""

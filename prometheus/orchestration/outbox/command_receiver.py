@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import IO, Final
 
-from prometheus.orchestration.outbox.receivers import DeliveryError, Letter
+from prometheus.orchestration.outbox.receivers import DeliveryError, OutgoingMessage
 
-#: Name of the variable in which the command finds the idempotency key.
+#: Name of the variable in which the command gets the idempotency key.
 KEY_VARIABLE: Final = "PROMETHEUS_IDEMPOTENCY_KEY"
-#: What a person reads of the complaint of a command that failed.
+#: Characters of a failed command's output that go into the message.
 _TOLD: Final = 400
 
 
@@ -22,7 +22,7 @@ class CommandReceiver:
 
     Args:
         arguments: Program and arguments; no shell reads them.
-        environment: What the command finds in its environment, besides the key.
+        environment: Environment of the command, besides the key.
         seconds: Its time limit; then its whole group is killed.
     """
 
@@ -32,14 +32,14 @@ class CommandReceiver:
     name: str = "command"
     may_hang: bool = True
 
-    def take(self, letter: Letter) -> None:
+    def take(self, message: OutgoingMessage) -> None:
         """Run the command to its end."""
-        # A file, not a pipe: whoever the command leaves behind with its standard error open holds up nobody.
+        # A file, not a pipe: a process that the command leaves behind with its standard error open delays nothing.
         with tempfile.TemporaryFile() as complaint:
             try:
                 command = subprocess.Popen(
                     self.arguments,
-                    env={**self.environment, KEY_VARIABLE: letter.key},
+                    env={**self.environment, KEY_VARIABLE: message.key},
                     stdin=subprocess.PIPE,
                     stdout=subprocess.DEVNULL,
                     stderr=complaint,
@@ -48,7 +48,7 @@ class CommandReceiver:
             except OSError as error:
                 raise DeliveryError(f"The command {self.arguments[0]} cannot be started: {error.strerror}.") from error
             try:
-                command.communicate(f"{letter.text}\n".encode(), timeout=self.seconds)
+                command.communicate(f"{message.text}\n".encode(), timeout=self.seconds)
             except subprocess.TimeoutExpired as error:
                 raise DeliveryError(
                     f"The command {self.arguments[0]} was not done after {self.seconds:g} seconds.", code="TIMEOUT"

@@ -1,6 +1,6 @@
-"""The courier: a forked process that hands messages over, so that whatever hangs can be ended.
+"""The courier: a forked process that delivers messages, so that a receiver that hangs can be killed.
 
-A write to a disk that is gone, a name that nobody resolves, a receiver that sends one byte a minute: none of it heeds a
+A write to a disk that is gone, a host that is not resolved, a receiver that sends one byte a minute: none of them has a
 time limit of its own. The deliverer waits for its courier until the limit, and then kills it.
 """
 
@@ -15,20 +15,20 @@ from multiprocessing.context import ForkProcess
 from types import FrameType
 from typing import Final
 
-from prometheus.orchestration.outbox.receivers import DeliveryError, Letter, Receiver
+from prometheus.orchestration.outbox.receivers import DeliveryError, OutgoingMessage, Receiver
 
 _FORK: Final = multiprocessing.get_context("fork")
-#: A receiver that keeps its own time limit is given a moment to say so itself.
+#: Additional time in which a receiver with its own time limit may report it.
 _GRACE_SECONDS: Final = 1.0
 _TICK_SECONDS: Final = 0.2
 _PR_SET_PDEATHSIG: Final = 1
 
 
 class Courier:
-    """Hands messages to one receiver; the process is forked with the first of them, and anew after it was killed.
+    """Delivers messages to one receiver; the process is forked with the first of them, and again after it was killed.
 
     Args:
-        receiver: To whom.
+        receiver: The receiver.
         seconds: Longest that one message may take.
         must_stop: True once this process was told to end.
     """
@@ -40,15 +40,15 @@ class Courier:
         self._process: ForkProcess | None = None
         self._pipe: Pipe | None = None
 
-    def take(self, letter: Letter) -> None:
-        """Hand a message over and return once the receiver has it.
+    def take(self, message: OutgoingMessage) -> None:
+        """Deliver a message and return once the receiver has it.
 
         Raises:
-            DeliveryError: It was not taken, or nobody knows (TIMEOUT: the limit is over; STOPPED: told to end).
+            DeliveryError: It was not taken, or that is unknown (TIMEOUT: the limit is over; STOPPED: told to end).
         """
         if not self.receiver.may_hang:
             try:
-                self.receiver.take(letter)
+                self.receiver.take(message)
             except DeliveryError:
                 raise
             except Exception as error:
@@ -56,7 +56,7 @@ class Courier:
             return
         try:
             pipe = self._pipe or self._fork()
-            pipe.send(letter)
+            pipe.send(message)
             refusal = self._answer(pipe)
         except (EOFError, OSError) as error:
             self.close()
@@ -64,14 +64,15 @@ class Courier:
                 raise DeliveryError("The process was told to end.", code="STOPPED") from error
             raise DeliveryError("The process that was to deliver it died, or could not be started.") from error
         if refusal is not None:
-            code, message = refusal
-            raise DeliveryError(message, code=code)
+            code, reason = refusal
+            raise DeliveryError(reason, code=code)
 
     def close(self) -> None:
-        """End the process, whatever it does."""
+        """End the process, whatever it is doing."""
         if self._process is not None and self._pipe is not None:
             self._pipe.close()
-            # Asked first: it takes along the command it may have started. What stands still in the kernel is killed.
+            # SIGTERM first: the process then ends the command that it may have started. A process that hangs in the
+            # kernel is killed.
             self._process.terminate()
             self._process.join(_GRACE_SECONDS)
             self._process.kill()
@@ -101,7 +102,7 @@ class Courier:
 
 
 def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None:
-    # If the parent dies the kernel ends this one, too; what was not marked is delivered again by somebody else.
+    # If the parent dies the kernel ends this process, too; another deliverer repeats what was not marked.
     other_end.close()
     signal.signal(signal.SIGTERM, _end)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -111,18 +112,18 @@ def _carry(receiver: Receiver, pipe: Pipe, other_end: Pipe, parent: int) -> None
     try:
         _hand_over(receiver, pipe)
     finally:
-        # On its way out nothing may raise: the exception would leave the fork and go on with the parent's own work.
+        # Nothing may raise from here on: the exception would continue the parent's work in this process.
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def _hand_over(receiver: Receiver, pipe: Pipe) -> None:
     while True:
         try:
-            letter = pipe.recv()
+            message = pipe.recv()
         except EOFError:
             return
         try:
-            receiver.take(letter)
+            receiver.take(message)
         except DeliveryError as error:
             pipe.send((error.code, error.message))
         except Exception as error:  # noqa: BLE001 -- whatever a receiver does, the deliverer is told

@@ -1,4 +1,4 @@
-"""One round of deliveries: claim what is due, hand it over outside of any transaction, write down who has it."""
+"""One round of deliveries: claim due messages, deliver them outside of any transaction, record who has them."""
 
 import time
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from prometheus.db.repositories.outbox import claim_messages, mark_delivered, ma
 from prometheus.domain.outbox import ClaimedMessage
 from prometheus.foundation.logging import Logger
 from prometheus.orchestration.outbox.courier import Courier
-from prometheus.orchestration.outbox.receivers import DeliveryError, LogReceiver, Receiver, letter_of
+from prometheus.orchestration.outbox.receivers import DeliveryError, LogReceiver, Receiver, outgoing_message
 
 _log = Logger(__name__)
-#: Refusals in a row after which a receiver is left in peace until the next round.
+#: Refusals in a row after which a receiver is not asked again in this round.
 _PATIENCE: Final = 3
-#: What a lease outlives the longest round by.
+#: Seconds by which a lease is longer than the longest round.
 _SPARE_SECONDS: Final = 60.0
 _LONGEST_ERROR: Final = 2000
 
 
 @dataclass(frozen=True, slots=True)
 class OutboxConfig:
-    """Who takes messages, and how patiently they are asked.
+    """Receivers of messages, and limits of their delivery.
 
     Attributes:
         receivers: Each of them must take a message; with several, one that has it already is not asked again.
@@ -44,13 +44,13 @@ class OutboxConfig:
 
     @property
     def lease_seconds(self) -> float:
-        """Return how long a claimed message is its deliverer's: longer than any round can last."""
+        """Return the length of a message's lease: longer than any round can last."""
         return self.round_seconds + (self.timeout_seconds + 1) * len(self.receivers) + _SPARE_SECONDS
 
 
 @dataclass(slots=True)
 class Round:
-    """What a round came to: messages delivered and failed, and a sentence for each that was given up."""
+    """Result of a round: messages delivered and failed, and a sentence for each that was given up."""
 
     delivered: int = 0
     failed: int = 0
@@ -65,10 +65,10 @@ def deliver_due(
     must_stop: Callable[[], bool] = lambda: False,
     seconds: float | None = None,
 ) -> Round:
-    """Deliver what is due, in the order in which it was written; what fails is tried again in a later round.
+    """Deliver due messages in the order of writing; what fails is tried again in a later round.
 
-    Nothing of it is done inside a transaction. A message counts as delivered only after every receiver answered; who
-    dies in between leaves it to be delivered again, under the same idempotency key.
+    Nothing of it is done inside a transaction. A message counts as delivered only after every receiver answered; if the
+    deliverer dies in between, the message is delivered again under the same idempotency key.
 
     Args:
         database: The database.
@@ -85,18 +85,18 @@ def deliver_due(
     try:
         deliverer.work()
     finally:
-        for door in deliverer.doors:
-            door.courier.close()
+        for state in deliverer.states:
+            state.courier.close()
     return deliverer.done
 
 
 @dataclass(slots=True)
-class _Door:
-    """A receiver in this round; it is shut once it let a time limit pass or refused several times in a row."""
+class _ReceiverState:
+    """State of a receiver in this round; it is closed after a timeout or several refusals in a row."""
 
     courier: Courier
     refusals: int = 0
-    shut: bool = False
+    closed: bool = False
 
     @property
     def name(self) -> str:
@@ -104,7 +104,7 @@ class _Door:
 
     def note(self, error: DeliveryError) -> str:
         self.refusals += 1
-        self.shut = error.code == "TIMEOUT" or self.refusals >= _PATIENCE
+        self.closed = error.code == "TIMEOUT" or self.refusals >= _PATIENCE
         return f"{self.name}: {error.message}"
 
 
@@ -115,7 +115,9 @@ class _Deliverer:
         self, database: Database, config: OutboxConfig, owner: str, must_stop: Callable[[], bool], deadline: float
     ) -> None:
         self.done = Round()
-        self.doors = [_Door(Courier(receiver, config.timeout_seconds, must_stop)) for receiver in config.receivers]
+        self.states = [
+            _ReceiverState(Courier(receiver, config.timeout_seconds, must_stop)) for receiver in config.receivers
+        ]
         self._database, self._config, self._owner = database, config, owner
         self._must_stop, self._deadline = must_stop, deadline
 
@@ -136,7 +138,7 @@ class _Deliverer:
             if not messages:
                 return
             tried += [message.message_id for message in messages]
-            # A process that stood still for longer than its lease delivers nothing that may be another's by now.
+            # A process that was suspended for longer than its lease delivers nothing that another one may have claimed.
             until = min(self._deadline, claimed + self._config.lease_seconds)
             behind: set[str | None] = set()
             for message in messages:
@@ -146,32 +148,32 @@ class _Deliverer:
                     behind.add(message.account_id)
 
     def _over(self, deadline: float) -> bool:
-        return self._must_stop() or time.monotonic() >= deadline or all(door.shut for door in self.doors)
+        return self._must_stop() or time.monotonic() >= deadline or all(state.closed for state in self.states)
 
     def _deliver(self, message: ClaimedMessage) -> bool:
-        """Hand a message to everybody who lacks it; return whether all have it now."""
+        """Deliver a message to every receiver that lacks it; return whether all have it now."""
         if message.attempt > self._config.max_attempts:
-            # Each of them took its deliverer along: nobody was left to report it.
+            # Every attempt ended with its deliverer, which could not report it.
             self._fail(message, message.taken_by, f"{self._config.max_attempts} attempts ended without an answer.")
             return False
-        letter = letter_of(message)
+        outgoing = outgoing_message(message)
         taken, refusals, left_out, stopped = set(message.taken_by), [], False, False
-        for door in self.doors:
-            if door.name in taken:
+        for state in self.states:
+            if state.name in taken:
                 continue
-            if door.shut or stopped:
+            if state.closed or stopped:
                 left_out = True
                 continue
             try:
-                door.courier.take(letter)
+                state.courier.take(outgoing)
             except DeliveryError as error:
                 if error.code == "STOPPED":
                     left_out = stopped = True
                 else:
-                    refusals.append(door.note(error))
+                    refusals.append(state.note(error))
             else:
-                door.refusals = 0
-                taken.add(door.name)
+                state.refusals = 0
+                taken.add(state.name)
         if refusals:
             self._fail(message, frozenset(taken), " ".join(refusals))
         elif left_out:

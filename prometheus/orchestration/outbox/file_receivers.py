@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from prometheus.orchestration.outbox.receivers import DeliveryError, Letter
+from prometheus.orchestration.outbox.receivers import DeliveryError, OutgoingMessage
 
 _MODE: Final = 0o640
 
@@ -23,16 +23,16 @@ class FileReceiver:
     name: str = "file"
     may_hang: bool = True
 
-    def take(self, letter: Letter) -> None:
+    def take(self, message: OutgoingMessage) -> None:
         """Append one line with one write, and return once it is on the disk."""
-        line = f"{letter.text}\n".encode()
+        line = f"{message.text}\n".encode()
         try:
-            # Deliverers of several hosts take turns, so that what is cut off again is one's own.
+            # Deliverers of several hosts lock the file in turn, so that each cuts off only its own incomplete line.
             file = self._locked()
             try:
                 size = os.fstat(file).st_size
                 if size and os.pread(file, 1, size - 1) != b"\n":
-                    # Somebody was ended in the middle of a line; ours begins on a new one.
+                    # Another writer was killed in the middle of a line; ours begins on a new one.
                     line = b"\n" + line
                 written = os.write(file, line)
                 if written != len(line):
@@ -47,7 +47,7 @@ class FileReceiver:
             raise DeliveryError(f"{self.path} cannot be written: {error.strerror}.") from error
 
     def _locked(self) -> int:
-        """Return the file open and locked; the one that has the name after the wait, not one put aside meanwhile."""
+        """Return the file open and locked; reopened where another file has the name after the wait."""
         while True:
             file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, _MODE)
             try:
@@ -64,7 +64,7 @@ class FileReceiver:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryReceiver:
-    """A directory in which every message becomes a file named by its idempotency key: twice delivered, once there.
+    """A directory in which every message becomes a file named by its idempotency key, however often it is delivered.
 
     Args:
         path: The directory, which must exist.
@@ -74,16 +74,16 @@ class DirectoryReceiver:
     name: str = "directory"
     may_hang: bool = True
 
-    def take(self, letter: Letter) -> None:
-        """Write the file aside, and give it its name once it is on the disk."""
-        aside = self.path / f".{letter.key}.{os.getpid()}"
+    def take(self, message: OutgoingMessage) -> None:
+        """Write the file under a temporary name, and rename it once it is on the disk."""
+        aside = self.path / f".{message.key}.{os.getpid()}"
         try:
             file = os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
             with open(file, "wb") as stream:  # noqa: PTH123 -- an open file, not a path
-                stream.write(f"{letter.text}\n".encode())
+                stream.write(f"{message.text}\n".encode())
                 stream.flush()
                 os.fsync(stream.fileno())
-            aside.replace(self.path / f"{letter.key}.json")
+            aside.replace(self.path / f"{message.key}.json")
             _sync_directory(self.path)
         except OSError as error:
             aside.unlink(missing_ok=True)

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from prometheus.orchestration.outbox.receivers import DeliveryError, Letter
+from prometheus.orchestration.outbox.receivers import DeliveryError, OutgoingMessage
 
-#: What a person reads of the answer of a receiver that refused.
+#: Characters of a refusal's answer that go into the message.
 _TOLD: Final = 200
 
 
@@ -18,12 +18,12 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
     """A redirected POST becomes a GET without a body: nothing would be delivered, so it is refused."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow nothing."""
+        """Follow no redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpReceiver:
-    """A URL; it may hold a secret, so only its host is ever named.
+    """A URL; it may have a secret, so messages name only its host.
 
     TLS certificates are verified against the system's authorities. Proxies and redirects are not followed.
 
@@ -37,15 +37,15 @@ class HttpReceiver:
     name: str = "http"
     may_hang: bool = True
 
-    def take(self, letter: Letter) -> None:
+    def take(self, message: OutgoingMessage) -> None:
         """Send the message."""
         host = urlsplit(self.url).hostname
         request = urllib.request.Request(  # noqa: S310 -- the settings take http and https alone
             self.url,
-            data=letter.text.encode(),
+            data=message.text.encode(),
             headers={
                 "Content-Type": "application/json",
-                "Idempotency-Key": letter.key,
+                "Idempotency-Key": message.key,
                 "User-Agent": "prometheus-engine",
             },
             method="POST",

@@ -1,4 +1,4 @@
-"""What a receiver is, and the one that needs no setting: the structured log."""
+"""The interface of receivers, and the one that needs no setting: the structured log."""
 
 import json
 from dataclasses import dataclass
@@ -20,11 +20,11 @@ class DeliveryError(PrometheusError):
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """A message as it is handed over: byte for byte the same however often.
+class OutgoingMessage:
+    """A message as it is delivered: byte for byte the same however often.
 
     Attributes:
-        kind: What it tells of.
+        kind: Its subject.
         key: Its idempotency key.
         text: One line of canonical JSON: format, idempotency_key, kind, created_at, payload.
         attempt: Which attempt this is; not part of the text.
@@ -37,10 +37,10 @@ class Letter:
 
 
 class Receiver(Protocol):
-    """Somebody outside who takes messages, perhaps the same one twice.
+    """A receiver outside; it may get a message twice.
 
-    ``name`` stands in the outbox beside the messages it took; ``may_hang`` is True where taking one may last longer
-    than its time limit, so that it is asked by a process that can be ended.
+    ``name`` is stored in the outbox with the messages that it took; ``may_hang`` is True where taking one may last
+    longer than its time limit, so that a process that can be killed asks it.
     """
 
     @property
@@ -53,12 +53,12 @@ class Receiver(Protocol):
         """Return whether a process of its own must ask it."""
         ...
 
-    def take(self, letter: Letter) -> None:
-        """Take a message, or raise DeliveryError; returning means that it will not be lost any more."""
+    def take(self, message: OutgoingMessage) -> None:
+        """Take a message, or raise DeliveryError; after a return the message cannot be lost."""
 
 
-def letter_of(message: ClaimedMessage) -> Letter:
-    """Return what is handed over of a message."""
+def outgoing_message(message: ClaimedMessage) -> OutgoingMessage:
+    """Return a claimed message as it is delivered."""
     text = canonical_json(
         {
             "format": MESSAGE_FORMAT,
@@ -68,21 +68,21 @@ def letter_of(message: ClaimedMessage) -> Letter:
             "payload": message.payload,
         }
     )
-    return Letter(message.kind, message.idempotency_key, text, message.attempt)
+    return OutgoingMessage(message.kind, message.idempotency_key, text, message.attempt)
 
 
 class LogReceiver:
-    """The structured log of this process, on standard error: the receiver where no other is set."""
+    """The structured log of this process, on standard error: the default receiver."""
 
     name = "log"
     may_hang = False
 
-    def take(self, letter: Letter) -> None:
-        """Write one line with what the message says; it counts as taken even where the log's level hides it."""
-        said = {name: value for name, value in json.loads(letter.text)["payload"].items() if value not in (None, {})}
+    def take(self, message: OutgoingMessage) -> None:
+        """Write the message as one line; it counts as taken even where the log's level hides it."""
+        said = {name: value for name, value in json.loads(message.text)["payload"].items() if value not in (None, {})}
         log = Logger(__name__)
-        tell = log.warning if letter.kind is MessageKind.ALERT else log.info
+        tell = log.warning if message.kind is MessageKind.ALERT else log.info
         try:
-            tell(letter.kind.value.lower(), idempotency_key=letter.key, **said)
+            tell(message.kind.value.lower(), idempotency_key=message.key, **said)
         except (OSError, ValueError) as error:
             raise DeliveryError(f"The log cannot be written: {error}.") from error

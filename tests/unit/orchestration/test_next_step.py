@@ -80,11 +80,11 @@ TABLE = [
         {"regions": (region(held=(held(),)),)},
         "prometheus risk refresh --as-of 2024-07-02",
     ),
-    ("held, and mended since", {"regions": (region(held=(held(mended=True),)),)}, RUN_DAILY),
+    ("held, and data stored since", {"regions": (region(held=(held(mended=True),)),)}, RUN_DAILY),
     (
         "an earlier day is held and comes first",
-        {"regions": (region(behind=(note(wait=Wait.BEHIND),)),), "earlier": (held(as_of=BEFORE, remedy="mend it"),)},
-        "mend it",
+        {"regions": (region(behind=(note(wait=Wait.BEHIND),)),), "earlier": (held(as_of=BEFORE, remedy="repair it"),)},
+        "repair it",
     ),
     (
         "an earlier day is ready and comes first",
@@ -135,7 +135,7 @@ TABLE = [
 
 @pytest.mark.parametrize(("facts", "command"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_table_of_decisions(facts, command):
-    """Each morning has its command, and only a morning with nothing left to do is done."""
+    """Each state of the day has its command, and only a day with nothing left to do is done."""
     step = next_step(replace(MORNING, **facts))
     assert step.command == command, step.sentence
     assert step.done == (command is None)
@@ -151,7 +151,7 @@ def test_runs_without_a_certified_answer_are_counted_in_the_end():
 
 
 def test_what_no_reset_helps_is_said_and_not_offered_again():
-    """A run that fails the same way after its reset has no command any more, and the morning is not done."""
+    """A run that fails the same way after its reset has no command any more, and the day is not done."""
     step = next_step(replace(MORNING, regions=(region(failed=(note(code="EXCEPTION", hopeless=True),)),)))
     assert (step.command, step.done) == (None, False)
     assert "A reset did not help A: Why." in step.sentence
@@ -174,7 +174,7 @@ def test_default_day_is_not_repeated_in_the_command():
 def test_sentence_ends_before_the_next_begins():
     """An error without a full stop gets one."""
     step = next_step(replace(MORNING, regions=(region(failed=(note(message="KeyError: 'x'"),)),)))
-    assert "KeyError: 'x'. Once the cause is mended:" in step.sentence
+    assert "KeyError: 'x'. Once the cause is repaired:" in step.sentence
 
 
 @pytest.mark.parametrize(
