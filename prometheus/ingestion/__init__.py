@@ -1,1 +1,1 @@
-"""Files to validated rows; bad rows become findings."""
+"""Files to validated rows; defects are findings."""

@@ -18,7 +18,7 @@ def check_accounts(
     benchmarks: Sequence[str],
     findings: FindingCollector,
 ) -> None:
-    """Check how the settings of an account fit each other, its strategy, and its books.
+    """Check that the settings of an account agree with each other, its strategy and its books.
 
     Args:
         frame: The accounts of the file.
@@ -112,7 +112,7 @@ def check_households(frame: pl.DataFrame, members: Sequence[tuple[str, str, str]
 
 
 def _check_membership(frame: pl.DataFrame, known: Sequence[KnownAccount], findings: FindingCollector) -> None:
-    """Refuse another household or type for an account with books: what is booked was booked under the old ones."""
+    """Refuse another household or type for an account with books, which were kept under the old ones."""
     with_books = [account for account in known if account.books_as_of is not None]
     for column, stored in (
         ("household", {account.account_id: account.household for account in with_books}),
@@ -155,7 +155,7 @@ def _check_opening_cash(frame: pl.DataFrame, known: Sequence[KnownAccount], find
 
 
 def check_lots(frame: pl.DataFrame, known: Sequence[KnownAccount], findings: FindingCollector) -> None:
-    """Check that the accounts of lots exist, and remark fractions in whole-share accounts."""
+    """Check that the accounts of lots exist; remark fractions in whole-share accounts."""
     names = [account.account_id for account in known]
     account = pl.col("account_id")
     findings.add_rows(

@@ -1,4 +1,4 @@
-"""Rules of corporate actions that no single column can tell: what each type says in its value and other columns."""
+"""Rules of corporate actions over several columns: what each type needs in its value and other columns."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -20,7 +20,7 @@ def check_actions(frame: pl.DataFrame, tickers: Sequence[str], findings: Finding
     Args:
         frame: The rows, columns checked, ``other_ticker`` empty where there is none.
         tickers: Every known security.
-        findings: Gets one finding for each bad row; rows that are bad already get no second one.
+        findings: Gets one finding for each bad row that has none yet.
     """
     bad = findings.bad_lines()
     if not bad.is_empty():

@@ -1,12 +1,12 @@
-"""Whether prices and corporate actions tell the same story: remarks, never reasons to refuse.
+"""Whether prices and corporate actions agree: remarks, never reasons to refuse.
 
 Three tests, each on the total return of a row, split factor * (close + amount paid) / previous close - 1:
 
-- against the ratio of adjusted closes, where the file has them;
-- its size on the ex-date of anything but an ordinary dividend: a wrong factor or a forgotten spin-off shows there;
-- its size where there is no action at all: a forgotten split shows there.
+- against the ratio of adjusted closes, where the file has them; - its size on the ex-date of anything but an ordinary
+dividend, which shows a wrong factor or a forgotten spin-off; - its size where there is no action at all, which shows a
+forgotten split.
 
-Floats are fine here: nothing of it is stored.
+Floats suffice here: nothing of it is stored.
 """
 
 from collections.abc import Sequence
@@ -24,11 +24,11 @@ from prometheus.ingestion.reading import LINE
 ADJ_CLOSE_TOLERANCE: Final = 5e-4
 #: Splits and spin-offs leave a total return that is a day's ordinary move; a tenth is rare.
 ACTION_DAY_MOVE: Final = 0.10
-#: A two-for-one split that nobody recorded halves the price.
+#: An unrecorded two-for-one split halves the price.
 UNEXPLAINED_MOVE: Final = 0.45
 
 _FACTORS: Final = (ActionType.SPLIT.value, ActionType.SPINOFF_PRICE_FACTOR.value)
-#: Values that are no money a share; a spin-off into a child is worth what the child trades at, which is not looked up.
+#: Types whose value is not money a share; the value of a spin-off into a child is the child's price, which is not read.
 _NO_AMOUNT: Final = (*_FACTORS, ActionType.SPINOFF.value, ActionType.SYMBOL_CHANGE.value)
 
 
@@ -83,7 +83,7 @@ def check_total_returns(
 
 
 def _effects(rows: pl.DataFrame, actions: Sequence[tuple[str, date, str, float]]) -> pl.DataFrame:
-    """Combine the actions of a name by the first priced day on or after their ex-date."""
+    """Combine the actions of a ticker by the first priced day on or after their ex-date."""
     table = pl.DataFrame(
         list(actions),
         schema={"ticker": pl.String, "ex_date": pl.Date, "type": pl.String, "value": pl.Float64},

@@ -1,7 +1,7 @@
-"""What a column may hold, as data, and the vectorised check of a column of text against it.
+"""Definitions of columns as data, and the vectorised check of a column of text against its definition.
 
-A number stays the text it came as: that text is what the database parses into NUMERIC. Beside it the check leaves a
-float column ``#value:<name>``, which rules may compare with and nobody stores.
+A number keeps its text, which the database parses into NUMERIC. The check adds a float column ``#value:<name>``, which
+rules compare and which is not stored.
 """
 
 import re
@@ -18,7 +18,7 @@ from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.reading import LINE
 
 FIRST_DATE: Final = date(1900, 1, 1)
-#: What an account, a lot, a benchmark, a strategy may be called.
+#: Identifiers of accounts, lots, benchmarks and strategies.
 IDENTIFIER: Final = r"^[A-Za-z0-9][A-Za-z0-9._:\-]{0,63}$"
 # [0-9]: the class \d holds the digits of every script.
 _PLAIN_NUMBER: Final = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)$"
@@ -28,14 +28,14 @@ _CONTROL: Final = r"[\x00-\x1f\x7f]"
 _THOUSANDS: Final = re.compile(r"[+-]?[0-9]{1,3}([, '_][0-9]{3})+(\.[0-9]+)?")
 _NOT_FINITE: Final = re.compile(r"[+-]?(nan|inf|infinity)", re.IGNORECASE)
 _BOOLEANS: Final[Mapping[str, str]] = {"true": "true", "1": "true", "false": "false", "0": "false"}
-#: More characters than this are no amount, price or weight; the database would refuse some thousand digits.
+#: Most characters of an amount, price or weight; the database refuses some thousand digits.
 _MAX_LENGTH: Final = 64
-#: An exponent outside this range describes no amount, price or weight.
+#: Range of the exponent of an amount, price or weight.
 _MAX_EXPONENT: Final = 30
 
 
 class FieldType(StrEnum):
-    """What the text of a field means."""
+    """Type of a field."""
 
     TEXT = "text"
     DATE = "date"
@@ -55,7 +55,7 @@ class Bound:
         above: The value must be greater than this, or equal to it where ``closed``.
         below: The value must be less than this, or equal to it where ``closed``.
         closed: Whether the limits themselves are allowed.
-        words: What a person is told instead of the limits.
+        words: Text of the message instead of the limits.
     """
 
     code: str
@@ -71,7 +71,7 @@ class Column:
 
     Attributes:
         name: As in the header.
-        field_type: What its text means.
+        field_type: Its type.
         required: Whether the file must have it.
         empty_allowed: Whether a field may be empty (null after the check).
         decimals: Decimals that are stored (NUMBER).
@@ -97,7 +97,7 @@ class Column:
 
 
 def value_column(name: str) -> str:
-    """Return the name of the float column that belongs to a number."""
+    """Return the name of the float column of a number."""
     return f"#value:{name}"
 
 
@@ -109,7 +109,7 @@ def check_column(frame: pl.DataFrame, column: Column, today: date, findings: Fin
 
     Args:
         frame: Columns of text, with ``LINE``.
-        column: What it must hold.
+        column: Its definition.
         today: Latest date of things that have happened.
         findings: Gets one finding for each bad field.
     """
@@ -148,7 +148,7 @@ def _refuse(
 
 
 def _check_text(frame: pl.DataFrame, column: Column, findings: FindingCollector) -> pl.DataFrame:
-    # Distinct values only: a million rows hold few hundred tickers.
+    # Distinct values only: a million rows have a few hundred tickers.
     distinct = frame.select(pl.col(column.name).unique()).drop_nulls()
     text = pl.col(column.name)
     wrong = distinct.filter(text.str.contains(_CONTROL) | ~text.str.contains(column.pattern))[column.name]

@@ -1,4 +1,4 @@
-"""What bad rows take along where they are skipped: other rows of the file, and rows of other files that name them."""
+"""Consequences of skipped rows: other rows of the file, and rows of other files that refer to them."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
@@ -8,25 +8,25 @@ import polars as pl
 from prometheus.ingestion.kinds import DEPENDS_ON, FileKind
 from prometheus.ingestion.reading import LINE
 
-#: Kinds whose rows others refer to, with the column that they are referred to by.
+#: Kinds to whose rows others refer, with the column of the reference.
 NAMED_BY: Final[Mapping[FileKind, str]] = {FileKind.SECURITIES: "ticker", FileKind.ACCOUNTS: "account_id"}
 _NAMES_SAID: Final = 5
 
-#: Returns some columns of the file of a kind that lies beside the one that is loaded; None where there is none.
+#: Returns some columns of the file of another kind that is loaded together; None where there is none.
 BesideReader = Callable[[FileKind, tuple[str, ...]], pl.DataFrame | None]
 
 
 def taken_along(
     kind: FileKind, raw: pl.DataFrame, bad: pl.Series, known: Sequence[str], beside: BesideReader
 ) -> str | None:
-    """Return in words what the bad rows of a file take along with ``--skip-bad-rows``; None where nothing.
+    """Return in words which other rows ``--skip-bad-rows`` loses besides the bad rows; None where none.
 
     Args:
         kind: What the file holds.
         raw: Its rows as text, before any check.
         bad: Lines that must not load.
-        known: Securities or accounts, as the file holds, that the database has already: they stay as they are.
-        beside: Reads the files that are loaded together with it.
+        known: Securities or accounts of the file that the database has already; they stay as they are.
+        beside: Reads the files that are loaded together.
     """
     rows = raw.join(bad.to_frame(LINE), on=LINE, how="semi", maintain_order="left")
     if kind in NAMED_BY:
@@ -35,7 +35,8 @@ def taken_along(
         days = rows["date"].drop_nulls().n_unique()
         return (
             f"Skipped are whole dates: {days} of {raw['date'].n_unique()} with {rows.height} of {raw.height} rows, "
-            "because half a benchmark is none. On a date that is skipped the constituents before it stay in force."
+            "because an incomplete benchmark cannot be used. On a date that is skipped the constituents before it stay "
+            "in force."
         )
     if kind is FileKind.ACTIONS:
         return (
@@ -55,14 +56,14 @@ def _of_names(kind: FileKind, rows: pl.DataFrame, beside: BesideReader) -> str |
         if kind not in DEPENDS_ON[other]:
             continue
         if other is FileKind.BENCHMARK:
-            found = beside(other, ("date", "ticker"))
-            if found is not None:
-                days = found.filter(pl.col("ticker").is_in(names.implode()))["date"].n_unique()
-                lost.append(f"{days:,} of {found['date'].n_unique():,} dates of the benchmark, each as a whole")
+            other_rows = beside(other, ("date", "ticker"))
+            if other_rows is not None:
+                days = other_rows.filter(pl.col("ticker").is_in(names.implode()))["date"].n_unique()
+                lost.append(f"{days:,} of {other_rows['date'].n_unique():,} dates of the benchmark, each as a whole")
         else:
-            found = beside(other, (column,))
-            if found is not None:
-                count = found[column].is_in(names.implode()).sum()
+            other_rows = beside(other, (column,))
+            if other_rows is not None:
+                count = other_rows[column].is_in(names.implode()).sum()
                 lost.append(f"{count:,} rows of {other.value}")
     if not lost:
         what = (

@@ -1,4 +1,4 @@
-"""Findings of one file, kept as columns: a file with a million bad rows must still be reportable."""
+"""Findings of one file, kept as columns, so that a file with a million bad rows can be reported."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -28,12 +28,12 @@ class Finding:
     """One defect of one row (or of a whole file).
 
     Attributes:
-        code: Stable word for the kind of defect, such as ``NEGATIVE_PRICE``.
+        code: Code of the kind of defect, such as ``NEGATIVE_PRICE``.
         file: File name as given by the caller.
         line: Line in the file, the header being line 1; for Parquet the row number plus 1; None for the whole file.
-        column: Column name, or None where the whole row or file is meant.
+        column: Column name, or None for the whole row or file.
         value: The offending text, or None.
-        reason: One sentence: what is wrong and what to do.
+        reason: One sentence: the defect and what to do.
         fatal: False for a remark that does not stop the row from loading.
     """
 
@@ -101,13 +101,13 @@ class FindingTable(Sequence[Finding]):
         return tuple(self._finding(row) for row in ordered.iter_rows())
 
     def grouped(self) -> tuple[FindingGroup, ...]:
-        """Return the findings with what is said of several rows put together: fatal ones first, then by line.
+        """Return the findings with equal ones of several rows grouped: fatal ones first, then by line.
 
-        Rows without a line of their own, which concern the file, stay apart.
+        Findings without a line, which concern the file, are not grouped.
         """
         said = ["fatal", "code", "column", "reason"]
         frame = self._frame.with_row_index("#at").with_columns(
-            # a finding of the whole file is no row of a group
+            # a finding of the whole file does not belong to a group
             pl.when(pl.col("line").is_null()).then(pl.col("#at")).otherwise(None).alias("#alone")
         )
         groups = (
@@ -144,7 +144,7 @@ class FindingTable(Sequence[Finding]):
 
 
 class FindingCollector:
-    """Gathers findings while a file is checked.
+    """Collects findings while a file is checked.
 
     Args:
         file: Name of the file, as shown to people.
@@ -183,7 +183,7 @@ class FindingCollector:
 
         Args:
             rows: The offending rows.
-            code: Stable word.
+            code: Code.
             reason: One sentence, or an expression over ``rows`` that makes one for each.
             column: Column that is wrong, None for the row.
             value: Expression or column name of the offending text; the column itself where None.
@@ -207,7 +207,7 @@ class FindingCollector:
         )
 
     def exclude(self, lines: pl.Series) -> None:
-        """Keep further lines from loading, because of a fatal finding about the group they belong to."""
+        """Exclude further lines from loading because of a fatal finding about their group."""
         self._excluded.append(lines.cast(pl.Int64))
 
     def bad_lines(self) -> pl.Series:
@@ -216,7 +216,7 @@ class FindingCollector:
         return pl.concat([pl.Series(dtype=pl.Int64), *parts, *self._excluded]).unique()
 
     def table(self) -> FindingTable:
-        """Return everything gathered so far, ordered by line."""
+        """Return all findings so far, ordered by line."""
         if not self._parts:
             return FindingTable(self._file)
         gathered = pl.concat(self._parts, how="vertical")

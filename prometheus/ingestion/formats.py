@@ -15,7 +15,7 @@ MAX_PRICE: Final = 1e9
 MAX_MONEY: Final = 1e14
 MAX_SHARES: Final = 1e12
 MAX_VOLUME: Final = 1e15
-#: A year: announced events and index changes may be known that far ahead.
+#: Days ahead, a year: announced events and index changes may be known that early.
 _ANNOUNCED: Final = 366
 #: Half of the last stored decimal of a price: less than this is stored as zero.
 TINY: Final = 0.5e-8
@@ -99,7 +99,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         Column(
             "type", FieldType.CHOICE, choices=tuple(action.value for action in ActionType), choice_code="UNKNOWN_ACTION"
         ),
-        # Zero for a delisting without payment, empty for a new symbol: action_rules looks at value and type together.
+        # Zero for a delisting without payment, empty for a new symbol: action_rules checks value and type together.
         Column(
             "value",
             FieldType.NUMBER,
@@ -135,7 +135,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         ("date", "ticker"),
         Column("date", FieldType.DATE),
         _TICKER,
-        # Names that are hard to borrow have cost more than their price a year; ten times that is a typing error.
+        # Securities that are hard to borrow have cost more than their price a year; ten times that is a typing error.
         Column(
             "annual_rate",
             FieldType.NUMBER,
@@ -191,7 +191,7 @@ FORMATS: Final[Mapping[FileKind, FileFormat]] = {
         ("account_id", "execution_id"),
         Column("account_id", FieldType.TEXT, pattern=IDENTIFIER),
         Column("client_order_id", FieldType.TEXT),
-        # A lot that a purchase opens carries the name; "~" marks what the ledger splits off a lot.
+        # A lot that a purchase opens has the execution's id; "~" marks what the ledger splits off a lot.
         Column("execution_id", FieldType.TEXT, pattern=r"^[^\s~;=]{1,100}$"),
         _TICKER,
         Column("side", FieldType.CHOICE, choices=tuple(side.value for side in Side), choice_code="UNKNOWN_SIDE"),

@@ -1,4 +1,4 @@
-"""Load files: read, check, then everything or nothing of each file in one transaction."""
+"""Load files: read, check, then load each file completely or not at all in one transaction."""
 
 import hashlib
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""From a file of JSON lines to the same table of text as a CSV file gives: one object a line, its names the columns."""
+"""Read a file of JSON lines into a table of text as of a CSV file: one object a line, whose names are the columns."""
 
 import json
 from collections.abc import Iterable
@@ -39,7 +39,7 @@ def read_json_lines(content: bytes, findings: FindingCollector) -> TextTable:
         try:
             rows.append(_row(line))
         except _NotALineError as error:
-            findings.add("BAD_JSON", f"The line {error}; write one object of names and values a line.", line=number)
+            findings.add("BAD_JSON", f"The line {error}; write one object of keys and values a line.", line=number)
             continue
         lines.append(number)
     if not read:
@@ -52,21 +52,21 @@ def read_json_lines(content: bytes, findings: FindingCollector) -> TextTable:
 
 def _row(line: str) -> dict[str, str | None]:
     try:
-        found = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=str)
+        document = json.loads(line, object_pairs_hook=_once, parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise _NotALineError(f"is not JSON ({type(error).__name__})") from None
-    if not isinstance(found, dict):
+    if not isinstance(document, dict):
         raise _NotALineError("is not an object")
-    return {str(name).strip().lower(): _text(value) for name, value in found.items()}
+    return {str(name).strip().lower(): _text(value) for name, value in document.items()}
 
 
 def _once(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    document: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in document:
             raise _NotALineError(f"has the name '{name}' twice")
-        found[name] = value
-    return found
+        document[name] = value
+    return document
 
 
 def _text(value: Any) -> str | None:

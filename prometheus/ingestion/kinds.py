@@ -1,4 +1,4 @@
-"""The kinds of files: how they are recognised by name, and in which order they load."""
+"""The kinds of files: the names by which they are recognised, and their order of loading."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ DEPENDS_ON: Final[Mapping[FileKind, tuple[FileKind, ...]]] = {
     FileKind.EXECUTIONS: (FileKind.SECURITIES, FileKind.ACCOUNTS, FileKind.LOTS),
 }
 
-#: Kinds that describe a real fleet and never go into a demo database.
+#: Kinds that describe a real fleet and are refused in a demo database.
 FLEET_KINDS: Final = frozenset({FileKind.ACCOUNTS, FileKind.LOTS, FileKind.TRANSACTIONS})
 
 _NOT_NEEDED: Final = {"index_membership": "membership is point in time in the benchmark file"}
@@ -59,7 +59,7 @@ _NOT_NEEDED: Final = {"index_membership": "membership is point in time in the be
 
 @dataclass(frozen=True, slots=True)
 class DirectoryListing:
-    """What a directory offers.
+    """The files of a directory.
 
     Attributes:
         files: Path by kind, in load order.
@@ -85,24 +85,24 @@ def list_directory(directory: Path) -> DirectoryListing:
     if not directory.is_dir():
         raise RequestError(f"'{directory}' is not a directory.")
     kind_of_stem = {stem: kind for kind, stem in STEMS.items()}
-    found: dict[FileKind, list[Path]] = {}
+    by_kind: dict[FileKind, list[Path]] = {}
     left_alone = []
     for path in sorted(directory.iterdir()):
         suffix = suffix_of(path)
         stem = path.name[: -len(suffix)].lower() if suffix else path.name
         if suffix and stem in kind_of_stem:
-            found.setdefault(kind_of_stem[stem], []).append(path)
+            by_kind.setdefault(kind_of_stem[stem], []).append(path)
         else:
             left_alone.append(f"{path.name} ({_NOT_NEEDED.get(stem, 'not a name that is loaded')})")
-    for kind, paths in found.items():
+    for kind, paths in by_kind.items():
         if len(paths) > 1:
             names = ", ".join(path.name for path in paths)
             raise RequestError(
                 f"'{directory}' holds several files of kind {kind}: {names}. Keep one, or load one file with --kind."
             )
-    if not found:
+    if not by_kind:
         expected = ", ".join(STEMS.values())
         raise RequestError(
             f"'{directory}' holds nothing to load. Recognised names: {expected}, each with {', '.join(SUFFIXES)}."
         )
-    return DirectoryListing({kind: found[kind][0] for kind in FileKind if kind in found}, tuple(left_alone))
+    return DirectoryListing({kind: by_kind[kind][0] for kind in FileKind if kind in by_kind}, tuple(left_alone))

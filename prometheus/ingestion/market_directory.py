@@ -1,4 +1,4 @@
-"""A market's files read straight into the evaluation's input, without a database.
+"""Read a market's files into the evaluation's input, without a database.
 
 The directory holds prices.csv.gz (date, ticker, close), corporate_actions.csv.gz (date, ticker, type, value),
 securities.csv (ticker, sector) and benchmark.csv (date, ticker, weight), as ``prometheus ingest`` takes them.

@@ -1,7 +1,7 @@
-"""From a Parquet file to the same table of text as a CSV file gives.
+"""Read a Parquet file into a table of text as of a CSV file.
 
 A damaged Parquet file makes the decoder panic, and some abort the process (a length field that asks for more memory
-than there is). So a child process decodes the file; whatever happens to it, the load only sees that it failed.
+than there is). So a child process decodes the file; if it dies, the load reports that the file cannot be read.
 """
 
 import io
@@ -21,9 +21,9 @@ _TEXT: Final = (pl.String, pl.Categorical, pl.Enum)
 _WHOLE: Final = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64)
 _FLOAT: Final = (pl.Float32, pl.Float64)
 
-#: What the child runs: Parquet on its standard input, Arrow on its standard output. A few bytes can stand for gigabytes
-#: (dictionaries, runs), so it decodes a part at a time, counts what the text of it takes, and stops at the limit; a
-#: single value that is too large ends it at its own memory limit.
+#: Program of the child: Parquet on its standard input, Arrow on its standard output. A few bytes can decode to
+#: gigabytes (dictionaries, runs), so it decodes a part at a time, counts the size of the text, and stops at the limit;
+#: a single value that is too large ends it at its own memory limit.
 _DECODER: Final = """
 import io, resource, sys
 import polars
@@ -52,7 +52,7 @@ _MEMORY: Final = 4 * 2**30
 _MOST_ROWS: Final = 10_000_000
 _STEP: Final = 500_000
 
-#: Column types accepted for each field type; text is judged like the text of a CSV file.
+#: Column types accepted for each field type; text is checked like the text of a CSV file.
 _ACCEPTED: Final[Mapping[FieldType, tuple[type[pl.DataType], ...]]] = {
     FieldType.TEXT: _TEXT,
     FieldType.CHOICE: _TEXT,
@@ -66,8 +66,8 @@ _ACCEPTED: Final[Mapping[FieldType, tuple[type[pl.DataType], ...]]] = {
 def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCollector) -> TextTable:
     """Read a Parquet file; the line of a row is its number plus 1, as if there were a header.
 
-    A column of floats has lost the text it once was: it is taken as the shortest decimal that reads back as the same
-    float, which restores prices and amounts of up to 15 digits (single precision: 6), with a remark.
+    A column of floats has no text: each value is taken as the shortest decimal that reads back as the same float, which
+    restores prices and amounts of up to 15 digits (single precision: 6), with a remark.
 
     Args:
         raw: The file.
@@ -97,7 +97,7 @@ def read_parquet(raw: bytes, columns: Mapping[str, Column], findings: FindingCol
 
 
 def _decoded(raw: bytes) -> pl.DataFrame:
-    # -I: neither the working directory nor the environment decides which code the child runs
+    # -I: the child's code does not depend on the working directory or the environment
     limits = map(str, (2 * MAX_BYTES, _MEMORY, _MOST_ROWS, _STEP))
     child = subprocess.run([sys.executable, "-I", "-c", _DECODER, *limits], input=raw, capture_output=True, check=False)
     if child.returncode == _TOO_MUCH:

@@ -1,4 +1,4 @@
-"""From the bytes of a CSV file to a table of text with line numbers. Structure only: values are judged elsewhere."""
+"""Read the bytes of a CSV file into a table of text with line numbers. Structure only: values are checked elsewhere."""
 
 import csv
 import gzip
@@ -14,19 +14,19 @@ from prometheus.foundation.errors import FileRefusedError
 from prometheus.foundation.files import MAX_BYTES, TooLargeError, read_at_most
 from prometheus.ingestion.finding_table import FindingCollector
 
-#: Name of the column of line numbers; no header may use a name that starts like this.
+#: Name of the column of line numbers; no column of a header may start like this.
 LINE: Final = "#line"
 _CHUNK: Final = 1 << 22
 _PIECE: Final = 1 << 16
 #: Content of a compressed file that is kept before its whole size is known.
 _KEPT: Final = 64 * 2**20
-#: A compressed file that unpacks to no more than this is read whatever its ratio; beyond, no table of text packs better
-#: than the ratio.
+#: A compressed file that unpacks to no more than this is read whatever its ratio; no larger table of text exceeds the
+#: ratio.
 _SMALL: Final = 16 * 2**20
 _MAX_RATIO: Final = 200
-#: A header with more columns is none.
+#: Most columns of a header.
 _MAX_COLUMNS: Final = 1000
-#: A character that no text file has; where one has it, its lines are read carefully.
+#: A character that text files do not have; a file that has it is read line by line.
 _NO_SEPARATOR: Final = "\x1f"
 _GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -124,7 +124,7 @@ def _too_large(what: str) -> FileRefusedError:
 
 
 def _lines_before_the_end(raw: bytes) -> int:
-    """Return how many line ends a gzip file that ends early gives, a piece of it at a time."""
+    """Return the number of line ends in a gzip file that ends early, read piece by piece."""
     decoder, lines, rest, full = zlib.decompressobj(wbits=31), 0, io.BytesIO(raw), False
     while not decoder.eof:
         piece = decoder.unconsumed_tail
@@ -162,7 +162,7 @@ def checked_header(names: list[str]) -> list[str]:
     """Return column names trimmed and in lower case.
 
     Raises:
-        FileRefusedError: A name is empty, starts with ``#`` or occurs twice.
+        FileRefusedError: A column name is empty, starts with ``#`` or occurs twice.
     """
     if len(names) > _MAX_COLUMNS:
         raise refusal(

@@ -1,4 +1,4 @@
-"""What a load is told, what it tells while it works, and what it reports."""
+"""Options, progress and reports of a load."""
 
 import re
 from dataclasses import dataclass
@@ -32,11 +32,11 @@ class IngestOptions:
 
     def __post_init__(self) -> None:
         if re.fullmatch(IDENTIFIER, self.benchmark_id) is None:
-            raise RequestError(f"'{self.benchmark_id}' is not a benchmark id; use letters, digits, '.', '_', ':', '-'.")
+            raise RequestError(f"'{self.benchmark_id}' is not a benchmark id; use A-Z, a-z, 0-9, '.', '_', ':', '-'.")
 
 
 class FileStatus(StrEnum):
-    """What became of a file."""
+    """Result of a file."""
 
     LOADED = "LOADED"
     REFUSED = "REFUSED"
@@ -45,7 +45,7 @@ class FileStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FileReport:
-    """What became of one file; counts are rows.
+    """Result of one file; counts are rows.
 
     ``rows_read`` = ``inserted`` + updated + ``unchanged`` + ``skipped`` for a loaded file, where ``revised`` counts the
     updated rows and, for a benchmark, the members that vanished from a delivered date. A refused file has inserted,
@@ -91,22 +91,22 @@ def require_good_rows(findings: FindingCollector, options: IngestOptions) -> Non
     """Do nothing where a file may be loaded.
 
     Raises:
-        BadRowsError: It has bad rows, and nobody asked to leave them out.
+        BadRowsError: It has bad rows, and the options do not skip them.
     """
     if findings.table().fatal_count and not options.skip_bad_rows:
         raise BadRowsError
 
 
 class Progress(Protocol):
-    """Listens to a load."""
+    """Receives the progress of a load."""
 
     def step(self, file: str, step: str, done: int, total: int) -> None:
-        """Hear that ``done`` of ``total`` parts of a step (reading, checking, copying, merging) of a file are done."""
+        """Receive that ``done`` of ``total`` parts of a step of a file are done."""
         ...
 
 
 class NoProgress:
-    """Listens and says nothing."""
+    """Progress that is not shown."""
 
     def step(self, file: str, step: str, done: int, total: int) -> None:
-        """Ignore the news."""
+        """Do nothing."""

@@ -1,4 +1,4 @@
-"""Rules about rows that no single column can tell: references, duplicates, sessions, sums."""
+"""Rules over several columns or rows: references, duplicates, sessions, sums."""
 
 from collections.abc import Iterable, Sequence
 from datetime import date
@@ -19,18 +19,18 @@ SECURITY_ID: Final = "#security_id"
 WEIGHT_SUM_TOLERANCE: Final = Decimal("0.000001")
 #: Sector of a security whose file names none.
 UNCLASSIFIED: Final = "Unclassified"
-#: Wide enough for every number that passed its bounds, and for the decimals that are stored.
+#: Precision for every number within its bounds and for the stored decimals.
 _EXACT: Final = pl.Decimal(38, 12)
 
 
 def fill_descriptions(frame: pl.DataFrame, findings: FindingCollector) -> pl.DataFrame:
     """Give securities without a sector the sector Unclassified, and those without a name their ticker, with remarks.
 
-    Nothing that is computed needs a name, and a sector only a strategy that limits sectors: Unclassified counts as one.
+    No computation needs a name, and only a strategy that limits sectors needs a sector: Unclassified counts as one.
     """
     for column, value, says in (
         ("sector", pl.lit(UNCLASSIFIED), f"'sector' is empty; the security counts as {UNCLASSIFIED}."),
-        ("name", pl.col("ticker"), "'name' is empty; the ticker stands for it."),
+        ("name", pl.col("ticker"), "'name' is empty; the ticker is used instead."),
     ):
         if column in frame.columns:
             empty = pl.col(column).is_null()
@@ -121,7 +121,7 @@ def check_weight_sums(frame: pl.DataFrame, findings: FindingCollector) -> None:
 
     Args:
         frame: The good rows, with ``benchmark_id``, ``date``, ``weight``.
-        findings: Gets one finding for each such date, on its first line; half a benchmark is never loaded.
+        findings: Gets one finding for each such date, on its first line; an incomplete benchmark is never loaded.
     """
     dates = ["benchmark_id", "date"]
     sums = frame.group_by(dates).agg(pl.col("weight").cast(_EXACT).sum().alias("#sum"), pl.col(LINE).min())

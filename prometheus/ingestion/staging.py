@@ -1,4 +1,4 @@
-"""From checked columns to the rows the database takes: which table, which columns, which text."""
+"""Convert checked columns into rows for the database: table, columns and text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ _CHUNK_ROWS: Final = 100_000
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A column of a table: where its text comes from, and the optional file column it needs, if any."""
+    """A column of a table: the source of its text, and the optional file column that it needs, if any."""
 
     name: str
     source: pl.Expr
@@ -140,7 +140,7 @@ def merge_target(kind: FileKind, delivered: Sequence[str]) -> MergeTarget:
 
 
 def staged_columns(kind: FileKind, delivered: Sequence[str]) -> tuple[str, ...]:
-    """Return the table columns that a file with these columns sets; what it does not deliver is left alone."""
+    """Return the table columns that a file with these columns sets; others are not changed."""
     return tuple(field.name for field in _FIELDS[kind] if field.needs is None or field.needs in delivered)
 
 

@@ -1,7 +1,7 @@
 """One click command a file: parse, call, print.
 
-Every command computes with one BLAS thread: accounts are small, the fleet runs in parallel over accounts instead, and a
-replay gives the same bits whatever the machine. Set before numpy is imported, and only where nobody chose otherwise.
+Every command computes with one BLAS thread: accounts are small, the fleet runs in parallel over accounts, and a replay
+gives the same bits on every machine. It is set before numpy is imported, unless the environment sets it.
 """
 
 import os

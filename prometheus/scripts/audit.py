@@ -24,8 +24,8 @@ command.add_command(real)
 def anchor(as_of: datetime) -> None:
     """Store and print one digest over the last run of every account through a day.
 
-    Keep it outside the database: publish it, e-mail it, print it. Whoever could alter the database could alter what it
-    stores too, but not what you hold; 'prometheus verify-audit --anchor' compares the two.
+    Keep it outside the database: publish it, e-mail it, print it. Somebody who can alter the database can alter the
+    stored anchor too, but not your copy; 'prometheus verify-audit --anchor' compares the two.
 
     Exit codes: 0 printed, 2 there is no run yet.
 
@@ -40,7 +40,7 @@ def anchor(as_of: datetime) -> None:
     with open_database(load_settings()) as database:
         taken = take_anchor(database, as_of.date())
     say(f"{taken.as_of}={taken.digest}")
-    state = "stored" if taken.added else "stood already"
+    state = "stored" if taken.added else "stored before"
     say(f"{taken.accounts} accounts; {state}. Check: prometheus verify-audit --anchor DATE=DIGEST", err=True)
 
 
@@ -75,14 +75,14 @@ def archive(before: datetime, out: Path, reason: str) -> None:
 
 @command.command()
 def archives() -> None:
-    """List the archives: which file holds runs that are no longer here, and why."""
+    """List the archives: files of runs that are no longer in the database, and why."""
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories import audit_trail
     from prometheus.scripts.tables import print_table
 
     with open_database(load_settings()) as database, database.transaction() as connection:
-        found = audit_trail.archives(connection)
+        stored = audit_trail.archives(connection)
     print_table(
         ("no", "archived at", "before", "runs", "file", "sha256", "reason"),
         [
@@ -95,7 +95,7 @@ def archives() -> None:
                 one.file_sha256.hex(),
                 one.reason,
             )
-            for one in found
+            for one in stored
         ],
         right=("no", "runs"),
         optional=("archived at",),

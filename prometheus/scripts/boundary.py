@@ -1,4 +1,4 @@
-"""The process boundary: where an error or Ctrl-C becomes an exit code, and what options have in common."""
+"""The process boundary: errors and Ctrl-C become exit codes; common options."""
 
 import contextlib
 import os
@@ -16,9 +16,9 @@ from click.shell_completion import CompletionItem
 from prometheus.foundation.errors import PrometheusError
 from prometheus.scripts.tables import say
 
-#: Exit code of a command that Ctrl-C ended, as of every program.
+#: Exit code of a command that Ctrl-C ended, as usual.
 INTERRUPTED: Final = 128 + signal.SIGINT
-#: What a command says on Ctrl-C that says nothing of its own.
+#: Message on Ctrl-C of a command without a message of its own.
 _INTERRUPTED: Final = (
     "Interrupted: what was finished stays, what was under way is undone. Give the command again to go on."
 )
@@ -44,7 +44,7 @@ else:
 
 
 class _Region(_Text):
-    """A region in whatever case it is typed; whether there is one of that name is the use case's question."""
+    """A region in whatever case it is typed; the use case checks that it exists."""
 
     name = "region"
 
@@ -73,7 +73,7 @@ def format_option(*formats: str, default: str) -> Callable[[Any], Any]:
 
 
 def say_more_rows(limit: int, what: str) -> None:
-    """Say on standard error that there is more than was printed; standard output is for the rows alone."""
+    """Report on standard error that there are more rows than were printed; standard output has rows alone."""
     say(
         f"Only the newest {limit:,} {what} are shown, there are more: --limit {10 * limit} shows up to that many.",
         err=True,
@@ -84,7 +84,7 @@ class Command(click.Command):
     """A click command whose typed errors end the process with one sentence and the error's exit code.
 
     Args:
-        interrupted: What it says on Ctrl-C; None for a sentence that is true of every command.
+        interrupted: Its message on Ctrl-C; None for a sentence that is true of every command.
     """
 
     def __init__(self, *arguments: Any, interrupted: str | None = None, **options: Any) -> None:
@@ -133,7 +133,8 @@ def guarded(run: Callable[[], Any]) -> Any:
         say(f"error: {error.message} [{error.code}]", err=True)
         sys.exit(error.exit_code)
     except BrokenPipeError:
-        # The reader went away (head, less): not our failure. Keep the interpreter from complaining at exit.
+        # The reader closed the pipe (head, less), which is not a failure. Keep the interpreter from reporting it at
+        # exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -143,15 +144,15 @@ def _ctrl_c(sentence: str) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, click.Abort):
-        with contextlib.suppress(OSError):  # where nobody is there to read it
+        with contextlib.suppress(OSError):  # where standard error is closed
             say(("\n" if sys.stderr.isatty() else "") + sentence, err=True)
         sys.exit(INTERRUPTED)
 
 
 class StopSignals:
-    """Remembers that the process was told to end, instead of ending in the middle of something."""
+    """Records that the process was told to end, instead of ending in the middle of a step."""
 
-    #: What tells the process to end.
+    #: The signal that told the process to end.
     STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
     def __init__(self) -> None:
@@ -159,7 +160,7 @@ class StopSignals:
 
     @contextmanager
     def heard(self) -> Iterator[None]:
-        """Remember SIGTERM, SIGINT and SIGHUP while the block lasts; what was ignored before (nohup) stays ignored."""
+        """Record SIGTERM, SIGINT and SIGHUP while the block lasts; signals ignored before (nohup) stay ignored."""
         heard = [number for number in self.STOPS if signal.getsignal(number) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._remember) for number in heard}
         try:

@@ -56,7 +56,7 @@ def command(
 
     for path, endings in ((table, (".csv",)), (plot, (".png", ".svg"))):
         if path is not None and (path.suffix not in endings or not path.absolute().parent.is_dir()):
-            raise RequestError(f"'{path}' must end with {' or '.join(endings)} and stand in a directory that exists.")
+            raise RequestError(f"'{path}' must end with {' or '.join(endings)} and be in a directory that exists.")
     require_solvers(a, b)
     with open_database(load_settings()) as database:
         if account_id is not None:

@@ -1,4 +1,4 @@
-"""``prometheus db``: migrate the database and say where it stands."""
+"""``prometheus db``: migrate the database and show its migration."""
 
 import sys
 
@@ -10,7 +10,7 @@ from prometheus.scripts.tables import say
 
 @click.group("db", cls=Group)
 def command() -> None:
-    """Migrate the database and say where it stands."""
+    """Migrate the database and show its migration."""
 
 
 @command.command()
@@ -39,8 +39,8 @@ def status() -> None:
     from prometheus.db.migrations import schema_status
 
     with unchecked_database(load_settings()) as database:
-        found = schema_status(database)
+        schema = schema_status(database)
         where = database.url
-    say(f"{where}: at {found.current or 'no migration'}, this version needs {found.head}")
-    if not found.is_current:
+    say(f"{where}: at {schema.current or 'no migration'}, this version needs {schema.head}")
+    if not schema.is_current:
         sys.exit(1)

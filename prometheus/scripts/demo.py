@@ -98,7 +98,7 @@ def _report(database: "Database") -> None:
         "prometheus today --as-of {session}    each region's day, ages of data, what to do next",
         "prometheus runs show ACC-001 RUN-002    one decision: trades, gains, tax, proof",
         "prometheus runs list ACC-001            an account's history",
-        "show_engine_runs --format table         where every run stands",
+        "show_engine_runs --format table         the phase of every run",
         "prometheus strategy show                parameters, and what each tag changes",
     ):
         say("  " + line.format(session=DEMO_SESSIONS[-1]))

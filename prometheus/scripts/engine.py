@@ -9,18 +9,18 @@ from prometheus.scripts.tables import print_table, say, short_time
 
 @click.group("engine", cls=Group)
 def command() -> None:
-    """Freeze the fleet on every host at once, pause accounts, show recurring work and what was told outside."""
+    """Freeze the fleet on every host at once, pause accounts, show recurring work and the outbox."""
 
 
 command.add_command(outbox)
 
 
 @command.command()
-@click.option("--reason", required=True, help="Why; shown wherever the engine says that it is frozen.")
+@click.option("--reason", required=True, help="Why; shown wherever the engine reports that it is frozen.")
 def freeze(reason: str) -> None:
     """Stop the fleet: when this returns, no phase is committed any more, on any host.
 
-    Nothing is rolled back; unfreeze and the next heartbeat continues where each run stands.
+    Nothing is rolled back; after unfreeze the next tick continues each run from its phase.
 
     \b
     Example:
@@ -39,7 +39,7 @@ def unfreeze() -> None:
 
 @command.command()
 def status() -> None:
-    """Say whether the fleet is frozen, why and since when, and which accounts are paused."""
+    """Show whether the fleet is frozen, why and since when, and which accounts are paused."""
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.engine_flags import read_switch
@@ -112,7 +112,7 @@ def tasks() -> None:
         below=("error",),
     )
     if not rows:
-        say("No heartbeat has scheduled any yet; 'run_engine_state --advance-all' does.")
+        say("No tick has scheduled any yet; 'run_engine_state --advance-all' does.")
 
 
 def _pause(account_id: str, *, paused: bool, reason: str) -> None:

@@ -25,7 +25,7 @@ Exit codes: 0 healthy, 1 findings (or the database is gone: as JSON a finding wi
 
 @click.command("engine-health", cls=Command, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @format_option("text", "json", default="text")
-@click.option("--silent-minutes", type=click.FloatRange(min=0, min_open=True), help="Longest time without heartbeat.")
+@click.option("--silent-minutes", type=click.FloatRange(min=0, min_open=True), help="Longest time without a tick.")
 def command(output: Literal["text", "json"], silent_minutes: float | None) -> None:
     """Print the findings."""
     from dataclasses import asdict, replace
@@ -44,7 +44,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
         with open_database(settings, create=False) as database:
             findings = engine_health(database, limits)
     except DatabaseError as error:
-        # A program that reads JSON gets JSON, most of all when there is trouble.
+        # With --format json the answer is JSON in every case.
         if output != "json":
             raise
         findings = (Finding(error.code, error.message),)

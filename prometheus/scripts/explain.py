@@ -12,7 +12,7 @@ from prometheus.scripts.tables import say_markdown
 @click.command("explain", cls=Command)
 @click.argument("account_id")
 @click.argument("run")
-@click.option("--ticker", help="Only what concerns this name, traded or not.")
+@click.option("--ticker", help="Only what concerns this security, traded or not.")
 @format_option("markdown", "json", default="markdown")
 def command(account_id: str, run: str, ticker: str | None, output: Literal["markdown", "json"]) -> None:
     """Say why each trade was made, which limits bound at what price, what was locked by which trade, and the risk.
@@ -20,7 +20,7 @@ def command(account_id: str, run: str, ticker: str | None, output: Literal["mark
     From the run's record alone, in words and numbers: reasons, shadow prices of the limits, wash-sale locks with the
     trade that caused each, flags, and the risk model's view before and after.
 
-    Exit codes: 0 explained, 2 there is no such run or the name is not in it.
+    Exit codes: 0 explained, 2 there is no such run or the security is not in it.
 
     \b
     Examples:
@@ -41,8 +41,8 @@ def command(account_id: str, run: str, ticker: str | None, output: Literal["mark
         with database.transaction() as connection:
             accounts_of(connection, account_ids=[account_id])
         recorded = load_recorded_run(database, account_id, number)
-        found = explain_run(recorded, SharedInputs(database), label=run_label(number), ticker=ticker)
+        explanation = explain_run(recorded, SharedInputs(database), label=run_label(number), ticker=ticker)
     if output == "json":
-        click.echo(json.dumps(found.to_json(), indent=2))
+        click.echo(json.dumps(explanation.to_json(), indent=2))
     else:
-        say_markdown(as_markdown(found))
+        say_markdown(as_markdown(explanation))

@@ -13,7 +13,7 @@ _PARTS: Final = ("active_risk", "tax", "trading_cost", "tilt", "cash")
 
 
 def print_explanations(explanations: Iterable[Mapping[str, Any]]) -> None:
-    """Print why each name is traded, the largest trade first; nothing where nothing is traded.
+    """Print why each security is traded, the largest trade first; nothing where nothing is traded.
 
     Args:
         explanations: As a run's ``result["explanations"]`` stores them.

@@ -1,4 +1,4 @@
-"""``prometheus ingest``: load a directory or one file, and say what became of every row."""
+"""``prometheus ingest``: load a directory or one file, and report the result of every row."""
 
 import json
 import sys
@@ -92,7 +92,7 @@ def command(
 
 
 def _check_request(path: Path, kind: str | None, findings_out: Path | None) -> None:
-    """Refuse before any work is done what could not be carried out at its end."""
+    """Refuse a request that could not be carried out, before any work is done."""
     from prometheus.foundation.errors import RequestError
     from prometheus.ingestion.kinds import SUFFIXES
 
@@ -124,7 +124,7 @@ def _run(
 
 @contextmanager
 def ingest_progress() -> "Iterator[Progress]":
-    """Give a line of progress on a terminal, plain lines otherwise; on standard error, so that output stays clean."""
+    """Give a line of progress on a terminal, plain lines otherwise; on standard error, apart from the output."""
     if width_of(sys.stderr) is None:
         yield _PlainProgress()
         return
@@ -155,7 +155,7 @@ class _PlainProgress:
         self._said: tuple[str, str] | None = None
 
     def step(self, file: str, step: str, done: int, total: int) -> None:
-        """Print a line for a new step; how far it is would fill a log."""
+        """Print a line for a new step; its progress would fill a log."""
         del done, total
         if self._said != (file, step):
             self._said = (file, step)
@@ -183,7 +183,7 @@ def _print_reports(reports: "Sequence[FileReport]", seconds: float, findings_out
 
 
 def _print_findings(reports: "Sequence[FileReport]", findings_out: Path | None) -> None:
-    """Print what was found: what is said of many rows once, with how many rows and values it concerns."""
+    """Print the findings: equal findings of many rows once, with their numbers of rows and values."""
     total = sum(len(report.findings) for report in reports)
     left, told = _PRINTED, 0
     for report in reports:
@@ -199,7 +199,7 @@ def _print_findings(reports: "Sequence[FileReport]", findings_out: Path | None) 
 
 
 def _where(group: "FindingGroup") -> str:
-    """Return where something was found: lines and values of a few rows, of more how many values and rows there are."""
+    """Return where a finding applies: lines and values of a few rows, else the numbers of values and rows."""
     first = group.first
     examples = ", ".join(f"'{value}'" for value in group.examples)
     if group.rows <= len(group.lines):

@@ -11,7 +11,7 @@ import click
 from prometheus.scripts.boundary import Command, format_option
 
 _BPS: Final = 1e4
-#: Locks of a kind that a person is shown; the result file has them all.
+#: Most locks of a kind that are shown; the result file has them all.
 _LOCKS_SHOWN: Final = 10
 
 
@@ -108,7 +108,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     facts = [
         (
             "problem",
-            f"{problem['account_id']} on {problem['as_of']}, {problem['assets']} names, {problem['lots']} lots",
+            f"{problem['account_id']} on {problem['as_of']}, {problem['assets']} assets, {problem['lots']} lots",
         ),
         ("status", result["status"]),
         ("net asset value", f"{problem['nav']} {currency}"),

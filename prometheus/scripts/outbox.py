@@ -1,4 +1,4 @@
-"""``prometheus engine outbox``: what was told outside the database, and what reached nobody yet."""
+"""``prometheus engine outbox``: messages to the outside, and those not delivered yet."""
 
 import json
 from collections.abc import Sequence
@@ -44,13 +44,11 @@ def command(
 ) -> None:
     """Show the messages of the outbox (alerts and audit anchors) and how far their delivery got.
 
-    With --retry messages that were given up are due at the next heartbeat again; the message, its idempotency key and
-    the record of the earlier attempts stay. 'engine_health' names what reached nobody.
+    With --retry messages that were given up are due at the next tick again; the message, its idempotency key and the
+    record of the earlier attempts stay. 'engine_health' reports undelivered messages.
 
-    \b
-    Examples:
-      prometheus engine outbox --undelivered --format table
-      prometheus engine outbox --retry --reason "the pager's address was mended"
+    \b Examples: prometheus engine outbox --undelivered --format table prometheus engine outbox --retry --reason "the
+    pager's address was corrected"
 
     Exit codes: 0 shown or armed, 2 misuse.
     """
@@ -67,12 +65,12 @@ def command(
         if retry:
             armed = retry_given_up(connection, owner=owner_instance(), reason=reason)
         else:
-            found = list_messages(connection, undelivered=undelivered, limit=limit + 1)
-            rows = [_row(message) for message in found[-limit:]]
-    if not retry and len(found) > limit:
+            messages = list_messages(connection, undelivered=undelivered, limit=limit + 1)
+            rows = [_row(message) for message in messages[-limit:]]
+    if not retry and len(messages) > limit:
         say_more_rows(limit, "messages")
     if retry:
-        click.echo(f"{armed} message(s) will be tried again at the next heartbeat.")
+        click.echo(f"{armed} message(s) will be tried again at the next tick.")
     elif output == "json":
         click.echo(json.dumps(rows, indent=2))
     elif output == "csv":
@@ -93,8 +91,8 @@ def command(
 
 
 def _row(message: "MessageState") -> dict[str, Any]:
-    found = {name: getattr(message, name) for name in COLUMNS}
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in found.items()}
+    values = {name: getattr(message, name) for name in COLUMNS}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
 def _csv(rows: Sequence[dict[str, Any]]) -> str:

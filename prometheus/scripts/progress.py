@@ -1,7 +1,7 @@
-"""Progress on a terminal, silence in a pipe.
+"""Progress on a terminal; nothing in a pipe.
 
-One line on standard error. While it is shown, whatever else the process prints on a terminal takes the line away first
-and has one of its own; the progress comes back with its next step.
+One line on standard error. While it is shown, other output of the process on the terminal first clears the line; the
+progress is drawn again with its next step.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ from typing import Final, TextIO, cast
 from prometheus.foundation.logging import StandardError
 from prometheus.scripts.tables import width_of
 
-#: Back to the first column, and nothing in the line.
+#: Return to the first column and clear the line.
 _CLEAR: Final = "\r\x1b[2K"
-#: A terminal is drawn on no more often than this.
+#: Least seconds between two drawings.
 _STEP_SECONDS: Final = 0.1
 #: How often the clock moves where nothing is counted.
 _IDLE_SECONDS: Final = 1.0
@@ -25,11 +25,11 @@ _IDLE_SECONDS: Final = 1.0
 
 @contextmanager
 def counting(what: str, total: int | None = None, *, threads: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show what is done, how many of it and for how long on a terminal's standard error; nothing where it is none.
+    """Show a step, its count and its time on a terminal's standard error; nothing where that is not a terminal.
 
     Args:
         what: What is being done.
-        total: How many there are, None where nobody knows.
+        total: How many there are, None where that is unknown.
         threads: False where the process forks meanwhile: then the line moves only when something is counted.
 
     Yields:
@@ -49,9 +49,9 @@ def counting(what: str, total: int | None = None, *, threads: bool = True) -> It
 
 @contextmanager
 def progress_line(*, threads: bool = True) -> "Iterator[ProgressLine]":
-    """Give a line on a terminal's standard error; one that shows nothing where that is no terminal.
+    """Give a line on a terminal's standard error; one that shows nothing where that is not a terminal.
 
-    Meanwhile standard output and standard error are stood in for, so that a message never shares the line.
+    Meanwhile standard output and standard error are replaced, so that a message never shares the line.
     """
     width = width_of(cast("TextIO", StandardError(sys.stderr)))
     if width is None:
@@ -75,7 +75,7 @@ def progress_line(*, threads: bool = True) -> "Iterator[ProgressLine]":
 
 
 class ProgressLine:
-    """The line that shows how far something is.
+    """The line that shows the progress of a step.
 
     Args:
         stream: The terminal; None shows nothing.
@@ -104,13 +104,13 @@ class ProgressLine:
         with self.lock:
             minutes, seconds = divmod(int(time.monotonic() - self._began), 60)
             line = f"{self._text}  {minutes}:{seconds:02d}"
-            # Never the last column: a terminal would go on to the next line by itself.
+            # Never the last column, after which a terminal wraps to the next line.
             self._stream.write(_CLEAR + line[: self._width - 1])
             self._stream.flush()
             self._drawn = time.monotonic()
 
     def clear(self) -> None:
-        """Take the line away."""
+        """Clear the line."""
         with self.lock:
             if self._stream is not None and self._drawn is not None:
                 self._stream.write(_CLEAR)
@@ -119,7 +119,7 @@ class ProgressLine:
 
 
 class _Beside:
-    """A standard stream while progress is shown: takes the line away before it writes.
+    """A standard stream while progress is shown: clears the line before it writes.
 
     Args:
         stream: The stream itself.

@@ -1,4 +1,4 @@
-"""``prometheus audit year`` and ``audit real``: a fleet through many sessions, then every run replayed."""
+"""``prometheus audit year`` and ``audit real``: run a fleet through many sessions, then replay every run."""
 
 import tempfile
 import time
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from prometheus.bootstrap.settings import Settings
     from prometheus.db.database import Database
 
-#: What a real market's files keep before the first session: the risk model looks back about two years.
+#: Days of a real market's files before the first session: the risk model needs about two years.
 _HISTORY: Final = timedelta(days=3 * 365)
 
 
@@ -30,7 +30,7 @@ _HISTORY: Final = timedelta(days=3 * 365)
 def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
     """Take the synthetic fleet through a year of the real engine, then replay every run and check every chain.
 
-    Needs a database of its own. Interrupted, it goes on where it stood; give the same numbers again.
+    Needs a database of its own. Interrupted, it goes on where it stopped; give the same numbers again.
 
     Exit codes: 0 all runs are PERSISTED and agree, 1 some are not or do not, 2 the database holds another fleet.
 
@@ -77,7 +77,7 @@ def real(
     """Take a real fleet through consecutive sessions, each day's files loaded only when it comes, and replay every run.
 
     MARKET and FLEET are folders as 'prometheus ingest' takes them. Trades are filled at the close. Needs a database of
-    its own; interrupted, it goes on where it stood.
+    its own; interrupted, it goes on where it stopped.
 
     Exit codes: 0 all runs are PERSISTED and agree, 1 some are not or do not, 2 a file or a request cannot be used.
 
@@ -107,13 +107,13 @@ def real(
             members = chosen or tuple(account.account_id for account in accounts_of(connection))
         after = {day: before for before, day in pairwise(days)}
 
-        def morning(day: date) -> None:
+        def before_session(day: date) -> None:
             if day in after:
                 with _temporary() as folder:
                     if slices.write_between(after[day], day, folder):
                         _ingest(database, folder)
 
-        _run_sessions(database, settings, days, members, workers, morning)
+        _run_sessions(database, settings, days, members, workers, before_session)
         _report(database, days, members, workers, replay=replay)
 
 
@@ -156,7 +156,7 @@ def _run_sessions(
     days: Sequence[date],
     members: Collection[str],
     workers: int,
-    morning: Callable[[date], None] = lambda _: None,
+    before_session: Callable[[date], None] = lambda _: None,
 ) -> None:
     from prometheus.bootstrap.engine import engine_config
     from prometheus.scripts.progress import counting
@@ -164,13 +164,13 @@ def _run_sessions(
 
     left = sessions_left(database, days, len(members))
     if len(left) < len(days):
-        say(f"{len(days) - len(left)} of {len(days)} sessions stand already.")
+        say(f"{len(days) - len(left)} of {len(days)} sessions are done already.")
     config = engine_config(settings)
     began, runs = time.monotonic(), 0
     advance = _heartbeat(database, settings, workers)
     with counting("sessions", len(left), threads=False) as count:
         for number, session in enumerate(left, start=1):
-            morning(session)
+            before_session(session)
             done = run_session(database, session, config, advance=advance, say=_silent, account_ids=members)
             runs += done.persisted
             count(1)
@@ -183,7 +183,7 @@ def _run_sessions(
 
 
 def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Callable[[], None]:
-    """Return one heartbeat of the engine; what needs a person is told on standard error."""
+    """Return a function that runs one tick of the engine and prints on standard error what needs a person."""
     from prometheus.bootstrap.engine import advance_everything
 
     stop = StopSignals()
@@ -204,7 +204,7 @@ def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Call
 
 
 def _silent(line: str) -> None:
-    """Say nothing: hundreds of sessions have a progress bar instead."""
+    """Print nothing: hundreds of sessions have a progress bar instead."""
 
 
 def _report(

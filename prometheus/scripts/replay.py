@@ -1,4 +1,4 @@
-"""``prometheus replay``: the record's own inputs, solved again, beside the record."""
+"""``prometheus replay``: solve runs again from their records, and compare."""
 
 import json
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from prometheus.db.database import Database
 
 _SOLVERS: Final = ("CLARABEL", "CVXPY", "CUOPT", "STRUCTURED")
-#: Mismatches printed in full; the number of all is in the summary.
+#: Most mismatches printed in full; the summary has the number of all.
 _SHOWN: Final = 20
 
 

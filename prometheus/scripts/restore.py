@@ -13,8 +13,9 @@ from prometheus.scripts.boundary import Command
 def command(file: Path, replace: bool) -> None:  # noqa: FBT001 -- click passes options by keyword
     """Put the database of FILE, made by 'prometheus backup', into PROMETHEUS_HOME.
 
-    It is loaded aside and compared with what was backed up before anything that stands is touched. A backup of an older
-    version is upgraded, one of a newer version refused. Stop the timer first: other commands must not use the database.
+    It is loaded aside and compared with the backup's manifest before the existing database is changed. A backup of an
+    older version is upgraded, one of a newer version refused. Stop the timer first: other commands must not use the
+    database.
 
     \b
     Example:
@@ -33,6 +34,6 @@ def command(file: Path, replace: bool) -> None:  # noqa: FBT001 -- click passes 
         "compared with the backup"
     )
     if replace:
-        click.echo("What stood before is kept as data.replaced-* beside it; remove that when you are sure.")
+        click.echo("The old database is kept as data.replaced-* beside it; remove that when you are sure.")
     click.echo("Check what it proves with: prometheus verify-audit")
     click.echo("What was traded and booked after the backup is not in it: compare with the orders that left.")

@@ -9,7 +9,7 @@ from prometheus.scripts import risk_calibrate, risk_evaluate, risk_show
 from prometheus.scripts.boundary import DATE, REGION, Group
 from prometheus.scripts.tables import say
 
-#: A model younger than this share of the largest accepted age need not be built again.
+#: A model younger than this fraction of the largest accepted age need not be built again.
 _FRESH_SHARE: Final = 1 / 3
 
 
@@ -40,7 +40,7 @@ def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str 
     The same numbers are stored again once a third of PROMETHEUS_RISK_MODEL_MAX_AGE_HOURS has passed, not before.
 
     Exit codes: 0 stored, or stored a short while ago; 1 refused (an earlier model stays as it is): too little data, no
-    benchmark weights by the date, or more than 5 sessions in a row missing in more than 2 % of the names.
+    benchmark weights by the date, or more than 5 sessions in a row missing for more than 2 % of the securities.
     """
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
@@ -60,13 +60,14 @@ def refresh(as_of: datetime, region: str, benchmark: str | None, estimator: str 
         )
     if done.reused:
         say("The same model was stored a short while ago; nothing was written.", err=True)
-    found = done.model.diagnostics
+    diagnostics = done.model.diagnostics
     say(
-        f"risk model {done.risk_model_id} of {as_of:%Y-%m-%d}: {len(done.model.tickers)} names, {found.sessions} "
-        f"sessions ({found.first_date} to {found.last_date}), {found.variance_explained:.0%} of variance explained by "
-        f"factors, {len(found.fallback)} names with fallback values"
+        f"risk model {done.risk_model_id} of {as_of:%Y-%m-%d}: {len(done.model.tickers)} assets, "
+        f"{diagnostics.sessions} sessions ({diagnostics.first_date} to {diagnostics.last_date}), "
+        f"{diagnostics.variance_explained:.0%} of variance explained by factors, "
+        f"{len(diagnostics.fallback)} assets with fallback values"
     )
-    for ticker, reason in found.fallback[:10]:
+    for ticker, reason in diagnostics.fallback[:10]:
         say(f"  fallback: {ticker} ({reason})")
-    if len(found.fallback) > 10:
-        say(f"  and {len(found.fallback) - 10} more")
+    if len(diagnostics.fallback) > 10:
+        say(f"  and {len(diagnostics.fallback) - 10} more")

@@ -1,4 +1,4 @@
-"""``prometheus risk calibrate``: the fleet's own runs, forecast beside realised."""
+"""``prometheus risk calibrate``: forecast and realised risk of the fleet's own runs."""
 
 import sys
 from datetime import datetime
@@ -32,14 +32,14 @@ def command(through: datetime | None, region: str) -> None:
 
     settings = load_settings()
     with open_database(settings) as database:
-        found = calibrate_fleet(
+        calibration = calibrate_fleet(
             database,
             through=None if through is None else through.date(),
             region=region,
             bias_range=(settings.risk_bias_low, settings.risk_bias_high),
         )
-    if found.fleet is None:
-        say(f"No run's forecast has a session between {found.first} and {found.last} to be judged by.")
+    if calibration.fleet is None:
+        say(f"No run's forecast has a session between {calibration.first} and {calibration.last} to be judged by.")
         return
     header = ("account", "forecasts", "sessions", "forecast_te_pct", "realised_te_pct", "bias")
     print_table(
@@ -53,13 +53,13 @@ def command(through: datetime | None, region: str) -> None:
                 f"{100 * one.realised:.3f}",
                 f"{one.bias:.2f}",
             )
-            for name, one in (*found.accounts.items(), ("all", found.fleet))
+            for name, one in (*calibration.accounts.items(), ("all", calibration.fleet))
         ),
-        title=f"{found.first} to {found.last}",
+        title=f"{calibration.first} to {calibration.last}",
         right=header[1:],
     )
-    if found.fleet.sessions < LEAST_SESSIONS:
+    if calibration.fleet.sessions < LEAST_SESSIONS:
         say(f"fewer than {LEAST_SESSIONS} sessions in all: too few to judge the model", err=True)
-    if found.alert is not None:
-        say(f"alert: {found.alert}", err=True)
+    if calibration.alert is not None:
+        say(f"alert: {calibration.alert}", err=True)
         sys.exit(1)

@@ -22,7 +22,7 @@ _PATH: Final = click.Path(path_type=Path)
 @click.option("--from", "first", type=DATE, required=True, help="First as-of date, YYYY-MM-DD.")
 @click.option("--to", "last", type=DATE, required=True, help="Last as-of date, YYYY-MM-DD.")
 @click.option("--estimator", "names", multiple=True, help="Estimator by name; may be given again. Default: ours.")
-@click.option("--textbook/--no-textbook", default=True, show_default=True, help="Textbook estimators beside.")
+@click.option("--textbook/--no-textbook", default=True, show_default=True, help="Textbook estimators too.")
 @click.option("--directory", type=_PATH, help="Read market files from here instead of the database.")
 @click.option("--benchmark", help="Benchmark in the database; without it the one with the most constituents.")
 @click.option(
@@ -43,8 +43,8 @@ def command(
 ) -> None:
     """Compare forecasts of active risk with what followed, month by month.
 
-    Classes: A random portfolios and tilts, B1 least tracking error on given names,
-    B2 the same cut greedily to 100 names, C sector and style tilts.
+    Classes: A random portfolios and tilts, B1 least tracking error on given assets, B2 the same cut greedily to 100
+    assets, C sector and style tilts.
 
     \b
     Example:
@@ -97,13 +97,13 @@ def _print(summary: "Sequence[ClassScore]", names: Sequence[str], reference: str
     from prometheus.risk.evaluation.portfolios import CLASSES
     from prometheus.scripts.tables import print_table
 
-    header = ("estimator", *(f"{found} bias/QLIKE" for found in CLASSES), "mean QLIKE", "in band", "B2 TE", "of ref.")
+    header = ("estimator", *(f"{kind} bias/QLIKE" for kind in CLASSES), "mean QLIKE", "in band", "B2 TE", "of ref.")
     for period in dict.fromkeys(score.period for score in summary):
         of = {(score.estimator, score.portfolio_class): score for score in summary if score.period == period}
         base = of[reference, "B2"].realised_tracking_error
         rows = []
         for name in names:
-            scores = [of[name, found] for found in CLASSES]
+            scores = [of[name, kind] for kind in CLASSES]
             error = of[name, "B2"].realised_tracking_error
             rows.append(
                 (

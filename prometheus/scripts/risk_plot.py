@@ -1,4 +1,4 @@
-"""The picture of ``prometheus risk evaluate``: who is honest on which portfolios, and when."""
+"""The plot of ``prometheus risk evaluate``: bias and QLIKE of each estimator by class and over time."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,8 +34,8 @@ def draw_evaluation(
     width = 0.8 / len(names)
     for at, name in enumerate(names):
         places = np.arange(len(CLASSES)) + (at - (len(names) - 1) / 2) * width
-        bias.bar(places, [of[name, found].bias - 1.0 for found in CLASSES], width, bottom=1.0, label=name)
-        qlike.bar(places, [of[name, found].qlike for found in CLASSES], width)
+        bias.bar(places, [of[name, kind].bias - 1.0 for kind in CLASSES], width, bottom=1.0, label=name)
+        qlike.bar(places, [of[name, kind].qlike for kind in CLASSES], width)
         monthly = [score for score in scores if score.estimator == name and score.portfolio_class == "B2"]
         ratio = np.array([score.ratio for score in monthly])
         span = min(_MOVING, len(ratio))

@@ -1,4 +1,4 @@
-"""``prometheus risk show``: the stored model in numbers that a person can check."""
+"""``prometheus risk show``: the stored model in numbers."""
 
 import json
 from datetime import datetime
@@ -14,11 +14,11 @@ _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 @click.command("show", cls=Command)
 @click.option("--as-of", type=DATE, help="The model in force on this day, YYYY-MM-DD; default: the newest.")
 @click.option(
-    "--names", type=click.IntRange(min=1), default=4, show_default=True, help="Names at each end of a factor."
+    "--names", type=click.IntRange(min=1), default=4, show_default=True, help="Assets at each end of a factor."
 )
 @format_option("table", "json", default="table")
 def command(as_of: datetime | None, names: int, output: Literal["table", "json"]) -> None:
-    """Show the risk model in force: factors with their largest names, specific volatilities, links, age.
+    """Show the risk model in force: factors with their largest assets, specific volatilities, links, age.
 
     \b
     Example:
@@ -33,23 +33,24 @@ def command(as_of: datetime | None, names: int, output: Literal["table", "json"]
     from prometheus.orchestration.risk_description import describe_risk_model
 
     with open_database(load_settings()) as database:
-        found = describe_risk_model(
+        description = describe_risk_model(
             database, as_of=date.max if as_of is None else as_of.date(), names=names, quantiles=_QUANTILES
         )
     if output == "json":
-        click.echo(json.dumps(found, indent=2))
+        click.echo(json.dumps(description, indent=2))
     else:
-        _print(found)
+        _print(description)
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(description: dict[str, Any]) -> None:
     from prometheus.scripts.tables import print_table, say
 
     say(
-        f"risk model {found['risk_model_id']} of {found['as_of']}, {found['estimator']}, built {found['built_at']} "
-        f"({found['age_hours']:.1f} hours ago): {found['names']} names, {found['sessions']} sessions, "
-        f"{found['variance_explained']:.0%} of variance explained by factors, "
-        f"{len(found['fallback'])} names with fallback values, {len(found['floored'])} on the floor"
+        f"risk model {description['risk_model_id']} of {description['as_of']}, {description['estimator']}, "
+        f"built {description['built_at']} ({description['age_hours']:.1f} hours ago): {description['names']} assets, "
+        f"{description['sessions']} sessions, "
+        f"{description['variance_explained']:.0%} of variance explained by factors, "
+        f"{len(description['fallback'])} assets with fallback values, {len(description['floored'])} on the floor"
     )
     click.echo()
     print_table(
@@ -62,19 +63,19 @@ def _print(found: dict[str, Any]) -> None:
                 " ".join(factor["highest"]),
                 " ".join(factor["lowest"]),
             )
-            for factor in found["factors"]
+            for factor in description["factors"]
         ),
         right=("volatility_pct", "share_of_factor_variance_pct"),
         below=("highest", "lowest"),
     )
     click.echo()
     print_table(
-        tuple(found["specific_volatility"]),
-        [[f"{100 * value:.2f}" for value in found["specific_volatility"].values()]],
-        title="specific volatility, % a year, by quantile of names",
-        right=tuple(found["specific_volatility"]),
+        tuple(description["specific_volatility"]),
+        [[f"{100 * value:.2f}" for value in description["specific_volatility"].values()]],
+        title="specific volatility, % a year, by quantile of assets",
+        right=tuple(description["specific_volatility"]),
     )
-    if found["links"]:
+    if description["links"]:
         click.echo()
         print_table(
             ("linked_names", "pairs", "mean_correlation", "largest", "between"),
@@ -86,7 +87,7 @@ def _print(found: dict[str, Any]) -> None:
                     f"{block['largest']:.3f}",
                     " ".join(block["between"]),
                 )
-                for block in found["links"]
+                for block in description["links"]
             ),
             right=("linked_names", "pairs", "mean_correlation", "largest"),
             optional=("between",),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def command(
     as_of: datetime | None, regions: tuple[str, ...], workers: int | None, output: Literal["table", "json"]
 ) -> None:
-    """Take the fleet through its day: create the runs, mark the data ready, advance, and report as 'today' does.
+    """Run the fleet's day: create the runs, mark the data ready, advance, and report as 'today' does.
 
     The same as 'run_engine_state --ensure --data-ready --advance-all' for every region, then 'prometheus today', but
     data are marked ready only where prices, corporate actions, benchmark, borrow curve and risk model are recent
@@ -100,7 +100,7 @@ def command(
 
 
 def _print_prepared(region: "PreparedRegion") -> None:
-    """Print what was done for a region; why data were refused stands once below, with their ages."""
+    """Print the preparation of a region; the reasons for refused data are printed once below, with their ages."""
     if not region.session:
         say(f"{region.region}: {region.as_of} is no session of its exchange.")
         return

@@ -1,4 +1,4 @@
-"""``run_engine_state``: what timers and operators call to create, ready, advance, cancel and reset runs."""
+"""``run_engine_state``: create runs, mark data ready, advance, cancel and reset, for timers and operators."""
 
 import os
 import sys
@@ -66,7 +66,7 @@ def command(
     scoped = ensure or data_ready or cancel or reset
     _check_usage(scoped=scoped, advance=advance_all, as_of=as_of, region=region, account_id=account_id)
     if cancel and (ensure or data_ready or reset or advance_all):
-        raise click.UsageError("--cancel stands alone.")
+        raise click.UsageError("--cancel is used alone.")
     if time_budget is not None and not advance_all:
         raise click.UsageError("--time-budget limits --advance-all and says nothing without it.")
     if workers is not None and not advance_all:
@@ -186,7 +186,7 @@ def _advance(
     if summary.given_back:
         said.append(f"{summary.given_back} given back unbegun")
     if summary.stopped:
-        said.append("told to end: what is left waits for the next heartbeat")
+        said.append("told to end: what is left waits for the next tick")
     if summary.reaped:
         said.append(f"{summary.reaped} recovered from lost workers")
     said += [told] if told_anything else []
@@ -196,7 +196,7 @@ def _advance(
 
 
 def _waiting(database: "Database", out_of_time: float | None) -> str | None:
-    """Return what waits and why: "nothing to do" must not hide a hundred runs that nobody takes."""
+    """Return what waits and why, so that "nothing to do" does not hide runs that wait."""
     from prometheus.db.repositories.unfinished_runs import unfinished_counts
     from prometheus.scripts.waiting import waiting_in_words
 
@@ -206,7 +206,7 @@ def _waiting(database: "Database", out_of_time: float | None) -> str | None:
 
 
 def _say(line: str, *, err: bool = False) -> None:
-    """Print a line; a reader that went away does not change what was done, nor the exit code that tells of it."""
+    """Print a line; a closed pipe does not change what was done, nor its exit code."""
     try:
         say(line, err=err)
     except OSError:

@@ -13,14 +13,14 @@ from prometheus.scripts.tables import print_facts, print_table, say, short_time
 if TYPE_CHECKING:
     from prometheus.db.repositories.runs import RunSummary
 
-#: Names that a summary shows; the rest with --details.
-_NAMES_SHOWN: Final = 10
+#: Securities that a summary shows; the rest with --details.
+_SECURITIES_SHOWN: Final = 10
 #: Flags of one kind that a summary shows.
 _FLAGS_SHOWN: Final = 3
 
 
 def summary_row(run: "RunSummary") -> dict[str, Any]:
-    """Return what a list shows of a run, JSON types; risk in percent a year, turnover in percent of NAV."""
+    """Return a run's line of a list, JSON types; risk in percent a year, turnover in percent of NAV."""
     # Of an archived run the columns are left.
     result = run.result or {}
     settled = result.get("settlement", {})
@@ -61,7 +61,7 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
 
 
 def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: bool) -> None:
-    """Print a run: facts and its largest trades by name, or with ``details`` every trade by lot, why, every flag."""
+    """Print a run: facts and its largest trades by ticker, or with ``details`` every trade by lot, why, every flag."""
     from prometheus.audit.recorded_run import read_result
     from prometheus.scripts.explanations import print_explanations
 
@@ -74,7 +74,7 @@ def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: 
         _print_trades(trades)
         print_explanations(read_result(record["result"])["explanations"] or ())
         return
-    _print_names(trades)
+    _print_securities(trades)
     label = f"{record['account_id']} {run_label(record['run_seq'])}"
     say(f"Every trade by lot, and why: 'prometheus runs show {label} --details'.")
 
@@ -100,7 +100,7 @@ def print_events(events: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _event_text(details: Mapping[str, Any] | None) -> str | None:
-    """Return what an event says of itself: code and sentence, then the rest."""
+    """Return the text of an event: code and sentence, then the rest."""
     if not details:
         return None
     rest = {name: value for name, value in details.items() if name not in {"code", "message"}}
@@ -150,7 +150,7 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
         ("cash after", f"{_money(settled['cash_after'])} {currency}, estimated costs {_money(settled['cost'])}"),
         (
             "wash-sale locks",
-            f"{len(snapshot['buy_locks'])} names not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
+            f"{len(snapshot['buy_locks'])} securities not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
         ),
         ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
         ("decided by", f"code {record['code_version']}{'' if same else ' (other code than this)'}"),
@@ -171,7 +171,7 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
 
 
 def _flags(flags: Iterable[Sequence[str]], *, details: bool) -> list[str]:
-    """Return what was unusual; of each kind a few, and how many more."""
+    """Return the flags; of each kind a few, and how many more."""
     by_code: dict[str, list[str]] = {}
     for code, message in flags:
         by_code.setdefault(code, []).append(message)
@@ -184,11 +184,11 @@ def _flags(flags: Iterable[Sequence[str]], *, details: bool) -> list[str]:
     return told
 
 
-def _print_names(trades: Sequence[Mapping[str, Any]]) -> None:
-    """Print the trades by name, the largest first."""
-    names: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+def _print_securities(trades: Sequence[Mapping[str, Any]]) -> None:
+    """Print the trades by ticker, the largest first."""
+    lines_of: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for trade in trades:
-        names.setdefault((trade["ticker"], trade["side"]), []).append(trade)
+        lines_of.setdefault((trade["ticker"], trade["side"]), []).append(trade)
 
     def total(lines: Sequence[Mapping[str, Any]], column: str) -> Decimal | None:
         known = [Decimal(line[column]) for line in lines if line[column] is not None]
@@ -197,7 +197,7 @@ def _print_names(trades: Sequence[Mapping[str, Any]]) -> None:
     def amount(lines: Sequence[Mapping[str, Any]]) -> Decimal:
         return total(lines, "amount") or Decimal(0)
 
-    largest = sorted(names.items(), key=lambda item: (-abs(amount(item[1])), item[0]))
+    largest = sorted(lines_of.items(), key=lambda item: (-abs(amount(item[1])), item[0]))
     header = ("side", "ticker", "lots", "quantity", "amount", "gain", "tax")
     print_table(
         header,
@@ -209,10 +209,10 @@ def _print_names(trades: Sequence[Mapping[str, Any]]) -> None:
                 f"{(total(lines, 'quantity') or Decimal(0)).normalize():f}",
                 *(_money(total(lines, column)) for column in ("amount", "realized_gain", "tax")),
             )
-            for (ticker, side), lines in largest[:_NAMES_SHOWN]
+            for (ticker, side), lines in largest[:_SECURITIES_SHOWN]
         ],
-        title=f"Trades: {len(trades)} in {len(names)} names"
-        + (f", the {_NAMES_SHOWN} largest" if len(names) > _NAMES_SHOWN else ""),
+        title=f"Trades: {len(trades)} in {len(lines_of)} securities"
+        + (f", the {_SECURITIES_SHOWN} largest" if len(lines_of) > _SECURITIES_SHOWN else ""),
         right=header[2:],
     )
 
@@ -245,7 +245,7 @@ def _print_trades(trades: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _risk_parts(split: Mapping[str, float] | None) -> list[tuple[str, str]]:
-    """Return the line on where the predicted tracking error comes from; none for runs recorded before it was kept."""
+    """Return the line on the sources of the predicted tracking error; none for runs recorded before it was stored."""
     if split is None:
         return []
     return [("of it", ", ".join(f"{name.replace('_', ' ')} {_percent(part)} %" for name, part in split.items()))]

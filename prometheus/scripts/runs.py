@@ -1,4 +1,4 @@
-"""``prometheus runs``: what the engine decided, account by account."""
+"""``prometheus runs``: the engine's decisions, account by account."""
 
 import json
 from datetime import datetime
@@ -39,11 +39,11 @@ def list_(account_id: str | None, as_of: datetime | None, limit: int, output: Li
     with open_database(load_settings()) as database, database.transaction() as connection:
         if account_id is not None:
             accounts_of(connection, account_ids=[account_id])
-        found = list_persisted(
+        runs = list_persisted(
             connection, account_id=account_id, as_of=None if as_of is None else as_of.date(), limit=limit + 1
         )
-    rows = [summary_row(run) for run in found[-limit:]]
-    if len(found) > limit:
+    rows = [summary_row(run) for run in runs[-limit:]]
+    if len(runs) > limit:
         say_more_rows(limit, "runs")
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
@@ -103,14 +103,14 @@ def history(account_id: str, as_of: datetime, output: Literal["table", "json"]) 
 
     with open_database(load_settings()) as database, database.transaction() as connection:
         accounts_of(connection, account_ids=[account_id])
-        found = list_runs(connection, as_of=as_of.date(), account_id=account_id)
-        if not found:
+        runs = list_runs(connection, as_of=as_of.date(), account_id=account_id)
+        if not runs:
             raise RequestError(
                 f"Account {account_id} has no engine run for {as_of:%Y-%m-%d}. See 'show_engine_runs --account "
                 f"{account_id}'.",
                 code="NO_RUN",
             )
-        events = [to_jsonable(event) for event in list_events(connection, found[0].run_id)]
+        events = [to_jsonable(event) for event in list_events(connection, runs[0].run_id)]
     if output == "json":
         click.echo(json.dumps(events, indent=2))
         return

@@ -1,4 +1,4 @@
-"""``show_engine_runs``: where every run stands, as CSV for monitoring."""
+"""``show_engine_runs``: the phase of every run, as CSV for monitoring."""
 
 import json
 from collections.abc import Sequence
@@ -71,7 +71,9 @@ def command(
     with open_database(load_settings()) as database, database.transaction() as connection:
         if account_id is not None:
             accounts_of(connection, account_ids=[account_id])
-        if region is not None and region not in set(Region):  # one without accounts has no runs, which is no mistake
+        if region is not None and region not in set(
+            Region
+        ):  # a region without accounts has no runs, which is not an error
             accounts_of(connection, region=region)
         runs = list_runs(
             connection,
@@ -102,7 +104,7 @@ def _row(run: "EngineRun") -> dict[str, Any]:
 
 def _text(value: Any) -> Any:
     if isinstance(value, datetime):
-        # One spelling, whatever time zone the server or this environment prefers.
+        # One format, whatever the time zone of the server or of this environment.
         return value.astimezone(UTC).isoformat()
     if isinstance(value, date):
         return value.isoformat()

@@ -33,16 +33,16 @@ def show(strategy_id: str) -> None:
     from prometheus.foundation.errors import RequestError
 
     with open_database(load_settings()) as database, database.transaction() as connection:
-        found = latest_strategy(connection, strategy_id)
-    if found is None:
+        strategy = latest_strategy(connection, strategy_id)
+    if strategy is None:
         raise RequestError(f"There is no strategy '{strategy_id}'.", code="UNKNOWN_STRATEGY")
     click.echo(
         json.dumps(
             {
-                "strategy_id": found.strategy_id,
-                "version": found.version,
-                "params": found.params,
-                "tag_overrides": found.tag_overrides,
+                "strategy_id": strategy.strategy_id,
+                "version": strategy.version,
+                "params": strategy.params,
+                "tag_overrides": strategy.tag_overrides,
             },
             indent=2,
         )
@@ -71,7 +71,7 @@ def load(file: Path) -> None:
 
 
 def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
-    """Return the strategy's id, parameters and tag overrides, every one of them checked."""
+    """Return the strategy's id, parameters and tag overrides, all checked."""
     from prometheus.domain.strategy import StrategyParams
     from prometheus.foundation.errors import ConfigurationError
     from prometheus.foundation.files import read_at_most
@@ -107,7 +107,7 @@ def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
 
 
 def _require_solver(name: str) -> None:
-    """Refuse a solver that no back-end has; whether it is installed shows on the machine that solves."""
+    """Refuse an unknown solver; whether it is installed is checked on the machine that solves."""
     from prometheus.foundation.errors import ConfigurationError
     from prometheus.optimizer.backends.base import backend_names
 

@@ -1,8 +1,8 @@
-"""What commands print for people: tables, facts and sentences as wide as the terminal; in a pipe never cut or wrapped.
+"""Output of commands for people: tables, facts and sentences as wide as the terminal; in a pipe never cut or wrapped.
 
-A terminal gets no line that is longer than itself. Where a table does not fit, the columns that matter least are left
-out and named; where it still does not fit, each row is printed as a block of lines. Long texts stand below their row.
-In a pipe every row is one line with every column, whatever COLUMNS says: a program reads it, or a search.
+A terminal gets no line that is longer than itself. Where a table does not fit, the least important columns are left out
+and named; where it still does not fit, each row is printed as a block of lines. Long texts are printed below their row.
+In a pipe every row is one line with every column, whatever COLUMNS says, for programs and searches.
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Any, Final, TextIO
 
 import click
 
-#: A terminal that is narrower, or says that it has no width, is treated as this wide.
+#: A terminal that is narrower, or reports no width, is treated as this wide.
 _NARROWEST: Final = 40
 _GAP: Final = 2
 _BELOW: Final = "    "
@@ -41,7 +41,7 @@ def say(text: str = "", *, err: bool = False, indent: str = "", hanging: str | N
     """Print a sentence, on a terminal broken between words at its width.
 
     Args:
-        text: What to say; line ends in it stay.
+        text: The text; its line ends are kept.
         err: On standard error.
         indent: In front of the first line.
         hanging: In front of the further lines; ``indent`` where None.
@@ -56,7 +56,7 @@ def say_markdown(text: str) -> None:
     """Print Markdown, on a terminal broken between words below the text of its list item."""
     for line in text.splitlines():
         marker = re.match(r"\s*(?:- )?", line)
-        assert marker is not None  # it matches nothing, too
+        assert marker is not None  # it matches the empty text, too
         say(line[marker.end() :], indent=marker[0], hanging=" " * marker.end())
 
 
@@ -94,10 +94,10 @@ def print_table(
         header: Column names.
         rows: One value for each column; None prints as nothing.
         title: A line above.
-        right: Names of columns whose values stand flush right.
+        right: Names of columns whose values are flush right.
         optional: Names of columns that a narrow terminal may leave out, the first to go first.
         below: Names of columns whose texts a terminal shows below their row instead of in it.
-        elsewhere: Where the columns left out can be seen.
+        elsewhere: Where the columns left out are shown.
     """
     cells = [["" if value is None else _one_line(str(value)) for value in row] for row in rows]
     width = width_of(sys.stdout)
@@ -115,7 +115,7 @@ def print_table(
         return
     _print_lines(shown, kept, right, texts=texts)
     if left_out:
-        say(f"({', '.join(left_out)}: no room here; {elsewhere}.)")
+        say(f"({', '.join(left_out)}: no space here; {elsewhere}.)")
 
 
 def _fitting(
@@ -183,7 +183,7 @@ def _wrapped(line: str, width: int | None, indent: str, hanging: str) -> list[st
         width,
         initial_indent=indent,
         subsequent_indent=hanging,
-        # Paths, digests and commands stay whole: a person copies them.
+        # Paths, digests and commands are not broken: people copy them.
         break_long_words=False,
         break_on_hyphens=False,
         drop_whitespace=True,
@@ -191,7 +191,7 @@ def _wrapped(line: str, width: int | None, indent: str, hanging: str) -> list[st
 
 
 def _one_line(text: str) -> str:
-    """Return a value as one line of printable text: what it holds is no instruction to a terminal."""
+    """Return a value as one line of printable text, without control characters for a terminal."""
     joined = " / ".join(part.strip() for part in re.split(r"[\r\n]+", text) if part.strip())
     return "".join(" " if sign == "\t" else sign if sign.isprintable() else "?" for sign in joined)
 

@@ -1,4 +1,4 @@
-"""``prometheus today``: where the morning stands, and what to type next."""
+"""``prometheus today``: the state of the day, and what to type next."""
 
 import json
 import sys
@@ -27,11 +27,10 @@ _SHOWN: Final = 5
 @click.option("--region", "regions", type=REGION, multiple=True, help="Only this region; may be repeated.")
 @format_option("table", "json", default="table")
 def command(as_of: datetime | None, regions: tuple[str, ...], output: Literal["table", "json"]) -> None:
-    """Say where each region's day stands, how old its data are, and in the last line what to do next.
+    """Show each region's day, the ages of its data, and in the last line what to do next.
 
     Expected are all accounts of a region: PERSISTED, HELD, FAILED, in work, waiting for data, without a run, paused.
-    Below stand unfilled orders of earlier days, the age of what the day is traded upon, and alerts that reached nobody.
-    Nothing is written.
+    Below are unfilled orders of earlier days, the ages of the day's data, and undelivered alerts. Nothing is written.
 
     \b
     Examples:
@@ -66,8 +65,8 @@ def command(as_of: datetime | None, regions: tuple[str, ...], output: Literal["t
 
 def today_json(today: "Today", step: "NextStep") -> dict[str, Any]:
     """Return the report as JSON types; decimals are text."""
-    found: dict[str, Any] = _plain({**asdict(today), "next": asdict(step)})
-    return found
+    document: dict[str, Any] = _plain({**asdict(today), "next": asdict(step)})
+    return document
 
 
 def print_today(today: "Today", step: "NextStep") -> None:
@@ -139,7 +138,7 @@ def _region_row(region: "RegionDay") -> tuple[object, ...]:
         region.persisted,
         len(region.held),
         len(region.failed),
-        # a column in which nothing stands has no room on a terminal
+        # an empty column is left out on a terminal
         len(region.ended) or None,
         len(region.in_work) + len(region.retried) + len(region.behind) or None,
         len(region.waiting) or None,
@@ -149,18 +148,18 @@ def _region_row(region: "RegionDay") -> tuple[object, ...]:
 
 
 def _print_notes(what: str, notes: "Iterable[RunNote]") -> None:
-    """Print what is to be said of runs, those with one code together."""
+    """Print the notes on runs, those with one code together."""
     groups: dict[tuple[object, ...], list[RunNote]] = {}
     for note in notes:
         key = (note.as_of, note.code) if note.code is not None else (note.as_of, note.message)
         groups.setdefault(key, []).append(note)
-    for found in list(groups.values())[:_SHOWN]:
-        first = found[0]
-        others = "" if len(found) == 1 else f" and {len(found) - 1} more"
+    for group in list(groups.values())[:_SHOWN]:
+        first = group[0]
+        others = "" if len(group) == 1 else f" and {len(group) - 1} more"
         code = "" if first.code is None else f" {first.code}:"
         text = f"{what}: {first.account_id}{others} of {first.as_of}:{code} {first.message or ''}".rstrip(": ")
         if first.mended:
-            text += " (something was stored since that may mend it)"
+            text += " (something was stored since that may end it)"
         if first.due_at is not None:
             text += f" (again at {short_time(first.due_at)})"
         say(text, hanging="  ")
@@ -182,7 +181,7 @@ def _print_orders(today: "Today") -> None:
         trading[region.as_of] = trading.get(region.as_of, 0) + region.persisted - region.without_orders
     for day, runs in trading.items():
         if runs:
-            # Nobody but a person sends them to the broker.
+            # Only a person sends them to the broker.
             say(f"runs of {day} with orders: {runs}; those still open leave with", hanging="  ")
             click.echo(f"  prometheus trades export --as-of {day} --output FILE")
     if not today.orders:

@@ -1,4 +1,4 @@
-"""``prometheus trades``: the orders of runs on their way to a broker and back."""
+"""``prometheus trades``: export the orders of runs, list and settle open ones."""
 
 import json
 from datetime import date, datetime
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group("trades", cls=Group)
 def command() -> None:
-    """Write a run's orders for the broker, see which are open, end what is left of them.
+    """Write a run's orders for the broker, list open ones, settle what is left of them.
 
     \b
     From a day to the next:
@@ -43,8 +43,8 @@ def list_(account_id: str | None, as_of: datetime | None, output: Literal["table
     from prometheus.execution.trade_orders import list_open
 
     with open_database(load_settings()) as database:
-        found = list_open(database, as_of=_day(as_of), account_id=account_id)
-    rows = [_row(order) for order in found]
+        orders = list_open(database, as_of=_day(as_of), account_id=account_id)
+    rows = [_row(order) for order in orders]
     if output == "json":
         click.echo(json.dumps(rows, indent=2))
         return
@@ -80,14 +80,14 @@ def export(as_of: datetime | None, account_id: str | None, output: Path | None) 
     if output is not None and not output.absolute().parent.is_dir():
         raise RequestError(f"--output: the directory '{output.absolute().parent}' does not exist.")
     with open_database(load_settings()) as database:
-        found = list_open(database, as_of=_day(as_of), account_id=account_id)
-        text = export_orders(database, found)
+        orders = list_open(database, as_of=_day(as_of), account_id=account_id)
+        text = export_orders(database, orders)
     if output is None:
         click.echo(text, nl=False)
     else:
         _write(output, text)
     where = "" if output is None else f" in {output}"
-    say(f"{len(found)} open order(s) of {len({one.account_id for one in found})} account(s){where}.", err=True)
+    say(f"{len(orders)} open order(s) of {len({one.account_id for one in orders})} account(s){where}.", err=True)
 
 
 @command.command()
@@ -98,7 +98,7 @@ def export(as_of: datetime | None, account_id: str | None, output: Path | None) 
 @click.option("--cancelled", "status", flag_value="CANCELLED", help="The rest was cancelled.")
 @click.option("--reason", required=True, help="Why; stored with who said so and when.")
 def settle(account_id: str | None, run: str | None, as_of: datetime | None, status: str | None, reason: str) -> None:
-    """Say that nothing more comes of a run's open orders, so that the account's next day goes on.
+    """Settle a run's open orders that will not be filled any more, so that the account's next day goes on.
 
     What was executed stays executed, and executions that come later are booked all the same.
 
@@ -151,7 +151,7 @@ def _row(order: "OpenOrder") -> dict[str, Any]:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file whole or not at all; one that stands there is replaced."""
+    """Write a file completely or not at all; an existing one is replaced."""
     from prometheus.foundation.errors import RequestError
 
     partial = path.with_name(f".{path.name}.part")

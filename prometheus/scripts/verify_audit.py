@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 def command(
     account_id: str | None, published: tuple[str, ...], delivered: Path | None, output: Literal["text", "json"]
 ) -> None:
-    """Check that no run, trade, matrix, archive or anchor was altered, removed or put in another place.
+    """Check that no run, trade, matrix, archive or anchor was altered, removed or moved.
 
     Of each account's chain the first broken record is named. Give the digests that 'prometheus audit anchor' printed
-    and that were kept outside the database: they are what somebody with every right inside it cannot change. With
-    --anchors all those that the outbox delivered (PROMETHEUS_ALERT_FILE, PROMETHEUS_ALERT_DIRECTORY) are compared.
+    and that were kept outside the database: somebody with every right inside it cannot change them. With --anchors all
+    those that the outbox delivered (PROMETHEUS_ALERT_FILE, PROMETHEUS_ALERT_DIRECTORY) are compared.
 
     Exit codes: 0 nothing was altered, 1 something was, 2 no such account, or no anchor in the file.
 
@@ -49,10 +49,10 @@ def command(
 
     anchors = tuple(_anchor(text) for text in published)
     if delivered is not None:
-        found = read_delivered_anchors(delivered)
-        anchors += found.anchors
-        for where in found.unreadable:
-            say(f"{where} is no message and was passed over.", err=True)
+        delivered_anchors = read_delivered_anchors(delivered)
+        anchors += delivered_anchors.anchors
+        for where in delivered_anchors.unreadable:
+            say(f"{where} is not a message and was skipped.", err=True)
     with open_database(load_settings()) as database:
         report = _verify(database, account_id, anchors)
     if output == "json":
@@ -64,7 +64,7 @@ def command(
 
 
 def verify_and_report(database: "Database") -> bool:
-    """Check every record, print what was found, and return True where nothing was altered."""
+    """Check every record, print the findings, and return True where nothing was altered."""
     report = _verify(database, None, ())
     _print_report(report)
     return not report.findings

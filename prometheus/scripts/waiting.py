@@ -1,4 +1,4 @@
-"""What waits and why, in words: the end of the heartbeat's one line."""
+"""What waits and why, in words: the end of a tick's line."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from prometheus.db.repositories.unfinished_runs import UnfinishedCount, Wait
 from prometheus.scripts.tables import short_time
 
-#: In the order in which they are said: what a person can change first.
+#: In the order of the line: what a person can change comes first.
 _ORDER: Final = (Wait.HELD, Wait.PAUSED, Wait.DUE, Wait.RETRY, Wait.BEHIND, Wait.WORKED_ON, Wait.DATA)
 
 
@@ -34,7 +34,7 @@ def _part(count: UnfinishedCount, out_of_time: float | None) -> str:
         case Wait.DUE if out_of_time is not None:
             return f"{count.runs} for time (the budget of {out_of_time:g} s was spent)"
         case Wait.DUE:
-            return f"{count.runs} for the next heartbeat"
+            return f"{count.runs} for the next tick"
         case Wait.RETRY:
             return f"{count.runs} to be tried again at {short_time(count.next_attempt_at)}"
         case Wait.BEHIND:

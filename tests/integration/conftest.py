@@ -27,9 +27,9 @@ def fleet(server, fleet_template):
     # The default draws every traceback with its variables, which takes seconds.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     with clone_of(server, fleet_template) as url:
-        found = Fleet(url)
-        yield found
-        found.close()
+        opened = Fleet(url)
+        yield opened
+        opened.close()
     structlog.configure(**logging_before)
 
 

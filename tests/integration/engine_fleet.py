@@ -200,7 +200,7 @@ class Fleet:
         return state.prepare(self.database, scope, self.config(), ensure=True, data_ready=True)
 
     def advance(self, **settings: object) -> AdvanceSummary:
-        """Run one heartbeat."""
+        """Run one tick."""
         return advance_all(self.database, self.config(**settings), self.database.sibling)
 
     def claim(self, *, batch: int = 10, ttl: int = 300, owner: str | None = None, **scope: object) -> tuple[Lease, ...]:
@@ -211,8 +211,8 @@ class Fleet:
     def run(self, account_id: str = "ACC-1", day: date = MONDAY) -> EngineRun:
         """Return an account's engine run of a day."""
         with self.database.transaction() as connection:
-            (found,) = (run for run in list_runs(connection, as_of=day) if run.account_id == account_id)
-        return found
+            (engine_run,) = (run for run in list_runs(connection, as_of=day) if run.account_id == account_id)
+        return engine_run
 
     def phases(self) -> dict[tuple[str, date], str]:
         """Return the phase of every run."""
@@ -265,14 +265,14 @@ class Fleet:
             events: Include the history of runs.
         """
         rows = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY tablename")
-        found = {}
+        lines = {}
         for table in (row.tablename for row in rows):
             if table in _HISTORY and not events:
                 continue
             removed = "".join(f" - '{name}'" for name in _HEARTBEAT_COLUMNS if not heartbeats)
             what = f"(to_jsonb({table}){removed})" if table == "engine_runs" else f"to_jsonb({table})"
-            found[table] = sorted(row.line for row in self.sql(f"SELECT {what}::text AS line FROM {table}"))
-        return found
+            lines[table] = sorted(row.line for row in self.sql(f"SELECT {what}::text AS line FROM {table}"))
+        return lines
 
     def invoke(self, *arguments: object, **environment: str) -> Result:
         """Run ``run_engine_state`` inside this process."""

@@ -221,7 +221,7 @@ def test_altered_anchor_is_found(server, fleet):
 def test_same_anchor_is_stored_once_and_outlives_later_runs(fleet):
     """An anchor asked for again is the same one, and later runs do not break it."""
     first = call(fleet, "audit", "anchor", "--as-of", DAYS[1])
-    assert "stood already" in first.stderr
+    assert "stored before" in first.stderr
     assert findings(fleet, "--anchor", first.stdout.strip()) == []
     assert call(fleet, "audit", "anchor", "--as-of", "2020-01-02").exit_code == 2
 

@@ -18,8 +18,8 @@ STRATEGY = "tax-managed-index"
 @pytest.fixture
 def url(server, market_template):
     """URL of a database with prices and fleet but no risk model."""
-    with clone_of(server, market_template) as found:
-        yield found
+    with clone_of(server, market_template) as clone:
+        yield clone
 
 
 def ask(url, read):
@@ -44,7 +44,7 @@ def test_risk_refresh_stores_a_model_and_names_fallbacks(url):
     done = call(url, "risk", "refresh", "--as-of", AS_OF)
     assert done.exit_code == 0, done.stderr
     stored = ask(url, lambda connection: latest_risk_model(connection, AS_OF))
-    assert done.stdout.startswith(f"risk model {stored.risk_model_id} of {AS_OF}: 12 names, ")
+    assert done.stdout.startswith(f"risk model {stored.risk_model_id} of {AS_OF}: 12 assets, ")
     assert stored.tickers == NAMES
     assert re.search(rf"fallback: {YOUNG} \(.+\)", done.stdout)
     assert f"fallback: {GAPPY}" not in done.stdout
@@ -103,8 +103,8 @@ def test_long_list_of_fallbacks_is_cut_with_a_count(url):
         )
     database.close()
     printed = call(url, "risk", "refresh", "--as-of", AS_OF).stdout
-    assert "25 names" in printed
-    assert "14 names with fallback values" in printed
+    assert "25 assets" in printed
+    assert "14 assets with fallback values" in printed
     assert printed.count("  fallback: ") == 10
     assert printed.endswith("  and 4 more\n")
 
@@ -137,7 +137,7 @@ def test_risk_refresh_refuses_what_no_calendar_knows(database_url, arguments):
 
 
 def test_engine_is_frozen_and_unfrozen(database_url):
-    """Freeze, status, unfreeze: each says where the engine stands, and a second call that it stood there already."""
+    """Freeze, status, unfreeze: each shows the state of the engine, and a second call that it was so already."""
     assert call(database_url, "engine", "status").stdout.startswith("running (since ")
     assert call(database_url, "engine", "freeze", "--reason", "bad feed").stdout == "The engine is now frozen.\n"
     assert call(database_url, "engine", "freeze", "--reason", "again").stdout == "The engine is already frozen.\n"
@@ -158,7 +158,7 @@ def test_freezing_needs_a_reason(database_url, arguments):
 
 
 def test_frozen_engine_holds_the_heartbeat(url):
-    """While the database's switch is on a heartbeat claims nothing, ends with exit code 0 and gives the reason."""
+    """While the database's switch is on a tick claims nothing, ends with exit code 0 and gives the reason."""
     call(url, "engine", "freeze", "--reason", "bad feed")
     done = call(url, "run-engine-state", "--advance-all")
     assert done.exit_code == 0

@@ -22,8 +22,8 @@ US_DAY = (*DAY, "--region", "US")
 @pytest.fixture
 def url(server, loaded_template):
     """URL of a database with market, fleet and risk model and no runs."""
-    with clone_of(server, loaded_template) as found:
-        yield found
+    with clone_of(server, loaded_template) as clone:
+        yield clone
 
 
 def state(url, *arguments: object, **environment: str):
@@ -49,9 +49,9 @@ def phases(url):
         (("--cancel", "--account", "ACC-1"), "need --as-of and --region or --account"),
         (("--reset", *US_DAY), "--reset needs --reason"),
         (("--reset", *US_DAY, "--reason", "  "), "--reset needs --reason"),
-        (("--cancel", "--ensure", *US_DAY), "--cancel stands alone"),
-        (("--cancel", "--advance-all", *US_DAY), "--cancel stands alone"),
-        (("--cancel", "--reset", "--reason", "x", *US_DAY), "--cancel stands alone"),
+        (("--cancel", "--ensure", *US_DAY), "--cancel is used alone"),
+        (("--cancel", "--advance-all", *US_DAY), "--cancel is used alone"),
+        (("--cancel", "--reset", "--reason", "x", *US_DAY), "--cancel is used alone"),
         (("--advance-all", *US_DAY), "do not limit it"),
         (("--ensure", *US_DAY, "--reason", "x"), "--reason belongs to --reset and --cancel"),
         (("--ensure", *US_DAY, "--time-budget", "5"), "--time-budget limits --advance-all"),
@@ -149,9 +149,9 @@ def test_day_without_an_answer_is_persisted_and_shown(url, tmp_path):
     assert re.search(r"^attempt failed +INFEASIBLE: .+", shown, re.MULTILINE)
     assert "proof" not in shown
     assert shown.rstrip().splitlines()[-1] == "No trades."
-    morning = call(url, "today", "--as-of", "2024-06-28").stdout
+    report = call(url, "today", "--as-of", "2024-06-28").stdout
     assert "US: NON_OPTIMAL, previous targets kept, nothing traded: ACC-1\n  prometheus runs show ACC-1 RUN-001\n" in (
-        morning
+        report
     )
 
 
@@ -176,7 +176,7 @@ def test_frozen_engine_says_so_and_does_nothing(url):
 
 
 def test_no_time_left_means_nothing_is_claimed(url):
-    """With a time budget of nothing the heartbeat claims no run, says what waits for time, and still ends well."""
+    """With a time budget of nothing the tick claims no run, says what waits for time, and still ends well."""
     state(url, *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
     done = state(url, "--advance-all", "--time-budget", 0)
     assert done.exit_code == 0
@@ -186,7 +186,7 @@ def test_no_time_left_means_nothing_is_claimed(url):
 
 
 def test_what_waits_is_said_with_its_reason(url):
-    """A heartbeat that takes nothing names what waits: a paused account with its reason, a day not marked ready."""
+    """A tick that takes nothing names what waits: a paused account with its reason, a day not marked ready."""
     state(url, *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
     state(url, *DAY, "--account", "ACC-1", "--ensure")
     call(url, "engine", "pause", "ACC-4", "--reason", "the client asked")
@@ -209,7 +209,7 @@ def test_region_is_understood_in_any_case(url):
 
 
 def test_database_gone_is_exit_code_one_and_one_sentence():
-    """Without a server the heartbeat ends with exit code 1 and one sentence, for the next one to try again."""
+    """Without a server the tick ends with exit code 1 and one sentence, for the next one to try again."""
     done = state(NO_SERVER, "--advance-all")
     assert (done.exit_code, done.stdout) == (1, "")
     assert re.fullmatch(r"error: [^\n]+ \[DATABASE_UNAVAILABLE\]\n", done.stderr)
@@ -233,7 +233,7 @@ def test_module_runs_as_a_program_silently_but_for_its_line(url):
 
 
 def test_progress_is_seen_on_a_terminal(url):
-    """On a terminal's standard error the heartbeat shows a bar, and standard output stays the one line."""
+    """On a terminal's standard error the tick shows a bar, and standard output stays the one line."""
     state(url, *DAY, "--account", "ACC-4", "--ensure", "--data-ready")
     leader, follower = pty.openpty()
     done = subprocess.Popen(

@@ -29,9 +29,9 @@ from tests.conftest import clone_of
 def traded(server, traded_template):
     """An open database with two days of the fleet."""
     with clone_of(server, traded_template) as url:
-        found = Database(url)
-        yield found
-        found.close()
+        opened = Database(url)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tests.unit.scripts_tree import command_of, leaves
 @pytest.fixture(scope="module")
 def url(server, traded_template):
     """A database with two days of the fleet."""
-    with clone_of(server, traded_template) as found:
-        yield found
+    with clone_of(server, traded_template) as clone:
+        yield clone
 
 
 def listed(url, *arguments: object):
@@ -116,7 +116,7 @@ def test_show_is_a_summary_until_details_are_asked_for(url):
     """Without --details the trades come by name and the rest is said to be there; with it every lot has its line."""
     summary = call(url, "runs", "show", "ACC-1", "1").stdout
     trades = json.loads(call(url, "runs", "show", "ACC-1", "1", "--format", "json").stdout)["trades"]
-    assert f"Trades: {len(trades)} in {len({trade['ticker'] for trade in trades})} names" in summary
+    assert f"Trades: {len(trades)} in {len({trade['ticker'] for trade in trades})} securities" in summary
     assert "Why: " not in summary
     assert "'prometheus runs show ACC-1 RUN-001 --details'" in summary
     assert len(summary.splitlines()) < 45

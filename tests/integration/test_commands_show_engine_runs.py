@@ -1,4 +1,4 @@
-"""``show_engine_runs``: CSV that monitoring can read whatever stands in it."""
+"""``show_engine_runs``: CSV that monitoring can read whatever its values."""
 
 import csv
 import io
@@ -34,13 +34,13 @@ _RUNS = text("""
 @pytest.fixture(scope="module")
 def url(cloned):
     """A database with five runs in five phases."""
-    with cloned() as found:
-        database = Database(found)
+    with cloned() as clone:
+        database = Database(clone)
         with database.transaction() as connection:
             connection.execute(_ACCOUNTS)
             connection.execute(_RUNS, {"message": ERROR})
         database.close()
-        yield found
+        yield clone
 
 
 def printed(url, *arguments: object):

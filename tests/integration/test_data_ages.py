@@ -15,12 +15,12 @@ def ages(fleet, day=MONDAY):
 
 def test_ages_of_a_fleet_that_is_ready(fleet):
     """Prices, benchmark, risk model and calendar are read with their days; what was never loaded is not missed."""
-    found = ages(fleet)
-    assert all(age.usable for age in found.values())
-    assert found["prices"].newest == found["risk_model"].newest == MONDAY
-    assert (found["benchmark"].name, found["benchmark"].newest) == ("BM", date(2024, 6, 3))
-    assert found["borrow_curve"].newest is found["actions"].newest is None
-    assert 0 <= found["risk_model"].age < 1
+    by_kind = ages(fleet)
+    assert all(age.usable for age in by_kind.values())
+    assert by_kind["prices"].newest == by_kind["risk_model"].newest == MONDAY
+    assert (by_kind["benchmark"].name, by_kind["benchmark"].newest) == ("BM", date(2024, 6, 3))
+    assert by_kind["borrow_curve"].newest is by_kind["actions"].newest is None
+    assert 0 <= by_kind["risk_model"].age < 1
 
 
 def test_closes_of_the_day_before_are_counted(fleet):
@@ -31,9 +31,9 @@ def test_closes_of_the_day_before_are_counted(fleet):
         day=TUESDAY,
         earlier=MONDAY,
     )
-    found = ages(fleet, TUESDAY)["prices"]
-    assert (found.usable, found.code) == (False, "STALE_PRICES")
-    assert found.reason.startswith(f"3 of 6 closes of {TUESDAY} (50%) are those of {MONDAY}")
+    prices = ages(fleet, TUESDAY)["prices"]
+    assert (prices.usable, prices.code) == (False, "STALE_PRICES")
+    assert prices.reason.startswith(f"3 of 6 closes of {TUESDAY} (50%) are those of {MONDAY}")
     assert ages(fleet, FRIDAY)["prices"].usable
     assert ages(fleet, SATURDAY)["prices"].code == "NO_DATA"
 
@@ -65,7 +65,7 @@ def test_actions_are_missed_where_a_file_of_them_came_once(fleet):
         "INSERT INTO ingest_files (kind, file_name, sha256, rows_read, rows_inserted, rows_revised, rows_unchanged, "
         "rows_skipped, loaded_at) VALUES ('actions', 'a', '', 1, 1, 0, 0, 0, '2024-06-01')"
     )
-    found = ages(fleet)["actions"]
-    assert (found.usable, found.newest, found.age) == (False, date(2024, 6, 1), Decimal(23))
+    actions = ages(fleet)["actions"]
+    assert (actions.usable, actions.newest, actions.age) == (False, date(2024, 6, 1), Decimal(23))
     fleet.sql("UPDATE ingest_files SET loaded_at = '2024-06-17 23:00+00'")
     assert ages(fleet)["actions"].usable

@@ -61,13 +61,13 @@ def change(database, sql, **values: object):
 
 def run_of(database, account_id=ACCOUNTS[0]):
     """Return the row of an account's first day."""
-    (found,) = query(
+    (run,) = query(
         database,
         "SELECT * FROM engine_runs WHERE account_id = :account AND as_of_date = :day",
         account=account_id,
         day=DAY,
     )
-    return found
+    return run
 
 
 def kinds(database, run_id):
@@ -104,8 +104,8 @@ def test_runs_locked_by_another_claim_are_skipped(fleet):
             "SELECT account_id FROM engine_runs ORDER BY account_id LIMIT 2 FOR UPDATE"
         ).scalars()
         held = set(held)
-        found = {lease.account_id for lease in claim(fleet)}
-    assert found == set(ACCOUNTS[:4]) - held
+        claimed = {lease.account_id for lease in claim(fleet)}
+    assert claimed == set(ACCOUNTS[:4]) - held
 
 
 def test_batch_is_taken_in_due_order(fleet):

@@ -67,7 +67,7 @@ def test_days_are_numbered_in_order_and_chained(fleet):
 
 @pytest.mark.parametrize(("table", "phase"), RECORDS, ids=[table for table, _ in RECORDS])
 def test_failed_record_leaves_neither_transition_nor_effect(fleet, table, phase):
-    """Where the record of a phase fails, the phase stands where it was and nothing of it was written; others go on."""
+    """Where the record of a phase fails, the phase is unchanged and nothing of it was written; others go on."""
     fleet.ready()
     mine = fleet.run("ACC-1").run_id
     fleet.on_insert(table, BOOM, f"NEW.run_id = {mine}")
@@ -304,7 +304,7 @@ def test_too_many_missing_prices_hold_the_day(fleet):
 
 
 def test_stale_risk_model_holds_the_day(fleet):
-    """A model 37 hours old holds the phase: one alert over two heartbeats, no attempt charged; a refresh lets it go."""
+    """A model 37 hours old holds the phase: one alert over two ticks, no attempt charged; a refresh lets it go."""
     fleet.ready(account_id="ACC-1")
     fleet.set_clock("37 hours")
     assert fleet.advance().outcomes == fleet.advance().outcomes == {Outcome.HELD: 1}
@@ -347,8 +347,8 @@ def test_short_positions_hold_the_day(fleet):
 
 
 def _rebalance_with_a_gap(problem, *, backend):
-    found = rebalance(problem, backend=backend)
-    return replace(found, certificate=replace(found.certificate, gap_bps=1.0))
+    result = rebalance(problem, backend=backend)
+    return replace(result, certificate=replace(result.certificate, gap_bps=1.0))
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_no_certified_answer_keeps_the_previous_targets(fleet, monkeypatch, para
 
 @pytest.mark.parametrize("committed", [True, False])
 def test_lost_answer_to_a_commit_is_looked_up(fleet, monkeypatch, committed):
-    """Where the connection breaks at a commit the row tells: the run goes on if it passed, else the heartbeat ends."""
+    """Where the connection breaks at a commit the row tells: the run goes on if it passed, else the tick ends."""
     real = advance._commit_together
 
     def commit_and_lose_the_answer(context, ready):

@@ -52,11 +52,11 @@ def make_due(fleet, *names: str):
 
 
 def test_first_heartbeat_schedules_every_task(fleet):
-    """Every task has a row with a due time in the future after the first heartbeat, and none was done yet."""
+    """Every task has a row with a due time in the future after the first tick, and none was done yet."""
     fleet.advance()
-    found = rows(fleet)
-    assert found.keys() == DUE_TASKS.keys()
-    assert all(row.finished_at is None and row.next_due_at > datetime.now(UTC) for row in found.values())
+    tasks = rows(fleet)
+    assert tasks.keys() == DUE_TASKS.keys()
+    assert all(row.finished_at is None and row.next_due_at > datetime.now(UTC) for row in tasks.values())
 
 
 def test_risk_model_is_refreshed_when_due(fleet):

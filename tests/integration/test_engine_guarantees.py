@@ -67,7 +67,7 @@ def test_failure_of_any_wording_is_written_down(fleet, before_task, error, said)
 
 
 def test_books_that_move_meanwhile_put_the_snapshot_off(fleet):
-    """A journal row booked while a snapshot is built puts it off to the next heartbeat, with no alert and no charge."""
+    """A journal row booked while a snapshot is built puts it off to the next tick, with no alert and no charge."""
     fleet.ready(account_id="ACC-1")
     real = tasks.build_snapshot
     book = (
@@ -191,7 +191,7 @@ def test_cancel_seen_when_a_failure_is_reported_ends_the_run(fleet, before_task)
 
 
 def test_claimed_runs_are_given_back_when_the_time_is_spent(fleet):
-    """Past its time budget a heartbeat begins with no further run and leaves the claimed ones to the next."""
+    """Past its time budget a tick begins with no further run and leaves the claimed ones to the next."""
     fleet.ready()
     budget = 0.001
     summary = advance_all(

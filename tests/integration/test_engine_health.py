@@ -42,7 +42,7 @@ TROUBLE = {
 
 @pytest.fixture
 def watched(fleet):
-    """A fleet with one run in work and a heartbeat a moment ago."""
+    """A fleet with one run in work and a tick a moment ago."""
     fleet.advance()
     fleet.ready(account_id="ACC-1")
     return fleet
@@ -59,7 +59,7 @@ def asked(fleet, *arguments: str, **environment: str):
 
 
 def test_healthy_fleet_exits_zero(watched):
-    """A fleet with a recent heartbeat, a fresh risk model and no old run is healthy, in words and as JSON."""
+    """A fleet with a recent tick, a fresh risk model and no old run is healthy, in words and as JSON."""
     done = asked(watched)
     assert (done.exit_code, done.stdout) == (0, "healthy\n")
     assert json.loads(asked(watched, "--format", "json").stdout) == {"healthy": True, "findings": []}
@@ -91,7 +91,7 @@ def test_json_is_answered_without_a_database():
 
 
 def test_environment_that_freezes_is_a_finding(watched):
-    """Where the environment of monitoring itself freezes processes, a fleet that stands still is not called healthy."""
+    """Where the environment of monitoring itself freezes processes, a fleet that does nothing is not called healthy."""
     done = asked(watched, RUNNER_FLAG_FROZEN="true")
     assert (done.exit_code, done.stdout.startswith("FROZEN: RUNNER_FLAG_FROZEN")) == (1, True)
 

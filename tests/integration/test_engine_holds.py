@@ -1,4 +1,4 @@
-"""Days that wait for newer data, and failures that no further attempt can mend."""
+"""Days that wait for newer data, and failures that no further attempt can repair."""
 
 import pytest
 
@@ -21,7 +21,7 @@ from tests.integration.engine_fleet import MONDAY, TUESDAY, change_strategy
 def finding(fleet, code, limits=None):
     """Return the message of a finding of monitoring, None without it."""
     ages = HealthLimits(ages=limits or AgeLimits())
-    return next((found.message for found in engine_health(fleet.database, ages) if found.code == code), None)
+    return next((one.message for one in engine_health(fleet.database, ages) if one.code == code), None)
 
 
 def held(fleet, code):

@@ -124,7 +124,7 @@ def test_a_run_is_cancelled_and_begins_anew(fleet):
 
 
 def test_a_run_in_work_is_asked_to_stop(fleet):
-    """Its worker ends it; until then it has its phase, and the wish stands in its row."""
+    """Its worker ends it; until then it has its phase, and its row has the request."""
     run = ready(fleet)
     (lease,) = fleet.claim(batch=1)
     asked = update_phase(fleet.database, run, Phase.FAILED, reason="test")

@@ -1,4 +1,4 @@
-"""Eight heartbeats at once: every run is done once, numbered without gaps, with one event for each edge."""
+"""Eight ticks at once: every run is done once, numbered without gaps, with one event for each edge."""
 
 import itertools
 import os
@@ -57,7 +57,7 @@ def test_eight_processes_share_the_runs_of_two_days(fleet, count):
         check=False,
         timeout=DEADLINE_SECONDS,
     )
-    # A process that finds the last days blocked by a rival's work is done; one more heartbeat ends what is left.
+    # A process that finds the last days blocked by a rival's work is done; one more tick ends what is left.
     fleet.advance()
 
     assert (done.returncode, done.stdout.count("advanced")) == (0, PROCESSES), done.stderr

@@ -29,7 +29,7 @@ def command(fleet):
 
 
 def test_paused_account_is_left_out_and_says_why(fleet, command):
-    """A pause holds an account's runs and stands in their history; asked for twice it changes nothing."""
+    """A pause holds an account's runs and is in their history; asked for twice it changes nothing."""
     fleet.ready()
     said = command("engine", "pause", "ACC-1", "--reason", "client asked").stdout
     assert said == "ACC-1 is now paused.\n"

@@ -41,12 +41,12 @@ class Postbox:
         self.refuses = lambda _: False
         self.error = DeliveryError("closed")
 
-    def take(self, letter):
-        """Take a letter or not."""
-        code = json.loads(letter.text)["payload"].get("code", letter.kind.value)
+    def take(self, message):
+        """Take a message or not."""
+        code = json.loads(message.text)["payload"].get("code", message.kind.value)
         if self.refuses(code):
             raise self.error
-        self.keys.append(letter.key)
+        self.keys.append(message.key)
         self.codes.append(code)
 
 
@@ -94,7 +94,7 @@ def ask(fleet, command, *arguments: str, **environment: str):
 
 
 def test_alert_and_message_are_one(fleet):
-    """An alert has its message from the start, with all that it says; one that stands already has no second one."""
+    """An alert has its message from the start, with all that it says; one that exists already has no second one."""
     fleet.ready(account_id="ACC-1")
     told(fleet, "STALE_RISK", account="ACC-1")
     told(fleet, "STALE_RISK", account="ACC-1")
@@ -135,7 +135,7 @@ def test_message_of_a_transaction_that_fails_is_not_there(fleet):
 def test_message_that_cannot_be_written_takes_its_phase_along(fleet):
     """A phase whose alert has no message is not committed: neither transition, nor snapshot, nor alert."""
     without_a_price(fleet)
-    fleet.on_insert("outbox", "RAISE EXCEPTION 'no room'", "NEW.payload ->> 'code' = 'MISSING_PRICE'")
+    fleet.on_insert("outbox", "RAISE EXCEPTION 'no space'", "NEW.payload ->> 'code' = 'MISSING_PRICE'")
     fleet.ready(account_id="ACC-1")
     summary = fleet.advance(retry_base_seconds=1000.0)
     assert summary.outcomes == {Outcome.RETRY: 1}
@@ -170,7 +170,7 @@ def test_alert_of_a_reset_run_is_told_anew(fleet):
     fleet.ready(account_id="ACC-1")
     told(fleet, "RUN_FAILED", account="ACC-1")
     fleet.sql("UPDATE engine_runs SET phase = 'FAILED', error = '{}' WHERE account_id = 'ACC-1'")
-    done = fleet.invoke("--as-of", MONDAY, "--account", "ACC-1", "--reset", "--reason", "mended")
+    done = fleet.invoke("--as-of", MONDAY, "--account", "ACC-1", "--reset", "--reason", "repaired")
     assert done.exit_code == 0, done.output
     told(fleet, "RUN_FAILED", account="ACC-1")
     assert len(set(column(fleet, "idempotency_key"))) == 2
@@ -301,12 +301,12 @@ def test_message_that_nobody_takes_is_given_up_and_armed_again(fleet):
 
     assert ask(fleet, engine.command, "outbox", "--retry").exit_code == 2
     assert ask(fleet, engine.command, "outbox", "--reason", "x").exit_code == 2
-    armed = ask(fleet, engine.command, "outbox", "--retry", "--reason", "pager mended")
-    assert (armed.exit_code, armed.stdout) == (0, "1 message(s) will be tried again at the next heartbeat.\n")
+    armed = ask(fleet, engine.command, "outbox", "--retry", "--reason", "pager repaired")
+    assert (armed.exit_code, armed.stdout) == (0, "1 message(s) will be tried again at the next tick.\n")
     assert ask(fleet, engine_health.command).exit_code == 0
     kinds = fleet.sql("SELECT kind, details FROM outbox_events ORDER BY event_id")
     assert [row.kind for row in kinds] == ["GIVEN_UP", "RETRY"]
-    assert kinds[1].details["reason"] == "pager mended"
+    assert kinds[1].details["reason"] == "pager repaired"
     assert kinds[1].details["error"] == "postbox: closed"
     assert kinds[1].details["attempts"] == 2
 
@@ -468,7 +468,7 @@ def test_message_from_a_clock_that_was_ahead_is_named(fleet):
 
 
 def test_alert_of_a_call_leaves_in_it(fleet):
-    """Alerts raised before the runs and during them are delivered by the same heartbeat."""
+    """Alerts raised before the runs and during them are delivered by the same tick."""
     without_a_price(fleet)
     fleet.ready(account_id="ACC-1")
     told(fleet, "BEFORE")
@@ -489,7 +489,7 @@ def test_frozen_fleet_still_tells(fleet):
 
 
 def test_what_was_given_up_in_a_call_needs_a_person(fleet, tmp_path):
-    """A heartbeat that gives a message up says so on standard error and ends with exit code 1, frozen or not."""
+    """A tick that gives a message up says so on standard error and ends with exit code 1, frozen or not."""
     told(fleet, "X", "Y")
     fleet.sql("UPDATE outbox SET attempt = 19")
     settings = {"PROMETHEUS_ALERT_FILE": str(tmp_path / "gone" / "told"), "PROMETHEUS_RETRY_BASE_SECONDS": "0"}
@@ -519,8 +519,8 @@ def test_alerts_of_a_due_task_stand_with_its_report(fleet, monkeypatch):
     monkeypatch.setattr(due_tasks, "DUE_TASKS", {"monitoring-sweep": task})
     fleet.advance()
     fleet.sql("UPDATE due_tasks SET next_due_at = engine_now()")
-    fleet.on_insert("outbox", "RAISE EXCEPTION 'no room'")
-    with pytest.raises(Exception, match="no room"):
+    fleet.on_insert("outbox", "RAISE EXCEPTION 'no space'")
+    with pytest.raises(Exception, match="no space"):
         fleet.advance()
     assert fleet.alerts() == []
     assert fleet.one("SELECT result FROM due_tasks") == {}
@@ -554,7 +554,7 @@ def test_anchor_of_the_day_leaves_by_itself(fleet, tmp_path):
     checked = ask(fleet, verify_audit.command, "--anchors", str(path))
     assert checked.exit_code == 0, checked.output
     assert "2 anchors: nothing altered" in checked.stdout
-    assert [line.endswith("is no message and was passed over.") for line in checked.stderr.splitlines()] == [True] * 2
+    assert [line.endswith("is not a message and was skipped.") for line in checked.stderr.splitlines()] == [True] * 2
 
     forged = {**message, "payload": {**message["payload"], "digest": "0" * 64}}
     directory = tmp_path / "told"

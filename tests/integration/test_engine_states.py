@@ -96,7 +96,7 @@ def test_misuse_writes_nothing(fleet, arguments):
 
 
 def test_database_that_is_gone_is_one_sentence(fleet):
-    """Without a database the heartbeat ends with exit code 1 and one sentence."""
+    """Without a database the tick ends with exit code 1 and one sentence."""
     done = fleet.invoke("--advance-all", PROMETHEUS_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert done.exit_code == 1
     (line,) = done.stderr.splitlines()
@@ -152,7 +152,7 @@ def test_waiting_run_is_not_advanced(fleet):
 
 
 def test_day_two_waits_for_day_one(fleet):
-    """While the first day retries, the second is not touched; then they follow in order in one heartbeat."""
+    """While the first day retries, the second is not touched; then they follow in order in one tick."""
     fleet.ready(MONDAY, "ACC-1")
     fleet.ready(TUESDAY, "ACC-1")
     fleet.on_insert("staged_solutions", "RAISE EXCEPTION 'no'")
@@ -235,7 +235,7 @@ def test_cancel_during_a_phase_does_not_wait_for_it(fleet):
 
 
 def test_cancelled_run_of_a_dead_worker_is_ended_by_the_next_heartbeat(fleet):
-    """Where the owner never answers, the heartbeat after its lease ends the run."""
+    """Where the owner never answers, the tick after its lease ends the run."""
     fleet.ready(account_id="ACC-1")
     fleet.claim()
     state.cancel(fleet.database, fleet.scope(account_id="ACC-1"), reason="x")

@@ -19,7 +19,7 @@ from tests.integration.engine_fleet import FRIDAY, MONDAY, TUESDAY, add_account,
 
 @pytest.fixture
 def pool(fleet):
-    """A function that runs one heartbeat with worker processes."""
+    """A function that runs one tick with worker processes."""
 
     def run(workers=2, *, must_stop=lambda: False, budget=None, **settings: object):
         return advance_all(
@@ -227,7 +227,7 @@ def test_day_whose_shared_inputs_are_unreadable_stops_no_other(fleet, pool):
 
 @pytest.mark.slow
 def test_sigterm_is_an_exit_code_and_loses_nothing(fleet):
-    """SIGTERM ends the command with 143 at once; nothing stays claimed, and the next heartbeat finishes the day."""
+    """SIGTERM ends the command with 143 at once; nothing stays claimed, and the next tick finishes the day."""
     with fleet.database.transaction() as connection:
         for number in range(20):
             add_account(connection, f"T-{number:02d}")

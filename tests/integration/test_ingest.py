@@ -135,12 +135,12 @@ def test_securities_are_stored_with_defaults(loaded):
 
 def test_prices_are_stored_exactly(loaded):
     """Text becomes NUMERIC without passing through a float; an empty volume is null."""
-    found = rows(
+    stored = rows(
         loaded,
         "SELECT price_date::text, ticker, close::text, adj_close::text, volume "
         "FROM prices JOIN securities USING (security_id) ORDER BY 2, 1",
     )
-    assert found == [
+    assert stored == [
         ("2024-06-26", "AAA", "20.00000000", "10.00000000", 1000),
         ("2024-06-27", "AAA", "10.10000000", "10.10000000", 2000),
         ("2024-06-26", "BBB", "50.00000000", "49.87654400", None),
@@ -161,10 +161,10 @@ def test_nineteen_digits_survive(loaded, tmp_path):
 
 def test_accounts_are_stored(loaded):
     """Cash starts as opening cash, tags become a list without repetitions, the strategy has its default."""
-    found = rows(
+    stored = rows(
         loaded, "SELECT account_id, opening_cash, cash, tags, strategy_id, fractional_shares FROM accounts ORDER BY 1"
     )
-    assert found == [
+    assert stored == [
         ("ACC-1", Decimal("1000.10"), Decimal("1000.10"), ["te:tight", "esg:no-tobacco"], "tax-managed-index", False),
         ("ACC-2", Decimal("5.00"), Decimal("5.00"), [], "tax-managed-index", True),
     ]
@@ -309,9 +309,9 @@ def test_benchmark_id_comes_from_the_column_or_the_option(loaded, tmp_path):
     path = tmp_path / "b.csv"
     path.write_text("date,ticker,weight,benchmark_id\n2024-06-28,AAA,1,ONE\n2024-06-28,BBB,1,\n")
     reload(loaded, path, "benchmark", IngestOptions(today=OPTIONS.today, benchmark_id="TWO"))
-    found = rows(loaded, "SELECT benchmark_id, ticker FROM benchmark_constituents JOIN securities USING (security_id) "
-                 "WHERE weight = 1 ORDER BY 1")  # fmt: skip
-    assert found == [("ONE", "AAA"), ("TWO", "BBB")]
+    query = "SELECT benchmark_id, ticker FROM benchmark_constituents JOIN securities USING (security_id)"
+    members = rows(loaded, f"{query} WHERE weight = 1 ORDER BY 1")
+    assert members == [("ONE", "AAA"), ("TWO", "BBB")]
 
 
 def test_invalid_benchmark_option_is_a_request_error():
@@ -625,12 +625,12 @@ def member(account, household="H1", account_type="", regime="US", currency="USD"
 
 
 def test_household_and_type_of_an_account_are_stored(loaded, tmp_path):
-    """Both columns may be empty: such an account stands alone and is taxed."""
+    """Both columns may be empty: such an account has no household and is taxed."""
     path = tmp_path / "members.csv"
     path.write_text(ACCOUNT_HEADER + member("M-1") + member("M-2", "H1", "IRA") + member("M-3", ""))
     reload(loaded, path, "accounts")
-    found = "SELECT account_id, household, account_type FROM accounts WHERE left(account_id, 2) = 'M-' ORDER BY 1"
-    assert rows(loaded, found) == [("M-1", "H1", "TAXABLE"), ("M-2", "H1", "IRA"), ("M-3", None, "TAXABLE")]
+    query = "SELECT account_id, household, account_type FROM accounts WHERE left(account_id, 2) = 'M-' ORDER BY 1"
+    assert rows(loaded, query) == [("M-1", "H1", "TAXABLE"), ("M-2", "H1", "IRA"), ("M-3", None, "TAXABLE")]
 
 
 @pytest.mark.parametrize("other", [member("M-2", regime="CA"), member("M-2", currency="CAD")])

@@ -1,4 +1,4 @@
-"""Corporate actions that name another security or end one: files of them, and the books they reach each morning."""
+"""Corporate actions that name another security or end one: files of them, and the books that they change."""
 
 from datetime import date
 from decimal import Decimal
@@ -42,8 +42,8 @@ def load(database, tmp_path):
 def stored(database):
     """Return what the engine reads back."""
     with database.transaction() as connection:
-        found = corporate_actions(connection, after=DAY, through=date(2018, 6, 30))
-    return [(a.ticker, a.action_type, a.value, a.other_ticker, a.basis_fraction) for a in found]
+        actions = corporate_actions(connection, after=DAY, through=date(2018, 6, 30))
+    return [(a.ticker, a.action_type, a.value, a.other_ticker, a.basis_fraction) for a in actions]
 
 
 def test_actions_with_another_security_load(database, load):
@@ -106,7 +106,7 @@ def test_bad_actions_are_refused_by_row(database, load, row, code, column):
     report = load(HEADER + GOOD + row + "\n")
     assert not report.loaded
     assert stored(database) == []
-    (finding,) = [found for found in report.findings if found.fatal]
+    (finding,) = [one for one in report.findings if one.fatal]
     assert (finding.code, finding.line, finding.column) == (code, 8, column)
     assert load(HEADER + GOOD + row + "\n", skip_bad_rows=True).inserted == 6
 
@@ -114,10 +114,10 @@ def test_bad_actions_are_refused_by_row(database, load, row, code, column):
 def test_actions_that_contradict_each_other_are_refused(load):
     """Two new symbols for one security on a day, and children that take the whole basis, are refused on both rows."""
     report = load(HEADER + "2018-06-06,OLD,symbol_change,,NEW,\n2018-06-06,OLD,symbol_change,,KID,\n")
-    assert [(found.line, found.code) for found in report.findings if found.fatal] == [
+    assert [(finding.line, finding.code) for finding in report.findings if finding.fatal] == [
         (2, "CONFLICTING_ROWS"), (3, "CONFLICTING_ROWS")
     ]  # fmt: skip
     report = load(HEADER + "2018-06-05,PAR,spinoff,1,KID,0.6\n2018-06-05,PAR,spinoff,1,SIS,0.4\n")
-    assert [(found.line, found.code) for found in report.findings if found.fatal] == [
+    assert [(finding.line, finding.code) for finding in report.findings if finding.fatal] == [
         (2, "BAD_BASIS_FRACTION"), (3, "BAD_BASIS_FRACTION")
     ]  # fmt: skip

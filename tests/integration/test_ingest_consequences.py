@@ -47,7 +47,7 @@ def test_an_empty_sector_is_unclassified_and_stops_nothing(database, folder):
     reports = ingest_directory(database, folder(), options=OPTIONS)
     assert all(report.loaded and report.findings.fatal_count == 0 for report in reports)
     assert said(reports[0], "NO_SECTOR") == [("'sector' is empty; the security counts as Unclassified.", False)]
-    assert said(reports[0], "NO_NAME") == [("'name' is empty; the ticker stands for it.", False)]
+    assert said(reports[0], "NO_NAME") == [("'name' is empty; the ticker is used instead.", False)]
     assert rows(database, "SELECT name, sector FROM securities WHERE ticker = 'BBB'") == [("BBB", "Unclassified")]
 
 
@@ -104,8 +104,8 @@ def test_a_benchmark_without_id_says_under_which_it_loads(database, folder, text
     options = IngestOptions(today=TODAY, benchmark_id="OWN")
     report = ingest_file(database, path, FileKind.BENCHMARK, options=options)
     assert report.loaded
-    found = said(report, "BENCHMARK_ID_TAKEN")
-    assert [reason.startswith(says) and "--benchmark-id" in reason and not fatal for reason, fatal in found] == (
+    remarks = said(report, "BENCHMARK_ID_TAKEN")
+    assert [reason.startswith(says) and "--benchmark-id" in reason and not fatal for reason, fatal in remarks] == (
         [] if says is None else [True]
     )
     stored = {row[0] for row in rows(database, "SELECT benchmark_id FROM benchmark_constituents")}

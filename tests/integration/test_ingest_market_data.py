@@ -42,7 +42,9 @@ def test_real_market_and_fleet_load_and_again_with_one_close_corrected(database,
     # the changed close contradicts adj_close on its day and on the next one
     assert revised.findings.counts_by_code()["ADJ_CLOSE_DIFFERS"] == 2
     with database.transaction() as connection:
-        found = driver_connection(connection).execute("SELECT key, old_value, new_value FROM data_revisions").fetchall()
-    assert found == [
+        revisions = (
+            driver_connection(connection).execute("SELECT key, old_value, new_value FROM data_revisions").fetchall()
+        )
+    assert revisions == [
         ({"ticker": "AAPL", "price_date": "2018-06-01"}, {"close": "190.24"}, {"close": "190.01"}),
     ]

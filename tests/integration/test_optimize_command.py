@@ -161,9 +161,9 @@ def test_exported_run_solves_to_the_same_trades(fleet, database_url, tmp_path):
 def test_export_of_a_run_of_an_unknown_account_is_refused(database_url):
     """Asking for a run of an account that there is not ends with exit code 2 and says so."""
     runner = CliRunner(env={"PROMETHEUS_DATABASE_URL": database_url})
-    found = runner.invoke(main, ["runs", "export", "ACC-9", "RUN-001"])
-    assert found.exit_code == 2
-    assert "There is no account ACC-9." in found.stderr
+    done = runner.invoke(main, ["runs", "export", "ACC-9", "RUN-001"])
+    assert done.exit_code == 2
+    assert "There is no account ACC-9." in done.stderr
 
 
 @pytest.fixture
@@ -182,10 +182,10 @@ def example(**changes: object):
 def test_example_is_solved_and_shown(run, tmp_path):
     """The shipped example ends with exit code 0, a table for people, and a result file that fits the schema."""
     out = tmp_path / "result.json"
-    found = run(EXAMPLE, "--out", out)
-    assert found.exit_code == 0, found.output
-    lines = found.stdout.splitlines()
-    assert lines[0].split(maxsplit=1) == ["problem", "EXAMPLE on 2026-11-16, 12 names, 14 lots"]
+    done = run(EXAMPLE, "--out", out)
+    assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert lines[0].split(maxsplit=1) == ["problem", "EXAMPLE on 2026-11-16, 12 assets, 14 lots"]
     assert any(line.startswith("do not buy") and "CRUX until 2026-12-03" in line for line in lines)
     assert any(line.startswith("do not sell") and "L11 until 2026-11-27" in line for line in lines)
     result = json.loads(out.read_text(encoding="utf-8"))
@@ -198,9 +198,9 @@ def test_example_is_solved_and_shown(run, tmp_path):
 
 def test_json_on_standard_output_from_standard_input(run):
     """With - and --format json the command is a filter: a problem in, the result and nothing else out."""
-    found = run("-", "--format", "json", "--solver", "clarabel", input=EXAMPLE.read_bytes())
-    assert found.exit_code == 0
-    result = json.loads(found.stdout)
+    done = run("-", "--format", "json", "--solver", "clarabel", input=EXAMPLE.read_bytes())
+    assert done.exit_code == 0
+    result = json.loads(done.stdout)
     assert result["solver"]["backend"] == "CLARABEL"
     assert result["problem"]["sha256"] == hashlib.sha256(EXAMPLE.read_bytes()).hexdigest()
 
@@ -210,10 +210,10 @@ def test_no_answer_is_exit_code_one_and_still_a_file(run, tmp_path):
     names = [asset["ticker"] for asset in example()["assets"]]
     problem, out = tmp_path / "problem.json", tmp_path / "result.json"
     problem.write_text(json.dumps(example(cash=60000, params={"no_buy": names})))
-    found = run(problem, "--out", out)
-    assert found.exit_code == 1
-    assert "attempt failed   INFEASIBLE: cash after trading must be at most 2.0000% of NAV" in found.stdout
-    assert found.stdout.endswith("No trades.\n")
+    done = run(problem, "--out", out)
+    assert done.exit_code == 1
+    assert "attempt failed   INFEASIBLE: cash after trading must be at most 2.0000% of NAV" in done.stdout
+    assert done.stdout.endswith("No trades.\n")
     result = json.loads(out.read_text(encoding="utf-8"))
     assert result["status"] == "NON_OPTIMAL"
     assert result["failures"][0]["details"]["constraint"] == "cash_max"
@@ -223,22 +223,22 @@ def test_bad_input_is_exit_code_two_and_no_file(run, tmp_path):
     """A file with defects ends with 2, every defect on standard error, and nothing is written."""
     problem, out = tmp_path / "problem.json", tmp_path / "result.json"
     problem.write_text(json.dumps(example(cash="much", nav=1, unknown=1)))
-    found = run(problem, "--out", out)
-    assert found.exit_code == 2
-    assert found.stdout == ""
-    assert "2 defects" in found.stderr
-    assert "$.cash = " in found.stderr
-    assert "$.unknown = 1: is not known here" in found.stderr
-    assert found.stderr.endswith("[PROBLEM_REFUSED]\n")
+    done = run(problem, "--out", out)
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "2 defects" in done.stderr
+    assert "$.cash = " in done.stderr
+    assert "$.unknown = 1: is not known here" in done.stderr
+    assert done.stderr.endswith("[PROBLEM_REFUSED]\n")
     assert not out.exists()
 
 
 def test_unknown_solver_is_exit_code_two(run):
     """A solver that is not here ends with 2 and the list of those that are."""
-    found = run(EXAMPLE, "--solver", "ABACUS")
-    assert found.exit_code == 2
-    assert "'ABACUS'" in found.stderr
-    assert "Solvers here: CLARABEL" in found.stderr
+    done = run(EXAMPLE, "--solver", "ABACUS")
+    assert done.exit_code == 2
+    assert "'ABACUS'" in done.stderr
+    assert "Solvers here: CLARABEL" in done.stderr
 
 
 def test_files_that_cannot_be_opened_are_exit_code_two(run, tmp_path):
@@ -258,9 +258,9 @@ def test_long_lists_of_locks_are_folded(run, tmp_path):
     document["recent_trades"] = [{**sale, "ticker": f"GONE{number:02d}"} for number in range(14)]
     problem, out = tmp_path / "problem.json", tmp_path / "result.json"
     problem.write_text(json.dumps(document))
-    found = run(problem, "--out", out)
-    assert found.exit_code == 0, found.stderr
-    shown = [line for line in found.stdout.splitlines() if line.startswith("do not buy")]
+    done = run(problem, "--out", out)
+    assert done.exit_code == 0, done.stderr
+    shown = [line for line in done.stdout.splitlines() if line.startswith("do not buy")]
     assert len(shown) == 11
     assert shown[-1].endswith("and 4 more")
     assert len(json.loads(out.read_text(encoding="utf-8"))["locks"]["buy"]) == 14
@@ -272,6 +272,6 @@ def test_export_to_standard_output_feeds_the_command(run, fleet, database_url):
         main, ["runs", "export", "ACC-3", "RUN-002"]
     )
     assert exported.exit_code == 0, exported.stderr
-    found = run("-", "--format", "json", input=exported.stdout)
-    assert found.exit_code == 0, found.stderr
-    assert json.loads(found.stdout)["problem"]["account_id"] == "ACC-3"
+    done = run("-", "--format", "json", input=exported.stdout)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["problem"]["account_id"] == "ACC-3"

@@ -36,9 +36,9 @@ def installed_sources(tmp_path_factory):
             shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(REPOSITORY / name, checkout)
-    found = install(checkout, folder)
+    installed = install(checkout, folder)
     shutil.rmtree(checkout)
-    return found
+    return installed
 
 
 def test_the_wheel_carries_all_that_runs(built):

@@ -34,8 +34,8 @@ def traded(server, traded_template):
 @pytest.fixture
 def url(server, traded):
     """URL of a copy."""
-    with copy_of(server, traded) as found:
-        yield found
+    with copy_of(server, traded) as clone:
+        yield clone
 
 
 def _change(url, statement):
@@ -73,7 +73,11 @@ def test_realised_risk_is_that_of_the_target_weights(url):
     rows = _rows(call(url, "risk", "calibrate", PROMETHEUS_RISK_BIAS_HIGH="1000"))
 
     def by_hand(connection):
-        (run,) = [found for found in risk_forecasts(connection, first=AS_OF, last=AS_OF) if found.account_id == "ACC-3"]
+        (run,) = [
+            forecast
+            for forecast in risk_forecasts(connection, first=AS_OF, last=AS_OF)
+            if forecast.account_id == "ACC-3"
+        ]
         closes = connection.execute(
             text(
                 "SELECT ticker, price_date, close FROM prices JOIN securities USING (security_id) "
@@ -142,21 +146,21 @@ def test_show_describes_the_model_in_force(url, estimator):
     """Factors come with their largest names, volatilities by quantile, links with the closest pair, and the age."""
     assert call(url, "risk", "refresh", "--as-of", AS_OF, "--estimator", estimator).exit_code == 0
     done = call(url, "risk", "show", "--as-of", AS_OF, "--names", 2, "--format", "json")
-    found = json.loads(done.stdout)
-    assert found["estimator"].split("/")[0] == estimator
-    assert (found["as_of"], found["names"]) == (str(AS_OF), 12)
-    assert 0 <= found["age_hours"] < 1
-    assert sum(factor["share"] for factor in found["factors"]) == pytest.approx(1.0)
-    for factor in found["factors"]:
+    description = json.loads(done.stdout)
+    assert description["estimator"].split("/")[0] == estimator
+    assert (description["as_of"], description["names"]) == (str(AS_OF), 12)
+    assert 0 <= description["age_hours"] < 1
+    assert sum(factor["share"] for factor in description["factors"]) == pytest.approx(1.0)
+    for factor in description["factors"]:
         highest, lowest = ([float(entry.split()[1]) for entry in factor[end]] for end in ("highest", "lowest"))
         assert highest == sorted(highest, reverse=True)
         assert lowest == sorted(lowest)
         assert len(highest) == 2
-    volatilities = list(found["specific_volatility"].values())
+    volatilities = list(description["specific_volatility"].values())
     assert volatilities == sorted(volatilities)
-    assert bool(found["links"]) == (estimator != "ewma_pca")
+    assert bool(description["links"]) == (estimator != "ewma_pca")
     printed = call(url, "risk", "show", "--as-of", AS_OF).stdout
-    assert f"risk model {found['risk_model_id']} of {AS_OF}, {found['estimator']}" in printed
+    assert f"risk model {description['risk_model_id']} of {AS_OF}, {description['estimator']}" in printed
     assert ("mean_correlation" in printed) == (estimator != "ewma_pca")
 
 

@@ -109,10 +109,10 @@ def test_history_comes_from_the_database(database):
             {"day": effective},
         )
     with database.transaction() as connection:
-        found = market_history(connection, sessions[0], sessions[-1], region="US", benchmark_id=None)
+        history = market_history(connection, sessions[0], sessions[-1], region="US", benchmark_id=None)
         with pytest.raises(RiskModelError, match="Benchmark XX has no weights"):
             market_history(connection, sessions[0], sessions[-1], region="US", benchmark_id="XX")
-    assert months(found, sessions[0], sessions[-1]) == (effective,)
-    slice_ = month(found, effective)
+    assert months(history, sessions[0], sessions[-1]) == (effective,)
+    slice_ = month(history, effective)
     assert (slice_.tickers, slice_.weights.tolist(), slice_.sectors) == (("A", "B"), [0.75, 0.25], ("Energy",) * 2)
     np.testing.assert_allclose(slice_.returns[-1], closes[510, :2] / closes[509, :2] - 1, atol=1e-5)

@@ -75,8 +75,8 @@ SCREENS = {
 @pytest.fixture(scope="module")
 def url(server, traded_template):
     """A database with two days of the fleet."""
-    with clone_of(server, traded_template) as found:
-        yield found
+    with clone_of(server, traded_template) as clone:
+        yield clone
 
 
 def screen(monkeypatch, url, words, columns=COLUMNS):
@@ -146,9 +146,9 @@ def test_wider_terminals_show_more_columns(monkeypatch, url, columns):
 @pytest.mark.parametrize("words", [("runs", "list"), ("today", "--as-of", NEXT), ("show-engine-runs",)])
 def test_a_pipe_has_the_same_whatever_the_width(url, words):
     """In a pipe output is plain and the same for every COLUMNS, with no escape sequence in it."""
-    found = {call(url, *words, COLUMNS=columns).stdout for columns in ("40", "80", "200")}
-    assert len(found) == 1
-    assert "\x1b" not in found.pop()
+    outputs = {call(url, *words, COLUMNS=columns).stdout for columns in ("40", "80", "200")}
+    assert len(outputs) == 1
+    assert "\x1b" not in outputs.pop()
 
 
 @pytest.mark.parametrize("name", ["NO_COLOR", None])

@@ -1,6 +1,6 @@
 """`make` sets up its environment from the lock, whatever was released since, and says in a sentence where it cannot.
 
-A project in miniature stands for this one: its own Makefile and tools/set_up.py are copied, its packages are a few tiny
+A project in miniature replaces this one: its own Makefile and tools/set_up.py are copied, its packages are a few tiny
 wheels. `make prove-set-up` does the same with the real locks, wheels, Pythons and pips.
 """
 
@@ -236,7 +236,7 @@ def test_an_environment_that_moved_is_not_complete_and_one_that_lost_a_step_is(m
     (here / "pyproject.toml").write_text(whole.replace('"backend"', '"nowhere"'))
     code, printed = miniature.make("ready")
     assert (code, "Installing the project failed" in printed) == (2, True)
-    (here / "pyproject.toml").write_text(whole + "# mended\n")
+    (here / "pyproject.toml").write_text(whole + "# repaired\n")
     assert miniature.make(PIP_FIND_LINKS="")[0] == 0, "nothing but the project was installed again"
 
 
@@ -290,7 +290,7 @@ def test_an_index_that_cannot_be_reached_is_told(miniature, oldest_pip):
 
 
 def test_a_full_disk_is_told_before_anything_is_written(miniature):
-    """On a disk with too little room set-up says how much it needs, and leaves nothing behind."""
+    """On a disk with too little space set-up says how much it needs, and leaves nothing behind."""
     if os.geteuid() != 0:
         pytest.skip("only root may mount a small disk")
     script = 'mount -t tmpfs -o size=4m none "$1" && cd "$1" && cp -r "$2"/. . && make ready PYTHON="$3"; ls -A'

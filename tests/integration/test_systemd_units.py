@@ -23,10 +23,10 @@ needs_systemd = pytest.mark.skipif(
 
 def _directives(path):
     pairs = [line.split("=", 1) for line in path.read_text().splitlines() if re.match(r"[A-Z]\w*=", line)]
-    found = {}
+    directives = {}
     for name, value in pairs:
-        found.setdefault(name, []).append(value)
-    return found
+        directives.setdefault(name, []).append(value)
+    return directives
 
 
 @needs_systemd

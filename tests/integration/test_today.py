@@ -1,4 +1,4 @@
-"""``prometheus today`` and ``run-daily``: the morning, refusals with reasons, and advice that leads to the end."""
+"""``prometheus today`` and ``run-daily``: the day, refusals with reasons, and advice that leads to the end."""
 
 import json
 import os
@@ -37,8 +37,8 @@ PROGRAMS = {"prometheus": (), "run_engine_state": ("run-engine-state",)}
 @pytest.fixture
 def url(server, loaded_template):
     """URL of a database with market, fleet and risk model and no runs."""
-    with clone_of(server, loaded_template) as found:
-        yield found
+    with clone_of(server, loaded_template) as clone:
+        yield clone
 
 
 def sql(url, statement, **values: object):
@@ -72,7 +72,7 @@ def daily(url, *arguments: object, day=AS_OF, **environment: str):
 
 
 def today(url, *arguments: object, day=AS_OF, **environment: str):
-    """Return the morning as JSON."""
+    """Return the report as JSON."""
     return json.loads(call(url, "today", "--as-of", day, *arguments, "--format", "json", **environment).stdout)
 
 
@@ -253,10 +253,10 @@ def test_failed_run_is_reset_once_and_not_again(url):
     call(url, "run-engine-state", *DAY, "--account", "ACC-4", "--reset", "--reason", "tried")
     sql(url, fail)
     daily(url)
-    found = today(url)
-    assert found["next"]["command"] is None
-    assert not found["next"]["done"]
-    assert "A reset did not help ACC-4" in found["next"]["sentence"]
+    report = today(url)
+    assert report["next"]["command"] is None
+    assert not report["next"]["done"]
+    assert "A reset did not help ACC-4" in report["next"]["sentence"]
 
 
 def test_paused_account_is_named_and_stops_nobody(url):
@@ -281,20 +281,20 @@ def test_day_after_a_day_without_fills_is_held_until_its_orders_are_settled(url)
         database.close()
     daily(url)
     assert daily(url, day=NEXT_DAY).exit_code == 1
-    found = today(url, day=NEXT_DAY)
-    held = [note for region in found["regions"] for note in region["held"]]
+    report = today(url, day=NEXT_DAY)
+    held = [note for region in report["regions"] for note in region["held"]]
     assert {note["code"] for note in held} == {"UNSETTLED_ORDERS"}
-    assert found["next"]["command"] == "prometheus ingest FILE --kind executions"
+    assert report["next"]["command"] == "prometheus ingest FILE --kind executions"
     call(url, "trades", "settle", "--as-of", AS_OF, "--expired", "--reason", "no fills")
     assert follow(url, day=NEXT_DAY) == [f"prometheus run-daily --as-of {NEXT_DAY}"]
 
 
 def test_unfilled_orders_of_the_day_before_are_told(server, traded_template):
-    """The next morning counts the orders of each account's run before that nobody has filled."""
+    """The next day counts the orders of each account's run before that nobody has filled."""
     with clone_of(server, traded_template) as url:
-        found = today(url, day=NEXT_DAY)
-        assert {order["as_of_date"] for order in found["orders"]} <= {AS_OF.isoformat()}
-        assert "ACC-3" in {order["account_id"] for order in found["orders"]}
+        report = today(url, day=NEXT_DAY)
+        assert {order["as_of_date"] for order in report["orders"]} <= {AS_OF.isoformat()}
+        assert "ACC-3" in {order["account_id"] for order in report["orders"]}
         assert "unfilled orders of earlier days: " in call(url, "today", "--as-of", NEXT_DAY).stdout
 
 
@@ -317,8 +317,8 @@ def test_request_that_cannot_be_met_writes_nothing(url, arguments, code):
 
 def test_region_on_holiday_is_passed_over(url):
     """Where no region is named, one whose exchange is closed has nothing to expect, and the others go on."""
-    found = json.loads(call(url, "today", "--as-of", "2024-07-01", "--format", "json").stdout)
-    assert [(one["region"], one["session"], one["expected"]) for one in found["regions"]] == [
+    report = json.loads(call(url, "today", "--as-of", "2024-07-01", "--format", "json").stdout)
+    assert [(one["region"], one["session"], one["expected"]) for one in report["regions"]] == [
         ("CA", False, 0),
         ("US", True, 3),
     ]

@@ -276,8 +276,10 @@ def test_what_is_wrong_with_a_row_is_a_finding_and_nothing_is_booked(held, tmp_p
         ({"lot_picks": f"L9={sale['quantity']}"}, "UNKNOWN_LOT"),
     ]
     bad = [executed(sale, number, **changes) for number, (changes, _) in enumerate(defects, 1)]
-    found = refused(held, written(tmp_path / "e.csv", bad))
-    assert sorted(found, key=lambda finding: finding[1]) == [(code, line) for line, (_, code) in enumerate(defects, 2)]
+    findings = refused(held, written(tmp_path / "e.csv", bad))
+    assert sorted(findings, key=lambda finding: finding[1]) == [
+        (code, line) for line, (_, code) in enumerate(defects, 2)
+    ]
     good = loaded(held, written(tmp_path / "f.csv", [*bad, executed(buy)]), "--skip-bad-rows")
     assert (good["inserted"], good["skipped"]) == (1, len(defects))
 
@@ -327,7 +329,7 @@ def test_lots_that_the_broker_names_are_taken(held, tmp_path):
 
 
 def test_the_morning_of_an_execution_comes_before_it(held, tmp_path):
-    """Books move to the day of a trade with the corporate actions of that morning: twice the shares after a split."""
+    """Books move to the day of a trade with the corporate actions of that day: twice the shares after a split."""
     buy = next(row for row in exported(held, "--account", "ACC-1") if row["side"] == "BUY")
     held.sql(
         "INSERT INTO corporate_actions SELECT security_id, :day, 'split', 2 FROM securities "
