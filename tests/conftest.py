@@ -89,7 +89,7 @@ def server_home(tmp_path_factory):
 
 
 def _has_memory_to_spare():
-    """Say whether there is a file system in memory, with room and memory behind it for all that the tests write."""
+    """Say whether there is a file system in memory, with space and memory for all that the tests write."""
     if not MEMORY.is_dir():
         return False
     available = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text())
@@ -136,18 +136,18 @@ def _can_lock(home, how):
 @pytest.fixture
 def open_tmp():
     """A temporary directory that other users may enter, unlike pytest's own; removed afterwards."""
-    found = Path(tempfile.mkdtemp(prefix="prometheus-"))
-    found.chmod(0o755)
-    yield found
-    shutil.rmtree(found, ignore_errors=True)
+    directory = Path(tempfile.mkdtemp(prefix="prometheus-"))
+    directory.chmod(0o755)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def server(server_home):
     """The running server."""
-    found = EmbeddedServer(server_home, linger_seconds=1.0, settings=FAST_SERVER)
-    found.ensure_running()
-    return found
+    embedded = EmbeddedServer(server_home, linger_seconds=1.0, settings=FAST_SERVER)
+    embedded.ensure_running()
+    return embedded
 
 
 def administer(server):
@@ -201,9 +201,9 @@ def database_url(cloned):
 @pytest.fixture
 def database(database_url):
     """An open, empty, migrated database."""
-    found = Database(database_url)
-    yield found
-    found.close()
+    opened = Database(database_url)
+    yield opened
+    opened.close()
 
 
 @pytest.fixture(scope="session")

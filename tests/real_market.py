@@ -16,11 +16,11 @@ def read_closes(market: Path, first: date, last: date) -> dict[str, dict[date, t
     table = pl.read_csv(market / "prices.csv.gz", columns=["date", "ticker", "close", "adj_close"], infer_schema=False)
     in_period = pl.col("date").is_between(pl.lit(first.isoformat()), pl.lit(last.isoformat()))
     table = table.filter(in_period & pl.col("close").is_not_null())
-    found: dict[str, dict[date, tuple[Decimal, Decimal]]] = {}
+    closes: dict[str, dict[date, tuple[Decimal, Decimal]]] = {}
     days = {text: date.fromisoformat(text) for text in table["date"].unique()}
     for day, ticker, close, adjusted in table.iter_rows():
-        found.setdefault(ticker, {})[days[day]] = (Decimal(close), Decimal(adjusted))
-    return found
+        closes.setdefault(ticker, {})[days[day]] = (Decimal(close), Decimal(adjusted))
+    return closes
 
 
 def read_actions(market: Path) -> list[CorporateAction]:

@@ -94,7 +94,7 @@ def _pythons() -> dict[str, list[Path]]:
     """Return the interpreters of each version from 3.11 on."""
     places = [Path(place) for place in os.get_exec_path()]
     places += [place for root in ELSEWHERE for place in sorted(root.glob("3.*/bin"))]
-    found: dict[str, list[Path]] = {}
+    interpreters: dict[str, list[Path]] = {}
     for python in (file for place in places for file in sorted(place.glob("python3*")) if file.is_file()):
         if not re.fullmatch(r"python3(\.\d+)?", python.name):
             continue
@@ -102,9 +102,9 @@ def _pythons() -> dict[str, list[Path]]:
         words = [str(python), "-I", "-c", asked]
         told = subprocess.run(words, capture_output=True, text=True, check=False).stdout.split()
         if len(told) == 2 and int(told[0].split(".")[1]) >= 11:
-            same = found.setdefault(told[0], [])
+            same = interpreters.setdefault(told[0], [])
             same += [Path(told[1])] if Path(told[1]).resolve() not in [each.resolve() for each in same] else []
-    return found
+    return interpreters
 
 
 def _tried(trial: Trial, wheels: Path, work: Path, *, demo: bool) -> str:

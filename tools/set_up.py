@@ -39,7 +39,7 @@ NEEDED_MB = {DEV_LOCK: 1_900, BENCH_LOCK: 2_000}
 INSTALLER = re.compile(r"(pip|setuptools|wheel|pkg_resources|_distutils_hack|distutils|_virtualenv|__pycache__)\b")
 #: Settings that would put the packages elsewhere or import other code.
 MISLEADING = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PYTHONPATH", "PYTHONHOME")
-#: Settings that stand above those of pip's configuration files, and below the command line.
+#: Settings that override those of pip's configuration files, but not the command line.
 SETTINGS = {
     "TMPDIR": str(ROOM),
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
@@ -146,8 +146,8 @@ def _made_from(*, this_python: bool) -> dict:
     except (OSError, ValueError):
         return anew
     # An environment knows its own path: one that was moved or copied is of no use.
-    found = {"environment": str(ENVIRONMENT), "python": _version(PYTHON)}
-    if not isinstance(made, dict) or {key: made.get(key) for key in found} != found:
+    made_now = {"environment": str(ENVIRONMENT), "python": _version(PYTHON)}
+    if not isinstance(made, dict) or {key: made.get(key) for key in made_now} != made_now:
         return anew
     if this_python and made["python"] != _version(Path(sys.executable)):
         return anew
@@ -264,7 +264,7 @@ def _full_disk(text: str, lock: str) -> str:
         return ""
     return (
         f"The disk that holds {ENVIRONMENT} is full, or a quota or its number of files is used up: {_free_mb()} MB are "
-        f"free, set-up needs about {NEEDED_MB[lock]} MB. Make room and call make again."
+        f"free, set-up needs about {NEEDED_MB[lock]} MB. Free some space and call make again."
     )
 
 

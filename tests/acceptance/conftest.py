@@ -10,8 +10,10 @@ from tests.acceptance.loaded_market import AS_OF, Day, command, copy_of, printed
 @pytest.fixture(scope="session")
 def admin(server):
     """Return a connection that may create and drop databases."""
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True) as found:
-        yield found
+    with psycopg.connect(
+        host=str(server.socket_dir), user="postgres", dbname="postgres", autocommit=True
+    ) as connection:
+        yield connection
 
 
 @pytest.fixture(scope="session")

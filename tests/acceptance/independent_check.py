@@ -37,7 +37,7 @@ MONEY = ("amount", "cost", "basis", "realized_gain", "disallowed_loss", "tax")
 
 @dataclass(frozen=True)
 class Lot:
-    """Shares bought together; ``start`` stands for the purchase date when the holding period is counted."""
+    """Shares bought together; ``start`` replaces the purchase date when the holding period is counted."""
 
     lot_id: str
     ticker: str
@@ -143,11 +143,11 @@ def is_long_term(start: date, sold: date) -> bool:
 
 def by_ticker(lots: Iterable[Lot], *, pooled: bool) -> dict[str, list[Lot]]:
     """Sort lots by security; Canada's become one pool each."""
-    found: dict[str, list[Lot]] = defaultdict(list)
+    lots_of: dict[str, list[Lot]] = defaultdict(list)
     for lot in lots:
-        found[lot.ticker].append(lot)
+        lots_of[lot.ticker].append(lot)
     if not pooled:
-        return dict(found)
+        return dict(lots_of)
     return {
         ticker: [
             Lot(
@@ -159,7 +159,7 @@ def by_ticker(lots: Iterable[Lot], *, pooled: bool) -> dict[str, list[Lot]]:
                 min(lot.start for lot in held),
             )
         ]
-        for ticker, held in found.items()
+        for ticker, held in lots_of.items()
     }
 
 
@@ -194,9 +194,9 @@ class Audit:
         self._restrictions()
         return self.deviations
 
-    def _same(self, what: str, found: Any, expected: Any) -> None:
-        if found != expected:
-            self.deviations.append(f"{self.row['account_id']}: {what} is {found}, the files give {expected}")
+    def _same(self, what: str, value: Any, expected: Any) -> None:
+        if value != expected:
+            self.deviations.append(f"{self.row['account_id']}: {what} is {value}, the files give {expected}")
 
     def _broken(self, rule: str) -> None:
         self.deviations.append(f"{self.row['account_id']}: {rule}")
@@ -264,16 +264,16 @@ class Audit:
 
     def _recent_purchases(self) -> dict[str, list[tuple[str, date, Decimal]]]:
         """Return the window's purchases by group: lots still held (US), everything acquired (Canada)."""
-        found: dict[str, list[tuple[str, date, Decimal]]] = defaultdict(list)
+        purchases: dict[str, list[tuple[str, date, Decimal]]] = defaultdict(list)
         if self.canada:
             for ticker, day, quantity in self.books.purchases:
                 if self._recent(day):
-                    found[self._group(ticker)].append(("", day, quantity))
-            return found
+                    purchases[self._group(ticker)].append(("", day, quantity))
+            return purchases
         for lot in sorted(self._all_lots(), key=lambda lot: (lot.acquired, lot.lot_id)):
             if self._recent(lot.acquired):
-                found[self._group(lot.ticker)].append((lot.lot_id, lot.acquired, lot.quantity))
-        return found
+                purchases[self._group(lot.ticker)].append((lot.lot_id, lot.acquired, lot.quantity))
+        return purchases
 
     def _all_lots(self) -> list[Lot]:
         return [lot for held in self.books.lots.values() for lot in held]
@@ -381,7 +381,7 @@ class Audit:
     def _disallow(self, sales: list[dict[str, Any]]) -> None:
         """Match the day's losses with purchases already made: each share once (US), by the pool (Canada)."""
         sold = {line["lot_id"]: line["quantity"] for line in sales}
-        free = {lot_id: n - sold.get(lot_id, ZERO) for found in self.recent.values() for lot_id, _, n in found}
+        free = {lot_id: n - sold.get(lot_id, ZERO) for purchases in self.recent.values() for lot_id, _, n in purchases}
         losses = [line for line in sales if line["realized_gain"] < 0]
         for line in sorted(losses, key=lambda line: (line["acquired_on"], line["lot_id"])):
             washed, group = ZERO, self._group(line["ticker"])
@@ -410,7 +410,7 @@ class Audit:
         for trade in self.run["trades"]:
             key = (trade["ticker"], trade["side"], trade["lot_id"] if trade["side"] == "SELL" else None)
             if key in stored:
-                self._broken(f"{key[0]} {key[1]} {key[2] or ''}: the line stands twice")
+                self._broken(f"{key[0]} {key[1]} {key[2] or ''}: the line is there twice")
             stored[key] = trade
         own = {(line["ticker"], line["side"], line["lot_id"]): line for line in expected}
         held = {lot.lot_id: lot for lot in self._all_lots()}
@@ -420,13 +420,13 @@ class Audit:
         for key in sorted({*stored, *own}, key=str):
             name = f"{key[0]} {key[1]} {key[2] or ''}".strip()
             if key not in stored or key not in own:
-                there = "stands in the run but not in" if key in stored else "is missing in the run but follows from"
+                there = "is in the run but not in" if key in stored else "is missing in the run but follows from"
                 self._broken(f"{name} {there} the lot order of the files")
                 continue
             for column, value in own[key].items():
                 if column in {"quantity", "price", *MONEY}:
-                    found = stored[key][column]
-                    self._same(f"{name} {column}", None if found is None else Decimal(found), value)
+                    stored_value = stored[key][column]
+                    self._same(f"{name} {column}", None if stored_value is None else Decimal(stored_value), value)
                 elif column in {"term", "acquired_on"}:
                     self._same(f"{name} {column}", stored[key][column], value)
 
@@ -497,9 +497,9 @@ class Audit:
         sides: dict[str, set[str]] = defaultdict(set)
         for trade in self.run["trades"]:
             sides[trade["ticker"]].add(trade["side"])
-        for ticker in sorted(ticker for ticker, found in sides.items() if len(found) > 1):
+        for ticker in sorted(ticker for ticker, traded in sides.items() if len(traded) > 1):
             self._broken(f"{ticker} is both bought and sold")
-        bought = sorted(ticker for ticker, found in sides.items() if "BUY" in found)
+        bought = sorted(ticker for ticker, traded in sides.items() if "BUY" in traded)
         at_a_loss = {self._group(line["ticker"]) for line in expected if (line["realized_gain"] or 0) < 0}
         at_a_loss |= {self._group(t["ticker"]) for t in self.run["trades"] if Decimal(t["realized_gain"] or 0) < 0}
         sold_before = {self._group(ticker) for ticker, day in self.books.loss_sales if self._recent(day)}
@@ -587,8 +587,8 @@ def check_run(
 
 def read_run(path: Path) -> dict[str, Any]:
     """Read a run's JSON; numbers with a decimal point as decimals."""
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
-    return found
+    run: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"), parse_float=Decimal)
+    return run
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

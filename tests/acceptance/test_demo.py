@@ -52,13 +52,13 @@ def prometheus(home: Path, installed: Installation, *arguments: str) -> subproce
 
 def contents(server):
     """Return each table's number of rows and a digest of all of them."""
-    found = {}
+    digests = {}
     with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname=DATABASE) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         for (table,) in tables:
             query = sql.SQL("SELECT count(*), md5(string_agg(t::text, '|' ORDER BY t::text)) FROM {} t")
-            found[table] = connection.execute(query.format(sql.Identifier(table))).fetchone()
-    return found
+            digests[table] = connection.execute(query.format(sql.Identifier(table))).fetchone()
+    return digests
 
 
 @pytest.fixture(scope="module")
@@ -86,14 +86,14 @@ def demo(tmp_path_factory, installed_wheel):
 @pytest.fixture(scope="module")
 def runs(demo):
     """Return every run of the demo by account, first to last, as ``prometheus runs show`` prints it."""
-    found = {}
+    by_account = {}
     with demo.database.transaction() as connection:
         for account_id in read_fleet(demo.files):
             for number in range(1, len(DEMO_SESSIONS) + 1):
                 record, trades = load_run(connection, account_id, number)
                 text = json.dumps(readable_run(record, trades))
-                found.setdefault(account_id, []).append(json.loads(text, parse_float=Decimal))
-    return found
+                by_account.setdefault(account_id, []).append(json.loads(text, parse_float=Decimal))
+    return by_account
 
 
 def test_demo_persists_sixty_runs_and_prints_them(demo):
@@ -131,12 +131,12 @@ def test_every_run_agrees_with_the_files(demo, runs, number):
     """Each session's twenty runs agree with the synthetic files and the runs before them, locks and splits included."""
     fleet = read_fleet(demo.files)
     market = read_market(demo.files, DEMO_SESSIONS[number - 1])
-    found = {
+    differences = {
         account_id: deviations
         for account_id, mine in runs.items()
         if (deviations := check_run(mine[number - 1], market, fleet, mine[: number - 1]))
     }
-    assert found == {}
+    assert differences == {}
     assert len(runs) == 20
     if number > 1:
         assert all(mine[number - 1]["snapshot"]["buy_locks"] for mine in runs.values())
@@ -156,8 +156,8 @@ def test_a_purchase_after_a_loss_sale_is_found(demo, runs):
     )
     bought = next(trade for trade in second["trades"] if trade["side"] == "BUY")
     second["trades"].append({**bought, "ticker": ticker, "lot_id": "NEW"})
-    found = check_run(second, market, fleet, [first])
-    assert f"ACC-001: {ticker} is bought within 30 days of a sale of its group at a loss" in found
+    differences = check_run(second, market, fleet, [first])
+    assert f"ACC-001: {ticker} is bought within 30 days of a sale of its group at a loss" in differences
 
 
 def test_books_equal_the_journal_replayed(demo):

@@ -169,7 +169,7 @@ def test_odd_accounts_agree_with_their_files(odd):
     """Every odd account that can be run agrees with the files to the cent and breaks no rule."""
     url, market, fleet, _ = odd
     runs = {account_id: printed_run(url, account_id) for account_id in sorted(fleet.keys() - HELD.keys())}
-    assert {name: found for name, run in runs.items() if (found := check_run(run, market, fleet))} == {}
+    assert {name: differences for name, run in runs.items() if (differences := check_run(run, market, fleet))} == {}
     assert {name for name, run in runs.items() if run["trades"]} == runs.keys() - {"TINY"}
     # The cases are what they are called: both terms are sold, locks are there, a fraction was sold out.
     terms = {line["term"] for name in runs if name.startswith("EDGES") for line in runs[name]["trades"]}

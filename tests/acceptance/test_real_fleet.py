@@ -69,7 +69,9 @@ def test_account_agrees_to_the_cent(day, account_id):
 
 def test_every_account_is_legal(day):
     """No run of the fleet breaks a wash-sale rule, a restriction, a lot or the account's cash."""
-    assert {account_id: found for account_id, run in day.runs.items() if (found := deviations(day, run))} == {}
+    assert {
+        account_id: differences for account_id, run in day.runs.items() if (differences := deviations(day, run))
+    } == {}
 
 
 @pytest.mark.long
@@ -171,7 +173,7 @@ def test_a_cent_is_found(day, tampered, account_id, column):
     run = tampered(account_id)
     line = sales(run)[-1]
     line[column] = str(Decimal(line[column]) + Decimal("0.01"))
-    assert [f"{line['lot_id']} {column}" in found for found in deviations(day, run)] == [True]
+    assert [f"{line['lot_id']} {column}" in text for text in deviations(day, run)] == [True]
 
 
 def test_a_share_too_many_is_found(day, tampered):
@@ -183,7 +185,7 @@ def test_a_share_too_many_is_found(day, tampered):
     price_line(day, run, line)
     make_consistent(day, run)
     holds = f"shares are sold of lot {line['lot_id']}, which holds"
-    assert any(holds in found for found in deviations(day, run))
+    assert any(holds in text for text in deviations(day, run))
 
 
 @pytest.mark.parametrize("account_id", ["ACC-001", "ACC-011"])
@@ -201,9 +203,9 @@ def test_a_swapped_lot_is_found(day, tampered, account_id):
     before, line["lot_id"] = line["lot_id"], other.lot_id
     price_line(day, run, line)
     make_consistent(day, run)
-    found = deviations(day, run)
-    assert any(f"SELL {other.lot_id} stands in the run but not in" in text for text in found)
-    assert any(f"SELL {before} is missing in the run" in text for text in found)
+    differences = deviations(day, run)
+    assert any(f"SELL {other.lot_id} is in the run but not in" in text for text in differences)
+    assert any(f"SELL {before} is missing in the run" in text for text in differences)
 
 
 @pytest.mark.parametrize("account_id", TO_THE_CENT)
@@ -213,9 +215,9 @@ def test_a_purchase_beside_a_loss_sale_is_found(day, tampered, account_id):
     ticker = next(line["ticker"] for line in sales(run) if Decimal(line["realized_gain"]) < 0)
     run["trades"].append(purchase(day, run, ticker, 3))
     make_consistent(day, run)
-    found = deviations(day, run)
-    assert any(f"{ticker} is both bought and sold" in text for text in found)
-    assert any(f"{ticker} is bought on a day on which its group is sold at a loss" in text for text in found)
+    differences = deviations(day, run)
+    assert any(f"{ticker} is both bought and sold" in text for text in differences)
+    assert any(f"{ticker} is bought on a day on which its group is sold at a loss" in text for text in differences)
 
 
 def test_a_washed_loss_is_found(day, tampered):
@@ -229,7 +231,7 @@ def test_a_washed_loss_is_found(day, tampered):
     assert Decimal(line["realized_gain"]) < 0
     run["trades"].append(line)
     make_consistent(day, run)
-    assert any(f"SELL {lock} stands in the run but not in the lot order" in text for text in deviations(day, run))
+    assert any(f"SELL {lock} is in the run but not in the lot order" in text for text in deviations(day, run))
 
 
 def test_a_restricted_name_is_found(day, tampered):
@@ -264,9 +266,9 @@ def test_fractions_and_crumbs_are_found(day, tampered):
     line["quantity"] = "0.5"
     price_line(day, run, line)
     make_consistent(day, run)
-    found = deviations(day, run)
-    assert any(f"{line['ticker']}: 0.5 shares are not in steps of 1" in text for text in found)
-    assert any("is below the minimum of 100" in text for text in found)
+    differences = deviations(day, run)
+    assert any(f"{line['ticker']}: 0.5 shares are not in steps of 1" in text for text in differences)
+    assert any("is below the minimum of 100" in text for text in differences)
 
 
 def test_other_inputs_are_found(day, tampered):
@@ -275,10 +277,10 @@ def test_other_inputs_are_found(day, tampered):
     run["snapshot"]["universe"]["price"][0] = "1.23"
     run["snapshot"]["lots"]["quantity"][0] = "7"
     run["snapshot"]["rates"]["st"] = "0.25"
-    found = deviations(day, run)
-    assert len(found) == 3
+    differences = deviations(day, run)
+    assert len(differences) == 3
     for part in (f"price of {run['snapshot']['universe']['ticker'][0]} is 1.23", "quantity=Decimal('7')", "rate st"):
-        assert any(part in text for text in found)
+        assert any(part in text for text in differences)
 
 
 # ---------------------------------------------------------------- washed losses allowed
@@ -346,11 +348,11 @@ def test_allowed_washed_losses_are_booked_as_disallowed(day, allowed):
 
 
 def test_a_cent_of_disallowed_loss_is_found(day, allowed):
-    """One cent less disallowed than the rule takes back is reported."""
+    """One cent less disallowed than the rule disallows is reported."""
     run = printed_run(allowed, ALLOWED[0])
     line = next(line for line in sales(run) if Decimal(line["disallowed_loss"]) > 0)
     line["disallowed_loss"] = str(Decimal(line["disallowed_loss"]) - Decimal("0.01"))
-    assert [f"{line['lot_id']} disallowed_loss" in found for found in deviations(day, run)] == [True]
+    assert [f"{line['lot_id']} disallowed_loss" in text for text in deviations(day, run)] == [True]
 
 
 def test_disallowed_losses_move_into_the_lots_held(allowed, server, admin):

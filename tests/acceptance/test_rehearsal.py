@@ -26,7 +26,7 @@ def test_short_year_is_run_replayed_and_verified(database_url):
         assert part in printed
     assert re.search(r"[\d.]+ kB a run with everything", printed)
     again = command(database_url, *arguments)
-    assert "2 of 2 sessions stand already." in again
+    assert "2 of 2 sessions are done already." in again
     assert "6 runs replayed: 6 agree" in again
 
 

@@ -63,8 +63,8 @@ def shell(open_tmp):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PROMETHEUS_")}
     environment["PATH"] = os.pathsep.join([sysconfig.get_path("scripts"), environment["PATH"]])
     environment |= {"COLUMNS": "120", "PROMETHEUS_EMBEDDED_LINGER_SECONDS": "3"}
-    found = Shell(open_tmp, environment)
-    yield found
+    opened = Shell(open_tmp, environment)
+    yield opened
     home = open_tmp / "tutorial" / "home"
     release(home)
     for _ in range(150):

@@ -1,7 +1,7 @@
 """Attacks on single fields of a problem file: what somebody types, cuts off or multiplies, one field at a time.
 
 ``attack`` draws a field of a random problem file and puts there a value of the wrong kind, size, sign or day, or takes
-it away, or doubles it. Where what stands there afterwards may still be meant, the document is returned as well, so
+it away, or doubles it. Where the result may still be meant, the document is returned as well, so
 that its answer can be checked.
 """
 
@@ -91,20 +91,20 @@ def _plain(text: str) -> dict[str, Any] | None:
 
 def _fields(document: dict[str, Any]) -> list[Path]:
     """Return the fields of a file with those it might have, a row of each list and not all of them."""
-    found: list[Path] = list(OPTIONAL)
+    paths: list[Path] = list(OPTIONAL)
     for name, value in document.items():
-        found.append((name,))
+        paths.append((name,))
         if isinstance(value, dict):
-            found += [(name, key) for key in value]
+            paths += [(name, key) for key in value]
         if isinstance(value, list) and value:
-            found.append((name, 0))
+            paths.append((name, 0))
             row = value[-1]
-            found += [(name, len(value) - 1, key) for key in (row if isinstance(row, dict) else range(len(row)))]
+            paths += [(name, len(value) - 1, key) for key in (row if isinstance(row, dict) else range(len(row)))]
             if isinstance(row, dict):
                 for key, inner in row.items():
-                    found += [(name, len(value) - 1, key, 0)] if isinstance(inner, list) and inner else []
+                    paths += [(name, len(value) - 1, key, 0)] if isinstance(inner, list) and inner else []
     if document["lots"]:
-        found += [("lots", 0, name) for name in OPTIONAL_IN_LOTS]
+        paths += [("lots", 0, name) for name in OPTIONAL_IN_LOTS]
     if document["recent_trades"]:
-        found += [("recent_trades", 0, name) for name in OPTIONAL_IN_TRADES]
-    return found
+        paths += [("recent_trades", 0, name) for name in OPTIONAL_IN_TRADES]
+    return paths

@@ -152,7 +152,7 @@ class Account:
         return {t: float(shares[t] * self.price[t] / self.nav) for t in self.assets}
 
     def limit(self, name: str, off: float) -> float:
-        """Return a limit, infinite where it stands at the value that switches it off."""
+        """Return a limit, infinite where it is the value that switches it off."""
         value = float(self.params[name])
         return float("inf") if value >= off else value
 

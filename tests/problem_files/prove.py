@@ -50,14 +50,14 @@ def judged_problem(seed: int) -> dict[str, Any]:
     if "status" not in result:
         return {"kind": kind, "outcome": "FAILED", "wrong": [str(result)[-1500:]]}
     wrong = complaints(document, result)
-    found = {"kind": kind, "outcome": result["status"], "wrong": wrong}
+    verdict = {"kind": kind, "outcome": result["status"], "wrong": wrong}
     if result["failures"]:
-        found["code"] = result["failures"][-1]["code"]
+        verdict["code"] = result["failures"][-1]["code"]
     if result["status"] == "OPTIMAL":
-        found["gap"], found["allowance"] = result["rounded_gap_bps"], result["rounding_allowance_bps"]
+        verdict["gap"], verdict["allowance"] = result["rounded_gap_bps"], result["rounding_allowance_bps"]
         if result["rounded_gap_bps"] > WIDE and not result["rounding_reason"]:
             wrong.append("a wide gap after rounding has no reason")
-    return found
+    return verdict
 
 
 def judged_attack(seed: int) -> dict[str, Any]:
@@ -67,19 +67,19 @@ def judged_attack(seed: int) -> dict[str, Any]:
 
     raw, path, what, document = attack(seed)
     result = answer_of(raw)
-    found: dict[str, Any] = {"kind": what, "outcome": "REFUSED", "wrong": []}
+    verdict: dict[str, Any] = {"kind": what, "outcome": "REFUSED", "wrong": []}
     if "failed" in result:
-        return found | {"outcome": "FAILED", "wrong": [f"{path} {what}: {result['failed'][-1500:]}"]}
+        return verdict | {"outcome": "FAILED", "wrong": [f"{path} {what}: {result['failed'][-1500:]}"]}
     if "refused" in result:
         said = result["refused"]
         if not said or ("$" not in said and "cannot be read" not in said and "params.solver" not in said):
-            found["wrong"] = [f"{path} {what}: refused without a path: {said}"]
-        return found
-    found["outcome"] = result["status"]
+            verdict["wrong"] = [f"{path} {what}: refused without a path: {said}"]
+        return verdict
+    verdict["outcome"] = result["status"]
     if document is not None and what not in UNCHECKED:
         result = json.loads(json.dumps(result))
-        found["wrong"] = [f"{path} {what}: {item}" for item in complaints(document, result)]
-    return found
+        verdict["wrong"] = [f"{path} {what}: {item}" for item in complaints(document, result)]
+    return verdict
 
 
 def say(text: str, *, progress: bool = False) -> None:
@@ -96,14 +96,14 @@ def work(what: str, seeds: list[int]) -> None:
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     for seed in seeds:
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
-        found = judge(seed)
+        verdict = judge(seed)
         signal.setitimer(signal.ITIMER_PROF, 0)
-        say(json.dumps({"seed": seed, **found}))
+        say(json.dumps({"seed": seed, **verdict}))
 
 
 def judged(what: str, seeds: list[int]) -> list[dict[str, Any]]:
     """Judge seeds in children that a hang ends."""
-    found: list[dict[str, Any]] = []
+    verdicts: list[dict[str, Any]] = []
     rest = seeds
     while rest:
         child = subprocess.run(
@@ -114,37 +114,39 @@ def judged(what: str, seeds: list[int]) -> list[dict[str, Any]]:
             check=False,
         )
         lines = [json.loads(line) for line in child.stdout.splitlines()]
-        found += lines
+        verdicts += lines
         if len(lines) == len(rest):
             break
         hit = rest[len(lines)]
         hung = child.returncode == -signal.SIGPROF
         outcome = "HUNG" if hung else "DIED"
-        found.append({"seed": hit, "kind": "", "outcome": outcome, "wrong": [f"{outcome} {child.stderr[-800:]}"]})
+        verdicts.append({"seed": hit, "kind": "", "outcome": outcome, "wrong": [f"{outcome} {child.stderr[-800:]}"]})
         rest = rest[len(lines) + 1 :]
-    return found
+    return verdicts
 
 
 def prove(what: str, count: int, first: int, workers: int) -> bool:
     """Judge ``count`` seeds, print what was found and say whether all is well."""
     parts = [list(range(first + i, min(first + i + 50, first + count))) for i in range(0, count, 50)]
-    began, found = time.monotonic(), []
+    began, verdicts = time.monotonic(), []
     with ThreadPoolExecutor(workers) as pool:
         for number, part in enumerate(pool.map(lambda seeds: judged(what, seeds), parts), start=1):
-            found += part
-            bad = sum(bool(item["wrong"]) for item in found)
-            say(f"{what}: {len(found)} of {count}, {bad} wrong ({number}/{len(parts)})", progress=True)
-    say(f"{what}: {len(found)} judged in {time.monotonic() - began:.0f} s, by outcome:")
-    for (outcome, code), number in sorted(Counter((item["outcome"], item.get("code", "")) for item in found).items()):
-        kinds = Counter(item["kind"] for item in found if (item["outcome"], item.get("code", "")) == (outcome, code))
+            verdicts += part
+            bad = sum(bool(item["wrong"]) for item in verdicts)
+            say(f"{what}: {len(verdicts)} of {count}, {bad} wrong ({number}/{len(parts)})", progress=True)
+    say(f"{what}: {len(verdicts)} judged in {time.monotonic() - began:.0f} s, by outcome:")
+    for (outcome, code), number in sorted(
+        Counter((item["outcome"], item.get("code", "")) for item in verdicts).items()
+    ):
+        kinds = Counter(item["kind"] for item in verdicts if (item["outcome"], item.get("code", "")) == (outcome, code))
         listed = ", ".join(f"{kind} {count}" for kind, count in kinds.most_common(4))
         say(f"  {outcome} {code}: {number} ({listed})")
-    real = [item for item in found if item["kind"] == "realistic" and "gap" in item]
+    real = [item for item in verdicts if item["kind"] == "realistic" and "gap" in item]
     if what == "problems" and real:
         wide = [item for item in real if item["gap"] > WIDE]
         listed = "".join(f"; seed {item['seed']} {item['gap']:.1f} ({item['allowance']:.1f} allowed)" for item in wide)
         say(f"  realistic accounts: {len(real)}, gap after rounding above {WIDE:g} bps: {len(wide)}{listed}")
-    wrong = [item for item in found if item["wrong"]]
+    wrong = [item for item in verdicts if item["wrong"]]
     for item in wrong:
         say(f"  seed {item['seed']} ({item['kind']}, {item['outcome']}): {'; '.join(item['wrong'])}")
     say(f"{what}: {'nothing wrong' if not wrong else f'{len(wrong)} wrong'}")

@@ -35,9 +35,9 @@ def defects(raw):
 def test_overdrawn_account_that_may_sell_nothing_has_a_result(tmp_path):
     """Case 01: no answer is not an accounting error: the result is written, says INFEASIBLE, and the exit code is 1."""
     out = tmp_path / "result.json"
-    found = CliRunner().invoke(main, ["optimize", str(CASES / "01.json"), "--out", str(out)])
+    command = CliRunner().invoke(main, ["optimize", str(CASES / "01.json"), "--out", str(out)])
     result = json.loads(out.read_text())
-    assert found.exit_code == 1
+    assert command.exit_code == 1
     assert (result["status"], result["failures"][0]["code"]) == ("NON_OPTIMAL", "INFEASIBLE")
     assert result["failures"][0]["details"]["constraint"] == "cash_min"
     assert (result["trades"], result["cash_after"]) == ([], "-50")
@@ -158,8 +158,8 @@ def test_where_legal_trades_exist_there_is_an_answer(case):
 )
 def test_what_no_account_has_is_refused_with_its_path(case, path, said):
     """Cases 10 to 14: magnitudes, days and kinds that mean nothing are refused where they stand."""
-    found = defects((CASES / f"{case}.json").read_bytes())
-    assert said in found[path]
+    reasons = defects((CASES / f"{case}.json").read_bytes())
+    assert said in reasons[path]
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_nesting_without_end_is_refused():
     problem = document("02")
     problem["description"] = "HERE"
     nested = "[" * 400 + "]" * 400
-    found = defects(json.dumps(problem).replace('"HERE"', nested).encode())
-    assert any("nested too deeply" in reason for reason in found.values())
+    reasons = defects(json.dumps(problem).replace('"HERE"', nested).encode())
+    assert any("nested too deeply" in reason for reason in reasons.values())
 
 
 def test_many_fractional_shares_stay_on_the_grid():

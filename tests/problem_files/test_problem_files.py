@@ -15,9 +15,9 @@ from tests.problem_files.test_cases import CASES
 @pytest.mark.parametrize("kind", range(len(KINDS)), ids=KINDS)
 def test_random_problems_have_legal_answers(kind):
     """Files of each kind are answered without a broken rule, and never INFEASIBLE where doing nothing is legal."""
-    found = [judged_problem(kind + len(KINDS) * number) for number in range(4)]
-    assert [item["wrong"] for item in found] == [[]] * len(found)
-    assert "OPTIMAL" in {item["outcome"] for item in found}
+    verdicts = [judged_problem(kind + len(KINDS) * number) for number in range(4)]
+    assert [item["wrong"] for item in verdicts] == [[]] * len(verdicts)
+    assert "OPTIMAL" in {item["outcome"] for item in verdicts}
 
 
 @pytest.mark.parametrize("seed", [3581, 7406])
@@ -27,10 +27,10 @@ def test_problems_that_had_wrong_answers_have_right_ones(seed):
 
 
 def test_attacked_fields_are_refused_with_their_path_or_solved():
-    """What somebody might type into a field is refused where it stands, or has a legal answer."""
-    found = [judged_attack(seed) for seed in range(24)]
-    assert [item["wrong"] for item in found] == [[]] * len(found)
-    assert {"REFUSED", "OPTIMAL"} <= {item["outcome"] for item in found}
+    """What somebody might type into a field is refused with its path, or has a legal answer."""
+    verdicts = [judged_attack(seed) for seed in range(24)]
+    assert [item["wrong"] for item in verdicts] == [[]] * len(verdicts)
+    assert {"REFUSED", "OPTIMAL"} <= {item["outcome"] for item in verdicts}
 
 
 @pytest.fixture(scope="module")

@@ -27,17 +27,17 @@ def calls(page):
     # Outside of blocks a line may break in the middle of a quoted call.
     parts[::2] = [re.sub(r"`[^`]+`", lambda quoted: quoted[0].replace("\n", " "), part) for part in parts[::2]]
     text = "```".join(parts)
-    return [found[1].replace("[", "").replace("]", "").split() for found in CALL.finditer(text)]
+    return [call[1].replace("[", "").replace("]", "").split() for call in CALL.finditer(text)]
 
 
 def unknown_in(words):
     """Return the first word of a call that names no command, or its options that do not exist or lack their value."""
     command, rest = PROGRAMS[words[0]], words[1:]
     while isinstance(command, click.Group) and rest and not rest[0].startswith("-"):
-        found = command.get_command(click.Context(command), rest[0])
-        if found is None:
+        child = command.get_command(click.Context(command), rest[0])
+        if child is None:
             return rest[:1]
-        command, rest = found, rest[1:]
+        command, rest = child, rest[1:]
     known = {"--help", "--version"}.union(*((*option.opts, *option.secondary_opts) for option in command.params))
     valued = {name for option in command.params if not (getattr(option, "is_flag", False)) for name in option.opts}
     named = [(option[0], n) for n, word in enumerate(rest) if (option := re.match(r"--[a-z][a-z-]*", word))]

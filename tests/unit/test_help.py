@@ -16,9 +16,9 @@ def commands(command=main, path=("prometheus",)):
     if isinstance(command, click.Group):
         context = click.Context(command)
         for name in command.list_commands(context):
-            found = command.get_command(context, name)
-            assert found is not None
-            yield from commands(found, (*path, name))
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from commands(child, (*path, name))
 
 
 TREE = dict(commands())
@@ -54,8 +54,8 @@ def test_help_says_what_the_command_does(path):
 def test_command_with_arguments_shows_an_example(path):
     """A command that takes arguments or options shows how it is called, with its own name."""
     text = TREE[path].help or ""
-    _, found, examples = text.partition("Example")
-    assert found, f"{' '.join(path)} has no Example"
+    _, heading, examples = text.partition("Example")
+    assert heading, f"{' '.join(path)} has no Example"
     assert any(name in examples for name in (" ".join(path), path[-1].replace("-", "_")))
 
 

@@ -36,14 +36,14 @@ def named(call, name):
 def codes_raised(tree, path):
     """Yield the codes that a module raises for a person, as far as they are written where they are raised."""
     for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        found = []
+        nodes = []
         for name, place in RAISERS.items():
             if named(call, name):
-                found += [keyword.value for keyword in call.keywords if keyword.arg == "code"]
-                found += [] if place is None else call.args[place : place + 1]
+                nodes += [keyword.value for keyword in call.keywords if keyword.arg == "code"]
+                nodes += [] if place is None else call.args[place : place + 1]
         if path.name == "health.py" and named(call, "Finding"):
-            found += call.args[:1]
-        yield from (value.value for value in found if isinstance(value, ast.Constant) and value.value)
+            nodes += call.args[:1]
+        yield from (value.value for value in nodes if isinstance(value, ast.Constant) and value.value)
 
 
 def all_codes():
@@ -67,9 +67,9 @@ def sections():
 
 def test_every_code_that_is_raised_is_in_the_list():
     """Nothing holds, flags, alerts or finds under a code that the list of codes does not have."""
-    found = all_codes()
-    assert {"STALE_RISK", "MISSING_PRICE", "RUN_FAILED", "WORKER_LOST", "NO_HEARTBEAT", "PAUSED_ACCOUNTS"} <= set(found)
-    assert {code: sorted(where) for code, where in found.items() if code not in ATTENTION} == {}
+    codes = all_codes()
+    assert {"STALE_RISK", "MISSING_PRICE", "RUN_FAILED", "WORKER_LOST", "NO_HEARTBEAT", "PAUSED_ACCOUNTS"} <= set(codes)
+    assert {code: sorted(where) for code, where in codes.items() if code not in ATTENTION} == {}
 
 
 def test_the_runbook_has_every_code_and_no_other():
