@@ -47,7 +47,7 @@ def _web_address(value: str) -> str:
 
 @dataclass(frozen=True, init=False)
 class Settings(FromEnvironment):
-    """What an operator may set, by environment variable of the given name.
+    """Settings of an operator, by environment variable of the given name.
 
     Attributes:
         database_url: PROMETHEUS_DATABASE_URL; unset means the embedded server.

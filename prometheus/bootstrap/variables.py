@@ -24,7 +24,7 @@ _BOOLEANS: Final[Mapping[str, bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """What is known of a variable beside its type and default.
+    """Properties of a variable besides its type and default.
 
     Attributes:
         validation_alias: Its name in the environment.

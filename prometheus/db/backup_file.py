@@ -34,7 +34,7 @@ class TableDigest:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a backup holds.
+    """Content of a backup.
 
     Attributes:
         made_at: When, ISO 8601 in UTC.

@@ -72,7 +72,7 @@ class FileIdentity:
 
 @dataclass(frozen=True, slots=True)
 class LoadCounts:
-    """What a load did, in rows. ``revised`` counts deleted members of a replaced scope too."""
+    """Result of a load, in rows. ``revised`` counts deleted members of a replaced scope too."""
 
     inserted: int
     revised: int

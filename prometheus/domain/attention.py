@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Tells(StrEnum):
-    """How a code reaches a person.
+    """The way in which a code reaches a person.
 
     HOLD: a run's phase cannot go on, the next tick tries it again. FLAG: something unusual about a day that was decided
     all the same. ALERT: a message of the outbox. FINDING: a line of engine_health. Holds, flags and findings raise an

@@ -13,7 +13,7 @@ from prometheus.domain.lots import Side, TaxLot, Term
 
 
 class TransactionType(StrEnum):
-    """What a journal row records.
+    """Type of a journal row.
 
     CARRIED_LOSS raises the basis of a lot by a loss that ANOTHER account of the household realised; the WASH_SALE row
     itself is in that account's journal. LOSS_FINAL says that the window of a Canadian loss has closed and what was held
@@ -139,7 +139,7 @@ _BOOKED_ORDER: Final = attrgetter("ticker", "acquired_on", "lot_id")
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What an account holds: lots in the order ticker, acquired_on, lot_id, and cash in the base currency.
+    """Holdings of an account: lots in the order ticker, acquired_on, lot_id, and cash in the base currency.
 
     Raises:
         ValueError: Two lots share an identifier.

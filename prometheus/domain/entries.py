@@ -9,7 +9,7 @@ from prometheus.domain.books import LotPick
 
 
 class EntryAction(StrEnum):
-    """What happened, in the words of a broker's statement."""
+    """Type of an entry, in the terms of a broker's statement."""
 
     OPEN = "OPEN"
     BUY = "BUY"

@@ -14,7 +14,7 @@ class Side(StrEnum):
 
 
 class Term(StrEnum):
-    """Holding period of a sold lot; Canada knows no terms and uses NONE."""
+    """Holding period of a sold lot; Canada has no terms and uses NONE."""
 
     SHORT = "SHORT"
     LONG = "LONG"

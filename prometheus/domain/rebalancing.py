@@ -13,7 +13,7 @@ class Rebalancing(StrEnum):
 
 
 class Scope(StrEnum):
-    """What may trade on a day: every asset, the assets of the reasons and their replacements, or nothing."""
+    """Assets that may trade on a day: all, those of the reasons and their replacements, or none."""
 
     ALL = "ALL"
     REASONS = "REASONS"

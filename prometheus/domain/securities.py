@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class ActionType(StrEnum):
-    """What a corporate action does; the values are those of the input files.
+    """Type of a corporate action; the values are those of the input files.
 
     SPLIT and SPINOFF_PRICE_FACTOR have a factor for value, SPINOFF the shares of the child for one of the parent, a
     SYMBOL_CHANGE has 1; the others money a share. Only SPLIT changes share counts: the price factor is how some sources

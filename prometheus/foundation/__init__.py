@@ -1,1 +1,1 @@
-"""Errors, clock, identifiers, structured logging, the trading calendar. Imports nothing of ours."""
+"""Errors, clock, identifiers, structured logging, the trading calendar. It imports no other package of the project."""

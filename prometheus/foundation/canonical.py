@@ -58,7 +58,7 @@ def to_jsonable(value: Any) -> Any:
     if isinstance(value, float):
         if not math.isfinite(value):
             raise TypeError(f"{value} has no canonical JSON form")
-        # PostgreSQL's jsonb knows no negative zero.
+        # PostgreSQL's jsonb has no negative zero.
         return value + 0.0
     if isinstance(value, Decimal):
         return format(value, "f")

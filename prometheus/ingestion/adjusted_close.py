@@ -1,4 +1,4 @@
-"""Whether prices and corporate actions agree: remarks, never reasons to refuse.
+"""Checks that prices and corporate actions agree: remarks, never reasons to refuse.
 
 Three tests, each on the total return of a row, split factor * (close + amount paid) / previous close - 1:
 

@@ -182,7 +182,7 @@ class _Load:
             )
 
     def _remark_consequences(self, session: BulkSession) -> None:
-        """Say what bad rows take along with --skip-bad-rows, before anybody gives it."""
+        """Report which rows --skip-bad-rows would lose besides the bad ones."""
         bad = self._findings.bad_lines()
         if bad.is_empty():
             return
@@ -242,7 +242,7 @@ class _Load:
         days = frame["date"].drop_nulls()
         if days.is_empty():
             return
-        # The stubs know nothing of the column's type: its least and greatest value are dates.
+        # The stubs do not have the column's type: its least and greatest value are dates.
         actions = session.stored_actions(days.min(), days.max())  # type: ignore[arg-type]
         adjusted_close.check_total_returns(frame, actions, self._findings)
 

@@ -13,7 +13,7 @@ _LOT: Final = frozenset({"lot_id", "quantity"})
 
 
 class _NotALineError(Exception):
-    """Why a line is not one object."""
+    """The reason why a line is not one object."""
 
 
 def read_json_lines(content: bytes, findings: FindingCollector) -> TextTable:

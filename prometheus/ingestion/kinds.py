@@ -10,7 +10,7 @@ from prometheus.foundation.errors import RequestError
 
 
 class FileKind(StrEnum):
-    """What a file holds; the values are those of ``--kind``, in the order in which files load."""
+    """Kind of a file; the values are those of ``--kind``, in the order in which files load."""
 
     SECURITIES = "securities"
     ACTIONS = "actions"

@@ -16,7 +16,7 @@ DEFAULT_BENCHMARK: Final = "SP500"
 
 @dataclass(frozen=True, slots=True)
 class IngestOptions:
-    """How files are loaded.
+    """Options of a load.
 
     Attributes:
         today: Latest date of things that have happened; a later price or purchase is a finding.

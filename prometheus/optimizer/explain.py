@@ -1,4 +1,4 @@
-"""Why each trade is made: what one more unit of it would change, price by price, and one sentence.
+"""The reason of each trade: what one more unit of it would change, price by price, and one sentence.
 
 At the continuous optimum the parts of the objective's slope and the prices of the binding limits add to zero for every
 asset strictly inside a piece of its cost. Where an asset rests on a bound, on the edge of a lot or at no trade the rest

@@ -63,7 +63,7 @@ class SolverFacts:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Why one asset is traded, or why the cost of an order kept it from being traded (``trade`` is zero then).
+    """The reason why one asset is traded, or why the cost of an order prevents it (``trade`` is zero then).
 
     The parts are slopes at the trades before rounding, in bps of NAV for one unit of weight bought (negative: buying
     more would pay). With ``bound`` they add to zero; ``bound`` itself is zero where the trade is strictly inside a

@@ -19,10 +19,10 @@ _COMMAND: Final = re.compile(r"'((?:prometheus|run_engine_state) [^']+)'")
 
 @dataclass(frozen=True, slots=True)
 class NextStep:
-    """What to do next.
+    """The next step of an operator.
 
     Attributes:
-        sentence: Why.
+        sentence: The reason.
         command: What to type; None where nothing is to be typed.
         done: Nothing is left to do.
     """

@@ -18,7 +18,7 @@ _FIRST_BATCH: Final = 2
 
 
 class WorkShare:
-    """How many runs are left for the workers of one call, so that one large batch does not leave others without work.
+    """Number of runs left for the workers of one call, so that one large batch does not leave others without work.
 
     The number is an estimate, shared by all of them without a lock: a worker may be killed at any moment, and runs may
     come and go. The estimate only bounds the size of a batch.

@@ -14,10 +14,10 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
-    """What followed one forecast.
+    """Realised returns after one forecast.
 
     Attributes:
-        account_id: Whose portfolio.
+        account_id: Account of the portfolio.
         tracking_error: Forecast, annualised fraction, above 0.
         active_returns: (h,) daily active returns of the sessions that the forecast answers for, fractions.
     """

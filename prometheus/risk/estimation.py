@@ -15,7 +15,7 @@ IndexArray = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AssetAttributes:
-    """What is known of N assets besides their returns, in the order of the panel's tickers.
+    """Attributes of N assets besides their returns, in the order of the panel's tickers.
 
     Attributes:
         weights: (N,) benchmark weights, at least 0, finite; zero for assets outside. All zero counts as equal weights.
@@ -56,7 +56,7 @@ class AssetAttributes:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FactorEstimate:
-    """What an estimator finds for n assets, float64, annualised, before floor and rounding.
+    """Estimate for n assets, float64, annualised, before floor and rounding.
 
     Attributes:
         loadings: X, (n, 6).

@@ -1,4 +1,4 @@
-"""Why each trade is made, as the commands print it."""
+"""The reasons of trades, as the commands print them."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Final

@@ -1,4 +1,4 @@
-"""``prometheus verify-audit``: names the first record that somebody altered."""
+"""``prometheus verify-audit``: find the first altered record."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What waits and why, in words: the end of a tick's line."""
+"""Waiting runs and their reasons in words: the end of a tick's line."""
 
 from collections.abc import Mapping
 from typing import Final

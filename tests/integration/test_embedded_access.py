@@ -335,7 +335,7 @@ def test_root_follows_no_link_planted_at_a_private_directory(open_tmp):
     """A link at the place of a private directory is refused, and what it points to keeps its owner."""
     (open_tmp / "precious").mkdir()
     (open_tmp / "run").symlink_to(open_tmp / "precious")
-    with pytest.raises(ConfigurationError, match="Somebody else made it"):
+    with pytest.raises(ConfigurationError, match="Another user made it"):
         private_directory(open_tmp / "run", server_account(open_tmp))
     assert (open_tmp / "precious").stat().st_uid == 0
 

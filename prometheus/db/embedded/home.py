@@ -123,7 +123,7 @@ def private_directory(path: Path, account: pwd.struct_passwd) -> None:
     """
     path.mkdir(mode=0o700, exist_ok=True)
     refusal = ConfigurationError(
-        f"{path} must be a directory of mode 700 that belongs to {account.pw_name}, and it is not. Somebody else made "
+        f"{path} must be a directory of mode 700 that belongs to {account.pw_name}, and it is not. Another user made "
         "it: look at it, remove it and try again."
     )
     try:

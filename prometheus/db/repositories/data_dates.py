@@ -61,7 +61,7 @@ class PriceDates:
 
 @dataclass(frozen=True, slots=True)
 class DataDates:
-    """What is known for a day.
+    """Dates of the data known for a day.
 
     Attributes:
         prices: See ``PriceDates``.

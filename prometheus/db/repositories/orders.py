@@ -35,7 +35,7 @@ _NEXT: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """How the rest of a run's orders ended, why, who said so, and when."""
+    """End of the rest of a run's orders: how, why, by whom and when."""
 
     status: Settled
     reason: str

@@ -202,7 +202,7 @@ def put_off(connection: Connection, message: ClaimedMessage, taken_by: frozenset
 
 
 def list_messages(connection: Connection, *, undelivered: bool, limit: int) -> tuple[MessageState, ...]:
-    """Return the newest messages, oldest of them first; only those that nobody has yet with ``undelivered``."""
+    """Return the newest messages, oldest of them first; with ``undelivered`` only those not delivered yet."""
     rows = connection.execute(_LIST, {"undelivered": undelivered, "limit": limit}).mappings()
     return tuple(MessageState(**{**row, "taken_by": tuple(row["taken_by"])}) for row in rows)
 

@@ -98,7 +98,7 @@ class UnfinishedRun:
 
 @dataclass(frozen=True, slots=True)
 class UnfinishedCount:
-    """How many unfinished runs wait for one reason, with what the reason's sentence needs."""
+    """Number of unfinished runs that wait for one reason, with the values of the reason's sentence."""
 
     wait: Wait
     runs: int

@@ -83,7 +83,7 @@ class QuadraticProgram:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuadraticSolution:
-    """What a solver answered.
+    """The answer of a solver.
 
     Attributes:
         x: (n,) primal point.

@@ -55,7 +55,7 @@ _MOST_FAILURES = 2
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClimbAnswer:
-    """Where a climb ended.
+    """The end of a climb.
 
     Attributes:
         response: The answers to the last prices.

@@ -16,7 +16,7 @@ _UNDECIDED_ORDER = 1e-7
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Decision:
-    """Which convex problem stage 2 solves.
+    """The choice of branches and sides that makes stage 2 convex.
 
     Attributes:
         sells_losses: (G,) for each undecided group, True: nothing is bought; False: no loss is sold.
@@ -39,7 +39,7 @@ class Decision:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RestingPlaces:
-    """Where the trades of stage 1 lie on the envelope.
+    """Positions of the trades of stage 1 on the envelope.
 
     Attributes:
         branch: (N,) nearest branch, counted from 0 within each asset.

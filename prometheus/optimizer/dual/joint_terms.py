@@ -1,4 +1,4 @@
-"""What joins the assets of one problem: exposures, linear rows, cash, other rows, tracking error; and their prices.
+"""The terms that join the assets of one problem (exposures, rows, cash, tracking error), and their prices.
 
 The prices of the structured solver form one list: zeta = 2 (g + lambda) z of the K exposures, those of the linear rows,
 of cash, of the other rows (problem/coupling.py), and lambda of the tracking-error limit. Source:
@@ -20,7 +20,7 @@ _Values = TypeVar("_Values", FloatArray, BoolArray)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JointTerms:
-    """What joins the assets of one problem; the same for all its branches and ranges.
+    """The terms that join the assets of one problem; the same for all its branches and ranges.
 
     Attributes:
         by_exposure: (K + linear rows, N) X~' above the linear rows' coefficients.

@@ -23,7 +23,7 @@ _SLOPE_TOLERANCE = 1e-14
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SeparableCost:
-    """What of the objective belongs to single assets, as a function of the trades.
+    """The part of the objective that belongs to single assets, as a function of the trades.
 
     Attributes:
         curvature: (N,) q = g D.

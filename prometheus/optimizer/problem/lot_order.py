@@ -1,4 +1,4 @@
-"""Which lots a sale takes: the account's lot order, locked lots skipped; what may be sold short comes after them."""
+"""The lots that a sale takes: in the account's lot order, without locked lots, short sales after them."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which trades can be placed: whole steps of at least the minimum trade, and the exact sell-out of a position."""
+"""The trades that can be placed: whole steps of at least the minimum trade, and the exact sell-out of a position."""
 
 from dataclasses import dataclass
 from math import inf
@@ -164,7 +164,7 @@ class ShareGrid:
     def nearest(self, trades: FloatArray) -> FloatArray:
         """Return (N,) the tradable number of steps nearest to each trade."""
         steps = np.minimum(np.maximum(np.floor(trades / self.step), self.first), self.last)
-        # whatever lies in the gap around zero starts from zero, or from the nearer end where zero is not allowed
+        # trades in the gap around zero start from zero, or from the nearer end where zero is not allowed
         gap = np.abs(steps) < self.smallest
         steps = np.where(gap & self.may_rest, 0.0, steps)
         best, distance = steps, np.abs(self.weight(steps) - trades)

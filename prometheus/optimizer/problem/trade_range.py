@@ -1,4 +1,4 @@
-"""How much of each asset may be traded at all, and the named reasons why a problem has no answer."""
+"""The range of each asset's trade, and the named reasons why a problem has no answer."""
 
 from dataclasses import dataclass, field, replace
 

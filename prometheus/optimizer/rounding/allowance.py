@@ -1,4 +1,4 @@
-"""What whole shares may cost an account in which a single share is large, from the problem's own numbers.
+"""Allowed cost of whole shares in an account in which a single share is large, from the problem's own numbers.
 
 The bound after rounding is worked out asset by asset: each asset may take its best whole number of shares at the prices
 of the answer. A list cannot always: what the assets' remainders do to the risk together, and what it takes to bring
@@ -22,10 +22,10 @@ _TOLD = 3
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundingAllowance:
-    """What whole shares may cost, objective per unit of NAV.
+    """Allowed cost of whole shares, objective per unit of NAV.
 
     Attributes:
-        total: In all.
+        total: Their sum.
         coarsest: The assets that carry most of it, the costliest first.
     """
 
@@ -36,7 +36,7 @@ class RoundingAllowance:
 def rounding_allowance(
     lagrangian: Lagrangian, grid: ShareGrid, trades: FloatArray, dual: DualPoint
 ) -> RoundingAllowance:
-    """Return what whole shares may cost beside the bound of whole steps.
+    """Return the allowed cost of whole shares beyond the bound of whole steps.
 
     For each asset: risk aversion times its variance times the square of the distance from its trade to the nearest
     tradable amount, four times that; and for each limit that binds its price times what one step of the asset that uses

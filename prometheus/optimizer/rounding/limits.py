@@ -24,7 +24,7 @@ _IN_PAIRS = 120
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Effects:
-    """What each of M candidate changes of a single asset would lead to.
+    """Effects of M candidate changes of a single asset each.
 
     Attributes:
         change: (M,) change of the objective; infinite where there is no such change.

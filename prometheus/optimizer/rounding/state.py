@@ -17,7 +17,7 @@ from prometheus.optimizer.rounding.limits import AllLimits, Effects
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RoundingModel:
-    """What rounding needs to know of a problem.
+    """The parts of a problem that rounding needs.
 
     Attributes:
         problem: Gives risk aversion, cost rates and assets.

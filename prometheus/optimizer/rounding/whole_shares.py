@@ -39,7 +39,7 @@ _MATTERS = 0.02
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WholeShares:
-    """What is rounded.
+    """The problem and the answer that are rounded.
 
     Attributes:
         problem: The problem.

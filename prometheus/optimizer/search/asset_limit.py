@@ -1,9 +1,9 @@
-"""At most M assets: the assets least worth holding are given up until the number is met, with a bound that knows it.
+"""At most M assets: the assets least worth holding are given up until the number is met; the bound includes the limit.
 
-The search itself knows nothing of the number. Each round holds assets at nothing: those that are not held anyway, and
-half of the excess, chosen by what holding them is worth at the current prices; then the search runs again. The bound
-for any prices: of the assets without a group at most M may take their own least cost, all others cost what they cost
-at no weight. Assets of undecided groups are left out of the count, which keeps the bound valid.
+The search itself ignores the number. Each round holds assets at nothing: those that are not held anyway, and half of
+the excess, chosen by what holding them is worth at the current prices; then the search runs again. The bound for any
+prices: of the assets without a group at most M may take their own least cost, all others cost what they cost at no
+weight. Assets of undecided groups are left out of the count, which keeps the bound valid.
 """
 
 from collections.abc import Callable

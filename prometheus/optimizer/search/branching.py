@@ -173,7 +173,7 @@ def _halves(lagrangian: Lagrangian, answer: TwoStageAnswer) -> tuple[TradeRange,
     group, looseness = _loosest_group(lagrangian, answer)
     places = answer.places
     if len(places.asset):
-        # how far the envelope lies below the true cost at the resting place
+        # how far the envelope is below the true cost at the trade of stage 1
         below = lagrangian.cost.curvature[places.asset] * np.abs(places.jump[:, 0] * places.jump[:, 1])
         widest = int(np.argmax(below))
         if group is None or below[widest] > looseness:

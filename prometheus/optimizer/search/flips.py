@@ -1,4 +1,4 @@
-"""Which assets and groups should change sides: a quadratic model of stage 2 around its optimum.
+"""Changes of sides of assets and groups: a quadratic model of stage 2 around its optimum.
 
 At the optimal prices of a decision, moving asset i to another branch changes the priced cost by -gain_i and disturbs
 everything that joins the assets (exposures, cash, rows, tracking error) by r_i; so does turning a group round. When

@@ -1,4 +1,4 @@
-"""Which limits conflict, and the least relaxation of each that would do.
+"""The limits in conflict, and the least relaxation of each that removes the conflict.
 
 A phase-1 problem over the ranges of the trades: every limit may be exceeded by a slack of its own, and the slacks are
 minimised, first one limit at a time with all others hard, then together. Rows whose use is not convex in the trades

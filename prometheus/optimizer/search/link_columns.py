@@ -1,4 +1,4 @@
-"""What linked specific returns add to a program: their part of P, and their rows of the tracking-error cone."""
+"""Columns of linked specific returns in a program: their part of P, and their rows of the tracking-error cone."""
 
 import numpy as np
 

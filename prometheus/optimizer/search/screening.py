@@ -1,4 +1,4 @@
-"""Which pieces of the envelope the solver has to see: those that some price near the optimal one can reach.
+"""Selection of the pieces of the envelope for the solver: those that prices near the optimal ones can reach.
 
 Most lots with a deep gain are sold at no price that occurs, and most lots with a deep loss at every one. An asset's
 pieces have rising marginal cost, so that at a given price all but one of them are used wholly or not at all. The

@@ -1,1 +1,1 @@
-"""How good a risk forecast is, on the portfolios that matter: measure, test portfolios and textbook estimators."""
+"""Evaluation of risk forecasts: measure, test portfolios and textbook estimators."""

@@ -38,11 +38,11 @@ class MarketHistory:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Month:
-    """What is known at the end of a month, and what followed.
+    """Data known at the end of a month, and the returns after it.
 
     Attributes:
         as_of: Last session known.
-        tickers: n names: benchmark members with nearly complete histories, ascending.
+        tickers: n tickers: benchmark members with nearly complete histories, ascending.
         returns: (504, n) daily total returns; NaN where unknown.
         weights: (n,) benchmark weights, renormalised to sum to one.
         sectors: (n,) sector of each asset.

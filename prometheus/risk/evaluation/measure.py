@@ -1,4 +1,4 @@
-"""How far forecasts of active risk were off: bias, QLIKE, and the risk that followed.
+"""Errors of forecasts of active risk: bias, QLIKE, and the realised risk.
 
 For a portfolio-month let x be realised over predicted variance of daily active returns. The bias of a class is the root
 of the mean of x: 1.2 means that risk was 20 % larger than said. QLIKE is the mean of x - ln x - 1: zero for a perfect
