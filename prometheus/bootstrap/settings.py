@@ -75,8 +75,9 @@ class Settings(FromEnvironment):
         health_phase_minutes: PROMETHEUS_HEALTH_PHASE_MINUTES; age of a phase in work that is a finding.
         health_waiting_minutes: PROMETHEUS_HEALTH_WAITING_MINUTES; age of WAITING_FOR_DATA that is a finding.
         health_failure_rate: PROMETHEUS_HEALTH_FAILURE_RATE; share of a day's runs that may fail.
-        health_silent_minutes: PROMETHEUS_HEALTH_SILENT_MINUTES; longest time without any host's heartbeat.
-        health_undelivered_minutes: PROMETHEUS_HEALTH_UNDELIVERED_MINUTES; age of a message that nobody has yet.
+        health_silent_minutes: PROMETHEUS_HEALTH_SILENT_MINUTES; longest time without any host's tick.
+        health_undelivered_minutes: PROMETHEUS_HEALTH_UNDELIVERED_MINUTES; age of an undelivered message that is a
+            finding.
         alert_file: PROMETHEUS_ALERT_FILE; file to which each message is appended as a line of JSON.
         alert_directory: PROMETHEUS_ALERT_DIRECTORY; directory in which each message becomes a file.
         alert_command: PROMETHEUS_ALERT_COMMAND; command that gets each message on its standard input.

@@ -74,7 +74,7 @@ class Transaction:
         realized_gain: Of a sale: proceeds less basis, negative for a loss. Of a WASH_SALE or SUPERFICIAL_LOSS row: the
             loss disallowed, positive, so that the journal's sum is the gain that counts.
         term: Holding period of a US sale, or of the sale whose loss is disallowed; NONE for other rows.
-        details: What else a reader or a replay needs, JSON types: dates as ISO text, decimals as text.
+        details: Further values for readers and replays, JSON types: dates as ISO text, decimals as text.
         account: Account of a household whose journal has the row; empty for an account by itself.
     """
 

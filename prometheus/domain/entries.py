@@ -40,14 +40,14 @@ class Entry:
         amount: Money, not negative: what a purchase cost and a sale paid, both after commission; the basis of a lot
             that comes in; the cash in lieu of fractions of a SPLIT or SPINOFF (None: fractions are kept).
         picks: Lots named by a sale or transfer, with a quantity each; empty where the lot method chooses.
-        lot_id: Name of the lot that a purchase or opening makes; None lets it be named by its date.
+        lot_id: Id of the lot that a purchase or opening makes; None makes it from the date.
         group: Substantially identical group of the ticker; None says nothing about it.
         acquired_on: Acquisition date of a lot that is brought in; ``day`` where None.
         other_ticker: The child of a SPINOFF, the new symbol of a RENAME.
         other_account: Where a TRANSFER_OUT goes; None where it leaves the household.
         basis_fraction: Part of the parent's basis that a SPINOFF moves to the child, above 0 and below 1.
-        entry_id: Name of the entry for a REVERSE; None where only its row names it.
-        reverses: Of a REVERSE: name or row number of the entry that never happened.
+        entry_id: Id of the entry for a REVERSE; None where only its row identifies it.
+        reverses: Of a REVERSE: id or row number of the entry that never happened.
     """
 
     row: int

@@ -114,8 +114,8 @@ class RebalanceResult:
         cash_after: Fraction of NAV after trades, costs and the cash flow.
         facts: See SolverFacts.
         coarse_names: The assets whose single shares may cost most, with the weight of one, the costliest first.
-        explanations: Why each asset is traded that is traded after rounding, in the order of the assets; where an order
-            has a cost also the assets whose trade came nearest to being worth it.
+        explanations: Reason of each trade after rounding, in the order of the assets; where an order has a cost also
+            the assets whose trade is nearest to being worth it.
     """
 
     trades: FloatArray

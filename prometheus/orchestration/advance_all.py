@@ -83,10 +83,10 @@ def advance_all(
             threads where it forks.
         time_budget_seconds: Begin with no further run once this is spent, and give claimed ones back; None for no
             limit. Loading the optimizer, at the first run of a process, does not count.
-        on_outcome: Told about each run as it ends; for progress display.
-        must_stop: Asked again and again; once true, claimed runs are given back uncharged and the call returns.
-        limits: What the monitoring sweep judges by; None for the defaults.
-        outbox: Who takes the messages of the outbox; None for the log alone.
+        on_outcome: Called as each run ends; for progress display.
+        must_stop: Called repeatedly; once true, claimed runs are given back uncharged and the call returns.
+        limits: Limits of the monitoring sweep; None for the defaults.
+        outbox: Receivers of the outbox; None for the log alone.
     """
     outbox = outbox or OutboxConfig()
     started = time.monotonic()

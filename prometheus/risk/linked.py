@@ -8,7 +8,8 @@ between share classes of one company, strong within a sector, weak across. A lin
 both positive semidefinite, so their entrywise product is (Schur), and the part of the link on the diagonal alone bounds
 its eigenvalues.
 
-Six factors cannot hold what industries and share classes have in common. An optimizer finds that, so it must be priced.
+Six factors cannot explain what industries and share classes have in common. An optimizer would exploit the difference,
+so the links include it.
 """
 
 from typing import Final

@@ -9,12 +9,12 @@ Layout under the home directory (all of it created by us):
     run/         the socket, mode 700: reachable for its owner (and root) only
     pgsql/       copy of the binaries, only where that account could not reach the wheel (root with a private prefix)
     start.lock   held while somebody starts the server or its watcher
-    users.lock   held shared by every process that uses the server; the kernel lets go when a process dies, so a killed
-                 process never keeps the server alive
+    users.lock   held shared by every process that uses the server; the kernel releases it when a process dies, so a
+                 killed process does not keep the server alive
     watch.lock   held by ``watch.py``, which waits for users.lock and stops the server
 
-Every command looks at both, server and watcher, and starts what is missing: nothing depends on an earlier command
-having lived long enough.
+Every command checks both, server and watcher, and starts what is missing, so that it does not matter how long an
+earlier command lived.
 """
 
 import fcntl

@@ -155,11 +155,11 @@ class FleetFacts:
         stuck_total: How many there are.
         expired: Claimed runs without a live lease, oldest first, at most ``limit`` of ``expired_total``.
         expired_total: How many there are.
-        outbox: Messages that nobody outside has.
+        outbox: Undelivered messages.
         unseen_actions: By account the corporate actions that came or changed after its books had passed their day and
-            that nobody has booked or looked at since.
+            that were not booked or read since.
         day: The newest day that any account has a run of, None before the first.
-        dates: How far the data for that day reaches; None before the first.
+        dates: Dates of the data for that day; None before the first.
         unsettled: Open orders of accounts of which a later day waits for them to be settled.
         paused: Paused accounts with the reason given, at most ``limit`` of ``paused_total``.
         paused_total: How many there are.
