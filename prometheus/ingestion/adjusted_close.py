@@ -2,9 +2,9 @@
 
 Three tests, each on the total return of a row, split factor * (close + amount paid) / previous close - 1:
 
-- against the ratio of adjusted closes, where the file has them; - its size on the ex-date of anything but an ordinary
-dividend, which shows a wrong factor or a forgotten spin-off; - its size where there is no action at all, which shows a
-forgotten split.
+- against the ratio of adjusted closes, where the file has them;
+- its size on the ex-date of anything but an ordinary dividend, which shows a wrong factor or a forgotten spin-off;
+- its size where there is no action at all, which shows a forgotten split.
 
 Floats suffice here: nothing of it is stored.
 """

@@ -1,12 +1,12 @@
 """Market, five residual components and a specific covariance that links assets.
 
-1. Market beta by weighted regression on the benchmark's return, pulled a little to one. 2. The residuals of the market
-are divided by a volatility regime common to all assets. 3. Five principal components of the standardised rest; every
-asset's loadings by regression over its own sessions. 4. Specific variances are a blend of half-lives, pulled to the
-average of assets of similar size. 5. Specific returns are correlated: the sample correlation times a link, strongest
-between share classes of one company, strong within a sector, weak across. A link matrix and a sample correlation are
-both positive semidefinite, so their entrywise product is (Schur), and the part of the link on the diagonal alone bounds
-its eigenvalues.
+1. Market beta by weighted regression on the benchmark's return, pulled a little to one.
+2. The residuals of the market are divided by a volatility regime common to all assets.
+3. Five principal components of the standardised rest; every asset's loadings by regression over its own sessions.
+4. Specific variances are a blend of half-lives, pulled to the average of assets of similar size.
+5. Specific returns are correlated: the sample correlation times a link, strongest between share classes of one company,
+   strong within a sector, weak across. A link matrix and a sample correlation are both positive semidefinite, so their
+   entrywise product is (Schur), and the part of the link on the diagonal alone bounds its eigenvalues.
 
 Six factors cannot explain what industries and share classes have in common. An optimizer would exploit the difference,
 so the links include it.

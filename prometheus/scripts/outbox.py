@@ -47,8 +47,10 @@ def command(
     With --retry messages that were given up are due at the next tick again; the message, its idempotency key and the
     record of the earlier attempts stay. 'engine_health' reports undelivered messages.
 
-    \b Examples: prometheus engine outbox --undelivered --format table prometheus engine outbox --retry --reason "the
-    pager's address was corrected"
+    \b
+    Examples:
+      prometheus engine outbox --undelivered --format table
+      prometheus engine outbox --retry --reason "the pager's address was corrected"
 
     Exit codes: 0 shown or armed, 2 misuse.
     """
