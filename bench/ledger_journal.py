@@ -1,8 +1,7 @@
 """A valid journal for the bench: accounts that trade for years, booked by the ledger itself.
 
 A few template accounts are booked trade by trade (fills, splits, dividends, wash sales in both directions); every other
-account is a copy of one of them under another id. So each row is one that the rules give, and a check must find
-nothing.
+account is one of them under another name. So each row is one that the rules give, and a check must find nothing.
 """
 
 import random
@@ -24,7 +23,7 @@ TICKERS = tuple(f"T{i:03d}" for i in range(200))
 RATES = TaxRates(Decimal("0.37"), Decimal("0.2"), Decimal("0.038"))
 _REACH = timedelta(days=62)
 _WINDOW = timedelta(days=30)
-#: Securities that one account trades.
+#: Names that one account trades.
 _NAMES = 50
 #: One day in so many trades, with up to eight trades: 1,000 rows are more than five years.
 _DAYS_BETWEEN = 24
@@ -114,7 +113,7 @@ def _opening_lot(number, ticker, market, draw):
 
 
 def _actions(day, books, draw):
-    """Draw dividends of two securities held, and now and then a split."""
+    """Draw dividends of two names held, and now and then a split."""
     held = sorted({lot.ticker for lot in books.lots})
     actions = [
         CorporateAction(ticker, day, ActionType.DIVIDEND, Decimal(draw.randrange(5, 120)) / 100)

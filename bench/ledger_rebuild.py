@@ -3,7 +3,7 @@
 python -m bench.ledger_rebuild [--rows 1000000] [--accounts 1000] [--profile]
 
 Measured are: the replay in memory (one core), the whole of ``prometheus ledger rebuild --check`` against the embedded
-PostgreSQL (rows streamed out of the database, replayed, compared with the tables, wash sales derived anew), and one
+PostgreSQL (rows streamed out of the database, replayed, held against the tables, wash sales derived anew), and one
 account's day: its books loaded, a few fills booked with their wash sales, the change written. The journal is
 deterministic and valid (``bench/ledger_journal.py``); a check that finds a difference in it ends the bench with 1.
 """

@@ -88,7 +88,7 @@ def test_the_tables_equal_the_journal_after_a_year(fleet, year):
 
 @pytest.mark.long
 def test_day_by_day_gives_what_month_by_month_gives(fleet, year, shared_data):
-    """Booked on each of the 252 ex-dates from the vendor's files, lots, cash and rows are those of the database."""
+    """Booked on each of the 252 mornings from the vendor's files, lots, cash and rows are those of the database."""
     wanted = defaultdict(list)
     with fleet.transaction() as connection:
         accounts = accounts_of(connection)

@@ -1,4 +1,4 @@
-"""Ex-date processing in the engine: booked before the snapshot, proved by the journal."""
+"""A morning's corporate actions on the way of the engine: booked before the snapshot, proved by the journal."""
 
 from decimal import Decimal
 
@@ -77,7 +77,7 @@ def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
 
 
 def test_a_delisting_leaves_cash_and_a_gain(opened):
-    """Paid 40 a share on the ex-date: the lot is gone, the cash is there, and the next day books nothing again."""
+    """Paid 40 a share on the morning: the lot is gone, the cash is there, and the next day books nothing again."""
     fleet = opened
     act(fleet, "BBB", TUESDAY, "delisting", 40)
     cash = fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'")
@@ -93,7 +93,7 @@ def test_a_delisting_leaves_cash_and_a_gain(opened):
 
 @pytest.fixture
 def washed_morning(fleet):
-    """ACC-1 on a Tuesday whose delisting meets a purchase: its ex-date is booked before its snapshot is built."""
+    """ACC-1 on a Tuesday whose delisting meets a purchase: its morning is booked before its snapshot is built."""
     fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
     fleet.sql("UPDATE accounts SET books_as_of = :day, books_opened_on = '2024-06-03'", day=MONDAY)
     bought = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
@@ -116,7 +116,7 @@ MEANWHILE = {
     [("frozen", Outcome.FROZEN), ("taken over", Outcome.LOST), ("cancelled", Outcome.CANCELLED)],
 )
 def test_a_morning_is_booked_under_the_fence(washed_morning, monkeypatch, meanwhile, outcome):
-    """Frozen, taken over or cancelled between claim and booking, ex-date processing leaves the books as they were."""
+    """Frozen, taken over or cancelled between claim and booking, a morning leaves the books as they were."""
     fleet, before = washed_morning, lots(washed_morning, "ACC-1")
 
     def interrupted(inputs, day):
@@ -130,7 +130,7 @@ def test_a_morning_is_booked_under_the_fence(washed_morning, monkeypatch, meanwh
 
 
 def test_a_morning_waits_for_a_day_that_comes_first(washed_morning, monkeypatch):
-    """Monday marked ready while Tuesday's actions are about to be booked is traded first, and nothing is superseded."""
+    """Monday marked ready while Tuesday's morning is about to be booked is traded first, and nothing is superseded."""
     fleet = washed_morning
 
     def interrupted(inputs, day):
