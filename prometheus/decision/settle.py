@@ -11,6 +11,7 @@ from typing import Final
 
 from prometheus.decision.day_books import lots_by_ticker, state_of, terms_of
 from prometheus.decision.snapshot import Snapshot
+from prometheus.decision.wash_locks import is_in_window
 from prometheus.domain.accounts import TaxRates, TaxRegime
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side, Term
@@ -330,9 +331,11 @@ def _denied_of_the_past(state: State, terms: Terms, events: Sequence[Event]) -> 
     bought = {terms.group_of(event.ticker) for event in events if isinstance(event, Buy)}
     pool_of = PoolCosts(terms).pool_of
     denied: dict[tuple[EventKey, LotKey], Decimal] = {}
+    day = state.through
+    assert day is not None  # the day's trades are booked
     for loss in state.losses:
         group = terms.group_of(loss.ticker)
-        if loss.day == state.through or group not in bought:
+        if group not in bought or loss.day == day or not is_in_window(loss.day, day):
             continue
         held: dict[PoolKey, Decimal] = defaultdict(Decimal)
         for lot in state.lots.values():

@@ -1,7 +1,7 @@
 """From target shares to the trade list by lots: exact in cents, never beyond what is held or owned."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -197,3 +197,5 @@ def test_purchase_that_denies_an_earlier_canadian_loss_is_refused_under_forbid()
     with pytest.raises(AccountingError, match="would wash a loss of 30"):
         settle(pooled, FREE, {"D": "10"})
     assert [line.ticker for line in settle(pooled, FREE, {"B": "1"}).lines] == ["B"]
+    long_past = replace(loss, trade_date=AS_OF - timedelta(days=31))
+    assert settle(replace(pooled, recent_trades=(long_past,)), FREE, {"D": "10"}).lines[0].ticker == "D"
