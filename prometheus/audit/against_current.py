@@ -102,10 +102,10 @@ def compare_with_today(database: Database, account_id: str, run_seq: int) -> Com
     )
     rebuilt = replace(run, record={**run.record, "snapshot": today.to_json(), "params_snapshot": params.as_dict()})
     result = decide(rebuilt, arrays).solution
-    before, after = run.result["target_weights"], result.result["target_weights"]
+    before, after = run.result.target_weights, result.result.target_weights
     return Comparison(
         inputs=inputs,
-        trades=tuple(_trade_differences(run.result["shares"], result.result["shares"])),
+        trades=tuple(_trade_differences(run.result.shares, result.result.shares)),
         status=result.status.value,
         weight_difference=max(
             (abs(before.get(name, 0.0) - after.get(name, 0.0)) for name in {*before, *after}), default=0.0

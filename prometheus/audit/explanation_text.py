@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Final
 
-from prometheus.audit.explanation import ExplainedTrade, RunExplanation
+from prometheus.audit.explanation import ExplainedTrade, RunExplanation, Slopes
 from prometheus.audit.risk_view import RiskView
 from prometheus.decision.snapshot import LockRecord
 
@@ -75,11 +75,12 @@ def _line(line: Mapping[str, Any], currency: str) -> str:
     )
 
 
-def _slopes(slopes: Mapping[str, Any]) -> Iterator[str]:
+def _slopes(slopes: Slopes) -> Iterator[str]:
     for name, words in _SLOPES.items():
-        if abs(slopes.get(name, 0.0)) >= _TOLD:
-            yield f"{words} {slopes[name]:+.2f}"
-    for name, price in slopes.get("limits", {}).items():
+        slope = getattr(slopes, name)
+        if abs(slope) >= _TOLD:
+            yield f"{words} {slope:+.2f}"
+    for name, price in slopes.limits.items():
         if abs(price) >= _TOLD:
             yield f"{name} {price:+.2f}"
 

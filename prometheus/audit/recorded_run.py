@@ -1,17 +1,17 @@
 """A persisted run as an auditor reads it: the frozen inputs, the answer and the trade list, and nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run, targets_of
+from prometheus.decision.day_result import DayResult
 from prometheus.decision.snapshot import Snapshot, opened
-from prometheus.decision.stored_result import RESULT_VERSION, explanation_rows
+from prometheus.decision.stored_result import explanation_json, read_result, stored_explanations
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import to_jsonable
-from prometheus.foundation.errors import PrometheusError
 from prometheus.foundation.ids import run_label
 
 _KEYS: Final = frozenset({"run_id", "trade_no"})
@@ -58,44 +58,18 @@ class RecordedRun:
         return StrategyParams.from_dict(self.record["params_snapshot"])
 
     @property
-    def result(self) -> Mapping[str, Any]:
-        """Return the stored answer in the newest form.
+    def nav(self) -> str:
+        """Return the net asset value as exact decimal text, base currency."""
+        return str(self.record["result"]["nav"])
+
+    @property
+    def result(self) -> DayResult:
+        """Return the stored answer.
 
         Raises:
             PrometheusError: A version this code has no reader for (RESULT_VERSION).
         """
         return read_result(self.record["result"])
-
-
-def read_result(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored result, of whichever version ever written, in the newest form.
-
-    Raises:
-        PrometheusError: A version this code has no reader for (RESULT_VERSION).
-    """
-    reader = _RESULT_READERS.get(stored.get("version", 0))
-    if reader is None:
-        raise PrometheusError(
-            f"Result version {stored.get('version')} is not known here; install a newer version of the engine.",
-            code="RESULT_VERSION",
-        )
-    return reader(stored)
-
-
-def _version_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    # The first runs were written before the reasons of the trades were kept.
-    return {"explanations": None, **stored}
-
-
-def _version_2(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    explanations = stored.get("explanations")
-    return {**stored, "explanations": None if explanations is None else explanation_rows(explanations)}
-
-
-_RESULT_READERS: Final[Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {
-    1: _version_1,
-    RESULT_VERSION: _version_2,
-}
 
 
 def readable_run(record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -106,7 +80,9 @@ def readable_run(record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]])
         trades: Every column of ``run_trades``, in order.
     """
     plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
-    documents = {"snapshot": opened(record["snapshot"]), "result": dict(read_result(record["result"]))}
+    explanations = stored_explanations(record["result"])
+    why = None if explanations is None else [explanation_json(one) for one in explanations]
+    documents = {"snapshot": opened(record["snapshot"]), "result": {**record["result"], "explanations": why}}
     readable: dict[str, Any] = to_jsonable({**plain, **documents, "trades": list(trades)})
     return readable
 

@@ -86,7 +86,7 @@ def decide(run: RecordedRun, arrays: ArraySource, *, solver: str | None = None) 
     if solver is not None:
         params = replace(params, solver=solver)
     solution = solve_snapshot(snapshot, params, arrays, run.previous_targets)
-    return Decision(solution, settle(snapshot, params, solution.result["shares"]))
+    return Decision(solution, settle(snapshot, params, solution.result.shares))
 
 
 def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = None) -> Replayed:
@@ -127,13 +127,13 @@ def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = No
 
 def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool, seconds: float) -> Replayed:
     recorded, now = run.result, decision.solution.result
-    weight = _largest_difference(recorded["target_weights"], now["target_weights"])
+    weight = _largest_difference(recorded.target_weights, now.target_weights)
     lines = [trade_row(line) for line in decision.settlement.lines]
     missing, added = _only_in(run.trades, lines), _only_in(lines, run.trades)
     status = decision.solution.status.value
     objective = None
-    if recorded["certificate"] is not None and now["certificate"] is not None:
-        objective = _BPS * (now["certificate"]["rounded_objective"] - recorded["certificate"]["rounded_objective"])
+    if recorded.certificate is not None and now.certificate is not None:
+        objective = _BPS * (now.certificate.rounded_objective - recorded.certificate.rounded_objective)
     differences = []
     if status != run.record["status"]:
         differences.append(f"status {status}, recorded {run.record['status']}")
@@ -160,7 +160,7 @@ def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool,
         weight_difference=weight,
         trades_differing=len(missing) + len(added),
         objective_difference=objective,
-        gap_bps=None if now["certificate"] is None else now["certificate"]["gap_bps"],
+        gap_bps=None if now.certificate is None else now.certificate.gap_bps,
         seconds=seconds,
         differences=tuple(differences),
         code=run.record["code_version"],

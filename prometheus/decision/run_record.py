@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+from prometheus.decision.day_result import DayResult
 from prometheus.decision.settle import Settlement, TradeLine
 from prometheus.decision.snapshot import Snapshot
 from prometheus.decision.stored_result import RESULT_VERSION
@@ -21,7 +22,7 @@ def run_record(
     stored_snapshot: CanonicalText,
     params: Mapping[str, Any],
     status: RunStatus,
-    solution: Mapping[str, Any],
+    result: DayResult,
     stored_solution: Mapping[str, str],
     settlement: Settlement,
     code_version: str,
@@ -29,22 +30,22 @@ def run_record(
     """Return the columns of ``runs`` except keys, number, hashes and timings.
 
     ``stored_snapshot`` is the stored form of ``snapshot``, ``stored_solution`` has the text of each member of
-    ``solution`` as it was staged.
+    ``result`` as it was staged.
     """
-    certificate = solution["certificate"] or {}
-    solver = solution["solver"]
+    certificate, solver = result.certificate, result.solver
+    assert solver is not None  # an answer that is to be recorded has it
     return {
         "account_id": snapshot.account_id,
         "as_of_date": snapshot.as_of,
         "status": status.value,
-        "solver": solver["backend"],
-        "solver_tolerance": solver["tolerance"],
-        "solver_status": solver["status"],
-        "iterations": solver["iterations"],
-        "objective": certificate.get("rounded_objective"),
-        "lower_bound": certificate.get("lower_bound"),
-        "gap_bps": certificate.get("gap_bps"),
-        "rounded_gap_bps": certificate.get("rounded_gap_bps"),
+        "solver": solver.backend,
+        "solver_tolerance": solver.tolerance,
+        "solver_status": solver.status,
+        "iterations": solver.iterations,
+        "objective": None if certificate is None else certificate.rounded_objective,
+        "lower_bound": None if certificate is None else certificate.lower_bound,
+        "gap_bps": None if certificate is None else certificate.gap_bps,
+        "rounded_gap_bps": None if certificate is None else certificate.rounded_gap_bps,
         "code_version": code_version,
         "library_versions": library_versions(),
         "strategy_id": snapshot.strategy_id,

@@ -62,7 +62,7 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
 
 def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: bool) -> None:
     """Print a run: facts and its largest trades by name, or with ``details`` every trade by lot, why, every flag."""
-    from prometheus.audit.recorded_run import read_result
+    from prometheus.decision.stored_result import stored_explanations
     from prometheus.scripts.explanations import print_explanations
 
     print_facts(_facts(record, details=details))
@@ -72,7 +72,7 @@ def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: 
         return
     if details:
         _print_trades(trades)
-        print_explanations(read_result(record["result"])["explanations"] or ())
+        print_explanations(stored_explanations(record["result"]) or ())
         return
     _print_names(trades)
     label = f"{record['account_id']} {run_label(record['run_seq'])}"
@@ -112,16 +112,18 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
     from prometheus.decision.code_version import told_apart
     from prometheus.decision.rebalancing_words import rebalancing_words
     from prometheus.decision.snapshot import opened
+    from prometheus.decision.stored_result import read_result
 
-    rebalancing = rebalancing_words(record["result"].get("rebalancing"))
+    result = read_result(record["result"])
+    rebalancing = rebalancing_words(result.rebalancing)
     same = told_apart(record["code_version"]) is None
-    result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
+    certificate, settled = result.certificate, record["result"]["settlement"]
     snapshot = opened(record["snapshot"])
     currency = snapshot["base_currency"]
     facts: list[tuple[str, Any]] = [
         ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
         ("run", f"{run_label(record['run_seq'])} of {record['as_of_date']}, {record['status']}"),
-        ("net asset value", f"{_money(result['nav'])} {currency}"),
+        ("net asset value", f"{_money(record['result']['nav'])} {currency}"),
         ("strategy", f"{record['strategy_id']} version {record['strategy_version']}; tags: {_words(snapshot['tags'])}"),
         (
             "benchmark",
@@ -133,10 +135,10 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
         *([("rebalancing", rebalancing)] if rebalancing else []),
         (
             "tracking error",
-            f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",
+            f"{_percent(result.tracking_error_before)} % before, {_percent(result.tracking_error_after)} % after",
         ),
-        *_risk_parts(result.get("tracking_error_split")),
-        ("turnover", f"{_percent(result['turnover'])} % of NAV, one way"),
+        *_risk_parts(result.tracking_error_split),
+        ("turnover", f"{_percent(result.turnover)} % of NAV, one way"),
         (
             "realised gains",
             (
@@ -160,12 +162,12 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
             (
                 "proof",
                 (
-                    f"within {_rounded(certificate['gap_bps'], 4):.4f} bps of NAV of the best possible, "
-                    f"{_rounded(certificate['rounded_gap_bps'], 3):.3f} after rounding to shares"
+                    f"within {_rounded(certificate.gap_bps, 4):.4f} bps of NAV of the best possible, "
+                    f"{_rounded(certificate.rounded_gap_bps, 3):.3f} after rounding to shares"
                 ),
             )
         )
-    facts.extend(("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"])
+    facts.extend(("attempt failed", f"{failure.code}: {failure.message}") for failure in result.failures)
     facts.extend(("flag", told) for told in _flags(record["flags"], details=details))
     return facts
 

@@ -119,14 +119,14 @@ def _again(traded, record, snapshot=None):
     params = StrategyParams.from_dict(record["params_snapshot"])
     problem = build_problem(snapshot, params, matrices(SharedInputs(traded), snapshot))
     solution = solve(problem, params, None)
-    return solution, settle(snapshot, params, solution.result["shares"])
+    return solution, settle(snapshot, params, solution.result.shares)
 
 
 def test_replay_from_the_record_gives_the_same_trades_and_weights(traded, runs):
     """From the stored snapshot and blobs alone come the same weights to 1e-8 and exactly the same trade list."""
     for record, trades in runs.values():
         solution, settlement = _again(traded, record)
-        weights, stored = solution.result["target_weights"], record["result"]["target_weights"]
+        weights, stored = solution.result.target_weights, record["result"]["target_weights"]
         assert weights.keys() == stored.keys()
         assert max(abs(weights[ticker] - stored[ticker]) for ticker in stored) <= 1e-8
         assert [trade_row(line) for line in settlement.lines] == [
@@ -154,7 +154,7 @@ def test_matrices_are_the_decoded_blobs_and_nothing_else(traded, runs):
         again = put_array(connection, original.specific_variance)
     assert again.hex() == snapshot.specific_variance_sha256
     solution, _ = _again(traded, record, replace(snapshot, specific_variance_sha256=address.hex()))
-    assert solution.result["target_weights"] != record["result"]["target_weights"]
+    assert solution.result.target_weights != record["result"]["target_weights"]
 
 
 def test_correlations_are_those_of_the_blob_that_the_snapshot_names(traded, runs):
@@ -175,6 +175,6 @@ def test_correlations_are_those_of_the_blob_that_the_snapshot_names(traded, runs
     volatility = np.sqrt(problem.specific_variance[block.names])
     assert block.covariance / (volatility[:, None] * volatility) == pytest.approx(linked.correlation, rel=1e-6)
     solution, _ = _again(traded, record, snapshot)
-    assert solution.result["tracking_error_before"] != record["result"]["tracking_error_before"]
+    assert solution.result.tracking_error_before != record["result"]["tracking_error_before"]
     text = export_problem(snapshot, record["params_snapshot"], decoded, None)
     assert differing_fields(problem, read_problem(text.encode(), "run.json").optimizer_problem()) == ()
