@@ -13,6 +13,7 @@ from prometheus.decision.problem_from_snapshot import build_problem
 from prometheus.decision.rebalancing_words import rebalancing_words
 from prometheus.decision.snapshot import LockRecord, Snapshot
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.run_record import TradeRow
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import RequestError
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
@@ -79,7 +80,7 @@ class ExplainedTrade:
     trade: float
     reason: str
     slopes: Slopes
-    lines: tuple[Mapping[str, Any], ...]
+    lines: tuple[TradeRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
     held = problem.holdings()
     before = {problem.tickers[i]: float(held[i]) for i in np.flatnonzero(held)}
     # Where nothing could be certified nothing was traded, whatever the targets kept.
-    after = result.target_weights if run.record["status"] == RunStatus.OPTIMAL.value else before
+    after = result.target_weights if run.record.status == RunStatus.OPTIMAL.value else before
     explanations = result.explanations
     if explanations is None:
         explanations = decide(run, arrays).solution.result.explanations or ()
@@ -150,7 +151,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         account_id=run.key.account_id,
         run=label,
         as_of=run.key.as_of.isoformat(),
-        status=run.record["status"],
+        status=run.record.status,
         currency=snapshot.base_currency,
         nav=run.nav,
         ticker=ticker,
@@ -165,13 +166,13 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         loss_sale_locks=tuple(
             lock for lock in snapshot.loss_sale_locks if ticker is None or lots.get(lock.subject) == ticker
         ),
-        restrictions=tuple(_restrictions(snapshot, run.record["params_snapshot"], ticker)),
-        flags=tuple((code, message) for code, message in run.record["flags"]),
+        restrictions=tuple(_restrictions(snapshot, run.record.document("params_snapshot"), ticker)),
+        flags=tuple((code, message) for code, message in run.record.flags),
         failures=tuple(f"{failure.code}: {failure.message}" for failure in result.failures),
         rebalancing=rebalancing_words(result.rebalancing),
-        gap_bps=run.record["gap_bps"],
-        solver=f"{run.record['solver']} ({run.record['solver_status']})",
-        code=run.record["code_version"],
+        gap_bps=run.record.gap_bps,
+        solver=f"{run.record.solver} ({run.record.solver_status})",
+        code=run.record.code_version,
         risk_model=f"model {snapshot.risk_model_id} of {snapshot.risk_model_as_of}",
         risk_before=risk_view(problem, before),
         risk_after=risk_view(problem, after),
@@ -201,7 +202,7 @@ def _trades(run: RecordedRun, explanations: Sequence[Explanation]) -> tuple[Expl
     shares = run.result.shares
     trades = []
     for ticker in shares:
-        lines = tuple(line for line in run.trades if line["ticker"] == ticker)
+        lines = tuple(line for line in run.trades if line.ticker == ticker)
         item = why.get(ticker)
         side = "SELL" if shares[ticker].startswith("-") else "BUY"
         trades.append(

@@ -193,12 +193,9 @@ def persist_task(context: TaskContext, lease: Lease) -> PhaseWork:
         result,
         stored.members or {},
         settlement,
-        context.config.code_version,
+        code_version=context.config.code_version,
+        timings={"solve_seconds": solver.total_seconds, "settle_seconds": time.perf_counter() - started},
     )
-    record["timings"] = {
-        "solve_seconds": solver.total_seconds,
-        "settle_seconds": time.perf_counter() - started,
-    }
     trades = [trade_row(line) for line in settlement.lines]
 
     alerts = {}

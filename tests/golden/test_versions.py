@@ -34,11 +34,11 @@ def test_golden_runs_are_decided_again(path):
     """Runs of every version are read, have their digests and are decided again as well as they were."""
     arrays, statuses = FileArrays(), set()
     for run in read_runs(path, arrays):
-        assert altered_part(run.record["digests"], run.record, run.trades, archived=False) is None
+        assert altered_part(run.record.digests, run.record, run.trades, archived=False) is None
         again = decide(run, arrays).solution
-        assert again.status.value == run.record["status"]
+        assert again.status.value == run.record.status
         statuses.add(again.status.value)
-        if run.record["status"] == "NON_OPTIMAL":
+        if run.record.status == "NON_OPTIMAL":
             assert again.result.target_weights == run.result.target_weights
             continue
         # An optimizer improved since may round otherwise, but never to something worth less than the gap allows.
@@ -52,7 +52,7 @@ def test_golden_snapshots_survive_the_newest_form(path):
     """A snapshot of any version, written in the newest form and read back, is the same snapshot."""
     versions = set()
     for run in read_runs(path, FileArrays()):
-        versions.add(run.record["snapshot"]["version"])
+        versions.add(run.record.snapshot["version"])
         assert Snapshot.from_json(run.snapshot.to_json()) == run.snapshot
     assert versions == {int(path.parent.name.removeprefix("v"))}
 

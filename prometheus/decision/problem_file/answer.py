@@ -124,7 +124,7 @@ def _document(
             "status": solution.status,
             "rebalancing": None if result.rebalancing is None else rebalancing_json(result.rebalancing),
             "trades": [
-                {"trade_no": number, **trade_row(line)} for number, line in enumerate(settlement.lines, start=1)
+                {"trade_no": number, **asdict(trade_row(line))} for number, line in enumerate(settlement.lines, start=1)
             ],
             "target_weights": targets,
             "rounded_weights": _weights_held(problem) if solution.answer is None else result.target_weights,
