@@ -127,7 +127,7 @@ def read(database):
     shared = SharedInputs(database)
     with database.transaction() as connection:
         records = [load_run(connection, run.account_id, run.run_seq)[0] for run in list_persisted(connection)]
-    snapshots = [Snapshot.from_json(record["snapshot"]) for record in records]
+    snapshots = [Snapshot.from_json(record.snapshot) for record in records]
     models = estimated(database, shared, snapshots[0].benchmark_id)
     tickers = models["dense"].tickers
     accounts = []
@@ -147,7 +147,7 @@ def read(database):
         # the same model without its links: what the links alone cost in time and in gap
         alone, linked = frozen["dense"]
         frozen["left out"] = (alone, replace(linked, specific_correlation=()))
-        accounts.append((StrategyParams.from_dict(record["params_snapshot"]), frozen))
+        accounts.append((StrategyParams.from_dict(record.params_snapshot), frozen))
     return accounts
 
 

@@ -1,15 +1,13 @@
-"""The 61-day window, and what it locks: purchases after a loss sale, loss sales after a purchase."""
+"""The 61-day window: which purchases are known, and what of them can still replace shares sold at a loss."""
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
 from prometheus.accounting.acb import pool_id
 from prometheus.accounting.joint_accounts import account_of, own_name
-from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.foundation.errors import AccountingError
 
@@ -24,56 +22,6 @@ CHILD_MARK: Final = "~S"
 _MARKS: Final = re.compile(f"{WASHED_MARK}|{TRANSFERRED_MARK}|{CHILD_MARK}")
 
 _WINDOW: Final = timedelta(days=WASH_WINDOW_DAYS)
-
-
-@dataclass(frozen=True, slots=True)
-class BuyLock:
-    """A group that must not be bought, because a purchase would wash a loss.
-
-    Attributes:
-        group: Substantially identical group.
-        trade: The loss sale that locks it longest.
-        last_locked_day: Day 30 after that sale, still locked.
-    """
-
-    group: str
-    trade: RecentTrade
-    last_locked_day: date
-
-
-@dataclass(frozen=True, slots=True)
-class ReplacementPurchase:
-    """A purchase inside the window and the shares of it that can still replace shares sold at a loss.
-
-    ``account`` names the account of the household that bought; empty for the account itself.
-    """
-
-    ticker: str
-    lot_id: str | None
-    trade_date: date
-    shares: Decimal
-    account: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LossSaleLock:
-    """A lot whose loss a purchase already made would wash.
-
-    Attributes:
-        lot_id: The lot.
-        ticker: Its security.
-        group: Substantially identical group.
-        purchases: The purchases that wash it, earliest first.
-        shares: Shares of the lot whose loss would be washed: the purchases' shares, at most the lot's.
-        last_locked_day: Day 30 after the latest of the purchases, still locked.
-    """
-
-    lot_id: str
-    ticker: str
-    group: str
-    purchases: tuple[ReplacementPurchase, ...]
-    shares: Decimal
-    last_locked_day: date
 
 
 def in_wash_window(sale_date: date, purchase_date: date) -> bool:
@@ -162,109 +110,6 @@ def replacement_shares(purchase: RecentTrade, held: Mapping[str, TaxLot]) -> Dec
         return unreplaced
     lot = held.get(purchase.lot_id)
     return min(unreplaced, lot.quantity) if lot is not None else Decimal(0)
-
-
-def buy_locks(recent_trades: Iterable[RecentTrade], as_of: date, group_of: Mapping[str, str]) -> dict[str, BuyLock]:
-    """Return the groups that must not be bought on ``as_of``.
-
-    A group is locked while a sale at a loss lies 0 to 30 calendar days back. A loss that was washed in full still
-    locks: that keeps the rule simple and errs on the safe side.
-
-    Args:
-        recent_trades: Past trades; purchases, gains and trades after ``as_of`` are passed over.
-        as_of: Trade date of the supposed purchase.
-        group_of: Ticker to group; a ticker not in it is its own group.
-
-    Returns:
-        Group to its lock, naming the loss sale that locks longest; groups in alphabetical order.
-
-    Source: Treas. Reg. 1.1091-1(a).
-    """
-    latest: dict[str, RecentTrade] = {}
-    for trade in recent_trades:
-        if trade.side is not Side.SELL or trade.realized_gain >= 0:
-            continue
-        if not timedelta(0) <= as_of - trade.trade_date <= _WINDOW:
-            continue
-        group = group_of_ticker(trade.ticker, group_of)
-        if group not in latest or _lock_rank(trade) > _lock_rank(latest[group]):
-            latest[group] = trade
-    return {group: BuyLock(group, latest[group], latest[group].trade_date + _WINDOW) for group in sorted(latest)}
-
-
-def _lock_rank(trade: RecentTrade) -> tuple[date, Decimal, str, str]:
-    """Rank by date, then by the larger loss; the rest only makes the choice independent of the rows' order."""
-    return (trade.trade_date, -trade.realized_gain, trade.ticker, trade.lot_id or "")
-
-
-def loss_sale_locks(
-    lots: Iterable[TaxLot],
-    recent_trades: Iterable[RecentTrade],
-    as_of: date,
-    price_of: Mapping[str, Decimal],
-    group_of: Mapping[str, str],
-    regime: TaxRegime,
-) -> dict[str, LossSaleLock]:
-    """Return the lots whose sale on ``as_of`` would realise a loss that a purchase already made washes.
-
-    In the US the purchases are those of OTHER lots of the group in the 30 days before, ``as_of`` included, with shares
-    that are still held and have not yet replaced others; a lot's own purchase never locks it. In Canada any purchase
-    of the group in the window locks the pooled lot. Purchases that only the lots prove are found as well.
-
-    Args:
-        lots: All lots of the account; pooled ones for Canada.
-        recent_trades: Past trades; sales and trades outside the window are passed over.
-        as_of: Trade date of the supposed sale.
-        price_of: Ticker to price, base currency a share; a lot without a price is passed over.
-        group_of: Ticker to group; a ticker not in it is its own group.
-        regime: Whose rules apply.
-
-    Returns:
-        Lot identifier to its lock, in the order of the lots given. Lots at a gain are not listed.
-
-    Source: Treas. Reg. 1.1091-1(a), (d); Rev. Rul. 56-602 (own purchase); ITA s. 54 "superficial loss".
-    """
-    lots = tuple(lots)
-    held = {lot.lot_id: lot for lot in lots}
-    purchases = _open_purchases(recent_trades, held, as_of, group_of, regime)
-    locks: dict[str, LossSaleLock] = {}
-    for lot in lots:
-        price = price_of.get(lot.ticker)
-        if price is None or price * lot.quantity >= lot.adjusted_basis:
-            continue
-        group = group_of_ticker(lot.ticker, group_of)
-        washing = tuple(
-            purchase
-            for purchase in purchases.get(group, ())
-            if regime is TaxRegime.CA
-            or purchase.account
-            or purchase.lot_id is None
-            or purchase.lot_id != purchase_of(lot.lot_id)
-        )
-        if washing:
-            shares = min(lot.quantity, sum((purchase.shares for purchase in washing), Decimal(0)))
-            last = washing[-1].trade_date + _WINDOW
-            locks[lot.lot_id] = LossSaleLock(lot.lot_id, lot.ticker, group, washing, shares, last)
-    return locks
-
-
-def _open_purchases(
-    recent_trades: Iterable[RecentTrade],
-    held: Mapping[str, TaxLot],
-    as_of: date,
-    group_of: Mapping[str, str],
-    regime: TaxRegime,
-) -> dict[str, tuple[ReplacementPurchase, ...]]:
-    by_group: dict[str, list[ReplacementPurchase]] = {}
-    for trade in known_purchases(recent_trades, held.values(), as_of):
-        if not timedelta(0) <= as_of - trade.trade_date <= _WINDOW:
-            continue
-        shares = trade.quantity if regime is TaxRegime.CA else replacement_shares(trade, held)
-        if shares > 0:
-            by_group.setdefault(group_of_ticker(trade.ticker, group_of), []).append(
-                ReplacementPurchase(trade.ticker, trade.lot_id, trade.trade_date, shares, trade.account)
-            )
-    return {group: tuple(found) for group, found in by_group.items()}
 
 
 def purchase_order(trade: RecentTrade) -> tuple[date, str, str]:

@@ -98,14 +98,14 @@ def compare_with_today(database: Database, account_id: str, run_seq: int) -> Com
         *_benchmark_differences(recorded, today, arrays),
         *_risk_differences(recorded, today),
         *_action_differences(recorded, actions),
-        *_parameter_differences(run.record["params_snapshot"], params.as_dict()),
+        *_parameter_differences(run.record.document("params_snapshot"), params.as_dict()),
     )
-    rebuilt = replace(run, record={**run.record, "snapshot": today.to_json(), "params_snapshot": params.as_dict()})
+    rebuilt = replace(run, record=replace(run.record, snapshot=today.to_json(), params_snapshot=params.as_dict()))
     result = decide(rebuilt, arrays).solution
-    before, after = run.result["target_weights"], result.result["target_weights"]
+    before, after = run.result.target_weights, result.result.target_weights
     return Comparison(
         inputs=inputs,
-        trades=tuple(_trade_differences(run.result["shares"], result.result["shares"])),
+        trades=tuple(_trade_differences(run.result.shares, result.result.shares)),
         status=result.status.value,
         weight_difference=max(
             (abs(before.get(name, 0.0) - after.get(name, 0.0)) for name in {*before, *after}), default=0.0

@@ -1,7 +1,7 @@
 """Why a run traded what it traded: reasons, limits with their prices, locks, flags and the risk model's view."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 import numpy as np
@@ -13,9 +13,11 @@ from prometheus.decision.problem_from_snapshot import build_problem
 from prometheus.decision.rebalancing_words import rebalancing_words
 from prometheus.decision.snapshot import LockRecord, Snapshot
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.run_record import TradeRow
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import RequestError
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.optimizer.result import Explanation
 from prometheus.pipeline.shared_inputs import ArraySource
 from prometheus.pipeline.tasks import matrices
 
@@ -51,6 +53,20 @@ class NameAtBound:
 
 
 @dataclass(frozen=True, slots=True)
+class Slopes:
+    """What one unit of weight more would have cost, bps of NAV, part by part (``optimizer.result.Explanation``)."""
+
+    active_risk: float = 0.0
+    tax: float = 0.0
+    trading_cost: float = 0.0
+    tilt: float = 0.0
+    cash: float = 0.0
+    limits: Mapping[str, float] = field(default_factory=dict)
+    bound: float = 0.0
+    borrow: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class ExplainedTrade:
     """One name's trade: signed shares, the lines by lot, and why; ``reason`` has the numbers behind it in ``slopes``.
 
@@ -63,8 +79,8 @@ class ExplainedTrade:
     shares: str
     trade: float
     reason: str
-    slopes: Mapping[str, Any]
-    lines: tuple[Mapping[str, Any], ...]
+    slopes: Slopes
+    lines: tuple[TradeRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +139,10 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
     held = problem.holdings()
     before = {problem.tickers[i]: float(held[i]) for i in np.flatnonzero(held)}
     # Where nothing could be certified nothing was traded, whatever the targets kept.
-    after = result["target_weights"] if run.record["status"] == RunStatus.OPTIMAL.value else before
-    explanations = result["explanations"]
+    after = result.target_weights if run.record.status == RunStatus.OPTIMAL.value else before
+    explanations = result.explanations
     if explanations is None:
-        explanations = decide(run, arrays).solution.result["explanations"]
+        explanations = decide(run, arrays).solution.result.explanations or ()
     trades = _trades(run, explanations)
     shown = tuple(trade for trade in trades if ticker is None or trade.ticker == ticker)
     group = None if position is None else snapshot.universe[position].group
@@ -135,9 +151,9 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         account_id=run.key.account_id,
         run=label,
         as_of=run.key.as_of.isoformat(),
-        status=run.record["status"],
+        status=run.record.status,
         currency=snapshot.base_currency,
-        nav=str(result["nav"]),
+        nav=run.nav,
         ticker=ticker,
         weight_before=None if ticker is None else before.get(ticker, 0.0),
         weight_after=None if ticker is None else after.get(ticker, 0.0),
@@ -150,13 +166,13 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         loss_sale_locks=tuple(
             lock for lock in snapshot.loss_sale_locks if ticker is None or lots.get(lock.subject) == ticker
         ),
-        restrictions=tuple(_restrictions(snapshot, run.record["params_snapshot"], ticker)),
-        flags=tuple((code, message) for code, message in run.record["flags"]),
-        failures=tuple(f"{failure['code']}: {failure['message']}" for failure in result["failures"]),
-        rebalancing=rebalancing_words(result.get("rebalancing")),
-        gap_bps=run.record["gap_bps"],
-        solver=f"{run.record['solver']} ({run.record['solver_status']})",
-        code=run.record["code_version"],
+        restrictions=tuple(_restrictions(snapshot, run.record.document("params_snapshot"), ticker)),
+        flags=tuple((code, message) for code, message in run.record.flags),
+        failures=tuple(f"{failure.code}: {failure.message}" for failure in result.failures),
+        rebalancing=rebalancing_words(result.rebalancing),
+        gap_bps=run.record.gap_bps,
+        solver=f"{run.record.solver} ({run.record.solver_status})",
+        code=run.record.code_version,
         risk_model=f"model {snapshot.risk_model_id} of {snapshot.risk_model_as_of}",
         risk_before=risk_view(problem, before),
         risk_after=risk_view(problem, after),
@@ -173,35 +189,58 @@ def _position(problem: RebalanceProblem, ticker: str, label: str) -> int:
         ) from None
 
 
-def _held_back(run: RecordedRun, explanations: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
+def _held_back(run: RecordedRun, explanations: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
     """Yield the names that the cost of an order kept from being traded, and the sentence."""
+    shares = run.result.shares
     for item in explanations:
-        if item["ticker"] not in run.result["shares"]:
-            yield item["ticker"], item["reason"]
+        if item.ticker not in shares:
+            yield item.ticker, item.reason
 
 
-def _trades(run: RecordedRun, explanations: Sequence[Mapping[str, Any]]) -> tuple[ExplainedTrade, ...]:
-    why = {item["ticker"]: item for item in explanations}
-    shares: Mapping[str, str] = run.result["shares"]
+def _trades(run: RecordedRun, explanations: Sequence[Explanation]) -> tuple[ExplainedTrade, ...]:
+    why = {item.ticker: item for item in explanations}
+    shares = run.result.shares
     trades = []
     for ticker in shares:
-        lines = tuple(line for line in run.trades if line["ticker"] == ticker)
-        item = why.get(ticker, {"trade": 0.0, "reason": "not explained"})
-        slopes = {name: value for name, value in item.items() if name not in {"ticker", "trade", "reason"}}
+        lines = tuple(line for line in run.trades if line.ticker == ticker)
+        item = why.get(ticker)
         side = "SELL" if shares[ticker].startswith("-") else "BUY"
-        trades.append(ExplainedTrade(ticker, side, shares[ticker], item["trade"], item["reason"], slopes, lines))
+        trades.append(
+            ExplainedTrade(
+                ticker,
+                side,
+                shares[ticker],
+                trade=0.0 if item is None else item.trade,
+                reason="not explained" if item is None else item.reason,
+                slopes=Slopes() if item is None else _slopes(item),
+                lines=lines,
+            )
+        )
     return tuple(sorted(trades, key=lambda trade: (-abs(trade.trade), trade.ticker)))
+
+
+def _slopes(item: Explanation) -> Slopes:
+    return Slopes(
+        active_risk=item.active_risk,
+        tax=item.tax,
+        trading_cost=item.trading_cost,
+        tilt=item.tilt,
+        cash=item.cash,
+        limits=dict(item.limits),
+        bound=item.bound,
+        borrow=item.borrow,
+    )
 
 
 def _limits(trades: Sequence[ExplainedTrade]) -> Iterator[BindingLimit]:
     prices: dict[str, list[tuple[float, str]]] = {}
     for trade in trades:
-        found = {
-            **trade.slopes.get("limits", {}),
-            _CASH: trade.slopes.get("cash", 0.0),
-            _OWN: trade.slopes.get("bound", 0.0),
+        of_trade = {
+            **trade.slopes.limits,
+            _CASH: trade.slopes.cash,
+            _OWN: trade.slopes.bound,
         }
-        for name, price in found.items():
+        for name, price in of_trade.items():
             if abs(price) > _NO_PRICE:
                 prices.setdefault(name, []).append((price, trade.ticker))
     for name in sorted(prices, key=lambda one: -max(abs(price) for price, _ in prices[one])):

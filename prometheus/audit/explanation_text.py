@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
-from prometheus.audit.explanation import ExplainedTrade, RunExplanation
+from prometheus.audit.explanation import ExplainedTrade, RunExplanation, Slopes
 from prometheus.audit.risk_view import RiskView
 from prometheus.decision.snapshot import LockRecord
+from prometheus.domain.run_record import TradeRow
 
 #: Slopes in the order in which they are told, and what they are called.
 _SLOPES: Final[Mapping[str, str]] = {
@@ -62,24 +63,23 @@ def _deal(trade: ExplainedTrade) -> str:
     return f"{trade.side} {trade.shares.removeprefix('-')} {trade.ticker} ({trade.trade:+.3%} of NAV)"
 
 
-def _line(line: Mapping[str, Any], currency: str) -> str:
-    amount = f"{line['quantity'].normalize():f} at {line['price'].normalize():f}, {line['amount']} {currency}"
-    if line["side"] == "BUY":
-        return f"new lot {line['lot_id']}: {amount}"
-    term = "" if line["term"] in {None, "NONE"} else f" {str(line['term']).lower()}-term"
-    word = "loss" if line["realized_gain"] < 0 else "gain"
-    washed = f", {line['disallowed_loss']} of it disallowed" if line["disallowed_loss"] else ""
-    return (
-        f"lot {line['lot_id']} of {line['acquired_on']}: {amount},{term} {word} of {abs(line['realized_gain'])}{washed}"
-        f", tax {line['tax']}"
-    )
+def _line(line: TradeRow, currency: str) -> str:
+    amount = f"{line.quantity.normalize():f} at {line.price.normalize():f}, {line.amount} {currency}"
+    if line.side == "BUY":
+        return f"new lot {line.lot_id}: {amount}"
+    term = "" if line.term in {None, "NONE"} else f" {str(line.term).lower()}-term"
+    gain = line.realized_gain or Decimal(0)
+    word = "loss" if gain < 0 else "gain"
+    washed = f", {line.disallowed_loss} of it disallowed" if line.disallowed_loss else ""
+    return f"lot {line.lot_id} of {line.acquired_on}: {amount},{term} {word} of {abs(gain)}{washed}, tax {line.tax}"
 
 
-def _slopes(slopes: Mapping[str, Any]) -> Iterator[str]:
+def _slopes(slopes: Slopes) -> Iterator[str]:
     for name, words in _SLOPES.items():
-        if abs(slopes.get(name, 0.0)) >= _TOLD:
-            yield f"{words} {slopes[name]:+.2f}"
-    for name, price in slopes.get("limits", {}).items():
+        slope = getattr(slopes, name)
+        if abs(slope) >= _TOLD:
+            yield f"{words} {slope:+.2f}"
+    for name, price in slopes.limits.items():
         if abs(price) >= _TOLD:
             yield f"{name} {price:+.2f}"
 

@@ -1,20 +1,19 @@
 """A persisted run as an auditor reads it: the frozen inputs, the answer and the trade list, and nothing else."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import date
-from typing import Any, Final
+from typing import Any
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run, targets_of
+from prometheus.decision.day_result import DayResult
 from prometheus.decision.snapshot import Snapshot, opened
-from prometheus.decision.stored_result import RESULT_VERSION, explanation_rows
+from prometheus.decision.stored_result import explanation_json, read_result, stored_explanations
+from prometheus.domain.run_record import StoredRun, TradeRow
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import to_jsonable
-from prometheus.foundation.errors import PrometheusError
 from prometheus.foundation.ids import run_label
-
-_KEYS: Final = frozenset({"run_id", "trade_no"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,77 +36,63 @@ class RecordedRun:
 
     Attributes:
         key: Which run.
-        record: Columns of ``runs``.
-        trades: Columns of ``run_trades`` except keys, in order.
+        record: What stands in ``runs``.
+        trades: Its trade list, in order.
         previous_targets: Target weights of the account's run before, by ticker; None for its first run.
     """
 
     key: RunKey
-    record: Mapping[str, Any]
-    trades: tuple[Mapping[str, Any], ...]
+    record: StoredRun
+    trades: tuple[TradeRow, ...]
     previous_targets: Mapping[str, float] | None
 
     @property
     def snapshot(self) -> Snapshot:
         """Return the frozen inputs."""
-        return Snapshot.from_json(self.record["snapshot"])
+        return Snapshot.from_json(self.record.document("snapshot"))
 
     @property
     def params(self) -> StrategyParams:
         """Return the merged strategy parameters."""
-        return StrategyParams.from_dict(self.record["params_snapshot"])
+        return StrategyParams.from_dict(self.record.document("params_snapshot"))
 
     @property
-    def result(self) -> Mapping[str, Any]:
-        """Return the stored answer in the newest form.
+    def nav(self) -> str:
+        """Return the net asset value as exact decimal text, base currency."""
+        return str(self.record.document("result")["nav"])
+
+    @property
+    def result(self) -> DayResult:
+        """Return the stored answer.
 
         Raises:
             PrometheusError: A version this code has no reader for (RESULT_VERSION).
         """
-        return read_result(self.record["result"])
+        return read_result(self.record.document("result"))
 
 
-def read_result(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return a stored result, of whichever version ever written, in the newest form.
-
-    Raises:
-        PrometheusError: A version this code has no reader for (RESULT_VERSION).
-    """
-    reader = _RESULT_READERS.get(stored.get("version", 0))
-    if reader is None:
-        raise PrometheusError(
-            f"Result version {stored.get('version')} is not known here; install a newer version of the engine.",
-            code="RESULT_VERSION",
-        )
-    return reader(stored)
-
-
-def _version_1(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    # The first runs were written before the reasons of the trades were kept.
-    return {"explanations": None, **stored}
-
-
-def _version_2(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-    explanations = stored.get("explanations")
-    return {**stored, "explanations": None if explanations is None else explanation_rows(explanations)}
-
-
-_RESULT_READERS: Final[Mapping[int, Callable[[Mapping[str, Any]], Mapping[str, Any]]]] = {
-    1: _version_1,
-    RESULT_VERSION: _version_2,
-}
-
-
-def readable_run(record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def readable_run(record: StoredRun, trades: Sequence[TradeRow]) -> dict[str, Any]:
     """Return a run as JSON types for people and other programs: lists for packed columns, hexadecimal for bytes.
 
     Args:
-        record: Every column of ``runs``.
-        trades: Every column of ``run_trades``, in order.
+        record: What stands in ``runs``.
+        trades: Its trade list, in order.
     """
-    plain = {name: value.hex() if isinstance(value, bytes) else value for name, value in record.items()}
-    documents = {"snapshot": opened(record["snapshot"]), "result": dict(read_result(record["result"]))}
-    readable: dict[str, Any] = to_jsonable({**plain, **documents, "trades": list(trades)})
+    columns = {column.name: getattr(record, column.name) for column in fields(record)}
+    result = record.document("result")
+    explanations = stored_explanations(result)
+    why = None if explanations is None else [explanation_json(one) for one in explanations]
+    readable: dict[str, Any] = to_jsonable(
+        {
+            **{name: value.hex() if isinstance(value, bytes) else value for name, value in columns.items()},
+            "snapshot": opened(record.document("snapshot")),
+            "result": {**result, "explanations": why},
+            "trades": [
+                {"run_id": record.run_id, "trade_no": number, **asdict(trade)}
+                for number, trade in enumerate(trades, start=1)
+            ],
+        }
+    )
     return readable
 
 
@@ -124,12 +109,8 @@ def load_recorded_run(database: Database, account_id: str, run_seq: int) -> Reco
 
 
 def recorded(
-    record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], previous_targets: Mapping[str, float] | None
+    record: StoredRun, trades: Sequence[TradeRow], previous_targets: Mapping[str, float] | None
 ) -> RecordedRun:
     """Return a run from its rows."""
-    return RecordedRun(
-        key=RunKey(record["account_id"], record["run_seq"], record["as_of_date"]),
-        record=record,
-        trades=tuple({name: value for name, value in trade.items() if name not in _KEYS} for trade in trades),
-        previous_targets=previous_targets,
-    )
+    key = RunKey(record.account_id, record.run_seq, record.as_of_date)
+    return RecordedRun(key, record, tuple(trades), previous_targets)

@@ -3,14 +3,16 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 from prometheus.audit.recorded_run import RecordedRun, RunKey
 from prometheus.decision.code_version import told_apart
 from prometheus.decision.run_record import library_versions, trade_row
 from prometheus.decision.settle import Settlement, settle
 from prometheus.decision.solve import Solution
+from prometheus.domain.lots import Side
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.run_record import TradeRow
 from prometheus.foundation.errors import PrometheusError
 from prometheus.pipeline.shared_inputs import ArraySource
 from prometheus.pipeline.tasks import solve_snapshot
@@ -86,7 +88,7 @@ def decide(run: RecordedRun, arrays: ArraySource, *, solver: str | None = None) 
     if solver is not None:
         params = replace(params, solver=solver)
     solution = solve_snapshot(snapshot, params, arrays, run.previous_targets)
-    return Decision(solution, settle(snapshot, params, solution.result["shares"]))
+    return Decision(solution, settle(snapshot, params, solution.result.shares))
 
 
 def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = None) -> Replayed:
@@ -111,7 +113,7 @@ def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = No
             key=run.key,
             agrees=False,
             exact=exact,
-            recorded_status=run.record["status"],
+            recorded_status=run.record.status,
             status="",
             solver=wanted,
             weight_difference=float("nan"),
@@ -120,23 +122,23 @@ def replay_run(run: RecordedRun, arrays: ArraySource, *, solver: str | None = No
             gap_bps=None,
             seconds=time.perf_counter() - began,
             differences=(f"{error.code}: {error.message}",),
-            code=run.record["code_version"],
+            code=run.record.code_version,
         )
     return _compared(run, decision, wanted, exact=exact, seconds=time.perf_counter() - began)
 
 
 def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool, seconds: float) -> Replayed:
     recorded, now = run.result, decision.solution.result
-    weight = _largest_difference(recorded["target_weights"], now["target_weights"])
+    weight = _largest_difference(recorded.target_weights, now.target_weights)
     lines = [trade_row(line) for line in decision.settlement.lines]
     missing, added = _only_in(run.trades, lines), _only_in(lines, run.trades)
     status = decision.solution.status.value
     objective = None
-    if recorded["certificate"] is not None and now["certificate"] is not None:
-        objective = _BPS * (now["certificate"]["rounded_objective"] - recorded["certificate"]["rounded_objective"])
+    if recorded.certificate is not None and now.certificate is not None:
+        objective = _BPS * (now.certificate.rounded_objective - recorded.certificate.rounded_objective)
     differences = []
-    if status != run.record["status"]:
-        differences.append(f"status {status}, recorded {run.record['status']}")
+    if status != run.record.status:
+        differences.append(f"status {status}, recorded {run.record.status}")
     if exact:
         if not weight <= WEIGHT_TOLERANCE:
             differences.append(f"a target weight differs by {weight:.2e}")
@@ -144,7 +146,7 @@ def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool,
         differences.extend(f"not recorded: {text}" for text in added[:_NAMED])
         if not (missing or added) and list(run.trades) != lines:
             differences.append("the trades come in another order")
-    elif status == run.record["status"] == RunStatus.OPTIMAL.value and (
+    elif status == run.record.status == RunStatus.OPTIMAL.value and (
         objective is None or abs(objective) > run.params.max_gap_bps
     ):
         differences.append(f"the objective differs by {objective} bps of NAV, more than the accepted gap")
@@ -154,16 +156,16 @@ def _compared(run: RecordedRun, decision: Decision, solver: str, *, exact: bool,
         key=run.key,
         agrees=not differences,
         exact=exact,
-        recorded_status=run.record["status"],
+        recorded_status=run.record.status,
         status=status,
         solver=solver,
         weight_difference=weight,
         trades_differing=len(missing) + len(added),
         objective_difference=objective,
-        gap_bps=None if now["certificate"] is None else now["certificate"]["gap_bps"],
+        gap_bps=None if now.certificate is None else now.certificate.gap_bps,
         seconds=seconds,
         differences=tuple(differences),
-        code=run.record["code_version"],
+        code=run.record.code_version,
     )
 
 
@@ -171,22 +173,22 @@ def _largest_difference(before: Mapping[str, float], after: Mapping[str, float])
     return max((abs(before.get(name, 0.0) - after.get(name, 0.0)) for name in {*before, *after}), default=0.0)
 
 
-def _only_in(lines: Sequence[Mapping[str, Any]], others: Sequence[Mapping[str, Any]]) -> list[str]:
+def _only_in(lines: Sequence[TradeRow], others: Sequence[TradeRow]) -> list[str]:
     left = list(others)
-    found = []
+    absent = []
     for line in lines:
         if line in left:
             left.remove(line)
         else:
-            lot = f" of lot {line['lot_id']}" if line["side"] == "SELL" else ""
-            found.append(f"{line['side']} {line['quantity'].normalize():f} {line['ticker']}{lot} at {line['amount']}")
-    return found
+            lot = f" of lot {line.lot_id}" if line.side == Side.SELL else ""
+            absent.append(f"{line.side} {line.quantity.normalize():f} {line.ticker}{lot} at {line.amount}")
+    return absent
 
 
 def _other_versions(run: RecordedRun) -> list[str]:
     """Say whether code and libraries differ from those of the record: what a reader of a mismatch asks first."""
-    before, here = run.record["library_versions"], library_versions()
-    code = told_apart(run.record["code_version"])
+    before, here = run.record.library_versions, library_versions()
+    code = told_apart(run.record.code_version)
     return ([] if code is None else [code]) + [
         f"{name} is {here.get(name, 'absent')} here, the record was made with {version}"
         for name, version in sorted(before.items())

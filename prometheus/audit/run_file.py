@@ -10,6 +10,7 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, fields
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +24,7 @@ from prometheus.audit.replay_range import unreadable
 from prometheus.db.blobs import Blob, decoded, encoded
 from prometheus.db.database import Database
 from prometheus.db.run_digests import altered_part
+from prometheus.domain.run_record import StoredRun, TradeRow
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import DatabaseError, FileRefusedError, PrometheusError
 from prometheus.foundation.files import lines_of
@@ -33,6 +35,8 @@ FORMAT: Final = "prometheus-runs"
 VERSION: Final = 1
 #: Written by the database, not part of what was decided.
 _LEFT_OUT: Final = frozenset({"run_id", "recorded_at", "archive_id"})
+_COLUMNS: Final = tuple(column.name for column in fields(StoredRun) if column.name not in _LEFT_OUT)
+_HEXADECIMAL: Final = ("loadings_sha256", "specific_variance_sha256", "prev_hash", "run_hash")
 _TRADE_NUMBERS: Final = (*("quantity", "price", "amount", "cost", "basis", "realized_gain", "disallowed_loss", "tax"),)
 
 
@@ -132,7 +136,7 @@ def replay_file(path: Path, *, solver: str | None = None) -> Iterator[Replayed]:
     arrays = FileArrays()
     for run in read_runs(path, arrays):
         try:
-            altered = altered_part(run.record["digests"], run.record, run.trades, archived=False)
+            altered = altered_part(run.record.digests, run.record, run.trades, archived=False)
         except PrometheusError as error:
             yield unreadable(run.key, error)
             continue
@@ -143,25 +147,25 @@ def replay_file(path: Path, *, solver: str | None = None) -> Iterator[Replayed]:
 
 
 def _run_line(run: RecordedRun) -> dict[str, Any]:
-    record = {
-        name: bytes(value).hex() if isinstance(value, bytes | memoryview) else value
-        for name, value in run.record.items()
-        if name not in _LEFT_OUT
-    }
-    return {"run": {**record, "trades": run.trades, "previous_targets": run.previous_targets}}
+    columns = {name: getattr(run.record, name) for name in _COLUMNS}
+    record = {name: value.hex() if isinstance(value, bytes) else value for name, value in columns.items()}
+    trades = [asdict(trade) for trade in run.trades]
+    return {"run": {**record, "trades": trades, "previous_targets": run.previous_targets}}
 
 
 def _run(line: Mapping[str, Any]) -> RecordedRun:
-    record = {name: value for name, value in line.items() if name not in {"trades", "previous_targets"}}
-    record["as_of_date"] = date.fromisoformat(record["as_of_date"])
+    columns = {name: line[name] for name in _COLUMNS}
+    for name in _HEXADECIMAL:
+        columns[name] = None if columns[name] is None else bytes.fromhex(columns[name])
+    columns["as_of_date"] = date.fromisoformat(columns["as_of_date"])
     trades = []
     for row in line["trades"]:
         trade = dict(row)
         for name in _TRADE_NUMBERS:
             trade[name] = None if trade[name] is None else Decimal(trade[name])
         trade["acquired_on"] = None if trade["acquired_on"] is None else date.fromisoformat(trade["acquired_on"])
-        trades.append(trade)
-    return recorded(record, trades, line["previous_targets"])
+        trades.append(TradeRow(**trade))
+    return recorded(StoredRun(**columns), trades, line["previous_targets"])
 
 
 def _blob_line(blob: Blob) -> dict[str, Any]:

@@ -8,14 +8,16 @@ from datetime import date
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from prometheus.audit.recorded_run import RecordedRun, RunKey, load_recorded_run
 from prometheus.audit.replay import decide
 from prometheus.db.database import Database
+from prometheus.decision.day_result import DayResult
 from prometheus.foundation import csv_text
 from prometheus.foundation.errors import PrometheusError, RequestError
 from prometheus.optimizer.backends.base import backend_named
+from prometheus.optimizer.result import Certificate
 from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
 
 _BPS: Final = 1e4
@@ -71,9 +73,9 @@ def compare_run(run: RecordedRun, arrays: ArraySource, a: str, b: str) -> Solver
     first, second = _answer(run, arrays, a), _answer(run, arrays, b)
     weights = trades = None
     if first.result is not None and second.result is not None:
-        w, v = first.result["target_weights"], second.result["target_weights"]
+        w, v = first.result.target_weights, second.result.target_weights
         weights = max((abs(w.get(name, 0.0) - v.get(name, 0.0)) for name in {*w, *v}), default=0.0)
-        x, y = first.result["shares"], second.result["shares"]
+        x, y = first.result.shares, second.result.shares
         trades = sum(x.get(name) != y.get(name) for name in {*x, *y})
     return SolverRow(
         as_of=run.key.as_of,
@@ -81,10 +83,10 @@ def compare_run(run: RecordedRun, arrays: ArraySource, a: str, b: str) -> Solver
         run_seq=run.key.run_seq,
         status_a=first.status,
         status_b=second.status,
-        objective_a=first.value("rounded_objective", _BPS),
-        objective_b=second.value("rounded_objective", _BPS),
-        gap_a=first.value("gap_bps", 1.0),
-        gap_b=second.value("gap_bps", 1.0),
+        objective_a=first.objective,
+        objective_b=second.objective,
+        gap_a=first.gap,
+        gap_b=second.gap,
         weight_difference=weights,
         trades_differing=trades,
         seconds_a=first.seconds,
@@ -143,13 +145,24 @@ def write_plot(rows: Sequence[SolverRow], a: str, b: str, path: Path) -> None:
 @dataclass(frozen=True, slots=True)
 class _Answer:
     status: str
-    result: Any
+    result: DayResult | None
     seconds: float
     error: str = ""
 
-    def value(self, name: str, unit: float) -> float | None:
-        certificate = None if self.result is None else self.result["certificate"]
-        return None if certificate is None else unit * float(certificate[name])
+    @property
+    def objective(self) -> float | None:
+        """Return the objective of the rounded trades, bps of NAV."""
+        return None if self.certificate is None else _BPS * self.certificate.rounded_objective
+
+    @property
+    def gap(self) -> float | None:
+        """Return the certified gap, bps of NAV."""
+        return None if self.certificate is None else self.certificate.gap_bps
+
+    @property
+    def certificate(self) -> Certificate | None:
+        """Return the proof, where there is an answer."""
+        return None if self.result is None else self.result.certificate
 
 
 def _answer(run: RecordedRun, arrays: ArraySource, solver: str) -> _Answer:
@@ -159,7 +172,8 @@ def _answer(run: RecordedRun, arrays: ArraySource, solver: str) -> _Answer:
     except PrometheusError as error:
         return _Answer("ERROR", None, time.perf_counter() - began, f"{solver}: {error.code}: {error.message}")
     seconds = time.perf_counter() - began
-    used = solution.result["solver"]["backend"]
+    facts = solution.result.solver
+    used = solver if facts is None else facts.backend
     fallback = "" if used == solver else f"{solver} failed, {used} answered"
     return _Answer(solution.status.value, solution.result, seconds, fallback)
 

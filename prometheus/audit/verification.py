@@ -13,6 +13,7 @@ from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import audit_trail
 from prometheus.db.repositories.audit_trail import Anchor, ChainLink
 from prometheus.db.run_digests import altered_part, run_digests, run_hash
+from prometheus.domain.run_record import StoredRun
 from prometheus.foundation.errors import DatabaseError, UnknownAccountError
 from prometheus.foundation.ids import run_label
 from prometheus.orchestration.anchors import anchor_digest, current_heads
@@ -123,13 +124,13 @@ def _walk(
     for rank, (link, following) in enumerate(_with_next(audit_trail.chain_of(connection, account)), start=1):
         record = link.record
         report.runs += 1
-        report.archived += record["archive_id"] is not None
-        report.codes[record["code_version"]] += 1
+        report.archived += record.archive_id is not None
+        report.codes[record.code_version] += 1
         for address in _addresses(record):
-            users.setdefault(address, (account, record["run_seq"]))
+            users.setdefault(address, (account, record.run_seq))
         if first is None:
             first = _missing(link, expected, previous, account) or _broken(link, following, previous, rank)
-        previous, expected = bytes(record["run_hash"]), record["run_seq"] + 1
+        previous, expected = bytes(record.run_hash), record.run_seq + 1
         on_run()
     if first is not None:
         return first
@@ -156,7 +157,7 @@ def _walk(
 
 
 def _missing(link: ChainLink, expected: int, previous: bytes | None, account: str) -> AuditFinding | None:
-    number = link.record["run_seq"]
+    number = link.record.run_seq
     if number == expected:
         return None
     if number < 1 or _matches(link, expected, previous):
@@ -167,22 +168,22 @@ def _missing(link: ChainLink, expected: int, previous: bytes | None, account: st
 def _broken(link: ChainLink, following: ChainLink | None, previous: bytes | None, rank: int) -> AuditFinding | None:
     """Return what is wrong with one run that stands where its number says, or None."""
     record = link.record
-    account, number, stored = record["account_id"], record["run_seq"], bytes(record["run_hash"])
-    linked_to = None if record["prev_hash"] is None else bytes(record["prev_hash"])
+    account, number, stored = record.account_id, record.run_seq, bytes(record.run_hash)
+    linked_to = None if record.prev_hash is None else bytes(record.prev_hash)
 
     def altered(message: str) -> AuditFinding:
         return AuditFinding(FindingKind.ALTERED, account, number, message)
 
     try:
-        part = altered_part(record["digests"], record, link.trades, archived=record["archive_id"] is not None)
+        part = altered_part(record.digests, record, link.trades, archived=record.archive_id is not None)
         if part is not None:
-            now = run_digests(record, link.trades, digest_format=int(record["digests"]["format"]))
+            now = run_digests(record, link.trades, digest_format=int(record.digests["format"]))
             if run_hash(now, run_seq=number, previous_hash=previous) == stored:
                 return altered("the stored digests were altered; the contents are those of the hash")
             return altered(part)
     except (DatabaseError, KeyError, TypeError, ValueError) as error:
         return altered(f"the stored digests cannot be read ({error})")
-    if run_hash(record["digests"], run_seq=number, previous_hash=linked_to) == stored:
+    if run_hash(record.digests, run_seq=number, previous_hash=linked_to) == stored:
         if linked_to == previous:
             return None
         return AuditFinding(
@@ -191,29 +192,29 @@ def _broken(link: ChainLink, following: ChainLink | None, previous: bytes | None
             number,
             "does not follow the run before it: one between them is missing or another",
         )
-    true_hash = run_hash(record["digests"], run_seq=number, previous_hash=previous)
+    true_hash = run_hash(record.digests, run_seq=number, previous_hash=previous)
     if true_hash == stored:
         return altered("prev_hash was altered")
     # Another number that the hash fits tells where the run stood.
     for other in range(1, number + rank + 2):
-        if run_hash(record["digests"], run_seq=other, previous_hash=linked_to) == stored:
+        if run_hash(record.digests, run_seq=other, previous_hash=linked_to) == stored:
             return _reordered(link, other)
-    if following is not None and bytes(following.record["prev_hash"] or b"") == true_hash:
+    if following is not None and bytes(following.record.prev_hash or b"") == true_hash:
         return altered("run_hash was altered; the next run still carries the true one")
     return altered("run_hash does not fit its digests: the one or the others were altered")
 
 
 def _matches(link: ChainLink, number: int, previous: bytes | None) -> bool:
-    return run_hash(link.record["digests"], run_seq=number, previous_hash=previous) == bytes(link.record["run_hash"])
+    return run_hash(link.record.digests, run_seq=number, previous_hash=previous) == bytes(link.record.run_hash)
 
 
 def _reordered(link: ChainLink, recorded_as: int) -> AuditFinding:
     record = link.record
     return AuditFinding(
         FindingKind.REORDERED,
-        record["account_id"],
-        record["run_seq"],
-        f"was recorded as {run_label(recorded_as)}, on {record['as_of_date']}",
+        record.account_id,
+        record.run_seq,
+        f"was recorded as {run_label(recorded_as)}, on {record.as_of_date}",
     )
 
 
@@ -225,12 +226,11 @@ def _with_next(links: Iterator[ChainLink]) -> Iterator[tuple[ChainLink, ChainLin
         current = following
 
 
-def _addresses(record: Mapping[str, Any]) -> Iterator[bytes]:
+def _addresses(record: StoredRun) -> Iterator[bytes]:
     """Yield the content addresses that a run's columns and snapshot name."""
-    for name, value in record.items():
-        if name.endswith(_ADDRESS) and isinstance(value, bytes | memoryview):
-            yield bytes(value)
-    yield from _addresses_within(record["snapshot"])
+    yield record.loadings_sha256
+    yield record.specific_variance_sha256
+    yield from _addresses_within(record.snapshot)
 
 
 def _addresses_within(value: Any) -> Iterator[bytes]:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line
 from prometheus.domain.money import plain_text
+from prometheus.domain.run_record import RunRecord, TradeRow
 from prometheus.foundation.canonical import CanonicalText, canonical_json, sha256_of, text_of_jsonable, to_jsonable
 from prometheus.foundation.errors import DatabaseError
 
@@ -36,8 +37,8 @@ Digests = Mapping[str, Any]
 
 
 def run_digests(
-    record: Mapping[str, Any],
-    trades: Sequence[Mapping[str, Any]],
+    record: RunRecord,
+    trades: Sequence[TradeRow],
     *,
     digest_format: int = DIGEST_FORMAT,
     lines: Sequence[str] | None = None,
@@ -45,8 +46,8 @@ def run_digests(
     """Return the digests of every part of a run: format, and for each part its SHA-256 and the marks of its fields.
 
     Args:
-        record: Columns of ``runs``; others than the hashed ones and the documents are ignored.
-        trades: Columns of ``run_trades`` in order.
+        record: The run; what is not hashed is passed over.
+        trades: Its trades in order.
         digest_format: Rules to go by.
         lines: The lines of the trades where they were written already.
 
@@ -58,15 +59,15 @@ def run_digests(
             f"Digest format {digest_format} is not known here; install a newer version of the engine.",
             code="DIGEST_FORMAT",
         )
-    columns = {name: _plain(record.get(name)) for name in HASHED_COLUMNS[digest_format]}
+    columns = {name: _plain(getattr(record, name)) for name in HASHED_COLUMNS[digest_format]}
     if digest_format == 1:
-        traded = [_trade_json({name: trade.get(name) for name in TRADE_COLUMNS}) for trade in trades]
+        traded = [_trade_json({name: getattr(trade, name) for name in TRADE_COLUMNS}) for trade in trades]
     else:
         traded = [trade_line(trade) for trade in trades] if lines is None else list(lines)
     return {
         "format": digest_format,
         "columns": _of_mapping(columns),
-        **{name: _of_mapping(record[name]) for name in DOCUMENTS if record.get(name) is not None},
+        **{name: _of_mapping(getattr(record, name)) for name in DOCUMENTS if getattr(record, name) is not None},
         "trades": _of_fields(map(_digest, traded)),
     }
 
@@ -77,9 +78,7 @@ def run_hash(digests: Digests, *, run_seq: int, previous_hash: bytes | None) -> 
     return bytes.fromhex(sha256_of({**digests, "run_seq": run_seq, "prev_hash": previous}))
 
 
-def altered_part(
-    stored: Digests, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]], *, archived: bool
-) -> str | None:
+def altered_part(stored: Digests, record: RunRecord, trades: Sequence[TradeRow], *, archived: bool) -> str | None:
     """Return the first part or field of a run that does not have its stored digest, in words; None where all have.
 
     Args:
@@ -109,7 +108,7 @@ def altered_part(
 
 
 def _first_field(
-    part: str, was: Mapping[str, str], digests: Mapping[str, str], record: Mapping[str, Any], trades: Sequence[Any]
+    part: str, was: Mapping[str, str], digests: Mapping[str, str], record: RunRecord, trades: Sequence[TradeRow]
 ) -> str:
     before, after = _marks(was["marks"]), _marks(digests["marks"])
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
@@ -124,8 +123,8 @@ def _first_field(
         if sorted(before) == sorted(after):
             return f"the trades are in another order from trade {at + 1} on"
         trade = trades[at]
-        return f"trade {at + 1} ({trade['side']} {trade['ticker']}, lot {trade['lot_id']}) was altered"
-    names = sorted(HASHED_COLUMNS[DIGEST_FORMAT] if part == "columns" else record[part])
+        return f"trade {at + 1} ({trade.side} {trade.ticker}, lot {trade.lot_id}) was altered"
+    names = sorted(HASHED_COLUMNS[DIGEST_FORMAT] if part == "columns" else getattr(record, part))
     if len(before) != len(after):
         return f"{part} has {len(after)} fields, {len(before)} were recorded"
     if at == len(after):

@@ -1,9 +1,11 @@
 """The text of a run's trades: one line for each, as COPY takes it and as digests of format 2 are taken over it."""
 
-from collections.abc import Mapping
-from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
+
+from sqlalchemy import RowMapping
+
+from prometheus.domain.run_record import TradeRow
 
 #: Columns of ``run_trades`` but for its keys, in the order of a line.
 TRADE_COLUMNS: Final = (
@@ -15,32 +17,35 @@ _ESCAPES: Final = {ord("\\"): "\\\\", ord("\t"): "\\t", ord("\n"): "\\n", ord("\
 _CENTS_OF_NOTHING: Final = "0.00"
 
 
-def trade_line(trade: Mapping[str, Any]) -> str:
+def trade_line(trade: TradeRow) -> str:
     """Return a trade as one line: columns parted by tabs, decimals with all places of their column, no value as NULL.
 
     The line is the same before and after the database: a column pads decimals with zeros and has no negative zero.
 
-    Args:
-        trade: Columns of ``run_trades``; keys are passed over.
     """
-    day: date | None = trade["acquired_on"]
+    day = trade.acquired_on
     return "\t".join(
         (
             _NOTHING if day is None else day.isoformat(),
-            _cents(trade["amount"]),
-            _cents(trade["basis"]),
-            _cents(trade["cost"]),
-            _cents(trade["disallowed_loss"]),
-            _text(trade["lot_id"]),
-            f"{trade['price']:.8f}",
-            f"{trade['quantity']:.8f}",
-            _cents(trade["realized_gain"]),
-            _text(trade["side"]),
-            _cents(trade["tax"]),
-            _text(trade["term"]),
-            _text(trade["ticker"]),
+            _cents(trade.amount),
+            _cents(trade.basis),
+            _cents(trade.cost),
+            _cents(trade.disallowed_loss),
+            _text(trade.lot_id),
+            f"{trade.price:.8f}",
+            f"{trade.quantity:.8f}",
+            _cents(trade.realized_gain),
+            _text(trade.side),
+            _cents(trade.tax),
+            _text(trade.term),
+            _text(trade.ticker),
         )
     )
+
+
+def trade_of(row: RowMapping) -> TradeRow:
+    """Return a trade from its columns; others are passed over."""
+    return TradeRow(**{name: row[name] for name in TRADE_COLUMNS})
 
 
 def _cents(amount: Decimal | None) -> str:

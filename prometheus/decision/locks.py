@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.accounting.wash_sales import BuyLock, LossSaleLock, buy_locks, loss_sale_locks
 from prometheus.decision.snapshot import LockRecord, UniverseName
+from prometheus.decision.wash_locks import BuyLock, LossSaleLock, buy_locks, loss_sale_locks
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import RecentTrade, TaxLot
 

@@ -6,10 +6,11 @@ Source: docs/specs/rebalancing.md.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from prometheus.decision.day_result import RebalancingNote
 from prometheus.decision.problem_from_snapshot import Matrices, build_problem
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
@@ -53,8 +54,8 @@ class DayProblem:
     as_of: date
     last_whole: date | None
 
-    def record(self, scope: Scope, *, certified: bool) -> dict[str, Any]:
-        """Return what a run's result keeps of it, JSON types but for dates.
+    def record(self, scope: Scope, *, certified: bool) -> RebalancingNote:
+        """Return what a run's result keeps of it.
 
         ``whole_on`` is the day of the last whole rebalancing once this run stands: a whole one without a certified
         answer is none.
@@ -64,13 +65,13 @@ class DayProblem:
             certified: Whether there is an answer.
         """
         counts = certified and self.kind is Rebalancing.WHOLE
-        return {
-            "kind": self.kind.value,
-            "scope": scope.value,
-            "reasons": [[reason.code.value, *reason.subjects] for reason in self.reasons],
-            "last_whole": self.last_whole,
-            "whole_on": self.as_of if counts else self.last_whole,
-        }
+        return RebalancingNote(
+            kind=self.kind,
+            scope=scope,
+            reasons=tuple((reason.code.value, *reason.subjects) for reason in self.reasons),
+            last_whole=self.last_whole,
+            whole_on=self.as_of if counts else self.last_whole,
+        )
 
 
 def day_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices) -> DayProblem:

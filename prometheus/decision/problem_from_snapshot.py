@@ -10,13 +10,12 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from prometheus.accounting.gains import tax_rate_of, term_of
-from prometheus.accounting.lot_selection import order_lots
+from prometheus.decision.day_books import lots_by_ticker, term_on
 from prometheus.decision.harvest_trigger import harvest_triggers, is_beyond, total_volatility
 from prometheus.decision.snapshot import Snapshot
-from prometheus.domain.lots import TaxLot
 from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
+from prometheus.ledger.selection import SaleTerms, order_lots
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem, SpecificBlock, read_only
 from prometheus.optimizer.problem.trade_range import WEIGHT_TOLERANCE
 
@@ -239,34 +238,24 @@ def _benchmark_weights(snapshot: Snapshot, matrices: Matrices) -> FloatArray:
 
 
 def _lots(snapshot: Snapshot, params: StrategyParams, nav: float, triggers: FloatArray) -> _Lots:
-    by_ticker: dict[str, list[TaxLot]] = defaultdict(list)
-    for lot in snapshot.lots:
-        by_ticker[lot.ticker].append(lot)
+    by_ticker = lots_by_ticker(snapshot)
     locks = {lock.subject for lock in snapshot.loss_sale_locks}
     forbid = params.loss_sale_policy == "forbid"
     rates: dict[date, Decimal] = {}
     rows: list[tuple[Any, ...]] = []
     is_convex = True
     for i, name in enumerate(snapshot.universe):
-        held = by_ticker.get(name.ticker)
-        if held is None:
+        held = by_ticker[name.ticker]
+        if not held:
             continue
         price = name.price
-        ordered = order_lots(
-            held,
-            method=snapshot.lot_method,
-            rates=snapshot.rates,
-            regime=snapshot.tax_regime,
-            as_of=snapshot.as_of,
-            price=price,
-        )
+        ordered = order_lots(held, snapshot.lot_method, SaleTerms(snapshot.as_of, price, snapshot.rates))
         last = -np.inf
         for position, lot in enumerate(ordered):
             start = lot.holding_period_start
             rate = rates.get(start)
             if rate is None:
-                term = term_of(start, snapshot.as_of, snapshot.tax_regime)
-                rate = rates[start] = tax_rate_of(term, snapshot.rates)
+                rate = rates[start] = snapshot.rates.of(term_on(snapshot.as_of, start, snapshot.tax_regime))
             washed = lot.lot_id in locks
             value = lot.quantity * price
             is_loss = lot.adjusted_basis > value

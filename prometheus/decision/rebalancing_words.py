@@ -1,8 +1,9 @@
 """What could trade on a run's day, and why, as a sentence for people."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Final
 
+from prometheus.decision.day_result import RebalancingNote
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
 
 _WORDS: Final[Mapping[str, str]] = {
@@ -16,7 +17,7 @@ _WORDS: Final[Mapping[str, str]] = {
 _NAMED: Final = 8
 
 
-def rebalancing_words(told: Mapping[str, Any] | None) -> str:
+def rebalancing_words(told: RebalancingNote | None) -> str:
     """Return what could trade and why, in words; empty for a run recorded when every day was a whole rebalancing.
 
     Args:
@@ -24,14 +25,14 @@ def rebalancing_words(told: Mapping[str, Any] | None) -> str:
     """
     if told is None:
         return ""
-    last = told["last_whole"]
-    if told["kind"] == Rebalancing.WHOLE:
+    last = told.last_whole
+    if told.kind is Rebalancing.WHOLE:
         return "whole, the account's first" if last is None else f"whole, the last one was on {last}"
     after = f"the last whole rebalancing was on {last}"
-    if told["scope"] == Scope.NOTHING:
+    if told.scope is Scope.NOTHING:
         return f"no reason to trade; {after}"
-    reasons = "; ".join(_reason(code, subjects) for code, *subjects in told["reasons"])
-    wide = "; every name may trade" if told["scope"] == Scope.ALL else ""
+    reasons = "; ".join(_reason(code, subjects) for code, *subjects in told.reasons)
+    wide = "; every name may trade" if told.scope is Scope.ALL else ""
     return f"partial: {reasons}{wide}; {after}"
 
 

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
+from prometheus.decision.day_result import DayResult
 from prometheus.decision.settle import Settlement, TradeLine
 from prometheus.decision.snapshot import Snapshot
 from prometheus.decision.stored_result import RESULT_VERSION
 from prometheus.domain.phases import RunStatus
+from prometheus.domain.run_record import RunRecord, TradeRow
 from prometheus.foundation.canonical import CanonicalText, canonical_document, to_jsonable
 
 #: What an auditor needs to know to build the same numbers again.
@@ -21,40 +23,43 @@ def run_record(
     stored_snapshot: CanonicalText,
     params: Mapping[str, Any],
     status: RunStatus,
-    solution: Mapping[str, Any],
+    result: DayResult,
     stored_solution: Mapping[str, str],
     settlement: Settlement,
+    *,
     code_version: str,
-) -> dict[str, Any]:
-    """Return the columns of ``runs`` except keys, number, hashes and timings.
+    timings: Mapping[str, float],
+) -> RunRecord:
+    """Return what a run records.
 
     ``stored_snapshot`` is the stored form of ``snapshot``, ``stored_solution`` has the text of each member of
-    ``solution`` as it was staged.
+    ``result`` as it was staged.
     """
-    certificate = solution["certificate"] or {}
-    solver = solution["solver"]
-    return {
-        "account_id": snapshot.account_id,
-        "as_of_date": snapshot.as_of,
-        "status": status.value,
-        "solver": solver["backend"],
-        "solver_tolerance": solver["tolerance"],
-        "solver_status": solver["status"],
-        "iterations": solver["iterations"],
-        "objective": certificate.get("rounded_objective"),
-        "lower_bound": certificate.get("lower_bound"),
-        "gap_bps": certificate.get("gap_bps"),
-        "rounded_gap_bps": certificate.get("rounded_gap_bps"),
-        "code_version": code_version,
-        "library_versions": library_versions(),
-        "strategy_id": snapshot.strategy_id,
-        "strategy_version": snapshot.strategy_version,
-        "risk_model_id": snapshot.risk_model_id,
-        "loadings_sha256": bytes.fromhex(snapshot.loadings_sha256),
-        "specific_variance_sha256": bytes.fromhex(snapshot.specific_variance_sha256),
-        "snapshot": stored_snapshot,
-        "params_snapshot": dict(params),
-        "result": canonical_document(
+    certificate, solver = result.certificate, result.solver
+    assert solver is not None  # an answer that is to be recorded has it
+    return RunRecord(
+        account_id=snapshot.account_id,
+        as_of_date=snapshot.as_of,
+        status=status.value,
+        solver=solver.backend,
+        solver_tolerance=solver.tolerance,
+        solver_status=solver.status,
+        iterations=solver.iterations,
+        objective=None if certificate is None else certificate.rounded_objective,
+        lower_bound=None if certificate is None else certificate.lower_bound,
+        gap_bps=None if certificate is None else certificate.gap_bps,
+        rounded_gap_bps=None if certificate is None else certificate.rounded_gap_bps,
+        code_version=code_version,
+        timings=timings,
+        library_versions=library_versions(),
+        strategy_id=snapshot.strategy_id,
+        strategy_version=snapshot.strategy_version,
+        risk_model_id=snapshot.risk_model_id,
+        loadings_sha256=bytes.fromhex(snapshot.loadings_sha256),
+        specific_variance_sha256=bytes.fromhex(snapshot.specific_variance_sha256),
+        snapshot=stored_snapshot,
+        params_snapshot=dict(params),
+        result=canonical_document(
             {
                 **{name: CanonicalText(text) for name, text in stored_solution.items() if name != "solver"},
                 **to_jsonable(
@@ -75,27 +80,27 @@ def run_record(
                 ),
             }
         ),
-        "flags": [[flag.code, flag.message] for flag in snapshot.flags],
-    }
+        flags=[[flag.code, flag.message] for flag in snapshot.flags],
+    )
 
 
-def trade_row(line: TradeLine) -> dict[str, Any]:
-    """Return the columns of ``run_trades`` except keys."""
-    return {
-        "ticker": line.ticker,
-        "side": line.side.value,
-        "lot_id": line.lot_id,
-        "acquired_on": line.acquired_on,
-        "quantity": line.quantity,
-        "price": line.price,
-        "amount": line.amount,
-        "cost": line.cost,
-        "basis": line.basis,
-        "realized_gain": line.realized_gain,
-        "term": None if line.term is None else line.term.value,
-        "disallowed_loss": line.disallowed_loss,
-        "tax": line.tax,
-    }
+def trade_row(line: TradeLine) -> TradeRow:
+    """Return a trade as the record has it."""
+    return TradeRow(
+        ticker=line.ticker,
+        side=line.side.value,
+        lot_id=line.lot_id,
+        acquired_on=line.acquired_on,
+        quantity=line.quantity,
+        price=line.price,
+        amount=line.amount,
+        cost=line.cost,
+        basis=line.basis,
+        realized_gain=line.realized_gain,
+        term=None if line.term is None else line.term.value,
+        disallowed_loss=line.disallowed_loss,
+        tax=line.tax,
+    )
 
 
 @cache

@@ -1,13 +1,14 @@
 """The solve of one account's day with its failure ladder. Pure: problem in, stored solution out."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
+from prometheus.decision.day_result import DayResult, FailedAttempt
 from prometheus.decision.partial_day import DayProblem
 from prometheus.decision.risk_split import split_tracking_error
 from prometheus.domain.money import plain_text
@@ -23,11 +24,9 @@ from prometheus.foundation.errors import (
 from prometheus.optimizer import rebalance
 from prometheus.optimizer.problem.active_risk import tracking_error
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
-from prometheus.optimizer.result import Explanation, RebalanceResult
+from prometheus.optimizer.result import RebalanceResult, SolverFacts
 from prometheus.optimizer.standstill import stand_still
 
-#: ``asdict`` would copy each of a hundred explanations deeply.
-_EXPLAINED: Final = tuple(field.name for field in fields(Explanation))
 #: The second try asks for this much less residual, and always of the direct solver.
 _TIGHTER: Final = 0.01
 _TIGHTEST: Final = 1e-12
@@ -43,21 +42,19 @@ _SECOND_SOLVER: Final = "CLARABEL"
 
 @dataclass(frozen=True, slots=True)
 class Solution:
-    """The answer of a day as it is staged and stored.
+    """The answer of a day, certified or not.
 
-    ``result`` has JSON types only: target weights and signed shares by ticker, objective terms, certificate, tracking
-    error before and after with its parts, turnover, cash, solver facts, every failed attempt, and why each name is
-    traded. ``answer`` is the optimizer's own, with the weights before rounding, which are not stored; None where
+    ``answer`` is the optimizer's own, with the weights before rounding, which are not stored; None where
     nothing is traded.
     """
 
     status: RunStatus
-    result: Mapping[str, Any]
+    result: DayResult
     answer: RebalanceResult | None = None
 
 
 def solve_day(day: DayProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
-    """Solve what a day asks; ``result["rebalancing"]`` says what could trade and why.
+    """Solve what a day asks; ``result.rebalancing`` says what could trade and why.
 
     A day without a reason to trade needs no solver. Where the names of a partial day's reasons cannot meet the rules by
     themselves every name may trade.
@@ -74,16 +71,16 @@ def solve_day(day: DayProblem, params: StrategyParams, previous_targets: Mapping
     else:
         solution = solve(day.problem, params, previous_targets)
     if scope is Scope.REASONS and _is_infeasible(solution):
-        scope, failed = Scope.ALL, solution.result["failures"]
+        scope, failed = Scope.ALL, solution.result.failures
         solution = solve(day.whole, params, previous_targets)
-        solution = replace(solution, result={**solution.result, "failures": [*failed, *solution.result["failures"]]})
+        solution = replace(solution, result=replace(solution.result, failures=(*failed, *solution.result.failures)))
     told = day.record(scope, certified=solution.status is RunStatus.OPTIMAL)
-    return replace(solution, result={**solution.result, "rebalancing": told})
+    return replace(solution, result=replace(solution.result, rebalancing=told))
 
 
 def _is_infeasible(solution: Solution) -> bool:
-    failures = solution.result["failures"]
-    return solution.status is RunStatus.NON_OPTIMAL and failures[-1]["code"] == InfeasibleProblemError.default_code
+    failures = solution.result.failures
+    return solution.status is RunStatus.NON_OPTIMAL and failures[-1].code == InfeasibleProblemError.default_code
 
 
 def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: Mapping[str, float] | None) -> Solution:
@@ -94,7 +91,7 @@ def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: M
         params: Merged strategy parameters: solver, tolerance, largest accepted gap.
         previous_targets: Target weights of the account's last run by ticker; None on its first day.
     """
-    failures: list[dict[str, Any]] = []
+    failures: list[FailedAttempt] = []
     ladder = (
         (params.solver, problem),
         (_SECOND_SOLVER, replace(problem, tolerance=max(problem.tolerance * _TIGHTER, _TIGHTEST))),
@@ -104,7 +101,7 @@ def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: M
             result = rebalance(attempt, backend=backend)
             _require_tight(result, params)
         except (SolverFailedError, CertificateRejectedError, InfeasibleProblemError) as error:
-            failures.append({"solver": backend, "tolerance": attempt.tolerance, **_failure(error)})
+            failures.append(_failure(backend, attempt.tolerance, error))
             if isinstance(error, InfeasibleProblemError):
                 # A tighter tolerance cannot make room where there is none.
                 break
@@ -128,13 +125,13 @@ def _require_tight(result: RebalanceResult, params: StrategyParams) -> None:
         )
 
 
-def _failure(error: OptimizerError) -> dict[str, Any]:
+def _failure(solver: str, tolerance: float, error: OptimizerError) -> FailedAttempt:
     # JSON has no infinity, and a failure that cannot be written down would fail the run instead of its solve.
     details = {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in error.details.items()
     }
-    return {"code": error.code, "message": error.message, **({"details": details} if details else {})}
+    return FailedAttempt(solver, tolerance, error.code, error.message, details)
 
 
 def _rounding_reason(result: RebalanceResult, params: StrategyParams) -> str | None:
@@ -151,30 +148,27 @@ def _rounding_reason(result: RebalanceResult, params: StrategyParams) -> str | N
 
 
 def _optimal(
-    problem: RebalanceProblem, params: StrategyParams, result: RebalanceResult, failures: list[dict[str, Any]]
-) -> dict[str, Any]:
-    reason = _rounding_reason(result, params)
+    problem: RebalanceProblem, params: StrategyParams, result: RebalanceResult, failures: Sequence[FailedAttempt]
+) -> DayResult:
     traded = np.flatnonzero(result.shares)
     weights = result.rounded_weights
-    return {
-        "target_weights": {
+    return DayResult(
+        target_weights={
             problem.tickers[i]: round(float(weights[i]), _WEIGHT_DECIMALS) for i in np.flatnonzero(weights)
         },
-        "shares": {
-            problem.tickers[i]: shares_text(float(result.shares[i]), float(problem.share_step[i])) for i in traded
-        },
-        "terms": _terms(problem, result),
-        "certificate": asdict(result.certificate),
-        **({} if reason is None else {"rounding_reason": reason}),
-        "tracking_error_before": result.tracking_error_before,
-        "tracking_error_after": result.tracking_error_after,
-        "tracking_error_split": split_tracking_error(problem, weights),
-        "turnover": result.turnover,
-        "cash_after": result.cash_after,
-        "solver": asdict(result.facts),
-        "failures": failures,
-        "explanations": [explained(item) for item in result.explanations],
-    }
+        shares={problem.tickers[i]: shares_text(float(result.shares[i]), float(problem.share_step[i])) for i in traded},
+        terms=_terms(problem, result),
+        certificate=result.certificate,
+        tracking_error_before=result.tracking_error_before,
+        tracking_error_after=result.tracking_error_after,
+        tracking_error_split=split_tracking_error(problem, weights),
+        turnover=result.turnover,
+        cash_after=result.cash_after,
+        solver=result.facts,
+        failures=tuple(failures),
+        explanations=result.explanations,
+        rounding_reason=_rounding_reason(result, params),
+    )
 
 
 def _terms(problem: RebalanceProblem, result: RebalanceResult) -> dict[str, float]:
@@ -183,11 +177,6 @@ def _terms(problem: RebalanceProblem, result: RebalanceResult) -> dict[str, floa
         # runs without a cost of orders are recorded as they were before there was one
         del terms["orders"]
     return terms
-
-
-def explained(explanation: Explanation) -> dict[str, Any]:
-    """Return the stored form of why one name is traded: ``Explanation``'s fields, the limits' prices by name."""
-    return {**{name: getattr(explanation, name) for name in _EXPLAINED}, "limits": dict(explanation.limits)}
 
 
 def shares_text(shares: float, step: float) -> str:
@@ -210,8 +199,8 @@ def _unchanged(
     problem: RebalanceProblem,
     params: StrategyParams,
     previous_targets: Mapping[str, float] | None,
-    failures: list[dict[str, Any]],
-) -> dict[str, Any]:
+    failures: Sequence[FailedAttempt],
+) -> DayResult:
     held = problem.holdings()
     error = tracking_error(problem, held)
     kept = (
@@ -219,25 +208,25 @@ def _unchanged(
         if previous_targets is not None
         else {problem.tickers[i]: float(held[i]) for i in np.flatnonzero(held)}
     )
-    return {
-        "target_weights": kept,
-        "shares": {},
-        "terms": None,
-        "certificate": None,
-        "tracking_error_before": error,
-        "tracking_error_after": error,
-        "tracking_error_split": split_tracking_error(problem, held),
-        "turnover": 0.0,
-        "cash_after": problem.cash,
-        "solver": {
-            "backend": failures[-1]["solver"],
-            "status": failures[-1]["code"],
-            "iterations": 0,
-            "tolerance": params.solver_tolerance,
-            "version": "",
-            "solve_seconds": 0.0,
-            "total_seconds": 0.0,
-        },
-        "failures": failures,
-        "explanations": [],
-    }
+    return DayResult(
+        target_weights=kept,
+        shares={},
+        terms=None,
+        certificate=None,
+        tracking_error_before=error,
+        tracking_error_after=error,
+        tracking_error_split=split_tracking_error(problem, held),
+        turnover=0.0,
+        cash_after=problem.cash,
+        solver=SolverFacts(
+            backend=failures[-1].solver,
+            status=failures[-1].code,
+            iterations=0,
+            tolerance=params.solver_tolerance,
+            version="",
+            solve_seconds=0.0,
+            total_seconds=0.0,
+        ),
+        failures=tuple(failures),
+        explanations=(),
+    )

@@ -5,6 +5,8 @@ from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 
+from prometheus.domain.lots import Term
+
 
 class TaxRegime(StrEnum):
     """Country whose rules apply to gains, losses and repurchases."""
@@ -80,6 +82,10 @@ class TaxRates:
     def long_term(self) -> Decimal:
         """Return the rate on a long-term gain, surtax included."""
         return self.lt + self.niit
+
+    def of(self, term: Term) -> Decimal:
+        """Return the rate on a gain of a holding period; for NONE both rates are the same effective rate."""
+        return self.long_term() if term is Term.LONG else self.short_term()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,14 @@ def is_part(lot_id: str) -> bool:
     return any(mark in lot_id for mark in _MARKS)
 
 
+def purchased_lot_id(lot_id: str) -> str:
+    """Return the name of the lot that a purchase opened, given that lot or a part that the ledger split off it."""
+    if "~" in lot_id:  # every mark begins with it
+        for mark in _MARKS:
+            lot_id = lot_id.partition(mark)[0]
+    return lot_id
+
+
 def take_shares(lot: Lot, quantity: Decimal) -> tuple[Lot, Lot | None]:
     """Take shares out of a lot, with their part of each basis rounded to cents.
 

@@ -19,11 +19,11 @@ from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.tie_rules import EqualLots
 
 _ZERO: Final = Decimal(0)
-_SortKey = Callable[[Lot, "_Sale"], tuple[Any, ...]]
+_SortKey = Callable[[Lot, "SaleTerms"], tuple[Any, ...]]
 
 
-class _Sale:
-    """What the order of lots can depend on."""
+class SaleTerms:
+    """What the order of lots can depend on: the day, the price of a share and the account's rates."""
 
     __slots__ = ("day", "price", "rates")
 
@@ -31,17 +31,17 @@ class _Sale:
         self.day, self.price, self.rates = day, price, rates
 
 
-def _highest_basis_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
+def _highest_basis_first(lot: Lot, sale: SaleTerms) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
     return rank_by_basis(lot)
 
 
-def _least_tax_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:
+def _least_tax_first(lot: Lot, sale: SaleTerms) -> tuple[Any, ...]:
     is_long = term_of(lot.holding_period_start, sale.day) is Term.LONG
     rate = sale.rates.long_term() if is_long else sale.rates.short_term()
     return (rate * (sale.price - lot.adjusted_basis / lot.quantity), lot.acquired_on, lot.key)
 
 
-def _earliest_first(lot: Lot, sale: _Sale) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
+def _earliest_first(lot: Lot, sale: SaleTerms) -> tuple[Any, ...]:  # noqa: ARG001 - one signature for the table
     return (lot.acquired_on, lot.key)
 
 
@@ -60,6 +60,20 @@ _TIES: Final[dict[EqualLots, Callable[[Lot], Decimal]]] = {
 _AS_KEPT: Final = frozenset({LotMethod.FIFO, LotMethod.ACB})
 
 
+def order_lots(lots: Iterable[Lot], method: LotMethod, sale: SaleTerms) -> list[Lot]:
+    """Return the lots of one position in the order in which a method sells them.
+
+    Args:
+        lots: In any order.
+        method: The lot method.
+        sale: What the order can depend on.
+
+    Source: Treas. Reg. 1.1012-1(c) (FIFO, specific identification); ITA s. 47(1) (a single pool).
+    """
+    key = LOT_ORDERS[method]
+    return sorted(lots, key=lambda lot: key(lot, sale))
+
+
 def select_lots(book: Book, taking: Taking) -> Selection:
     """Return the lots that give up shares, and how many each. Changes nothing.
 
@@ -75,10 +89,10 @@ def select_lots(book: Book, taking: Taking) -> Selection:
     Source: Treas. Reg. 1.1012-1(c) (FIFO where no lot is identified, specific identification).
     """
     if not taking.picks:
-        return _walk(_in_order(book, taking, None), taking, taking.quantity)
+        return walk_lots(_in_order(book, taking, None), taking, taking.quantity)
     selection: Selection = []
     for pick in taking.picks:
-        selection += _walk(_in_order(book, taking, _named(book, taking, pick)), taking, pick.quantity)
+        selection += walk_lots(_in_order(book, taking, _named(book, taking, pick)), taking, pick.quantity)
     if len({lot.key for lot, _ in selection}) < len(selection):
         raise RefusedError(
             "LOT_NAMED_TWICE", f"{taking.account} names one lot twice.", "Name every lot once, with all its shares."
@@ -87,14 +101,15 @@ def select_lots(book: Book, taking: Taking) -> Selection:
 
 
 def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lot]:
+    if lots is not None and len(lots) == 1:
+        return lots
     terms, equal_lots = book.terms.of(taking.account), book.terms.ties.equal_lots
     method = taking.method or terms.method
     if method in _AS_KEPT and equal_lots is EqualLots.LOT_ID:
         if lots is None:
             return book.walk(taking.account, taking.ticker)
-        return lots if len(lots) == 1 else sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
-    key = LOT_ORDERS[method]
-    sale = _Sale(book.day, taking.price, terms.rates)
+        return sorted(lots, key=lambda lot: (lot.acquired_on, lot.key))
+    sale = SaleTerms(book.day, taking.price, terms.rates)
     if lots is None and equal_lots is EqualLots.LOT_ID:
         if method is LotMethod.HIFO:
             return book.walk_by_basis(taking.account, taking.ticker)
@@ -102,18 +117,18 @@ def _in_order(book: Book, taking: Taking, lots: list[Lot] | None) -> Iterable[Lo
             return _by_tax(book, taking, sale)
     candidates = book.walk(taking.account, taking.ticker) if lots is None else lots
     if equal_lots is EqualLots.LOT_ID:
-        return sorted(candidates, key=lambda lot: key(lot, sale))
-    tie = _TIES[equal_lots]
+        return order_lots(candidates, method, sale)
+    key, tie = LOT_ORDERS[method], _TIES[equal_lots]
     return sorted(candidates, key=lambda lot: (*key(lot, sale)[:-1], tie(lot), lot.key))
 
 
-def _by_tax(book: Book, taking: Taking, sale: _Sale) -> Iterable[Lot]:
+def _by_tax(book: Book, taking: Taking, sale: SaleTerms) -> Iterable[Lot]:
     """Return lots by the tax on a share; within a term it falls as the basis rises, so walks by basis are merged."""
     walks = (_of_term(book, taking, sale, term) for term in (Term.LONG, Term.SHORT))
     return heapq.merge(*walks, key=lambda lot: _least_tax_first(lot, sale))
 
 
-def _of_term(book: Book, taking: Taking, sale: _Sale, term: Term) -> Iterator[Lot]:
+def _of_term(book: Book, taking: Taking, sale: SaleTerms, term: Term) -> Iterator[Lot]:
     for lot in book.walk_by_basis(taking.account, taking.ticker):
         if term_of(lot.holding_period_start, sale.day) is term:
             yield lot
@@ -130,7 +145,17 @@ def _named(book: Book, taking: Taking, pick: LotPick) -> list[Lot]:
     return parts
 
 
-def _walk(lots: Iterable[Lot], taking: Taking, quantity: Decimal) -> Selection:
+def walk_lots(lots: Iterable[Lot], taking: Taking, quantity: Decimal) -> Selection:
+    """Take shares along an order of lots until there are so many.
+
+    Args:
+        lots: In the order in which they are sold.
+        taking: For whom; named where there are not enough.
+        quantity: Shares, positive.
+
+    Raises:
+        RefusedError: OVERSOLD.
+    """
     selection: Selection = []
     missing = quantity
     for lot in lots:

@@ -81,6 +81,10 @@ class Terms:
         """Return whose return the account belongs to."""
         return self.of(account).taxpayer
 
+    def group_of(self, ticker: str) -> str:
+        """Return the group of substantially identical securities that a ticker is in; its own where none is told."""
+        return self.groups.get(ticker, ticker)
+
     def asset_class_of(self, ticker: str) -> AssetClass:
         """Return what a security is in the law of wash sales."""
         return self.asset_classes.get(ticker, AssetClass.SECURITY)

@@ -16,13 +16,14 @@ from prometheus.db.repositories.runs import new_run
 from prometheus.db.repositories.staging import NewSnapshot, NewSolution, staged_snapshot, staged_solution
 from prometheus.decision.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
 from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.day_result import DayResult
 from prometheus.decision.partial_day import day_problem
 from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices
 from prometheus.decision.run_record import run_record, trade_row
 from prometheus.decision.settle import settle
 from prometheus.decision.snapshot import Flag, Snapshot
 from prometheus.decision.solve import Solution, solve_day
-from prometheus.decision.stored_result import stored_result
+from prometheus.decision.stored_result import read_staged, stored_result
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
@@ -60,7 +61,7 @@ class WorkingDay:
     params_json: Mapping[str, Any]
     targets: Mapping[str, float] | None
     status: RunStatus | None = None
-    result: Mapping[str, Any] | None = None
+    result: DayResult | None = None
     result_text: CanonicalText | None = None
 
 
@@ -160,9 +161,8 @@ def solve_task(context: TaskContext, lease: Lease) -> PhaseWork:
 
     solution = solve_snapshot(day.snapshot, day.params, context.shared, day.targets)
 
-    result = stored_result(solution.result)
-    text = canonical_document(result)
-    context.days[lease.run_id] = replace(day, status=solution.status, result=result, result_text=text)
+    text = canonical_document(stored_result(solution.result))
+    context.days[lease.run_id] = replace(day, status=solution.status, result=solution.result, result_text=text)
     return PhaseWork(Phase.SOLVED, SolutionEffects(lease, NewSolution(lease.run_id, solution.status.value, text)))
 
 
@@ -176,13 +176,15 @@ def persist_task(context: TaskContext, lease: Lease) -> PhaseWork:
         day = replace(
             day,
             status=RunStatus(staged.status),
-            result=staged.result,
+            result=read_staged(staged.result),
             result_text=canonical_document(staged.result),
         )
     status, result, stored = day.status, day.result, day.result_text
     assert status is not None and result is not None and stored is not None  # noqa: PT018 -- set together
+    solver = result.solver
+    assert solver is not None  # what is staged has it
 
-    settlement = settle(day.snapshot, day.params, result["shares"])
+    settlement = settle(day.snapshot, day.params, result.shares)
     record = run_record(
         day.snapshot,
         day.snapshot_text,
@@ -191,19 +193,16 @@ def persist_task(context: TaskContext, lease: Lease) -> PhaseWork:
         result,
         stored.members or {},
         settlement,
-        context.config.code_version,
+        code_version=context.config.code_version,
+        timings={"solve_seconds": solver.total_seconds, "settle_seconds": time.perf_counter() - started},
     )
-    record["timings"] = {
-        "solve_seconds": result["solver"]["total_seconds"],
-        "settle_seconds": time.perf_counter() - started,
-    }
     trades = [trade_row(line) for line in settlement.lines]
 
     alerts = {}
     if status is RunStatus.NON_OPTIMAL:
-        last = result["failures"][-1]
+        last = result.failures[-1]
         alerts["NON_OPTIMAL"] = (
-            f"No certified answer ({last['code']}): {last['message']} Previous targets kept, nothing traded."
+            f"No certified answer ({last.code}): {last.message} Previous targets kept, nothing traded."
         )
     return PhaseWork(Phase.PERSISTED, RunEffects(lease, new_run(lease.run_id, record, trades), alerts))
 

@@ -34,9 +34,11 @@ def command(account_id: str, run: str, out: str | None) -> None:
         with database.transaction() as connection:
             accounts_of(connection, account_ids=[account_id])
             record, _ = load_run(connection, account_id, parse_run_label(run))
-            targets = previous_targets(connection, account_id, record["as_of_date"])
-        snapshot = Snapshot.from_json(record["snapshot"])
-        text = export_problem(snapshot, record["params_snapshot"], matrices(SharedInputs(database), snapshot), targets)
+            targets = previous_targets(connection, account_id, record.as_of_date)
+        snapshot = Snapshot.from_json(record.document("snapshot"))
+        text = export_problem(
+            snapshot, record.document("params_snapshot"), matrices(SharedInputs(database), snapshot), targets
+        )
     if out is None:
         click.echo(text, nl=False)
     else:

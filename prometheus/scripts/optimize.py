@@ -79,6 +79,7 @@ def _content(path: str) -> bytes:
 
 
 def _print_answer(result: Mapping[str, Any]) -> None:
+    from prometheus.decision.stored_result import explanations_from_rows
     from prometheus.scripts.explanations import print_explanations
     from prometheus.scripts.tables import print_facts, print_table
 
@@ -99,7 +100,7 @@ def _print_answer(result: Mapping[str, Any]) -> None:
         optional=("no", "basis", "price", "acquired", "tax"),
         elsewhere="a wider terminal, a pipe and --format json have them",
     )
-    print_explanations(result["explanations"])
+    print_explanations(explanations_from_rows(result["explanations"]))
 
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:

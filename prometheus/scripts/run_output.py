@@ -12,6 +12,7 @@ from prometheus.scripts.tables import print_facts, print_table, say, short_time
 
 if TYPE_CHECKING:
     from prometheus.db.repositories.runs import RunSummary
+    from prometheus.domain.run_record import StoredRun, TradeRow
 
 #: Securities that a summary shows; the rest with --details.
 _SECURITIES_SHOWN: Final = 10
@@ -60,9 +61,9 @@ def print_summaries(rows: list[dict[str, Any]]) -> None:
     )  # fmt: skip
 
 
-def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: bool) -> None:
+def print_run(record: "StoredRun", trades: Sequence["TradeRow"], *, details: bool) -> None:
     """Print a run: facts and its largest trades by ticker, or with ``details`` every trade by lot, why, every flag."""
-    from prometheus.audit.recorded_run import read_result
+    from prometheus.decision.stored_result import stored_explanations
     from prometheus.scripts.explanations import print_explanations
 
     print_facts(_facts(record, details=details))
@@ -72,10 +73,10 @@ def print_run(record: dict[str, Any], trades: list[dict[str, Any]], *, details: 
         return
     if details:
         _print_trades(trades)
-        print_explanations(read_result(record["result"])["explanations"] or ())
+        print_explanations(stored_explanations(record.document("result")) or ())
         return
     _print_securities(trades)
-    label = f"{record['account_id']} {run_label(record['run_seq'])}"
+    label = f"{record.account_id} {run_label(record.run_seq)}"
     say(f"Every trade by lot, and why: 'prometheus runs show {label} --details'.")
 
 
@@ -108,21 +109,23 @@ def _event_text(details: Mapping[str, Any] | None) -> str | None:
     return " ".join(part for part in (told, json.dumps(rest) if rest else "") if part)
 
 
-def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
+def _facts(record: "StoredRun", *, details: bool) -> list[tuple[str, Any]]:
     from prometheus.decision.code_version import told_apart
     from prometheus.decision.rebalancing_words import rebalancing_words
     from prometheus.decision.snapshot import opened
+    from prometheus.decision.stored_result import read_result
 
-    rebalancing = rebalancing_words(record["result"].get("rebalancing"))
-    same = told_apart(record["code_version"]) is None
-    result, settled, certificate = record["result"], record["result"]["settlement"], record["result"]["certificate"]
-    snapshot = opened(record["snapshot"])
+    result = read_result(record.document("result"))
+    rebalancing = rebalancing_words(result.rebalancing)
+    same = told_apart(record.code_version) is None
+    certificate, settled = result.certificate, record.document("result")["settlement"]
+    snapshot = opened(record.document("snapshot"))
     currency = snapshot["base_currency"]
     facts: list[tuple[str, Any]] = [
-        ("account", f"{record['account_id']} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
-        ("run", f"{run_label(record['run_seq'])} of {record['as_of_date']}, {record['status']}"),
-        ("net asset value", f"{_money(result['nav'])} {currency}"),
-        ("strategy", f"{record['strategy_id']} version {record['strategy_version']}; tags: {_words(snapshot['tags'])}"),
+        ("account", f"{record.account_id} ({snapshot['tax_regime']}, lots by {snapshot['lot_method']})"),
+        ("run", f"{run_label(record.run_seq)} of {record.as_of_date}, {record.status}"),
+        ("net asset value", f"{_money(record.document('result')['nav'])} {currency}"),
+        ("strategy", f"{record.strategy_id} version {record.strategy_version}; tags: {_words(snapshot['tags'])}"),
         (
             "benchmark",
             (
@@ -133,10 +136,10 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
         *([("rebalancing", rebalancing)] if rebalancing else []),
         (
             "tracking error",
-            f"{_percent(result['tracking_error_before'])} % before, {_percent(result['tracking_error_after'])} % after",
+            f"{_percent(result.tracking_error_before)} % before, {_percent(result.tracking_error_after)} % after",
         ),
-        *_risk_parts(result.get("tracking_error_split")),
-        ("turnover", f"{_percent(result['turnover'])} % of NAV, one way"),
+        *_risk_parts(result.tracking_error_split),
+        ("turnover", f"{_percent(result.turnover)} % of NAV, one way"),
         (
             "realised gains",
             (
@@ -152,21 +155,21 @@ def _facts(record: dict[str, Any], *, details: bool) -> list[tuple[str, Any]]:
             "wash-sale locks",
             f"{len(snapshot['buy_locks'])} securities not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",
         ),
-        ("solver", f"{record['solver']} {record['solver_status']}, {record['iterations']} iterations"),
-        ("decided by", f"code {record['code_version']}{'' if same else ' (other code than this)'}"),
+        ("solver", f"{record.solver} {record.solver_status}, {record.iterations} iterations"),
+        ("decided by", f"code {record.code_version}{'' if same else ' (other code than this)'}"),
     ]
     if certificate is not None:
         facts.append(
             (
                 "proof",
                 (
-                    f"within {_rounded(certificate['gap_bps'], 4):.4f} bps of NAV of the best possible, "
-                    f"{_rounded(certificate['rounded_gap_bps'], 3):.3f} after rounding to shares"
+                    f"within {_rounded(certificate.gap_bps, 4):.4f} bps of NAV of the best possible, "
+                    f"{_rounded(certificate.rounded_gap_bps, 3):.3f} after rounding to shares"
                 ),
             )
         )
-    facts.extend(("attempt failed", f"{failure['code']}: {failure['message']}") for failure in result["failures"])
-    facts.extend(("flag", told) for told in _flags(record["flags"], details=details))
+    facts.extend(("attempt failed", f"{failure.code}: {failure.message}") for failure in result.failures)
+    facts.extend(("flag", told) for told in _flags(record.flags, details=details))
     return facts
 
 
@@ -184,17 +187,17 @@ def _flags(flags: Iterable[Sequence[str]], *, details: bool) -> list[str]:
     return told
 
 
-def _print_securities(trades: Sequence[Mapping[str, Any]]) -> None:
+def _print_securities(trades: Sequence["TradeRow"]) -> None:
     """Print the trades by ticker, the largest first."""
-    lines_of: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    lines_of: dict[tuple[str, str], list[TradeRow]] = {}
     for trade in trades:
-        lines_of.setdefault((trade["ticker"], trade["side"]), []).append(trade)
+        lines_of.setdefault((trade.ticker, trade.side), []).append(trade)
 
-    def total(lines: Sequence[Mapping[str, Any]], column: str) -> Decimal | None:
-        known = [Decimal(line[column]) for line in lines if line[column] is not None]
+    def total(lines: Sequence["TradeRow"], column: str) -> Decimal | None:
+        known = [value for line in lines if (value := getattr(line, column)) is not None]
         return sum(known, Decimal(0)) if known else None
 
-    def amount(lines: Sequence[Mapping[str, Any]]) -> Decimal:
+    def amount(lines: Sequence["TradeRow"]) -> Decimal:
         return total(lines, "amount") or Decimal(0)
 
     largest = sorted(lines_of.items(), key=lambda item: (-abs(amount(item[1])), item[0]))
@@ -217,26 +220,26 @@ def _print_securities(trades: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _print_trades(trades: Sequence[Mapping[str, Any]]) -> None:
+def _print_trades(trades: Sequence["TradeRow"]) -> None:
     header = ("no", "side", "ticker", "lot", "acquired", "quantity", "price", "amount", "basis", "gain", "term", "tax")
     print_table(
         header,
         [
             [
-                trade["trade_no"],
-                trade["side"],
-                trade["ticker"],
-                trade["lot_id"],
-                trade["acquired_on"],
-                f"{trade['quantity'].normalize():f}",
-                f"{trade['price'].normalize():f}",
-                _money(trade["amount"]),
-                _money(trade["basis"]),
-                _money(trade["realized_gain"]),
-                trade["term"],
-                _money(trade["tax"]),
+                number,
+                trade.side,
+                trade.ticker,
+                trade.lot_id,
+                trade.acquired_on,
+                f"{trade.quantity.normalize():f}",
+                f"{trade.price.normalize():f}",
+                _money(trade.amount),
+                _money(trade.basis),
+                _money(trade.realized_gain),
+                trade.term,
+                _money(trade.tax),
             ]
-            for trade in trades
+            for number, trade in enumerate(trades, start=1)
         ],
         right=("no", "quantity", "price", "amount", "basis", "gain", "tax"),
         optional=("no", "basis", "price", "acquired", "tax"),

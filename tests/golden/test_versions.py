@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from prometheus.audit.recorded_run import read_result
 from prometheus.audit.replay import decide
 from prometheus.audit.run_file import FileArrays, read_runs
 from prometheus.db.models import RunRow, RunTradeRow
@@ -21,6 +20,7 @@ from prometheus.db.run_digests import (
     run_digests,
 )
 from prometheus.decision.snapshot import SNAPSHOT_VERSION, Snapshot
+from prometheus.decision.stored_result import read_result
 from prometheus.foundation.errors import DatabaseError, PrometheusError
 
 GOLDEN = Path(__file__).parent / "runs"
@@ -34,15 +34,15 @@ def test_golden_runs_are_decided_again(path):
     """Runs of every version are read, have their digests and are decided again as well as they were."""
     arrays, statuses = FileArrays(), set()
     for run in read_runs(path, arrays):
-        assert altered_part(run.record["digests"], run.record, run.trades, archived=False) is None
+        assert altered_part(run.record.digests, run.record, run.trades, archived=False) is None
         again = decide(run, arrays).solution
-        assert again.status.value == run.record["status"]
+        assert again.status.value == run.record.status
         statuses.add(again.status.value)
-        if run.record["status"] == "NON_OPTIMAL":
-            assert again.result["target_weights"] == run.result["target_weights"]
+        if run.record.status == "NON_OPTIMAL":
+            assert again.result.target_weights == run.result.target_weights
             continue
         # An optimizer improved since may round otherwise, but never to something worth less than the gap allows.
-        worth = again.result["certificate"]["rounded_objective"] - run.result["certificate"]["rounded_objective"]
+        worth = again.result.certificate.rounded_objective - run.result.certificate.rounded_objective
         assert 1e4 * worth <= run.params.max_gap_bps
     assert statuses == {"OPTIMAL", "NON_OPTIMAL"}
 
@@ -52,7 +52,7 @@ def test_golden_snapshots_survive_the_newest_form(path):
     """A snapshot of any version, written in the newest form and read back, is the same snapshot."""
     versions = set()
     for run in read_runs(path, FileArrays()):
-        versions.add(run.record["snapshot"]["version"])
+        versions.add(run.record.snapshot["version"])
         assert Snapshot.from_json(run.snapshot.to_json()) == run.snapshot
     assert versions == {int(path.parent.name.removeprefix("v"))}
 

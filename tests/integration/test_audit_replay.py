@@ -367,7 +367,7 @@ def test_parts_of_the_risk_add_up(original):
     database = Database(original)
     for account_id, number in (("ACC-1", 1), ("ACC-2", 2), ("ACC-3", 1)):
         with database.transaction() as connection:
-            result = load_run(connection, account_id, number)[0]["result"]
+            result = load_run(connection, account_id, number)[0].result
         found = json.loads(call(original, "explain", account_id, number, "--format", "json").stdout)
         for when in ("before", "after"):
             view = found[f"risk_{when}"]

@@ -1,6 +1,7 @@
 """What holds when things go wrong in ways nobody planned: odd errors, moved books, lost commits, altered records."""
 
 import threading
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -271,9 +272,10 @@ def test_hash_does_not_notice_a_negative_zero(fleet):
     fleet.ready(account_id="ACC-1")
     real = tasks.trade_row
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tasks, "trade_row", lambda line: {**real(line), "cost": Decimal("-0.00")})
+        patch.setattr(tasks, "trade_row", lambda line: replace(real(line), cost=Decimal("-0.00")))
         fleet.advance()
-    assert verify_audit(fleet.database).findings == []
+    report = verify_audit(fleet.database)
+    assert (report.runs, report.findings) == (1, [])
 
 
 def test_skipped_days_need_no_run(fleet):

@@ -5,9 +5,9 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.accounting.wash_sales import buy_locks, loss_sale_locks
 from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.bookkeeping.ledger_view import books_of, read_books, recent_trades_of
+from prometheus.decision.wash_locks import buy_locks, loss_sale_locks
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import Side
 from tests.integration.ledger_households import SMITH, add_household, add_securities, book, buy, cash, lot, sell

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import asdict
 from datetime import date, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -112,11 +113,11 @@ def fleet(database, tmp_path):
 
 
 def plain(trade):
-    """Return a trade with numbers free of padding zeros, and without the key of its run."""
+    """Return a trade with numbers free of padding zeros, and without its place in the list."""
     return {
         name: Decimal(value).normalize() if name in MONEY and value is not None else value
         for name, value in trade.items()
-        if name != "run_id"
+        if name != "trade_no"
     }
 
 
@@ -130,7 +131,7 @@ def test_exported_run_solves_to_the_same_trades(fleet, database_url, tmp_path):
     for record, trades in stored:
         problem, answer = tmp_path / "problem.json", tmp_path / "result.json"
         exported = runner.invoke(
-            main, ["runs", "export", record["account_id"], run_label(record["run_seq"]), "--out", str(problem)]
+            main, ["runs", "export", record.account_id, run_label(record.run_seq), "--out", str(problem)]
         )
         assert exported.exit_code == 0, exported.output
         # No database behind this one: the file is all there is.
@@ -139,13 +140,13 @@ def test_exported_run_solves_to_the_same_trades(fleet, database_url, tmp_path):
         assert solved.exit_code == 0, solved.output
         result = json.loads(answer.read_text())
         assert schema_defects(result, RESULT_SCHEMA) == ()
-        assert [plain(trade) for trade in result["trades"]] == [plain(to_jsonable(trade)) for trade in trades]
-        weights = record["result"]["target_weights"]
+        assert [plain(trade) for trade in result["trades"]] == [plain(to_jsonable(asdict(trade))) for trade in trades]
+        weights = record.result["target_weights"]
         assert result["rounded_weights"].keys() == weights.keys()
         assert max(abs(result["rounded_weights"][ticker] - weights[ticker]) for ticker in weights) < 1e-8
-        assert result["lower_bound"] == record["lower_bound"]
-        assert result["rounded_gap_bps"] == record["rounded_gap_bps"]
-        snapshot = Snapshot.from_json(record["snapshot"])
+        assert result["lower_bound"] == record.lower_bound
+        assert result["rounded_gap_bps"] == record.rounded_gap_bps
+        snapshot = Snapshot.from_json(record.snapshot)
         assert [lock["cause"] for lock in result["locks"]["buy"]] == [lock.cause for lock in snapshot.buy_locks]
         assert [lock["lot_id"] for lock in result["locks"]["loss_sale"]] == [
             lock.subject for lock in snapshot.loss_sale_locks

@@ -9,7 +9,6 @@ WITHOUT_MODULE = {
     "accounting/test_market_data_portfolio.py",
     "accounting/test_one_security.py",
     "accounting/test_tax_rules.py",
-    "accounting/test_wash_sale_locks.py",
     "ledger/test_cases.py",
     "ledger/files/test_presets.py",
 }

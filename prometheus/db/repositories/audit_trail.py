@@ -9,6 +9,9 @@ from sqlalchemy import Connection, Row, func, insert, select, text
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from prometheus.db.models import AccountRow, ArchiveRow, AuditAnchorRow, BlobRow, RunRow, RunTradeRow
+from prometheus.db.repositories.runs import stored_run
+from prometheus.db.trade_lines import trade_of
+from prometheus.domain.run_record import StoredRun, TradeRow
 
 #: Runs read at a time: a record is some tens of kilobytes.
 _BATCH: Final = 64
@@ -27,10 +30,10 @@ _UNRECORDED: Final = text("""
 
 @dataclass(frozen=True, slots=True)
 class ChainLink:
-    """One run's rows as stored: every column of ``runs``, and its trades in order."""
+    """One run's rows as stored, with its trades in order."""
 
-    record: Mapping[str, Any]
-    trades: tuple[Mapping[str, Any], ...]
+    record: StoredRun
+    trades: tuple[TradeRow, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +76,16 @@ def chain_of(connection: Connection, account_id: str) -> Iterator[ChainLink]:
         )
         if not rows:
             return
-        trades: dict[int, list[Mapping[str, Any]]] = {row["run_id"]: [] for row in rows}
+        trades: dict[int, list[TradeRow]] = {row["run_id"]: [] for row in rows}
         lines = connection.execute(
             select(RunTradeRow.__table__)
             .where(RunTradeRow.run_id.in_(list(trades)))
             .order_by(RunTradeRow.run_id, RunTradeRow.trade_no)
         ).mappings()
         for line in lines:
-            trades[line["run_id"]].append(dict(line))
+            trades[line["run_id"]].append(trade_of(line))
         for row in rows:
-            yield ChainLink({str(name): value for name, value in row.items()}, tuple(trades[row["run_id"]]))
+            yield ChainLink(stored_run(row), tuple(trades[row["run_id"]]))
         last = rows[-1]["run_seq"]
 
 

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, RowMapping, select, text
 
 from prometheus.db.database import driver_connection, jsonb_text
 from prometheus.db.models import RunRow, RunTradeRow
 from prometheus.db.run_digests import run_digests, run_hash
-from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line
+from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line, trade_of
+from prometheus.domain.run_record import RunRecord, StoredRun, TradeRow
 from prometheus.foundation.errors import DatabaseError, RequestError
 from prometheus.foundation.ids import run_label
 
@@ -96,32 +97,31 @@ class RunSummary:
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run that is to be written: its columns, its trades line by line, and the digests of both."""
+    """A run that is to be written: its record, its trades line by line, and the digests of both."""
 
     run_id: int
-    record: Mapping[str, Any]
+    record: RunRecord
     lines: tuple[str, ...]
     digests: Mapping[str, Any]
 
     @property
     def account_id(self) -> str:
         """Return the account."""
-        return str(self.record["account_id"])
+        return self.record.account_id
 
     @property
     def as_of(self) -> date:
         """Return the day."""
-        day: date = self.record["as_of_date"]
-        return day
+        return self.record.as_of_date
 
 
-def new_run(run_id: int, record: Mapping[str, Any], trades: Sequence[Mapping[str, Any]]) -> NewRun:
+def new_run(run_id: int, record: RunRecord, trades: Sequence[TradeRow]) -> NewRun:
     """Return a run ready to be written.
 
     Args:
         run_id: The engine run.
-        record: Columns of ``runs`` except keys, number, digests and hashes.
-        trades: Columns of ``run_trades`` except keys, in order.
+        record: What it records.
+        trades: Its trade list in order.
     """
     lines = tuple(map(trade_line, trades))
     return NewRun(run_id, record, lines, run_digests(record, trades, lines=lines))
@@ -161,7 +161,7 @@ def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
 
 
 def _columns(run: NewRun, run_seq: int, previous_hash: bytes | None) -> dict[str, Any]:
-    values: dict[str, Any] = {name: run.record.get(name) for name in _NEW_COLUMNS}
+    values: dict[str, Any] = {name: getattr(run.record, name) for name in _NEW_COLUMNS if hasattr(run.record, name)}
     values |= {
         "run_id": run.run_id,
         "run_seq": run_seq,
@@ -243,32 +243,39 @@ def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:
     return tuple(row.account_id for row in rows)
 
 
-def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return every column of a run and its trades in order.
+def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[StoredRun, tuple[TradeRow, ...]]:
+    """Return a run and its trades in order.
 
     Raises:
         RequestError: The account has no such run (UNKNOWN_RUN), or it was archived (RUN_ARCHIVED).
     """
-    row = connection.execute(
-        select(RunRow.__table__).where(RunRow.account_id == account_id, RunRow.run_seq == run_seq)
-    ).mappings()
-    found = row.one_or_none()
-    if found is None:
+    row = (
+        connection.execute(select(RunRow.__table__).where(RunRow.account_id == account_id, RunRow.run_seq == run_seq))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
         raise RequestError(
             f"Account {account_id} has no run {run_label(run_seq)}. See 'prometheus runs list {account_id}'.",
             code="UNKNOWN_RUN",
         )
-    record = {str(name): value for name, value in found.items()}
-    if record["archive_id"] is not None:
+    run = stored_run(row)
+    if run.archive_id is not None:
         raise RequestError(
-            f"{run_label(run_seq)} of {account_id} was archived (archive {record['archive_id']}). "
+            f"{run_label(run_seq)} of {account_id} was archived (archive {run.archive_id}). "
             "'prometheus audit archives' names the file that holds it.",
             code="RUN_ARCHIVED",
         )
     trades = connection.execute(
-        select(RunTradeRow.__table__).where(RunTradeRow.run_id == record["run_id"]).order_by(RunTradeRow.trade_no)
+        select(RunTradeRow.__table__).where(RunTradeRow.run_id == run.run_id).order_by(RunTradeRow.trade_no)
     ).mappings()
-    return record, [{str(name): value for name, value in trade.items()} for trade in trades]
+    return run, tuple(trade_of(trade) for trade in trades)
+
+
+def stored_run(row: RowMapping) -> StoredRun:
+    """Return a run from every column of its row."""
+    columns: dict[str, Any] = {str(name): value for name, value in row.items()}
+    return StoredRun(**columns)
 
 
 def targets_of(connection: Connection, account_id: str, run_seq: int) -> dict[str, float] | None:

@@ -13,6 +13,7 @@ from prometheus.decision.run_record import library_versions, trade_row
 from prometheus.decision.settle import Settlement, refuse_borrowing, settle
 from prometheus.decision.snapshot import LockRecord
 from prometheus.decision.solve import Solution, solve_day
+from prometheus.decision.stored_result import explanation_json, failure_json, rebalancing_json
 from prometheus.domain.money import to_cents
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import to_jsonable
@@ -58,7 +59,7 @@ def answer_problem(file_problem: FileProblem, *, solver: str | None = None) -> A
     except InvalidProblemError as error:
         raise RequestError(f"{file_problem.name}: {error.message}", code=error.code) from error
     started = time.perf_counter()
-    settlement = _settle(file_problem, solution.result["shares"])
+    settlement = _settle(file_problem, solution.result.shares)
     seconds = time.perf_counter() - started
     return Answer(solution.status, _document(file_problem, day.whole, solution, settlement, seconds))
 
@@ -99,8 +100,12 @@ def _document(
     settle_seconds: float,
 ) -> dict[str, Any]:
     snapshot, result = file_problem.snapshot, solution.result
-    certificate = result["certificate"] or dict.fromkeys(_CERTIFICATE)
-    targets = result["target_weights"]
+    proof, solver = result.certificate, result.solver
+    assert solver is not None  # an answer that was just found has it
+    certificate = (
+        dict.fromkeys(_CERTIFICATE) if proof is None else {name: getattr(proof, name) for name in _CERTIFICATE}
+    )
+    targets = result.target_weights
     if solution.answer is not None:
         weights = solution.answer.target_weights
         targets = {problem.tickers[i]: float(weights[i]) for i in np.flatnonzero(weights)}
@@ -117,24 +122,24 @@ def _document(
                 "lots": len(snapshot.lots),
             },
             "status": solution.status,
-            "rebalancing": result["rebalancing"],
+            "rebalancing": None if result.rebalancing is None else rebalancing_json(result.rebalancing),
             "trades": [
-                {"trade_no": number, **trade_row(line)} for number, line in enumerate(settlement.lines, start=1)
+                {"trade_no": number, **asdict(trade_row(line))} for number, line in enumerate(settlement.lines, start=1)
             ],
             "target_weights": targets,
-            "rounded_weights": _weights_held(problem) if solution.answer is None else result["target_weights"],
-            "objective": result["terms"],
+            "rounded_weights": _weights_held(problem) if solution.answer is None else result.target_weights,
+            "objective": result.terms,
             "objective_before_rounding": certificate["objective"],
             "lower_bound": certificate["lower_bound"],
             "rounded_lower_bound": certificate["rounded_lower_bound"],
             "gap_bps": certificate["gap_bps"],
             "rounded_gap_bps": certificate["rounded_gap_bps"],
             "rounding_allowance_bps": certificate["rounding_allowance_bps"],
-            "rounding_reason": result.get("rounding_reason"),
+            "rounding_reason": result.rounding_reason,
             "max_violation": certificate["max_violation"],
-            "tracking_error_before": result["tracking_error_before"],
-            "tracking_error_after": result["tracking_error_after"],
-            "turnover": result["turnover"],
+            "tracking_error_before": result.tracking_error_before,
+            "tracking_error_after": result.tracking_error_after,
+            "turnover": result.turnover,
             "realized_gains": {
                 "short": settlement.realized_gain_short,
                 "long": settlement.realized_gain_long,
@@ -148,16 +153,16 @@ def _document(
                 "buy": [_lock("group", lock) for lock in snapshot.buy_locks],
                 "loss_sale": [_lock("lot_id", lock) for lock in snapshot.loss_sale_locks],
             },
-            "explanations": result["explanations"],
+            "explanations": [explanation_json(one) for one in result.explanations or ()],
             "params": file_problem.params.as_dict(),
-            "solver": {name: value for name, value in result["solver"].items() if not name.endswith("_seconds")},
+            "solver": {name: value for name, value in asdict(solver).items() if not name.endswith("_seconds")},
             "library_versions": library_versions(),
             "timings": {
-                "solver_seconds": result["solver"]["solve_seconds"],
-                "solve_seconds": result["solver"]["total_seconds"],
+                "solver_seconds": solver.solve_seconds,
+                "solve_seconds": solver.total_seconds,
                 "settle_seconds": settle_seconds,
             },
-            "failures": result["failures"],
+            "failures": [failure_json(failure) for failure in result.failures],
             "flags": [asdict(flag) for flag in snapshot.flags],
         }
     )

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from prometheus.accounting.wash_sales import buy_locks
 from prometheus.decision.locks import buy_lock_record
 from prometheus.decision.partial_day import problem_of_day
 from prometheus.decision.problem_file.reading import read_problem
 from prometheus.decision.problem_from_snapshot import Matrices, build_problem, universe_correlation
 from prometheus.decision.snapshot import Snapshot, UniverseName
+from prometheus.decision.wash_locks import buy_locks
 from prometheus.domain.lots import RecentTrade, Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.strategy import StrategyParams

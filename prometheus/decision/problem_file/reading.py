@@ -9,8 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from prometheus.accounting.acb import pool_id, pool_lots
-from prometheus.accounting.wash_sales import in_wash_window
+from prometheus.decision.day_books import pool_lots
 from prometheus.decision.locks import day_locks
 from prometheus.decision.partial_day import DayProblem, problem_of_day
 from prometheus.decision.problem_file.defects import Defect, refuse
@@ -19,12 +18,14 @@ from prometheus.decision.problem_file.schema import PROBLEM_SCHEMA, schema_defec
 from prometheus.decision.problem_file.sense import ANONYMOUS, plain_number, sense_defects
 from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices, build_problem
 from prometheus.decision.snapshot import Flag, Snapshot, UniverseName
+from prometheus.decision.wash_locks import is_in_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import InvalidProblemError
+from prometheus.ledger.regimes.denials import pool_lot_id
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, read_only
 
 #: Stands where a run names its strategy and its benchmark.
@@ -215,8 +216,8 @@ def _purchases_in_pools(
     """
     stated = {(trade.ticker, trade.trade_date) for trade in trades if trade.side is Side.BUY and not trade.account}
     for lot in lots:
-        recent = lot.acquired_on <= as_of and in_wash_window(as_of, lot.acquired_on)
-        if recent and lot.lot_id != pool_id(lot.ticker) and (lot.ticker, lot.acquired_on) not in stated:
+        recent = is_in_window(lot.acquired_on, as_of)
+        if recent and lot.lot_id != pool_lot_id(lot.ticker) and (lot.ticker, lot.acquired_on) not in stated:
             yield RecentTrade(
                 ticker=lot.ticker,
                 trade_date=lot.acquired_on,

@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from prometheus.decision.day_result import RebalancingNote
 from prometheus.decision.partial_day import Reason, day_problem, worth_harvesting
 from prometheus.decision.solve import solve_day
 from prometheus.domain.phases import RunStatus
@@ -41,17 +42,11 @@ def test_a_day_without_a_reason_trades_nothing():
     assert not day.problem.can_sell.any()
     solution = solve_day(day, QUIET, {"AAA": 1.0})
     assert solution.status is RunStatus.OPTIMAL
-    assert solution.result["shares"] == {}
-    assert solution.result["solver"]["backend"] == NO_SOLVER
-    assert solution.result["certificate"]["gap_bps"] == solution.result["certificate"]["rounded_gap_bps"] == 0.0
-    assert solution.result["target_weights"] == {"AAA": 0.2, "BBB": 0.3, "CCC": 0.3}
-    assert solution.result["rebalancing"] == {
-        "kind": "PARTIAL",
-        "scope": "NOTHING",
-        "reasons": [],
-        "last_whole": LAST,
-        "whole_on": LAST,
-    }
+    assert solution.result.shares == {}
+    assert solution.result.solver.backend == NO_SOLVER
+    assert solution.result.certificate.gap_bps == solution.result.certificate.rounded_gap_bps == 0.0
+    assert solution.result.target_weights == {"AAA": 0.2, "BBB": 0.3, "CCC": 0.3}
+    assert solution.result.rebalancing == RebalancingNote(Rebalancing.PARTIAL, Scope.NOTHING, (), LAST, LAST)
 
 
 def test_the_same_day_as_a_whole_one_trades():
@@ -59,14 +54,8 @@ def test_the_same_day_as_a_whole_one_trades():
     day = day_of(rebalancing=Rebalancing.WHOLE)
     assert day.problem is day.whole
     solution = solve_day(day, QUIET, None)
-    assert solution.result["shares"]
-    assert solution.result["rebalancing"] == {
-        "kind": "WHOLE",
-        "scope": "ALL",
-        "reasons": [],
-        "last_whole": LAST,
-        "whole_on": AS_OF,
-    }
+    assert solution.result.shares
+    assert solution.result.rebalancing == RebalancingNote(Rebalancing.WHOLE, Scope.ALL, (), LAST, AS_OF)
 
 
 def test_a_whole_day_without_an_answer_does_not_count():
@@ -74,7 +63,7 @@ def test_a_whole_day_without_an_answer_does_not_count():
     day = day_of(replace(QUIET, max_gap_bps=0.0, te_max=0.0001), rebalancing=Rebalancing.WHOLE)
     solution = solve_day(day, replace(QUIET, te_max=0.0001), None)
     assert solution.status is RunStatus.NON_OPTIMAL
-    assert solution.result["rebalancing"]["whole_on"] == LAST
+    assert solution.result.rebalancing.whole_on == LAST
 
 
 def test_a_loss_beyond_the_trigger_is_sold_and_replaced():
@@ -86,9 +75,9 @@ def test_a_loss_beyond_the_trigger_is_sold_and_replaced():
     assert day.problem.can_buy.all()
     assert day.problem.cash_min == day.whole.cash
     result = solve_day(day, HARVEST_C, None).result
-    sold = {ticker for ticker, shares in result["shares"].items() if shares.startswith("-")}
+    sold = {ticker for ticker, shares in result.shares.items() if shares.startswith("-")}
     assert sold == {"CCC"}
-    assert result["cash_after"] >= day.whole.cash
+    assert result.cash_after >= day.whole.cash
 
 
 def test_a_name_gives_up_the_lots_of_its_losses_only():
@@ -97,7 +86,7 @@ def test_a_name_gives_up_the_lots_of_its_losses_only():
     day = day_of(HARVEST_C, lots=lots)
     assert day.problem.lower[CCC] == pytest.approx(day.whole.holdings()[CCC] - 0.1)
     result = solve_day(day, HARVEST_C, None).result
-    assert -1000 <= int(result["shares"]["CCC"]) < 0
+    assert -1000 <= int(result.shares["CCC"]) < 0
 
 
 @pytest.mark.parametrize(
@@ -155,9 +144,9 @@ def test_a_restricted_name_is_sold_and_nothing_else():
     assert day.reasons == (Reason(ReasonCode.RESTRICTED, ("CCC",)),)
     assert np.flatnonzero(day.problem.can_sell).tolist() == [CCC]
     result = solve_day(day, params, None).result
-    assert result["shares"]["CCC"] == "-3000"
-    assert {ticker for ticker, shares in result["shares"].items() if shares.startswith("-")} == {"CCC"}
-    assert day.problem.cash_min <= result["cash_after"] <= day.problem.cash_max
+    assert result.shares["CCC"] == "-3000"
+    assert {ticker for ticker, shares in result.shares.items() if shares.startswith("-")} == {"CCC"}
+    assert day.problem.cash_min <= result.cash_after <= day.problem.cash_max
 
 
 def test_a_restricted_name_that_may_not_be_sold_is_no_reason():
@@ -176,8 +165,8 @@ def test_spare_cash_is_invested_and_nothing_sold():
     assert not day.problem.can_sell.any()
     assert day.problem.cash_min == day.whole.cash_min
     result = solve_day(day, params, None).result
-    assert all(not shares.startswith("-") for shares in result["shares"].values())
-    assert result["cash_after"] <= 0.05
+    assert all(not shares.startswith("-") for shares in result.shares.values())
+    assert result.cash_after <= 0.05
 
 
 @pytest.mark.parametrize(
@@ -211,8 +200,8 @@ def test_missing_cash_is_raised_and_nothing_bought():
     assert day.problem.can_sell.all()
     assert not day.problem.can_buy.any()
     result = solve_day(day, params, None).result
-    assert all(shares.startswith("-") for shares in result["shares"].values())
-    assert result["cash_after"] >= 0.22
+    assert all(shares.startswith("-") for shares in result.shares.values())
+    assert result.cash_after >= 0.22
 
 
 def test_cash_that_a_restricted_sale_brings_needs_no_other_sale():
@@ -256,6 +245,6 @@ def test_names_that_cannot_meet_the_rules_alone_are_helped_by_all():
     assert day.scope is Scope.REASONS
     solution = solve_day(day, params, None)
     assert solution.status is RunStatus.OPTIMAL
-    assert [failure["code"] for failure in solution.result["failures"]] == ["INFEASIBLE"]
-    assert solution.result["rebalancing"]["scope"] == "ALL"
-    assert solution.result["rebalancing"]["whole_on"] == LAST
+    assert [failure.code for failure in solution.result.failures] == ["INFEASIBLE"]
+    assert solution.result.rebalancing.scope == "ALL"
+    assert solution.result.rebalancing.whole_on == LAST

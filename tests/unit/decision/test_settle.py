@@ -1,18 +1,19 @@
 """From target shares to the trade list by lots: exact in cents, never beyond what is held or owned."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
-from prometheus.accounting.acb import pool_id, pool_lots
+from prometheus.decision.day_books import pool_lots
 from prometheus.decision.settle import settle
 from prometheus.decision.snapshot import LockRecord
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import RecentTrade, Side, Term
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError, OversoldError
+from prometheus.ledger.regimes.denials import pool_lot_id
 from tests.unit.decision.snapshots import AS_OF, lot, name, snapshot
 
 FREE = StrategyParams(cost_bps=0.0)
@@ -163,7 +164,7 @@ def test_pooled_lots_have_no_term():
     pooled = snapshot(tax_regime=TaxRegime.CA, lot_method=LotMethod.ACB, rates=rates, lots=pool_lots(snapshot().lots))
     done = settle(pooled, FREE, {"A": "-50"})
     (line,) = done.lines
-    assert (line.lot_id, line.basis, line.realized_gain, line.term) == (pool_id("A"), 2250, 250, Term.NONE)
+    assert (line.lot_id, line.basis, line.realized_gain, line.term) == (pool_lot_id("A"), 2250, 250, Term.NONE)
     assert (line.tax, done.realized_gain_other) == (Decimal("62.50"), 250)
 
 
@@ -171,3 +172,30 @@ def test_no_trades_settle_to_nothing():
     """Without target shares the books stay as they are."""
     done = settle(snapshot(), FREE, {})
     assert (done.lines, done.cash_after, done.tax) == ((), 1000, 0)
+
+
+def test_purchase_that_denies_an_earlier_canadian_loss_is_refused_under_forbid():
+    """Buying back within thirty days what a pool lost on is refused as it is in the US; another name may be bought."""
+    rates = TaxRates(Decimal("0.25"), Decimal("0.25"))
+    loss = RecentTrade(
+        "C",
+        YESTERDAY,
+        Side.SELL,
+        Decimal(40),
+        Decimal(-120),
+        lot_id=pool_lot_id("C"),
+        acquired_on=date(2020, 1, 2),
+        execution_id="e1",
+    )
+    pooled = snapshot(
+        tax_regime=TaxRegime.CA,
+        lot_method=LotMethod.ACB,
+        rates=rates,
+        lots=pool_lots(snapshot().lots),
+        recent_trades=(loss,),
+    )
+    with pytest.raises(AccountingError, match="would wash a loss of 30"):
+        settle(pooled, FREE, {"D": "10"})
+    assert [line.ticker for line in settle(pooled, FREE, {"B": "1"}).lines] == ["B"]
+    long_past = replace(loss, trade_date=AS_OF - timedelta(days=31))
+    assert settle(replace(pooled, recent_trades=(long_past,)), FREE, {"D": "10"}).lines[0].ticker == "D"

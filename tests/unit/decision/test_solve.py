@@ -8,7 +8,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from prometheus.decision.day_result import FailedAttempt
 from prometheus.decision.solve import shares_text, solve
+from prometheus.decision.stored_result import stored_result
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import BackendUnavailableError, SolverFailedError
@@ -56,16 +58,10 @@ def test_second_try_answers_and_the_failure_is_recorded(register):
     register("BROKEN", fails({"status": "MaxIterations"}))
     solution = solve(problem_of(params=BROKEN), BROKEN, None)
     assert solution.status is RunStatus.OPTIMAL
-    assert solution.result["failures"] == [
-        {
-            "solver": "BROKEN",
-            "tolerance": 1e-8,
-            "code": "SOLVER_FAILED",
-            "message": "stopped at its iteration limit",
-            "details": {"status": "MaxIterations"},
-        }
-    ]
-    assert solution.result["solver"]["backend"] == "CLARABEL"
+    assert solution.result.failures == (
+        FailedAttempt("BROKEN", 1e-8, "SOLVER_FAILED", "stopped at its iteration limit", {"status": "MaxIterations"}),
+    )
+    assert solution.result.solver.backend == "CLARABEL"
     assert solution.answer is not None
 
 
@@ -74,8 +70,8 @@ def test_second_answer_is_what_clarabel_finds_alone(register):
     register("BROKEN", fails())
     alone = replace(BROKEN, solver="CLARABEL", solver_tolerance=1e-10)
     assert (
-        solve(problem_of(params=BROKEN), BROKEN, None).result["shares"]
-        == solve(problem_of(params=alone), alone, None).result["shares"]
+        solve(problem_of(params=BROKEN), BROKEN, None).result.shares
+        == solve(problem_of(params=alone), alone, None).result.shares
         != {}
     )
 
@@ -105,20 +101,20 @@ def test_when_both_fail_the_previous_targets_stay(register, previous):
     result = solution.result
     assert solution.status is RunStatus.NON_OPTIMAL
     assert solution.answer is None
-    assert result["target_weights"] == previous
-    assert (result["shares"], result["certificate"], result["terms"]) == ({}, None, None)
-    assert (result["turnover"], result["cash_after"]) == (0.0, 0.2)
-    assert result["tracking_error_before"] == result["tracking_error_after"] > 0
-    assert [failure["solver"] for failure in result["failures"]] == ["BROKEN", "CLARABEL"]
-    assert result["solver"]["backend"] == "CLARABEL"
-    assert result["solver"]["status"] == "SOLVER_FAILED"
+    assert result.target_weights == previous
+    assert (result.shares, result.certificate, result.terms) == ({}, None, None)
+    assert (result.turnover, result.cash_after) == (0.0, 0.2)
+    assert result.tracking_error_before == result.tracking_error_after > 0
+    assert [failure.solver for failure in result.failures] == ["BROKEN", "CLARABEL"]
+    assert result.solver.backend == "CLARABEL"
+    assert result.solver.status == "SOLVER_FAILED"
 
 
 def test_failure_can_be_written_down_whatever_its_numbers(register):
     """Infinity and NaN in a failure's details become words, so that the record is JSON that a database takes."""
     register("CLARABEL", fails({"violation": float("inf"), "residual": float("nan"), "iterations": 7}))
     result = solve(problem_of(), PARAMS, None).result
-    assert json.loads(canonical_json(result))["failures"][0]["details"] == {
+    assert json.loads(canonical_json(stored_result(result)))["failures"][0]["details"] == {
         "violation": "inf",
         "residual": "nan",
         "iterations": 7,
@@ -137,8 +133,8 @@ def test_answer_that_breaks_the_rules_is_no_answer(register, lie):
     register("BROKEN", answer)
     solution = solve(problem_of(params=BROKEN), BROKEN, None)
     assert solution.status is RunStatus.OPTIMAL
-    assert [failure["solver"] for failure in solution.result["failures"]] == ["BROKEN"]
-    assert solution.result["solver"]["backend"] == "CLARABEL"
+    assert [failure.solver for failure in solution.result.failures] == ["BROKEN"]
+    assert solution.result.solver.backend == "CLARABEL"
 
 
 def test_day_without_room_is_tried_once(register):
@@ -146,35 +142,35 @@ def test_day_without_room_is_tried_once(register):
     params = replace(PARAMS, cash_min=0.9, cash_max=0.95, no_sell=("AAA", "BBB", "CCC"))
     solution = solve(problem_of(params=params), params, None)
     assert solution.status is RunStatus.NON_OPTIMAL
-    assert [failure["code"] for failure in solution.result["failures"]] == ["INFEASIBLE"]
-    assert solution.result["target_weights"] == pytest.approx({"AAA": 0.2, "BBB": 0.3, "CCC": 0.3})
-    assert solution.result["turnover"] == 0
-    assert solution.result["tracking_error_before"] == solution.result["tracking_error_after"] > 0
+    assert [failure.code for failure in solution.result.failures] == ["INFEASIBLE"]
+    assert solution.result.target_weights == pytest.approx({"AAA": 0.2, "BBB": 0.3, "CCC": 0.3})
+    assert solution.result.turnover == 0
+    assert solution.result.tracking_error_before == solution.result.tracking_error_after > 0
 
 
 def test_optimal_result_adds_up():
     """Weights and cash add to one less costs, the objective is the sum of its parts, and shares are whole."""
     problem = problem_of()
     result = solve(problem, PARAMS, None).result
-    terms = result["terms"]
+    terms = result.terms
     assert terms["total"] == pytest.approx(
         terms["active_risk"] + terms["trading_cost"] + terms["tax"] + terms["tilt"], abs=1e-15
     )
-    cost = sum(abs(float(shares)) * problem.prices[problem.tickers.index(t)] for t, shares in result["shares"].items())
-    assert sum(result["target_weights"].values()) + result["cash_after"] == pytest.approx(
+    cost = sum(abs(float(shares)) * problem.prices[problem.tickers.index(t)] for t, shares in result.shares.items())
+    assert sum(result.target_weights.values()) + result.cash_after == pytest.approx(
         1 - cost * 5e-4 / problem.nav, abs=1e-12
     )
-    assert result["shares"]
-    assert all(float(shares).is_integer() for shares in result["shares"].values())
+    assert result.shares
+    assert all(float(shares).is_integer() for shares in result.shares.values())
 
 
 def test_certified_answer_is_optimal():
     """An answer within the accepted gap is stored with its proof and no failures."""
     solution = solve(problem_of(), PARAMS, None)
     assert solution.status is RunStatus.OPTIMAL
-    assert solution.result["failures"] == []
-    assert solution.result["certificate"]["gap_bps"] <= PARAMS.max_gap_bps
-    assert solution.result["solver"]["tolerance"] == PARAMS.solver_tolerance
+    assert solution.result.failures == ()
+    assert solution.result.certificate.gap_bps <= PARAMS.max_gap_bps
+    assert solution.result.solver.tolerance == PARAMS.solver_tolerance
 
 
 def test_gap_beyond_the_limit_is_rejected_twice(monkeypatch):
@@ -187,10 +183,10 @@ def test_gap_beyond_the_limit_is_rejected_twice(monkeypatch):
     monkeypatch.setattr("prometheus.decision.solve.rebalance", weaker)
     solution = solve(problem_of(), PARAMS, {"AAA": 0.5, "BBB": 0.4})
     assert solution.status is RunStatus.NON_OPTIMAL
-    assert [failure["code"] for failure in solution.result["failures"]] == ["GAP_TOO_WIDE"] * 2
-    assert solution.result["target_weights"] == {"AAA": 0.5, "BBB": 0.4}
-    assert solution.result["shares"] == {}
-    assert solution.result["certificate"] is None
+    assert [failure.code for failure in solution.result.failures] == ["GAP_TOO_WIDE"] * 2
+    assert solution.result.target_weights == {"AAA": 0.5, "BBB": 0.4}
+    assert solution.result.shares == {}
+    assert solution.result.certificate is None
 
 
 def test_missing_solver_is_no_failed_solve():

@@ -1,6 +1,7 @@
 """From a problem file to the result document."""
 
 import json
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -91,7 +92,7 @@ def test_cost_that_overdraws_is_an_error_of_the_ledger(monkeypatch):
 
 def _solution(day, params, shares):
     solution = solve_day(day, params, None)
-    return type(solution)(solution.status, {**solution.result, "shares": shares}, solution.answer)
+    return type(solution)(solution.status, replace(solution.result, shares=shares), solution.answer)
 
 
 def test_target_weights_are_those_before_rounding():

@@ -5,12 +5,12 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.accounting.wash_sales import WASH_WINDOW_DAYS
 from prometheus.decision.problem_file.export import differing_fields
 from prometheus.decision.problem_file.reading import read_problem
 from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import RecentTrade, Side
 from prometheus.foundation.errors import FileRefusedError
+from prometheus.ledger.window import WINDOW_DAYS
 from tests.unit.decision.problem_file.small_problem import changed, raw, read, small_document
 
 LOSS = {"ticker": "CCC", "date": "2026-10-17", "side": "SELL", "quantity": "10", "realized_gain": "-50.25"}
@@ -110,7 +110,7 @@ def test_net_asset_value_may_be_a_cent_off(nav):
     assert read(changed(small_document(), ("nav",), nav)).snapshot.nav() == Decimal("75400.00")
 
 
-@pytest.mark.parametrize(("days", "locked"), [(WASH_WINDOW_DAYS, True), (WASH_WINDOW_DAYS + 1, False)])
+@pytest.mark.parametrize(("days", "locked"), [(WINDOW_DAYS, True), (WINDOW_DAYS + 1, False)])
 def test_loss_sale_locks_purchases_through_day_thirty(days, locked):
     """The group of a loss sale may not be bought on day 30 after it and may be on day 31."""
     day = date.fromordinal(date(2026, 11, 16).toordinal() - days).isoformat()
