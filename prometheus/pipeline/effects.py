@@ -4,12 +4,14 @@ Each kind of effect is written in the fenced transaction of its transitions, aft
 all of it back, and the runs are then committed one by one.
 """
 
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, Self
 
 from prometheus.bookkeeping import households
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Connection
 from prometheus.db.repositories import account_days
 from prometheus.db.repositories import runs as run_rows
@@ -84,6 +86,7 @@ class SnapshotEffects:
         _require_unmoved(connection, effects)
         for effect in {effect.weights.address: effect for effect in effects}.values():
             effect.shared.store(connection, effect.weights)
+        _open_books(connection, effects)
         append_rows(connection, [(one.lease.account_id, row, None) for one in effects for row in one.transactions])
         for effect in effects:
             write_lots(connection, effect.lease.account_id, effect.before, effect.after)
@@ -95,6 +98,14 @@ class SnapshotEffects:
         for effect in effects:
             for code, message in effect.alerts.items():
                 alert(connection, effect.lease, code, message)
+
+
+def _open_books(connection: Connection, effects: Sequence[SnapshotEffects]) -> None:
+    by_day: dict[date, list[str]] = defaultdict(list)
+    for effect in effects:
+        by_day[effect.lease.as_of_date].append(effect.lease.account_id)
+    for day, accounts in sorted(by_day.items()):
+        open_books(connection, accounts, day)
 
 
 def _require_unmoved(connection: Connection, effects: Sequence[SnapshotEffects]) -> None:

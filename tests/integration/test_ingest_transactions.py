@@ -11,6 +11,7 @@ from sqlalchemy import text
 from prometheus.accounting.corporate_actions import apply_corporate_actions
 from prometheus.bookkeeping.action_changes import actions_position
 from prometheus.bookkeeping.journal import prove_tables
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.repositories.accounts import journal_since, load_books, save_books
 from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.domain.accounts import TaxRegime
@@ -49,6 +50,8 @@ def fleet(database, tmp_path):
         (folder / name).write_text(content)
     reports = ingest_directory(database, folder, options=IngestOptions(today=LAST))
     assert all(report.loaded for report in reports), [list(report.findings) for report in reports]
+    with database.transaction() as connection:
+        open_books(connection, ["US-1", "CA-1"], FIRST)
     for day in (FIRST, LAST):
         with database.transaction() as connection:
             for account in ("US-1", "CA-1"):

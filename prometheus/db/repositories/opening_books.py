@@ -1,0 +1,41 @@
+"""Books as accounts handed them over: read until the ledger has them as events."""
+
+from collections.abc import Collection
+from typing import Final
+
+from sqlalchemy import Connection
+
+from prometheus.db.database import driver_connection
+from prometheus.domain.books import Books
+from prometheus.domain.lots import TaxLot
+
+# Books open with an event for the cash, which may be zero; an account without one has not opened.
+_UNOPENED: Final = """
+    SELECT account_id, cash FROM accounts
+    WHERE account_id = ANY(%s)
+      AND NOT EXISTS (SELECT 1 FROM ledger_events AS event
+                      WHERE event.account_id = accounts.account_id AND event.event_id = 'opening:cash')
+    ORDER BY account_id
+"""
+_LOTS: Final = """
+    SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
+    FROM tax_lots JOIN securities USING (security_id)
+    WHERE account_id = ANY(%s) ORDER BY account_id, ticker, acquired_on, lot_id
+"""
+
+
+def books_to_open(connection: Connection, account_ids: Collection[str]) -> dict[str, Books]:
+    """Return the lots and cash with which books open, of those of the accounts that have not opened theirs.
+
+    Args:
+        connection: A transaction; where the books are opened in it the accounts are locked.
+        account_ids: Accounts that exist.
+    """
+    driver = driver_connection(connection)
+    cash = dict(driver.execute(_UNOPENED, [sorted(account_ids)]).fetchall())
+    if not cash:
+        return {}
+    lots: dict[str, list[TaxLot]] = {account_id: [] for account_id in cash}
+    for account_id, *lot in driver.execute(_LOTS, [sorted(cash)]):
+        lots[account_id].append(TaxLot(*lot))
+    return {account_id: Books(tuple(lots[account_id]), cash[account_id]) for account_id in cash}
