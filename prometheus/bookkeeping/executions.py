@@ -3,8 +3,9 @@
 from collections.abc import Collection, Sequence
 from datetime import date
 
-from prometheus.bookkeeping.ledger import Booking, book_events
+from prometheus.bookkeeping.ledger import book_events
 from prometheus.bookkeeping.ledger_sources import execution_events
+from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import EventSource
