@@ -111,8 +111,7 @@ class BulkSession:
         self, account_id: str, executions: Sequence[Execution], on_executions: OnRows
     ) -> ExecutionBooking:
         """Book executions of an account's orders; ``on_executions`` hears how many more are dealt with."""
-        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
-        return book_executions(self.connection, account_id, executions, group_of=group_of, on_executions=on_executions)
+        return book_executions(self.connection, account_id, executions, on_executions=on_executions)
 
     def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
         """Remember the file, unless it is known and changes nothing."""
