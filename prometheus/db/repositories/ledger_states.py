@@ -30,6 +30,7 @@ _SEEN: Final = "SELECT day, actions_seen FROM ledger_states WHERE household = %s
 _DROP_AFTER: Final = """
     DELETE FROM ledger_states WHERE household = %(household)s AND day > coalesce(%(day)s::date, '-infinity')
 """
+_DISCARD: Final = "UPDATE ledger_states SET format_version = 0 WHERE household = %s"
 _PUT: Final = """
     INSERT INTO ledger_states (household, day, format_version, accounts, actions_seen, state)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -125,6 +126,11 @@ def replace_states(connection: Connection, household: str, after: date | None, s
             ],
         )
     driver.execute(_PRUNE, {"household": household})
+
+
+def discard_states(connection: Connection, household: str) -> None:
+    """Make a household's states unusable, so that its next booking folds every event; days and marks stay known."""
+    driver_connection(connection).execute(_DISCARD, [household])
 
 
 def _state(row: tuple[Any, ...]) -> StoredState:
