@@ -11,7 +11,7 @@ from prometheus.bookkeeping.order_executions import ExecutionBooking, book_execu
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import ingest_lots, ingest_reference, market_data
+from prometheus.db.repositories import ingest_lots, ingest_reference
 from prometheus.db.repositories.ingest_reference import KnownAccount
 from prometheus.db.repositories.ledger_inputs import households_of
 from prometheus.domain.orders import Execution
