@@ -1,19 +1,19 @@
 """One load of one file: the transaction around its checks and its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.bookkeeping.account_entries import EntryBooking, book_account_entries
+from prometheus.bookkeeping.account_entries import EntryBooking, FileRow, book_file_events
 from prometheus.bookkeeping.late_actions import action_words
 from prometheus.bookkeeping.order_executions import ExecutionBooking, book_executions
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import ingest_lots, ingest_reference, ledger_inputs, market_data
+from prometheus.db.repositories import ingest_lots, ingest_reference, ledger_inputs
 from prometheus.db.repositories.ingest_reference import KnownAccount
-from prometheus.domain.entries import Entry
+from prometheus.db.repositories.ledger_inputs import households_of
 from prometheus.domain.orders import Execution
 
 OnRows = Callable[[int], None]
@@ -97,10 +97,15 @@ class BulkSession:
         """Book the staged lots."""
         return ingest_lots.load_staged_lots(self.connection, file, staged)
 
-    def book_account_entries(self, account_id: str, entries: Sequence[Entry], on_entries: OnRows) -> EntryBooking:
-        """Book entries of an account's own file; ``on_entries`` hears how many more are dealt with."""
-        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
-        return book_account_entries(self.connection, account_id, entries, group_of=group_of, on_entries=on_entries)
+    def households_of(self, account_ids: Collection[str]) -> dict[str, str]:
+        """Return the household of accounts by account; an account by itself is one of its own name."""
+        return households_of(self.connection, account_ids)
+
+    def book_file_events(
+        self, household: str, rows: Sequence[FileRow], source_name: str, on_rows: OnRows
+    ) -> EntryBooking:
+        """Book a file's events of one household; ``on_rows`` hears how many more are dealt with."""
+        return book_file_events(self.connection, household, rows, source_name=source_name, on_rows=on_rows)
 
     def account_regions(self, account_ids: Sequence[str]) -> dict[str, str]:
         """Return the region of those of the accounts that exist, locked until the load ends."""
@@ -111,8 +116,7 @@ class BulkSession:
         self, account_id: str, executions: Sequence[Execution], on_executions: OnRows
     ) -> ExecutionBooking:
         """Book executions of an account's orders; ``on_executions`` hears how many more are dealt with."""
-        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
-        return book_executions(self.connection, account_id, executions, group_of=group_of, on_executions=on_executions)
+        return book_executions(self.connection, account_id, executions, on_executions=on_executions)
 
     def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
         """Remember the file, unless it is known and changes nothing."""

@@ -9,9 +9,7 @@ from prometheus.accounting.fills import apply_fills
 from prometheus.accounting.joint_accounts import joint_books, joint_fill, joint_name
 from prometheus.accounting.journal import effective_rows
 from prometheus.accounting.restatement import check_repeated, executions_of, late_fills
-from prometheus.bookkeeping.executions import book_executed
 from prometheus.bookkeeping.households import Household, household_books, household_of, joint_journal
-from prometheus.bookkeeping.opening import open_books
 from prometheus.bookkeeping.restated_books import restated_rows, write_booked_rows
 from prometheus.db.database import Connection
 from prometheus.db.repositories.market_data import corporate_actions
@@ -63,7 +61,6 @@ def book_fills(
     withdrawn = [found for found in (joint_name(name, one) for one in cancelled) if booked.get(found, True)]
     if not new and not withdrawn:
         return 0
-    open_books(connection, [account_id], first)
     before = household_books(connection, household)
     settled = _settled_windows(household, journal, as_of, group_of)
     late = late_fills(journal, new, group_of) or _missed_actions(connection, household.account(account_id), new)
@@ -94,7 +91,6 @@ def book_fills(
         )
         rows = (*settled, *traded)
     write_booked_rows(connection, household, rows, account_id, as_of)
-    book_executed(connection, account_id, fills, through=as_of, cancelled=cancelled)
     return len(new) + len(withdrawn)
 
 

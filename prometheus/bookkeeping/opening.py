@@ -7,9 +7,9 @@ from datetime import date
 from prometheus.bookkeeping.ledger import book_events
 from prometheus.bookkeeping.ledger_sources import opening_events
 from prometheus.db.database import Connection
+from prometheus.db.repositories.account_books import books_to_open
 from prometheus.db.repositories.ledger_events import EventSource
 from prometheus.db.repositories.ledger_inputs import households_of
-from prometheus.db.repositories.opening_books import books_to_open
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.events import Event
 

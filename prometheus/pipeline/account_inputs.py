@@ -14,10 +14,10 @@ from prometheus.bookkeeping.ledger_terms import LedgerHousehold, terms_of
 from prometheus.bookkeeping.open_orders import open_orders
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import account_days, ledger_inputs, market_data
+from prometheus.db.repositories.account_books import books_to_open
 from prometheus.db.repositories.account_days import PreviousRun
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_postings import gains_of_year, market_events_posted
-from prometheus.db.repositories.opening_books import books_to_open
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
 from prometheus.decision.build_snapshot import AccountInputs, require_bought_by
 from prometheus.decision.day_inputs import DayInputs

@@ -72,11 +72,11 @@ class SnapshotEffects:
             PhaseHeldError: The books of one moved meanwhile (BOOKS_MOVED), or an earlier day was marked ready (ORDER).
         """
         account_days.lock_accounts(connection, {member for effect in effects for member in effect.household.members})
-        refuse_before_earlier_days(connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects})
-        write_households(connection, [(effect.household, effect.work) for effect in effects])
+        days = {effect.lease.account_id: effect.lease.as_of_date for effect in effects}
+        refuse_before_earlier_days(connection, days)
+        write_households(connection, [(effect.household, effect.work) for effect in effects], days)
         for effect in {effect.weights.address: effect for effect in effects}.values():
             effect.shared.store(connection, effect.weights)
-        account_days.save_days(connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects})
         stage_snapshots(connection, [effect.staged for effect in effects])
         for effect in effects:
             for code, message in effect.alerts.items():

@@ -12,7 +12,7 @@ from prometheus.bookkeeping.ledger_view import books_of, recent_trades_of
 from prometheus.bookkeeping.ledger_work import Work, first_action_after, work_out
 from prometheus.bookkeeping.ledger_write import write_works
 from prometheus.db.database import Connection
-from prometheus.db.repositories.account_days import save_cash
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.ledger_postings import counts_in_year
 from prometheus.db.repositories.ledger_states import StateMark, mark_of, state_marks
 from prometheus.domain.books import Books
@@ -121,12 +121,15 @@ class HouseholdDay:
         return shared.actions(after=after, through=books.through, seen=self._position)
 
 
-def write_households(connection: Connection, days: Sequence[tuple[HouseholdDay, Work]]) -> None:
+def write_households(
+    connection: Connection, days: Sequence[tuple[HouseholdDay, Work]], decided: Mapping[str, date]
+) -> None:
     """Write what days of households book, once for each household, after looking whether their books have moved.
 
     Args:
         connection: The transaction; the accounts of the households are locked in it.
         days: The day and its work, of each run; runs of one household share them.
+        decided: Account of each run to the day that it is decided through.
 
     Raises:
         PhaseHeldError: The books of a household have moved since they were read (BOOKS_MOVED).
@@ -139,7 +142,7 @@ def write_households(connection: Connection, days: Sequence[tuple[HouseholdDay, 
     works = [work for day, work in by_name.values() if not _is_written(day, work, marks)]
     write_works(connection, works)
     cash = {account: amount for work in works for account, amount in work.booking.state.cash.items()}
-    save_cash(connection, cash)
+    write_columns(connection, cash, decided)
 
 
 def _is_written(day: HouseholdDay, work: Work, marks: Mapping[str, StateMark]) -> bool:

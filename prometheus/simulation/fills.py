@@ -6,28 +6,34 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.executions import book_executed
 from prometheus.db.database import Database
-from prometheus.db.repositories.market_data import securities
 from prometheus.db.repositories.runs import trades_of_day
 from prometheus.decision.settle import planned_fill
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
+from prometheus.foundation.errors import AccountingError
 
 
 def fill_day(database: Database, as_of: date) -> int:
     """Book every persisted trade of a day at its price; return how many fills were booked now.
 
     Fills already booked are left alone, so the call may be repeated. Each account's fills are one transaction.
+
+    Raises:
+        AccountingError: A fill cannot be booked; those of the accounts before it are.
     """
     with database.transaction() as connection:
         trades = trades_of_day(connection, as_of)
-        groups = {ticker: security.group for ticker, security in securities(connection).items()}
     booked = 0
     for account_id, lines in trades.items():
         with database.transaction() as connection:
             fills = _fills(account_id, as_of, lines)
-            booked += book_fills(connection, account_id, fills, as_of=as_of, group_of=groups)
+            booking = book_executed(connection, account_id, fills, through=as_of)
+            for finding in booking.findings:
+                if finding.refused:
+                    raise AccountingError(str(finding), code=finding.code)
+            booked += len(fills) - booking.known
     return booked
 
 

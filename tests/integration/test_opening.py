@@ -4,12 +4,14 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
+from sqlalchemy import text
 
 from prometheus.bookkeeping.executions import book_executed
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
 from prometheus.bookkeeping.opening import open_books
 from prometheus.db.repositories.accounts import load_books
+from prometheus.db.repositories.ingest_reference import lock_accounts
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.foundation.errors import AccountingError
@@ -77,3 +79,13 @@ def test_a_lot_that_cannot_be_booked_is_refused_with_its_name(fleet):
         open_books(connection, ["ACC-1"], date(2024, 6, 21))
     assert refused.value.code == "BAD_LOT_ID"
     assert count(fleet.database, "ledger_events") == 0
+
+
+def test_a_load_locks_whole_households(fleet):
+    """Whoever loads a file for one account has the others of its household, so no booking waits in a circle."""
+    fleet.sql("UPDATE accounts SET household = 'SMITH' WHERE account_id IN ('ACC-1', 'ACC-2')")
+    free = text("SELECT account_id FROM accounts ORDER BY account_id FOR NO KEY UPDATE SKIP LOCKED")
+    with fleet.database.transaction() as connection:
+        assert [one.account_id for one in lock_accounts(connection, ["ACC-2"])] == ["ACC-2"]
+        with fleet.database.transaction() as other:
+            assert list(other.execute(free).scalars()) == ["ACC-3"]

@@ -134,8 +134,8 @@ def test_orders_leave_and_come_back_and_the_next_day_goes_on(held, tmp_path, end
     report = loaded(held, path)
     assert (report["inserted"], report["skipped"], report["fatal_findings"]) == (len(rows), 0, 0)
     booked = held.sql(
-        "SELECT ticker, lot_id, quantity FROM transactions JOIN securities USING (security_id) "
-        "WHERE account_id = 'ACC-1' AND txn_type = 'SELL' ORDER BY ticker, lot_id"
+        "SELECT ticker, lot_id, quantity FROM ledger_postings "
+        "WHERE account_id = 'ACC-1' AND kind = 'SELL' ORDER BY ticker, lot_id"
     )
     assert [tuple(row) for row in booked] == [tuple(row) for row in planned]
     assert {row.trade_date for row in held.sql("SELECT trade_date FROM order_executions")} == {TUESDAY}
@@ -314,7 +314,7 @@ def test_an_execution_comes_once(held, tmp_path):
         ("CONFLICTING_ROWS", 2),
         ("CONFLICTING_ROWS", 3),
     ]
-    fill = held.one("SELECT sum(quantity) FROM transactions WHERE txn_type = 'BUY'")
+    fill = held.one("SELECT sum(quantity) FROM ledger_postings WHERE kind = 'BUY'")
     assert fill == 4
 
 
@@ -322,7 +322,7 @@ def test_lots_that_the_broker_names_are_taken(held, tmp_path):
     """A sale's own lot_picks stand against the run's plan; what the plan cannot give is left to the lot method."""
     row = next(row for row in exported(held, "--account", "ACC-1") if row["ticker"] == "AAA" and row["side"] == "SELL")
     loaded(held, written(tmp_path / "e.csv", [executed(row, quantity=3, lot_picks="L1=1;L2=2")]))
-    taken = held.sql("SELECT lot_id, -quantity AS shares FROM transactions WHERE txn_type = 'SELL' ORDER BY lot_id")
+    taken = held.sql("SELECT lot_id, -quantity AS shares FROM ledger_postings WHERE kind = 'SELL' ORDER BY lot_id")
     assert [tuple(line) for line in taken] == [("L1", 1), ("L2", 2)]
 
 
@@ -335,10 +335,7 @@ def test_the_morning_of_an_execution_comes_before_it(held, tmp_path):
         day=TUESDAY,
         ticker=buy["ticker"],
     )
-    shares = (
-        "SELECT sum(quantity) FROM tax_lots JOIN securities USING (security_id) "
-        "WHERE account_id = 'ACC-1' AND ticker = 'BBB'"
-    )
+    shares = "SELECT sum(quantity) FROM ledger_postings WHERE account_id = 'ACC-1' AND ticker = 'BBB'"
     before = held.one(shares)
     bought = executed(buy, quantity=2 * int(buy["quantity"]), price="25")
     assert loaded(held, written(tmp_path / "e.csv", [bought]))["inserted"] == 1
@@ -373,5 +370,5 @@ def test_several_days_of_partial_executions_add_up(held, tmp_path):
     ]
     assert loaded(held, written(tmp_path / "e.csv", parts))["inserted"] == 2
     assert row["client_order_id"] not in {one["client_order_id"] for one in exported(held)}
-    sold = held.one("SELECT -sum(quantity) FROM transactions WHERE txn_type = 'SELL'")
+    sold = held.one("SELECT -sum(quantity) FROM ledger_postings WHERE kind = 'SELL'")
     assert sold == Decimal(row["quantity"])

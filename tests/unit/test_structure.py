@@ -18,7 +18,6 @@ LONGEST = 400
 #: Modules that are longer, each with the reason. The list may only become shorter.
 LONGER = {
     "accounting/household_us.py": "the ledger takes its place",
-    "bookkeeping/account_entries.py": "the ledger's bookkeeping takes its place",
     "ledger/actions.py": "the day's order of actions beside the actions; to be cut in two",
     "ledger/events.py": "one list of what can happen",
     "ledger/regimes/canada.py": "one protocol, one country",

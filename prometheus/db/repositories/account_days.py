@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import Connection
@@ -42,18 +41,6 @@ _EARLIER: Final = """
 _WITH_RUN: Final = """
     SELECT account_id FROM engine_runs
     WHERE account_id = ANY(%s) AND as_of_date = %s AND phase <> 'FAILED' ORDER BY account_id
-"""
-_SAVE_DAYS: Final = """
-    UPDATE accounts
-    SET books_as_of = greatest(accounts.books_as_of, changed.day),
-        books_opened_on = coalesce(accounts.books_opened_on, changed.day)
-    FROM unnest(%s::text[], %s::date[]) AS changed(account_id, day)
-    WHERE accounts.account_id = changed.account_id
-"""
-_SAVE_CASH: Final = """
-    UPDATE accounts SET cash = changed.cash
-    FROM unnest(%s::text[], %s::numeric[]) AS changed(account_id, cash)
-    WHERE accounts.account_id = changed.account_id AND accounts.cash <> changed.cash
 """
 
 
@@ -116,13 +103,3 @@ def earlier_active_days(connection: Connection, days: Mapping[str, date]) -> dic
 def accounts_with_run(connection: Connection, account_ids: Iterable[str], as_of: date) -> list[str]:
     """Return those of the accounts that have a run of a day which has not failed."""
     return [row[0] for row in driver_connection(connection).execute(_WITH_RUN, [sorted(account_ids), as_of])]
-
-
-def save_days(connection: Connection, days: Mapping[str, date]) -> None:
-    """Write of accounts the day through which they are decided."""
-    driver_connection(connection).execute(_SAVE_DAYS, [list(days), list(days.values())])
-
-
-def save_cash(connection: Connection, cash: Mapping[str, Decimal]) -> None:
-    """Write of accounts the cash that their books have."""
-    driver_connection(connection).execute(_SAVE_CASH, [list(cash), list(cash.values())])

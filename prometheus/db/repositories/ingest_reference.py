@@ -50,8 +50,21 @@ def security_ids(connection: Connection) -> list[tuple[str, int]]:
     return [(ticker, security_id) for ticker, security_id in rows]
 
 
+# A booking locks its household by account. Whoever books several households locks all of their accounts at once.
+_LOCK: Final = text("""
+    SELECT account_id FROM accounts
+    WHERE account_id = ANY(:accounts)
+       OR household IN (SELECT household FROM accounts WHERE account_id = ANY(:accounts))
+    ORDER BY account_id FOR NO KEY UPDATE
+""")
+
+
 def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> list[KnownAccount]:
-    """Return those of the accounts that exist, locked until the transaction ends: no day may open their books."""
+    """Return those of the accounts that exist, locked until the transaction ends: no day may open their books.
+
+    The other accounts of their households are locked, too, all of them in the order of their names.
+    """
+    connection.execute(_LOCK, {"accounts": list(account_ids)})
     rows = connection.execute(
         select(
             AccountRow.account_id,
@@ -63,7 +76,6 @@ def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> list[Kn
         )
         .where(AccountRow.account_id.in_(account_ids))
         .order_by(AccountRow.account_id)
-        .with_for_update(key_share=True)
     )
     return [KnownAccount(*row) for row in rows]
 

@@ -50,6 +50,7 @@ _DROP_AFTER: Final = """
     USING unnest(%(households)s::text[], %(days)s::date[]) AS wanted(household, day)
     WHERE state.household = wanted.household AND state.day > coalesce(wanted.day, '-infinity')
 """
+_DISCARD: Final = "UPDATE ledger_states SET format_version = 0 WHERE household = %s"
 _PUT: Final = """
     INSERT INTO ledger_states (household, day, format_version, accounts, actions_seen, state)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -193,6 +194,11 @@ def replace_states(connection: Connection, changes: Sequence[tuple[str, date | N
             ],
         )
     driver.execute(_PRUNE, [households])
+
+
+def discard_states(connection: Connection, household: str) -> None:
+    """Make a household's states unusable, so that its next booking folds every event; days and marks stay known."""
+    driver_connection(connection).execute(_DISCARD, [household])
 
 
 def _state(row: tuple[Any, ...]) -> StoredState:

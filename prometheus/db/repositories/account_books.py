@@ -1,6 +1,8 @@
-"""Books as accounts handed them over: read until the ledger has them as events."""
+"""What accounts keep of books themselves: what they handed over, and the columns that follow from the ledger."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from datetime import date
+from decimal import Decimal
 from typing import Final
 
 from sqlalchemy import Connection
@@ -22,6 +24,16 @@ _LOTS: Final = """
     FROM tax_lots JOIN securities USING (security_id)
     WHERE account_id = ANY(%s) ORDER BY account_id, ticker, acquired_on, lot_id
 """
+# Columns that do not change are not written: a row of an account is read by every worker.
+_WRITE: Final = """
+    UPDATE accounts
+    SET cash = coalesce(changed.cash, accounts.cash), books_as_of = greatest(accounts.books_as_of, changed.day),
+        books_opened_on = coalesce(accounts.books_opened_on, changed.day)
+    FROM unnest(%s::text[], %s::numeric[], %s::date[]) AS changed(account_id, cash, day)
+    WHERE accounts.account_id = changed.account_id
+      AND (accounts.cash <> changed.cash OR changed.day > accounts.books_as_of
+           OR (accounts.books_as_of IS NULL AND changed.day IS NOT NULL))
+"""
 
 
 def books_to_open(connection: Connection, account_ids: Collection[str]) -> dict[str, Books]:
@@ -39,3 +51,10 @@ def books_to_open(connection: Connection, account_ids: Collection[str]) -> dict[
     for account_id, *lot in driver.execute(_LOTS, [sorted(cash)]):
         lots[account_id].append(TaxLot(*lot))
     return {account_id: Books(tuple(lots[account_id]), cash[account_id]) for account_id in cash}
+
+
+def write_columns(connection: Connection, cash: Mapping[str, Decimal], days: Mapping[str, date]) -> None:
+    """Write cash of accounts, and of some of them the day through which they are booked; days never move back."""
+    accounts = sorted(cash.keys() | days.keys())
+    columns = [accounts, [cash.get(account) for account in accounts], [days.get(account) for account in accounts]]
+    driver_connection(connection).execute(_WRITE, columns)
