@@ -5,13 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.bookkeeping import action_changes
 from prometheus.bookkeeping.account_entries import EntryBooking, FileRow, book_file_events
+from prometheus.bookkeeping.late_actions import action_words
 from prometheus.bookkeeping.order_executions import ExecutionBooking, book_executions
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import ingest_lots, ingest_reference
+from prometheus.db.repositories import ingest_lots, ingest_reference, ledger_inputs
 from prometheus.db.repositories.ingest_reference import KnownAccount
 from prometheus.db.repositories.ledger_inputs import households_of
 from prometheus.domain.orders import Execution
@@ -53,10 +53,10 @@ class BulkSession:
         """Return ticker, ex-date, type and value of the corporate actions of a period."""
         return ingest_reference.stored_actions(self.connection, first, last)
 
-    def unseen_actions(self) -> dict[str, str]:
+    def late_actions(self) -> dict[str, str]:
         """Return by account the first action, in words, that came or changed after its books had passed the day."""
-        found = action_changes.unseen_actions(self.connection)
-        return {account_id: action_changes.action_words(actions[0]) for account_id, actions in found.items()}
+        late = ledger_inputs.late_actions(self.connection)
+        return {account_id: action_words(actions[0]) for account_id, actions in late.items()}
 
     def merge(
         self, target: MergeTarget, columns: tuple[str, ...], chunks: Chunks, file: FileIdentity, on_rows: OnRows

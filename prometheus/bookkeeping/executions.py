@@ -4,9 +4,9 @@ from collections.abc import Collection, Sequence
 from datetime import date
 
 from prometheus.bookkeeping.account_columns import write_account_columns
-from prometheus.bookkeeping.ledger import Booking, book_events
+from prometheus.bookkeeping.ledger import book_events
 from prometheus.bookkeeping.ledger_sources import cancellation_id, execution_events
-from prometheus.bookkeeping.old_tables import book_in_old_tables
+from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import EventSource, events_named
@@ -52,6 +52,5 @@ def book_executed(
     household = households_of(connection, [account_id])[account_id]
     events = execution_events(account_id, fills, to_cancel, told_on=through)
     booking = book_events(connection, household, events, through, source=EventSource.EXECUTION)
-    book_in_old_tables(connection, account_id, fills, booking, through, to_cancel)
     write_account_columns(connection, booking.state, {account_id: through})
     return booking

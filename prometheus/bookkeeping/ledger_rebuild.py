@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 
-from prometheus.bookkeeping.ledger import Booking, book_events, ex_date_processing, preview
+from prometheus.bookkeeping.ledger import book_events, ex_date_processing, preview
 from prometheus.bookkeeping.ledger_view import read_books
+from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import EventSource
 from prometheus.db.repositories.ledger_inputs import actions_position, write_cash

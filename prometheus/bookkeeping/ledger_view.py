@@ -57,7 +57,11 @@ def read_books(connection: Connection, household: str, *, lock: bool = False) ->
 
 
 def books_of(state: State, account: str) -> Books:
-    """Return lots and cash of one account of a household."""
+    """Return lots and cash of one account of a household; lots by ticker, date and name."""
+    lots = sorted(
+        (lot for lot in state.lots.values() if lot.key.account == account),
+        key=lambda lot: (lot.ticker, lot.acquired_on, lot.key.lot_id),
+    )
     return Books(
         tuple(
             TaxLot(
@@ -69,8 +73,7 @@ def books_of(state: State, account: str) -> Books:
                 lot.adjusted_basis,
                 lot.holding_period_start,
             )
-            for lot in state.lots.values()
-            if lot.key.account == account
+            for lot in lots
         ),
         state.cash.get(account, _ZERO),
     )

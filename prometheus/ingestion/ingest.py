@@ -247,7 +247,7 @@ class _Load:
         adjusted_close.check_total_returns(frame, actions, self._findings)
 
     def _remark_late_actions(self, session: BulkSession) -> None:
-        late = session.unseen_actions()
+        late = session.late_actions()
         if late:
             account_id, action = next(iter(late.items()))
             self._findings.add(

@@ -114,7 +114,7 @@ def test_an_altered_state_is_found(smith):
     """A state with other books, and bytes that are no state, are found; the postings are not to blame."""
     with smith.transaction() as connection:
         days = state_days(connection, "SMITH", SMITH)
-        replace_states(connection, "SMITH", days[-1] - timedelta(days=1), [StoredState(days[-1], SMITH, 0, EMPTY)])
+        replace_states(connection, [("SMITH", days[-1] - timedelta(days=1), [StoredState(days[-1], SMITH, 0, EMPTY)])])
     assert {kind for kind, _ in check(smith)} == {Compared.STATE}
     with smith.transaction() as connection:
         connection.execute(text("UPDATE ledger_states SET state = 'x'"))
