@@ -8,6 +8,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.execution.trade_orders import EXECUTION_COLUMNS
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.orchestration.health import HealthLimits, engine_health
@@ -372,3 +374,63 @@ def test_several_days_of_partial_executions_add_up(held, tmp_path):
     assert row["client_order_id"] not in {one["client_order_id"] for one in exported(held)}
     sold = held.one("SELECT -sum(quantity) FROM ledger_postings WHERE kind = 'SELL'")
     assert sold == Decimal(row["quantity"])
+
+
+def test_a_late_execution_is_booked_in_its_place(held, tmp_path):
+    """One of Tuesday that comes after Wednesday's is a correction; the lots are those as if it had come in time."""
+    row = next(row for row in exported(held, "--account", "ACC-1") if row["side"] == "SELL")
+    early = executed(row, 1, TUESDAY, quantity=2, lot_picks="", price="51")
+    late = executed(row, 2, WEDNESDAY, quantity=1, lot_picks="")
+    assert loaded(held, written(tmp_path / "late.csv", [late]))["inserted"] == 1
+    assert loaded(held, written(tmp_path / "early.csv", [early]))["inserted"] == 1
+    sold = held.sql(
+        "SELECT day, -sum(quantity) AS shares FROM ledger_postings WHERE kind = 'SELL' GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(line) for line in sold] == [(TUESDAY, 2), (WEDNESDAY, 1)]
+    assert held.one("SELECT count(*) FROM ledger_corrections") == 1
+    assert {str(one) for one in held.sql("SELECT DISTINCT source FROM ledger_events")} == {
+        "('EXECUTION',)", "('OPENING',)",
+    }  # fmt: skip
+    with held.database.transaction() as connection:
+        assert rebuild_check(connection, "ACC-1").differences == ()
+
+
+def test_rows_that_are_refused_leave_the_others_of_their_day(held, tmp_path):
+    """Of one day's executions those that the ledger refuses are findings, with its words; the rest is booked."""
+    rows = exported(held, "--account", "ACC-1")
+    sale = next(row for row in rows if row["side"] == "SELL")
+    buy = executed(next(row for row in rows if row["side"] == "BUY"), quantity=1)
+    gone = executed(sale, 1, quantity=1, lot_picks="L9=1")
+    path = written(tmp_path / "e.csv", [gone, buy, executed(sale, 2, quantity=1, lot_picks="")])
+    assert refused(held, path) == [("UNKNOWN_LOT", 2)]
+    report = loaded(held, path, "--skip-bad-rows")
+    assert (report["inserted"], report["findings"]) == (2, {"UNKNOWN_LOT": 1})
+    assert held.one("SELECT count(*) FROM ledger_events WHERE source = 'EXECUTION'") == 2
+    assert held.one("SELECT count(*) FROM order_executions") == 2
+
+
+def test_a_day_that_the_market_cannot_be_booked_for_is_a_finding(held, tmp_path):
+    """A spin-off without the price that its cash needs stops the executions of the day, not the command."""
+    buy = next(row for row in exported(held, "--account", "ACC-1") if row["side"] == "BUY")
+    held.sql(
+        "INSERT INTO corporate_actions SELECT security_id, :day, 'stock_distribution_value', 0.1 "
+        "FROM securities WHERE ticker = 'AAA'",
+        day=TUESDAY,
+    )
+    held.sql("DELETE FROM prices WHERE price_date = :day", day=TUESDAY)
+    assert refused(held, written(tmp_path / "e.csv", [executed(buy)])) == [("NO_PRICE", 2)]
+
+
+def test_another_account_of_the_household_keeps_its_day(held, tmp_path):
+    """Executions move the day of their own account; the household's books and cash are those of the ledger."""
+    held.sql("UPDATE accounts SET household = 'SMITH' WHERE account_id IN ('ACC-1', 'ACC-2')")
+    rows = [executed(row) for row in exported(held, "--account", "ACC-1")]
+    loaded(held, written(tmp_path / "e.csv", rows))
+    days = held.sql("SELECT account_id, books_as_of FROM accounts WHERE region = 'US' ORDER BY 1")
+    assert [tuple(row) for row in days] == [("ACC-1", TUESDAY), ("ACC-2", MONDAY)]
+    with held.database.transaction() as connection:
+        books = read_books(connection, "SMITH")
+    assert books.through == TUESDAY
+    assert {row.account_id: row.cash for row in held.sql("SELECT account_id, cash FROM accounts")} == {
+        **books.state.cash, "ACC-3": 20_000,
+    }  # fmt: skip
