@@ -53,7 +53,7 @@ class UnbookedActions:
     def __str__(self) -> str:
         return (
             f"corporate actions that came or changed after the books had passed their day are not in them: "
-            f"{self.effect}. Run 'prometheus ledger rebook --account {self.account_id}'"
+            f"{self.effect}. Run 'prometheus ledger refold --account {self.account_id}'"
         )
 
 
