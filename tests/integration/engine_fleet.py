@@ -60,22 +60,8 @@ _ACCOUNT = text("""
             '{}')
 """)
 _LOT = text("""
-    INSERT INTO tax_lots (account_id, lot_id, security_id, acquired_on, holding_period_start, quantity, cost_basis,
-                          adjusted_basis)
-    SELECT :account_id, :lot_id, security_id, :bought, :bought, :quantity, :basis, :basis FROM securities
-    WHERE ticker = :ticker
-""")
-_OPENING = text("""
-    INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
-                              realized_gain, term, external_id, details)
-    SELECT account_id, 'OPENING', DATE '0001-01-01', NULL, NULL, 0, cash, 0, 0, 'NONE', 'opening:cash', '{}'
-    FROM accounts
-    UNION ALL
-    SELECT account_id, 'OPENING', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
-           'opening:' || lot_id,
-           jsonb_build_object('acquired_on', acquired_on, 'holding_period_start', holding_period_start)
-    FROM tax_lots
-    ORDER BY 1, 5 NULLS FIRST
+    INSERT INTO opening_lots (account_id, lot_id, security_id, acquired_on, quantity, cost_basis)
+    SELECT :account_id, :lot_id, security_id, :bought, :quantity, :basis FROM securities WHERE ticker = :ticker
 """)
 
 #: Tables that a repeated command may add to, and columns that a heartbeat may move.
@@ -113,7 +99,6 @@ def write_fleet(database: Database) -> None:
         )
         for account_id, region, method in (("ACC-1", "US", "HIFO"), ("ACC-2", "US", "FIFO"), ("ACC-3", "CA", "ACB")):
             add_account(connection, account_id, region=region, method=method)
-        connection.execute(_OPENING)
     refresh_risk_model(database, as_of=MONDAY)
 
 

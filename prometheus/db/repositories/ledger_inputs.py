@@ -37,7 +37,7 @@ _CHANGED: Final = """
 _OPENED: Final = """
     SELECT account_id, trade_date FROM ledger_events WHERE account_id = ANY(%s) AND event_id = 'opening:cash'
 """
-_WITH_LOTS: Final = "SELECT DISTINCT account_id FROM tax_lots WHERE account_id = ANY(%s)"
+_WITH_LOTS: Final = "SELECT DISTINCT account_id FROM opening_lots WHERE account_id = ANY(%s)"
 _CASH: Final = """
     UPDATE accounts SET cash = told.cash
     FROM unnest(%(accounts)s::text[], %(cash)s::numeric[]) AS told(account_id, cash)
