@@ -8,16 +8,14 @@ folding those days again can tell; that is done without writing anything, until 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
+from typing import Final
 
-from prometheus.bookkeeping.ledger import preview
 from prometheus.bookkeeping.ledger_work import Booking
-from prometheus.db.database import Connection
 from prometheus.domain.money import plain_text, to_cents
 from prometheus.domain.securities import ActionType, CorporateAction
 
-_NAMED = 3
+_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class UnbookedActions:
     def __str__(self) -> str:
         return (
             f"corporate actions that came or changed after the books had passed their day are not in them: "
-            f"{self.effect}. Run 'prometheus ledger rebook --account {self.account_id}'"
+            f"{self.effect}. Run 'prometheus ledger refold --account {self.account_id}'"
         )
 
 
@@ -67,24 +65,6 @@ def action_words(action: CorporateAction) -> str:
 
 
 def unbooked_actions(
-    connection: Connection, household: str, account_id: str, through: date, actions: Sequence[CorporateAction]
-) -> UnbookedActions | None:
-    """Return what an account's books lack of actions, None where they are as those actions make them.
-
-    Args:
-        connection: A transaction that sees one state of the database; nothing is written.
-        household: The account's household.
-        account_id: The account.
-        through: Day through which the household's books are.
-        actions: The actions that came or changed late.
-
-    Raises:
-        AccountingError: The days cannot be booked again; the message says why.
-    """
-    return changes_of_account(preview(connection, household, (), through, with_changes=True), account_id, actions)
-
-
-def changes_of_account(
     booking: Booking, account_id: str, actions: Sequence[CorporateAction] = ()
 ) -> UnbookedActions | None:
     """Return what a booking of late actions changes for one account, None where nothing.

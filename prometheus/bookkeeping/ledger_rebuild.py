@@ -1,7 +1,7 @@
 """Books made anew from the events, and the market's late actions booked: what an operator asks the ledger for."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -9,10 +9,12 @@ from prometheus.bookkeeping.ledger import book_events, ex_date_processing, previ
 from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.db.database import Connection
+from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import EventSource
 from prometheus.db.repositories.ledger_inputs import actions_position, write_cash
 from prometheus.db.repositories.ledger_states import discard_states, stored_mark
 from prometheus.domain.money import plain_text
+from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.state import State
 
 
@@ -31,6 +33,16 @@ class BooksChange:
     postings: int
 
 
+def households_of_accounts(connection: Connection, account_ids: Sequence[str] | None) -> list[str]:
+    """Return the households of accounts, of all accounts where None, in alphabetical order.
+
+    Raises:
+        UnknownAccountError: There is no such account.
+    """
+    accounts = accounts_of(connection, account_ids=account_ids)
+    return sorted({account.household or account.account_id for account in accounts})
+
+
 def rebuild(connection: Connection, household: str) -> Booking | None:
     """Fold all events of a household again, and write what its postings and states lack; None for unopened books.
 
@@ -43,7 +55,7 @@ def rebuild(connection: Connection, household: str) -> Booking | None:
 
     Raises:
         UnknownAccountError: There is no such household.
-        AccountingError: An event could not be booked any more (LOTS_GONE).
+        AccountingError: An event could not be booked any more (LOTS_GONE), or cash would be below zero (OVERDRAWN).
     """
     mark = stored_mark(connection, household)
     if mark is None:
@@ -51,6 +63,7 @@ def rebuild(connection: Connection, household: str) -> Booking | None:
     discard_states(connection, household)
     reason = "The books were made anew from the events."
     booking = book_events(connection, household, (), mark[0], source=EventSource.PERSON, reason=reason)
+    _require_cash({}, booking.state.cash)
     write_cash(connection, booking.state.cash)
     return booking
 
@@ -76,10 +89,27 @@ def refold(connection: Connection, household: str, *, write: bool) -> tuple[Book
         return ()
     if write:
         booking = ex_date_processing(connection, household, mark[0])
-        write_cash(connection, booking.state.cash)
     else:
         booking = preview(connection, household, (), mark[0], with_changes=True)
+    _require_cash(before.state.cash, booking.state.cash)
+    if write:
+        write_cash(connection, booking.state.cash)
     return changes(before.state, booking)
+
+
+def _require_cash(before: Mapping[str, Decimal], after: Mapping[str, Decimal]) -> None:
+    """Refuse books in which an account borrows: what a payment brought has been spent since.
+
+    Raises:
+        AccountingError: OVERDRAWN.
+    """
+    for account, cash in after.items():
+        if cash < 0 and cash < before.get(account, Decimal(0)):
+            raise AccountingError(
+                f"{account} would have cash of {plain_text(cash)}. Enter the cash that came in as a TRANSFER_IN "
+                "('prometheus ingest FILE --kind transactions'), or correct the action.",
+                code="OVERDRAWN",
+            )
 
 
 def changes(before: State, booking: Booking) -> tuple[BooksChange, ...]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from prometheus.bookkeeping.ledger_rebuild import households_of_accounts
 from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.db.database import Connection
 from prometheus.db.repositories.accounts import accounts_of
@@ -56,7 +57,7 @@ def household_tax_reports(
         ConfigurationError: As for ``household_report``.
         AccountingError: As for ``account_tax_report``.
     """
-    names = all_households(connection) if households is None else list(households)
+    names = households_of_accounts(connection, None) if households is None else list(households)
     opened = [name for name in names if households is not None or stored_mark(connection, name) is not None]
     return tuple(household_report(household_history(connection, name), request, name) for name in opened)
 
@@ -85,11 +86,6 @@ def household_history(connection: Connection, household: str) -> BookedEvents:
         # The state is of another version or of other accounts; postings are as they were written.
         state = fold(effective_events(events)[0], opened.terms).state
     return BookedEvents(opened.terms, events, postings, state, through)
-
-
-def all_households(connection: Connection) -> list[str]:
-    """Return the names of all households, accounts by themselves among them, in alphabetical order."""
-    return sorted({account.household or account.account_id for account in accounts_of(connection)})
 
 
 def regime_of(connection: Connection, household: str) -> TaxRegime:

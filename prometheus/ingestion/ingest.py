@@ -253,7 +253,7 @@ class _Load:
             self._findings.add(
                 "BOOKS_HAVE_PASSED",
                 f"The books of {len(late)} account(s) have passed the day of actions that are new or corrected, first "
-                f"{account_id}: {action}. 'prometheus ledger rebook --dry-run' says what they change.",
+                f"{account_id}: {action}. 'prometheus ledger refold --dry-run' says what they change.",
                 fatal=False,
             )
 

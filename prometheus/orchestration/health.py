@@ -147,7 +147,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             Finding(
                 "ACTIONS_NOT_BOOKED",
                 f"Corporate actions came or changed after the books of {len(facts.late_actions)} account(s) had "
-                f"passed their day, first {account_id}: {action_words(actions[0])}. 'prometheus ledger rebook "
+                f"passed their day, first {account_id}: {action_words(actions[0])}. 'prometheus ledger refold "
                 "--dry-run' says what they change; without --dry-run it books them.",
                 len(facts.late_actions),
             )

@@ -227,14 +227,11 @@ def _unbooked(database: Database, rows: _Rows) -> str | None:
     Raises:
         PhaseHeldError: Shares would be others (ACTIONS_NOT_BOOKED): nothing may be traded upon them.
     """
-    passed = rows.household.passed
-    if not rows.late or passed is None:
+    if not rows.late:
         return None
     account_id = rows.account.account_id
     try:
-        with database.transaction() as connection:
-            market_data.read_one_state(connection)
-            lacking = unbooked_actions(connection, rows.household.name, account_id, passed, rows.late)
+        lacking = unbooked_actions(rows.household.late_booking(database), account_id, rows.late)
     except AccountingError as error:
         raise PhaseHeldError(
             f"{account_id}: {action_words(rows.late[0])} came or changed after the books had passed the day, and "

@@ -6,15 +6,17 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from prometheus.bookkeeping.ledger import preview
 from prometheus.bookkeeping.ledger_days import LoadedDay
 from prometheus.bookkeeping.ledger_market import MarketSpan
 from prometheus.bookkeeping.ledger_view import books_of, recent_trades_of
-from prometheus.bookkeeping.ledger_work import Work, first_action_after, work_out
+from prometheus.bookkeeping.ledger_work import Booking, Work, first_action_after, work_out
 from prometheus.bookkeeping.ledger_write import write_works
-from prometheus.db.database import Connection
+from prometheus.db.database import Connection, Database
 from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.ledger_postings import counts_in_year
 from prometheus.db.repositories.ledger_states import StateMark, mark_of, state_marks
+from prometheus.db.repositories.market_data import read_one_state
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade
 from prometheus.foundation.errors import AccountingError, PhaseHeldError
@@ -33,6 +35,7 @@ class HouseholdDay:
         """Keep what was read; ``position`` is the number of the latest change of a corporate action then."""
         self._loaded, self._position = loaded, position
         self._work: Work | None = None
+        self._late: Booking | None = None
 
     @property
     def name(self) -> str:
@@ -53,6 +56,29 @@ class HouseholdDay:
     def passed(self) -> date | None:
         """Return the day through which the books were; None for books that begin."""
         return self._loaded.books.passed
+
+    def late_booking(self, database: Database) -> Booking:
+        """Return what actions would change that came or changed after the books had passed them; nothing is written.
+
+        Where they change nothing the day notes down that they were looked at.
+
+        Args:
+            database: The database.
+
+        Raises:
+            AccountingError: The days cannot be booked again.
+        """
+        passed = self.passed
+        if passed is None:
+            raise ValueError("Books that begin have passed no action.")
+        if self._late is None:
+            with database.transaction() as connection:
+                read_one_state(connection)
+                self._late = preview(connection, self.name, (), passed, with_changes=True)
+            if not self._late.reversals and not self._late.postings:
+                books = self._loaded.books
+                self._loaded = replace(self._loaded, books=replace(books, looked_at=max(self._position, books.seen)))
+        return self._late
 
     def work(self, shared: SharedInputs) -> Work:
         """Return what the day books: opening events and the market's actions through the day.

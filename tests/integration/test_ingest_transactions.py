@@ -374,3 +374,17 @@ def test_rows_that_only_together_are_possible(fleet, load):
     """A deposit and the purchase that it pays for are booked in one go, whatever their order in the file."""
     report = load("b1,2018-06-04,US-1,BBB,BUY,100,15000,NB,,", "c1,2018-06-05,US-1,,TRANSFER_IN,,6000,,,")
     assert (report.inserted, codes(report), books(fleet)[0]) == (2, [], 1000)
+
+
+def test_the_command_takes_a_brokers_file(fleet, database_url, tmp_path, monkeypatch):
+    """--file-account names the account of an export that does not; the layout is a remark, which stops nothing."""
+    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
+    path = tmp_path / "schwab.csv"
+    path.write_text(
+        "Date,Action,Symbol,Description,Quantity,Price,Fees & Comm,Amount\n"
+        '06/05/2018,Buy,AAA,ALPHA,10,$20.00,$1.00,"-$201.00"\n'
+    )
+    arguments = ["ingest", str(path), "--kind", "transactions", "--file-account", "US-1"]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, "Read as 'Schwab" in result.output) == (0, True), result.output
+    assert books(fleet)[0] == 10_000 - 201

@@ -1,20 +1,15 @@
 """Executions in the database, and the tax report of what they leave."""
 
-import csv
-import io
-import json
 from datetime import date
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.foundation.errors import AccountingError
-from prometheus.scripts.main import main
 from tests.integration.ledger_books import FRIDAY, MONDAY, TUESDAY, booking, load_files, lots_held
 
 FILES = {
@@ -67,12 +62,6 @@ def purchase(name, day, quantity, price, fee="0"):
 def lots(database, account="ACC-1"):
     """Return shares and adjusted basis of the lots held."""
     return lots_held(database, account)
-
-
-def run_ledger(database_url, monkeypatch, *arguments: str):
-    """Call the command against the test's database."""
-    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
-    return CliRunner().invoke(main, ["ledger", *arguments])
 
 
 def test_partial_fills_at_several_prices(fleet, book):
@@ -167,117 +156,3 @@ def test_a_cancelled_purchase_that_was_sold_is_refused(book):
     with pytest.raises(AccountingError) as refused:
         book(cancelled=["b1"])
     assert refused.value.code == "LOTS_GONE"
-
-
-def test_a_report_as_form_8949(fleet, book, database_url, monkeypatch):
-    """A washed loss is a line with code W, in the part and box of its lot; the year is netted below."""
-    book(sale("e1", MONDAY, 40, "15", ("L1", "40")), purchase("b1", MONDAY, 10, "16"))
-    book(sale("e2", FRIDAY, 10, "30", ("L1", "10")))
-    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
-    result = run_ledger(database_url, monkeypatch, *period, "--format", "csv")
-    assert result.exit_code == 0, result.output
-    rows = list(csv.DictReader(io.StringIO(result.output)))
-    assert [(r["part"], r["box"], r["description"], r["code"], r["adjustment"], r["gain"]) for r in rows] == [
-        ("II", "D", "40 sh AAA", "W", "50.00", "-150.00"),
-        ("II", "D", "10 sh AAA", "", "0.00", "100.00"),
-    ]
-    assert {row["notice"] for row in rows} == {"This is a calculation, not tax advice."}
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    assert (found["years"][0]["total"], found["years"][0]["against_income"]) == ("-50.00", "50.00")
-    assert found["notice"] == "This is a calculation, not tax advice."
-    table = run_ledger(database_url, monkeypatch, *period).output
-    assert "net -50.00; against ordinary income 50.00" in table
-    assert "not tax advice" in table
-
-
-def test_a_report_as_schedule_3(fleet, book, database_url, monkeypatch):
-    """A Canadian account reports proceeds, adjusted cost base, outlays and gain, and half of it as taxable."""
-    book(Fill("e1", "AAA", Side.SELL, MONDAY, Decimal(40), Decimal(25), Decimal(5)), account="ACC-2", as_of=MONDAY)
-    period = ("tax-report", "ACC-2", "--from", "2018-01-01", "--to", "2018-12-31")
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    (line,) = found["lines"]
-    assert (line["proceeds"], line["adjusted_cost_base"], line["outlays"], line["gain"]) == (
-        "1000.00", "800.00", "5.00", "195.00",
-    )  # fmt: skip
-    assert found["years"][0]["taxable_gain"] == "97.50"
-    assert "line 13199 1000.00, line 13200 195.00" in run_ledger(database_url, monkeypatch, *period).output
-
-
-def reports(database_url, monkeypatch, account):
-    """Return the report of 2018 as rows of CSV, as JSON and as text."""
-    period = ("tax-report", account, "--from", "2018-01-01", "--to", "2018-12-31")
-    rows = list(csv.DictReader(io.StringIO(run_ledger(database_url, monkeypatch, *period, "--format", "csv").output)))
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    return rows, found, run_ledger(database_url, monkeypatch, *period).output
-
-
-def test_a_loss_of_december_is_provisional_into_january(book, database_url, monkeypatch):
-    """Every layout of the old year shows until when its loss can change, what a purchase takes, and then the end."""
-    book(sale("e1", date(2018, 12, 20), 40, "15", ("L1", "40")))  # a loss of 40 x (20 - 15) = 200
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["code"], r["gain"], r["provisional_until"]) for r in rows] == [("", "-200.00", "2019-01-19")]
-    assert found["lines"][0]["provisional_until"] == found["provisional_until"] == "2019-01-19"
-    assert (found["provisional_lines"], found["provisional_loss"]) == (1, "200.00")
-    assert "provisional_until" in table
-    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
-
-    book(purchase("b1", date(2019, 1, 10), 10, "16"))  # a quarter of the shares: 50 of the loss go to 2019's lot
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["code"], r["adjustment"], r["gain"], r["provisional_until"]) for r in rows] == [
-        ("W", "50.00", "-150.00", "2019-01-19")
-    ]
-    assert found["years"][0]["total"] == "-150.00"
-    assert "disallowed 50.00; 1 lines provisional (losses of 150.00, the last until 2019-01-19)" in table
-
-    book(purchase("b2", date(2019, 1, 20), 30, "16"))  # day 31: too late to change anything
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["gain"], r["provisional_until"]) for r in rows] == [("-150.00", "")]
-    assert (found["provisional_loss"], found["provisional_until"]) == ("0.00", None)
-    assert "disallowed 50.00; 0 lines provisional\n" in table
-
-
-def test_a_canadian_loss_of_december_is_provisional_until_day_30(book, database_url, monkeypatch):
-    """Schedule 3 of the old year shows day 30 for a loss, denied or not, because what is held then decides."""
-    december = date(2018, 12, 20)
-    book(Fill("e1", "AAA", Side.SELL, december, Decimal(40), Decimal(15)), account="ACC-2", as_of=december)
-    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("0.00", "-200.00", "2019-01-19")]
-    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
-
-    book(Fill("b1", "AAA", Side.BUY, date(2019, 1, 10), Decimal(40), Decimal(16)), account="ACC-2")
-    rows, found, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("200.00", "0.00", "2019-01-19")]
-    assert found["provisional_until"] == "2019-01-19"
-    assert "disallowed 200.00; 1 lines provisional (losses of 0.00, the last until 2019-01-19)" in table
-
-    book(Fill("b2", "BBB", Side.BUY, date(2019, 1, 21), Decimal(1), Decimal(16)), account="ACC-2")
-    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["provisional_until"]) for r in rows] == [("200.00", "")]
-    assert "0 lines provisional\n" in table
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("ACC-9", "--from", "2018-01-01", "--to", "2018-12-31"), "ACC-9"),
-        (("ACC-1", "--from", "2018-12-31", "--to", "2018-01-01"), "ends before it begins"),
-        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-short", "-1"), "--carried-short -1"),
-        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-long", "x"), "--carried-long x"),
-        (("ACC-1", "--from", "1970-01-01", "--to", "1970-12-31"), "No limit on capital losses is recorded for 1970"),
-        (("ACC-2", "--from", "1990-01-01", "--to", "1990-12-31"), "No inclusion rate is recorded for 1990"),
-    ],
-)
-def test_a_report_that_cannot_be_made(fleet, database_url, monkeypatch, arguments, said):
-    """An account, period, year or amount that makes no sense ends with 2 and one sentence."""
-    result = run_ledger(database_url, monkeypatch, "tax-report", *arguments)
-    assert result.exit_code == 2
-    assert said in result.output
-
-
-def test_a_period_without_sales(fleet, database_url, monkeypatch):
-    """A report of nothing says so; as CSV it is the header alone, so that a program finds its columns."""
-    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
-    assert "none" in run_ledger(database_url, monkeypatch, *period).output
-    assert run_ledger(database_url, monkeypatch, *period, "--format", "csv").output == (
-        "part,box,account,description,acquired_on,sold_on,proceeds,basis,code,adjustment,gain,provisional_until,notice\n"
-    )

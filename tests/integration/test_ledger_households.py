@@ -5,7 +5,6 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.bookkeeping.fills import book_fills, close_windows
@@ -14,7 +13,6 @@ from prometheus.bookkeeping.journal import prove_tables, write_tables
 from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
-from prometheus.scripts.main import main
 from tests.integration.ledger_books import FRIDAY, MONDAY, TUESDAY, booking, load_files, lots_held
 
 HEADER = (
@@ -116,16 +114,6 @@ def test_a_purchase_in_an_ira_disallows_for_good(fleet, book):
     book("IRA", sale("i2", FRIDAY, 40, "1", "N-i1"))
     book("B", purchase("b1", FRIDAY, 10, "16"))
     assert lots_held(fleet, "B")["N-b1"] == (10, 160)
-
-
-def test_an_ira_has_no_tax_report(fleet, book, database_url, monkeypatch):
-    """Form 8949 has no place for what an IRA sells; the command says so and ends with 2."""
-    book("IRA", purchase("i1", MONDAY, 40, "16"))
-    book("IRA", sale("i2", FRIDAY, 40, "20", "N-i1"))
-    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
-    result = CliRunner().invoke(main, ["ledger", "tax-report", "IRA", "--from", "2018-01-01", "--to", "2018-12-31"])
-    assert result.exit_code == 2
-    assert "IRA is IRA: what it sells is no taxable event." in result.output
 
 
 def test_an_account_by_itself_washes_with_nobody(fleet, book):

@@ -1,16 +1,12 @@
 """Corporate actions that come or change after the books have passed them: never silent, booked when asked for."""
 
-from decimal import Decimal
-
 import pytest
-from click.testing import CliRunner
 
 from prometheus.bookkeeping.journal import prove_tables
 from prometheus.ingestion.ingest import IngestOptions, ingest_file
 from prometheus.ingestion.kinds import FileKind
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.orchestration.health import HealthLimits, engine_health
-from prometheus.scripts.main import main
 from tests.integration.engine_fleet import MONDAY, THURSDAY, TUESDAY, WEDNESDAY
 
 PERSISTED, HELD = {Outcome.PERSISTED: 1}, {Outcome.HELD: 1}
@@ -34,11 +30,6 @@ def act(fleet, tmp_path, *lines: str):
     return {finding.code for finding in report.findings}
 
 
-def ledger(fleet, *arguments: str):
-    """Run a ledger command."""
-    return CliRunner().invoke(main, ["ledger", *arguments], env={"PROMETHEUS_DATABASE_URL": fleet.url})
-
-
 def shares(fleet, ticker="AAA"):
     """Return the shares that ACC-1 holds of a security."""
     return fleet.one(
@@ -57,54 +48,6 @@ def is_proved(fleet):
     """Return whether tables, journal and market agree for every account."""
     with fleet.database.transaction() as connection:
         return not any(proof.differences for proof in prove_tables(connection))
-
-
-def test_a_split_that_comes_late_holds_the_next_day_until_it_is_booked(worked, tmp_path):
-    """A missed split is told by the load, the check, monitoring and the held day; rebooked, the day goes on."""
-    fleet, before = worked, shares(worked)
-    assert findings(fleet) == []
-    assert act(fleet, tmp_path, f"{TUESDAY},AAA,split,2,,") == {"BOOKS_HAVE_PASSED"}
-    (said,) = findings(fleet)
-    assert "first ACC-1: split of 2 of AAA on 2024-06-25" in said
-    checked = ledger(fleet, "rebuild", "--check")
-    assert checked.exit_code == 1
-    assert "ACC-1" in checked.output
-    assert "prometheus ledger rebook --account ACC-1" in checked.output
-    fleet.ready(THURSDAY, "ACC-1")
-    assert fleet.advance().outcomes == HELD
-    assert ("ACC-1", "ACTIONS_NOT_BOOKED") in fleet.alerts()
-    (alert,) = fleet.sql("SELECT message FROM alerts WHERE code = 'ACTIONS_NOT_BOOKED'")
-    assert f"{before:f}".rstrip("0").rstrip(".") + " shares of AAA are booked" in alert.message
-
-    tried = ledger(fleet, "rebook", "--dry-run")
-    assert (tried.exit_code, shares(fleet)) == (1, before)
-    assert "1 accounts would be booked again" in tried.output
-    rows = fleet.one("SELECT count(*) FROM transactions")
-    done = ledger(fleet, "rebook", "--account", "ACC-1")
-    assert (done.exit_code, shares(fleet)) == (0, 2 * before), done.output
-    assert fleet.one("SELECT count(*) FROM transactions") > rows
-    assert (findings(fleet), is_proved(fleet)) == ([], True)
-    again = ledger(fleet, "rebook")
-    assert (again.exit_code, again.output) == (0, "The books have every corporate action.\n")
-    assert fleet.advance().outcomes == PERSISTED
-    assert is_proved(fleet)
-
-
-def test_a_corrected_dividend_changes_cash_when_booked(worked, tmp_path):
-    """What was credited is taken back by reversal and credited anew; the check names the difference until then."""
-    fleet = worked
-    act(fleet, tmp_path, f"{THURSDAY},BBB,dividend,1,,")
-    fleet.ready(THURSDAY, "ACC-1")
-    assert fleet.advance().outcomes == PERSISTED
-    assert findings(fleet) == []
-    held, cash = shares(fleet, "BBB"), fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'")
-    assert act(fleet, tmp_path, f"{THURSDAY},BBB,dividend,1.5,,") == {"BOOKS_HAVE_PASSED"}
-    assert f"cash changes by {held * Decimal('0.5'):.2f}" in ledger(fleet, "rebuild", "--check").output
-    assert ledger(fleet, "rebook").exit_code == 0
-    assert fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'") == cash + held * Decimal("0.5")
-    kinds = fleet.sql("SELECT txn_type FROM transactions WHERE trade_date = :day ORDER BY txn_id", day=THURSDAY)
-    assert [row.txn_type for row in kinds] == ["DIVIDEND", "REVERSAL", "DIVIDEND"]
-    assert is_proved(fleet)
 
 
 def test_a_late_action_that_moves_no_shares_is_flagged(worked, tmp_path):
@@ -143,25 +86,3 @@ def test_actions_of_the_opening_day_are_in_the_opening_lots(worked, tmp_path):
     fleet.ready(THURSDAY, "ACC-1")
     assert fleet.advance().outcomes == PERSISTED
     assert shares(fleet) == before
-
-
-def test_books_that_cannot_be_booked_again_are_left_as_they_are(worked, tmp_path):
-    """Cash that a too large dividend brought has been spent: the command says so, writes nothing, and ends with 1."""
-    fleet = worked
-    act(fleet, tmp_path, f"{THURSDAY},BBB,dividend,1,,")
-    fleet.ready(THURSDAY, "ACC-1")
-    assert fleet.advance().outcomes == PERSISTED
-    fleet.sql(
-        "INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term, "
-        "details) SELECT 'ACC-1', 'TRANSFER_OUT', :day, 0, -cash, 0, 0, 'NONE', '{\"entry_id\": \"x\"}' "
-        "FROM accounts WHERE account_id = 'ACC-1'",
-        day=THURSDAY,
-    )
-    fleet.sql("UPDATE accounts SET cash = 0 WHERE account_id = 'ACC-1'")
-    act(fleet, tmp_path, f"{THURSDAY},BBB,dividend,0.5,,")
-    rows = fleet.one("SELECT count(*) FROM transactions")
-    refused = ledger(fleet, "rebook")
-    assert refused.exit_code == 1
-    assert "ACC-1: left as it is; ACC-1 would have cash of -250.00" in refused.output
-    assert fleet.one("SELECT count(*) FROM transactions") == rows
-    assert len(findings(fleet)) == 1

@@ -2,7 +2,6 @@ from datetime import date
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
 from sqlalchemy import text
 
 from prometheus.bookkeeping.journal import prove_tables, write_tables
@@ -10,7 +9,6 @@ from prometheus.db.repositories.accounts import load_books, save_books
 from prometheus.domain.books import Books, Transaction, TransactionType
 from prometheus.domain.lots import TaxLot
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
-from prometheus.scripts.main import main
 
 FILES = {
     "securities.csv": "ticker,name,sector,sub_industry\nAAA,Alpha,Energy,\nBBB,Beta,Energy,\n",
@@ -63,12 +61,6 @@ def execute(database, statement):
         return [tuple(row) for row in result] if result.returns_rows else []
 
 
-def run_ledger(database_url, monkeypatch, *arguments: str):
-    """Call the command against the test's database."""
-    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
-    return CliRunner().invoke(main, ["ledger", *arguments])
-
-
 def test_a_loaded_fleet_equals_its_journal(database, load):
     """Opening lots and opening cash are journal rows: replayed they give the tables, for an empty account too."""
     found = proofs(database)
@@ -103,46 +95,6 @@ def test_corrected_opening_cash_adds_the_difference(database, load, folder):
     assert not any(proof.differences for proof in proofs(database).values())
 
 
-@pytest.mark.parametrize(
-    ("damage", "said"),
-    [
-        ("UPDATE accounts SET cash = cash + 1 WHERE account_id = 'ACC-2'", "cash: the journal gives 250, the tables"),
-        ("UPDATE tax_lots SET quantity = 6 WHERE account_id = 'ACC-2'", "lot L1 quantity: the journal gives 7"),
-        ("UPDATE tax_lots SET cost_basis = 1 WHERE account_id = 'ACC-2'", "lot L1 cost_basis: the journal gives 70"),
-        ("UPDATE tax_lots SET adjusted_basis = 1 WHERE account_id = 'ACC-2'", "lot L1 adjusted_basis: the journal"),
-        (
-            "UPDATE tax_lots SET holding_period_start = '2015-01-01' WHERE account_id = 'ACC-2'",
-            "lot L1 holding_period_start: the journal gives 2016-03-01, the tables say 2015-01-01",
-        ),
-        ("DELETE FROM tax_lots WHERE account_id = 'ACC-2'", "lot L1: the journal gives 7 shares of AAA"),
-        ("UPDATE tax_lots SET lot_id = 'L9' WHERE account_id = 'ACC-2'", "lot L1: the journal gives 7 shares of AAA"),
-    ],
-)  # fmt: skip
-def test_check_names_the_first_difference(database, database_url, load, monkeypatch, damage, said):
-    """Whatever is altered in the tables, the check ends with 1 and names account, lot, field and both values."""
-    execute(database, damage)
-    result = run_ledger(database_url, monkeypatch, "rebuild", "--check")
-    assert result.exit_code == 1
-    assert "the first: account ACC-2, " in result.output
-    assert said in result.output
-
-
-def test_check_of_one_account_looks_at_no_other(database, database_url, load, monkeypatch):
-    """With --account only that account is replayed."""
-    execute(database, "UPDATE accounts SET cash = cash + 1 WHERE account_id = 'ACC-2'")
-    result = run_ledger(database_url, monkeypatch, "rebuild", "--check", "--account", "ACC-1")
-    assert result.exit_code == 0
-    assert "1 accounts, 3 journal rows replayed, 2 lots" in result.output
-
-
-def test_rebuild_writes_the_tables_from_the_journal(database, database_url, load, monkeypatch):
-    """Without --check the tables are made equal to the journal again."""
-    execute(database, "UPDATE accounts SET cash = cash + 1")
-    execute(database, "DELETE FROM tax_lots WHERE lot_id = 'L1'")
-    assert run_ledger(database_url, monkeypatch, "rebuild").exit_code == 0
-    assert run_ledger(database_url, monkeypatch, "rebuild", "--check").exit_code == 0
-
-
 def test_odd_names_come_through(database, load):
     """A lot called with a tab, a line break, a backslash, a quote or letters of any script is proved like another."""
     for name in ("a\tb", "a\nb", "a\\b", "\\N", "~W1", 'a"b', "é中"):
@@ -170,12 +122,6 @@ def test_rebuild_writes_nothing_where_all_is_well(database, load):
     """An account that agrees with its journal is left alone."""
     with database.transaction() as connection:
         assert not any(proof.differences for proof in write_tables(connection))
-
-
-def test_an_unknown_account_is_refused(database, database_url, load, monkeypatch):
-    """A name that no account has is an error, not an empty proof."""
-    result = run_ledger(database_url, monkeypatch, "rebuild", "--check", "--account", "ACC-9")
-    assert result.exit_code == 2
 
 
 def test_a_journal_that_cannot_be_replayed_is_named(database, load):
