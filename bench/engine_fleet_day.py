@@ -123,7 +123,7 @@ def fleet_of(bench: Bench, loaded: str, copies: int, as_of: str) -> str:
     url = bench.copied(loaded)
     database = Database(url)
     with database.transaction() as connection:
-        for table in ("accounts", "tax_lots"):
+        for table in ("accounts", "opening_lots"):
             columns = connection.execute(_COLUMNS, {"table": table}).scalars().all()
             copied = ", ".join(f"{name} || '-' || n" if name in _NAMES else name for name in columns)
             connection.execute(

@@ -17,12 +17,12 @@ from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Connection
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.ledger_events import EventSource, events_named
 from prometheus.db.repositories.ledger_inputs import (
     accounts_with_opening_lots,
     household_accounts,
     opening_days,
-    write_cash,
 )
 from prometheus.domain.accounts import Account
 from prometheus.domain.money import plain_text
@@ -274,7 +274,7 @@ class _FileBooking:
         )
         _require_none([one for one in booked.findings if one.refused and one.event in self._row_of])
         self._require_cash(before.state.cash, booked.state.cash)
-        write_cash(self._connection, booked.state.cash)
+        write_columns(self._connection, booked.state.cash, {})
         return booked
 
     def _require_cash(self, before: Mapping[str, Decimal], after: Mapping[str, Decimal]) -> None:

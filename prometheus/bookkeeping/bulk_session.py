@@ -78,11 +78,11 @@ class BulkSession:
     def stage_lots(self, chunks: Chunks, on_rows: OnRows) -> int:
         """Copy opening lots (``ingest_lots.STAGED_COLUMNS`` and the line number) aside and return how many."""
         return bulk_load.stage_rows(
-            self.connection, "tax_lots", ingest_lots.STAGED_COLUMNS, chunks, on_rows, extra="line_number bigint"
+            self.connection, ingest_lots.TABLE, ingest_lots.STAGED_COLUMNS, chunks, on_rows, extra="line_number bigint"
         )
 
     def differing_opening_lots(self) -> list[tuple[int, str]]:
-        """Return line and journal values of the staged lots that contradict the journal."""
+        """Return line and former values of the staged lots that were handed over otherwise."""
         return ingest_lots.differing_opening_lots(self.connection)
 
     def lots_after_opening(self) -> list[tuple[int, str]]:
@@ -94,7 +94,7 @@ class BulkSession:
         ingest_lots.discard_staged(self.connection, lines)
 
     def load_staged_lots(self, file: FileIdentity, staged: int) -> LoadCounts:
-        """Book the staged lots."""
+        """Store the staged lots."""
         return ingest_lots.load_staged_lots(self.connection, file, staged)
 
     def households_of(self, account_ids: Collection[str]) -> dict[str, str]:

@@ -9,9 +9,10 @@ from prometheus.bookkeeping.ledger import book_events, ex_date_processing, previ
 from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.db.database import Connection
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import EventSource
-from prometheus.db.repositories.ledger_inputs import actions_position, write_cash
+from prometheus.db.repositories.ledger_inputs import actions_position
 from prometheus.db.repositories.ledger_states import discard_states, stored_mark
 from prometheus.domain.money import plain_text
 from prometheus.foundation.errors import AccountingError
@@ -64,7 +65,7 @@ def rebuild(connection: Connection, household: str) -> Booking | None:
     reason = "The books were made anew from the events."
     booking = book_events(connection, household, (), mark[0], source=EventSource.PERSON, reason=reason)
     _require_cash({}, booking.state.cash)
-    write_cash(connection, booking.state.cash)
+    write_columns(connection, booking.state.cash, {})
     return booking
 
 
@@ -93,7 +94,7 @@ def refold(connection: Connection, household: str, *, write: bool) -> tuple[Book
         booking = preview(connection, household, (), mark[0], with_changes=True)
     _require_cash(before.state.cash, booking.state.cash)
     if write:
-        write_cash(connection, booking.state.cash)
+        write_columns(connection, booking.state.cash, {})
     return changes(before.state, booking)
 
 

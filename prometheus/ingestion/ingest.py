@@ -258,15 +258,15 @@ class _Load:
             )
 
     def _load_lots(self, frame: pl.DataFrame, session: BulkSession) -> FileReport:
-        """Lots are compared with the journal by the database; what it objects to are findings as well."""
+        """Lots are compared with those of before by the database; what it objects to are findings as well."""
         good = self._good(frame)
         staged = session.stage_lots(staging.staged_chunks(good, self._kind, self._delivered), self._copied(good.height))
         lines = []
-        for line, journal in session.differing_opening_lots():
+        for line, before in session.differing_opening_lots():
             lines.append(line)
             self._findings.add(
                 "OPENING_LOT_DIFFERS",
-                f"The journal has this opening lot otherwise ({journal}); the journal is not rewritten by a file.",
+                f"This opening lot was handed over otherwise ({before}); no file rewrites what was handed over.",
                 line=line,
                 column="lot_id",
             )

@@ -68,10 +68,8 @@ _ACCOUNT = text("""
             '{}')
 """)
 _LOT = text("""
-    INSERT INTO tax_lots (account_id, lot_id, security_id, acquired_on, holding_period_start, quantity, cost_basis,
-                          adjusted_basis)
-    SELECT :account_id, :lot_id, security_id, :bought, :bought, :quantity, :basis, :basis FROM securities
-    WHERE ticker = :ticker
+    INSERT INTO opening_lots (account_id, lot_id, security_id, acquired_on, quantity, cost_basis)
+    SELECT :account_id, :lot_id, security_id, :bought, :quantity, :basis FROM securities WHERE ticker = :ticker
 """)
 
 _ACCOUNTS = "SELECT account_id, cash FROM accounts ORDER BY account_id"

@@ -10,7 +10,7 @@ from prometheus.bookkeeping.executions import book_executed
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
 from prometheus.bookkeeping.opening import open_books
-from prometheus.db.repositories.accounts import load_books
+from prometheus.db.repositories.account_books import books_to_open
 from prometheus.db.repositories.ingest_reference import lock_accounts
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
@@ -29,7 +29,7 @@ def opened(fleet, account="ACC-1"):
 def test_the_first_snapshot_opens_the_books(fleet):
     """The lots and the cash of the first day are those that were handed over; the second day opens nothing."""
     with fleet.database.transaction() as connection:
-        given = load_books(connection, "ACC-1")
+        given = books_to_open(connection, ["ACC-1"])["ACC-1"]
     fleet.ready(MONDAY, "ACC-1")
     fleet.advance()
     books, through = opened(fleet)
@@ -66,12 +66,15 @@ def test_accounts_of_a_household_open_on_different_days(fleet):
         "SELECT account_id, trade_date, count(*) FROM ledger_events GROUP BY 1, 2 ORDER BY 1"
     ) == [("ACC-1", FRIDAY, 4), ("ACC-2", TUESDAY, 4), ("ACC-3", TUESDAY, 4)]  # fmt: skip
     with fleet.database.transaction() as connection:
-        assert rebuild_check(connection, "SMITH", with_tables=True).differences == ()
+        assert rebuild_check(connection, "SMITH", with_cash=True).differences == ()
 
 
 def test_a_lot_that_cannot_be_booked_is_refused_with_its_name(fleet):
     """A lot called as only the ledger calls its own parts opens no books."""
-    fleet.sql("UPDATE tax_lots SET lot_id = 'L1~W-1' WHERE account_id = 'ACC-1' AND lot_id = 'L1'")
+    fleet.sql(
+        "INSERT INTO opening_lots SELECT 'ACC-1', 'L1~W-1', security_id, DATE '2023-01-03', 1, 1 "
+        "FROM securities WHERE ticker = 'AAA'"
+    )
     with (
         pytest.raises(AccountingError, match="opening:L1~W-1") as refused,
         fleet.database.transaction() as connection,

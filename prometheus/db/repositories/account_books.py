@@ -20,8 +20,8 @@ _UNOPENED: Final = """
     ORDER BY account_id
 """
 _LOTS: Final = """
-    SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis, adjusted_basis, holding_period_start
-    FROM tax_lots JOIN securities USING (security_id)
+    SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis
+    FROM opening_lots JOIN securities USING (security_id)
     WHERE account_id = ANY(%s) ORDER BY account_id, ticker, acquired_on, lot_id
 """
 # Columns that do not change are not written: a row of an account is read by every worker.
@@ -34,6 +34,7 @@ _WRITE: Final = """
       AND (accounts.cash <> changed.cash OR changed.day > accounts.books_as_of
            OR (accounts.books_as_of IS NULL AND changed.day IS NOT NULL))
 """
+_CASH: Final = "SELECT account_id, cash FROM accounts WHERE account_id = ANY(%s)"
 
 
 def books_to_open(connection: Connection, account_ids: Collection[str]) -> dict[str, Books]:
@@ -48,9 +49,14 @@ def books_to_open(connection: Connection, account_ids: Collection[str]) -> dict[
     if not cash:
         return {}
     lots: dict[str, list[TaxLot]] = {account_id: [] for account_id in cash}
-    for account_id, *lot in driver.execute(_LOTS, [sorted(cash)]):
-        lots[account_id].append(TaxLot(*lot))
+    for account_id, lot_id, ticker, acquired_on, quantity, cost in driver.execute(_LOTS, [sorted(cash)]):
+        lots[account_id].append(TaxLot(lot_id, ticker, acquired_on, quantity, cost, cost, acquired_on))
     return {account_id: Books(tuple(lots[account_id]), cash[account_id]) for account_id in cash}
+
+
+def stored_cash(connection: Connection, account_ids: Collection[str]) -> dict[str, Decimal]:
+    """Return the cash of accounts as it is written beside them."""
+    return dict(driver_connection(connection).execute(_CASH, [sorted(account_ids)]).fetchall())
 
 
 def write_columns(connection: Connection, cash: Mapping[str, Decimal], days: Mapping[str, date]) -> None:

@@ -1,8 +1,7 @@
 """What the ledger reads besides its own tables: whose accounts a household has, what is alike, what the market did."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from datetime import date
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
@@ -37,12 +36,7 @@ _CHANGED: Final = """
 _OPENED: Final = """
     SELECT account_id, trade_date FROM ledger_events WHERE account_id = ANY(%s) AND event_id = 'opening:cash'
 """
-_WITH_LOTS: Final = "SELECT DISTINCT account_id FROM tax_lots WHERE account_id = ANY(%s)"
-_CASH: Final = """
-    UPDATE accounts SET cash = told.cash
-    FROM unnest(%(accounts)s::text[], %(cash)s::numeric[]) AS told(account_id, cash)
-    WHERE accounts.account_id = told.account_id AND accounts.cash <> told.cash
-"""
+_WITH_LOTS: Final = "SELECT DISTINCT account_id FROM opening_lots WHERE account_id = ANY(%s)"
 _POSITION: Final = "SELECT coalesce(max(change_id), 0) FROM corporate_actions"
 _OF_HOUSEHOLDS: Final = "SELECT account_id FROM accounts WHERE household = ANY(%s)"
 # An account's books rest on an action where it had postings of the security before the ex-date.
@@ -119,17 +113,6 @@ def opening_days(connection: Connection, account_ids: Collection[str]) -> dict[s
 def accounts_with_opening_lots(connection: Connection, account_ids: Collection[str]) -> frozenset[str]:
     """Return those of the accounts that lots were handed over for."""
     return frozenset(row[0] for row in driver_connection(connection).execute(_WITH_LOTS, [sorted(account_ids)]))
-
-
-def write_cash(connection: Connection, cash: Mapping[str, Decimal]) -> None:
-    """Write what the books say of accounts' cash beside the accounts, where screens look for it.
-
-    Args:
-        connection: The transaction; the accounts are locked in it.
-        cash: Cash by account, base currency.
-    """
-    wanted = {"accounts": list(cash), "cash": list(cash.values())}
-    driver_connection(connection).execute(_CASH, wanted)
 
 
 def security_groups(connection: Connection) -> dict[str, str]:
