@@ -11,7 +11,6 @@ from prometheus.bookkeeping.ledger_work import LoadedBooks
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import EventSource, NewEvent, households_with_later_events
 from prometheus.db.repositories.ledger_states import MarkedState, StateMark, StoredState, newest_states
-from prometheus.ledger.event_json import same_text
 from prometheus.ledger.events import Event
 
 
@@ -43,7 +42,7 @@ def load_day(
     """Read the books of households for a day, by household.
 
     Nearly every household has a last state and nothing after it. Others (late events, corrections, a state of other
-    accounts, books that are past the day) are read one by one.
+    accounts, books that are past the day, an account that opens when they are there already) are read one by one.
 
     Args:
         connection: A transaction that sees one state of the database.
@@ -70,13 +69,14 @@ def load_day(
     for household in households:
         name = household.name
         one, state, events = marked.get(name), usable[name], opening.get(name, ())
-        if name in later or (one is not None and state is None):
+        is_there = one is not None and one.mark.day >= day
+        if name in later or (one is not None and state is None) or (events and is_there):
             books = load_books(connection, name, events, day, source=EventSource.OPENING, lock=False, view_day=day)
             books = books if name in late else replace(books, looked_at=max(position, books.seen))
             loaded[name] = LoadedDay(books, None if one is None else one.mark, needs_market=False)
             continue
         seen = position if one is None else one.mark.actions_seen
-        new = tuple(same_text(event) for event in events)
+        new = tuple(events)
         loaded[name] = LoadedDay(
             LoadedBooks(
                 household=household,
