@@ -1,9 +1,9 @@
 """Simulated execution: a day's trades filled at its close, without commission, and carried into the books once."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from prometheus.bookkeeping.executions import book_executed
@@ -38,14 +38,15 @@ def fill_day(database: Database, as_of: date) -> int:
 
 
 def _fills(account_id: str, as_of: date, lines: Sequence[Mapping[str, Any]]) -> tuple[Fill, ...]:
-    by_trade: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for line in lines:
-        by_trade[line["ticker"], line["side"]].append(line)
+    """Return an execution for each line, so that what is booked is what was planned to the cent."""
+    number: Counter[str] = Counter()
     fills = []
-    for (ticker, side), parts in sorted(by_trade.items()):
-        quantity = sum((part["quantity"] for part in parts), Decimal(0))
-        is_sale = side == Side.SELL
-        picks = tuple(LotPick(part["lot_id"], part["quantity"]) for part in parts) if is_sale else ()
-        signed = -quantity if is_sale else quantity
-        fills.append(planned_fill(account_id, as_of, ticker, signed, parts[0]["price"], picks))
+    for line in lines:
+        ticker, quantity, price = line["ticker"], line["quantity"], line["price"]
+        if line["side"] == Side.BUY:
+            fills.append(planned_fill(account_id, as_of, ticker, quantity, price, ()))
+            continue
+        number[ticker] += 1
+        fill = planned_fill(account_id, as_of, ticker, -quantity, price, (LotPick(line["lot_id"], quantity),))
+        fills.append(replace(fill, execution_id=f"{fill.execution_id}:{number[ticker]}"))
     return tuple(fills)

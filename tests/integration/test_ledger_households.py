@@ -229,8 +229,8 @@ def test_a_loss_is_denied_for_what_the_household_holds_on_day_30(fleet, book):
     book("CB", sale("e3", FRIDAY, 100, "10", None))
     assert book("TFSA", as_of=DAY_30) == 0
     assert rows(fleet, "CA", "LOSS_FINAL") == []
-    # The window is settled by the first fold after it.
-    book("TFSA", purchase("t1", DAY_31, 1, "5", "AAB"))
+    # The windows are settled by the first fold after them.
+    book("TFSA", purchase("t1", date(2018, 7, 20), 1, "5", "AAB"))
     assert gains(fleet, "CA", "SUPERFICIAL_LOSS", "SELL") == -250 - 500
     assert gains(fleet, "CB", "SUPERFICIAL_LOSS", "SELL") == -500
     assert rows(fleet, "CA", "LOSS_FINAL") != []
