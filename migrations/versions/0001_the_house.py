@@ -154,8 +154,6 @@ def upgrade() -> None:
         sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("strategy_id", sa.Text(), server_default="tax-managed-index", nullable=False),
         sa.Column("books_as_of", sa.Date(), nullable=True),
-        sa.Column("books_opened_on", sa.Date(), nullable=True),
-        sa.Column("actions_seen", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("pause_reason", sa.Text(), nullable=True),

@@ -21,11 +21,11 @@ def write_account_columns(connection: Connection, state: State, days: Mapping[st
     Raises:
         AccountingError: An account has less than no cash (OVERDRAWN).
     """
-    refuse_overdrafts(state)
+    _refuse_overdrafts(state)
     write_columns(connection, state.cash, days)
 
 
-def refuse_overdrafts(state: State) -> None:
+def _refuse_overdrafts(state: State) -> None:
     """Refuse books in which an account has borrowed.
 
     Raises:

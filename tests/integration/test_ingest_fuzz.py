@@ -66,8 +66,7 @@ def stocked(cloned, tmp_path_factory):
         with database.transaction() as connection:
             open_books(connection, ["ACC-3"], date(2024, 6, 27))
             driver_connection(connection).execute(
-                "UPDATE accounts SET books_opened_on = '2024-06-27', books_as_of = '2024-06-28' "
-                "WHERE account_id = 'ACC-3'"
+                "UPDATE accounts SET books_as_of = '2024-06-28' WHERE account_id = 'ACC-3'"
             )
         transactions.write_bytes(GOOD[FileKind.TRANSACTIONS])
         reports += (ingest_file(database, transactions, FileKind.TRANSACTIONS, options=IngestOptions(today=TODAY)),)

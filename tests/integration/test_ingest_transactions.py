@@ -62,8 +62,8 @@ def fleet(database, tmp_path):
 
 def set_through(connection, day):
     """Let two accounts be decided through a day, as the engine's days do."""
-    accounts = "UPDATE accounts SET books_opened_on = :first, books_as_of = :day WHERE account_id IN ('US-1', 'CA-1')"
-    connection.execute(text(accounts), {"first": FIRST, "day": day})
+    accounts = "UPDATE accounts SET books_as_of = :day WHERE account_id IN ('US-1', 'CA-1')"
+    connection.execute(text(accounts), {"day": day})
 
 
 @pytest.fixture

@@ -37,10 +37,6 @@ class AccountRow(Base):
     strategy_id: Mapped[str] = mapped_column(server_default="tax-managed-index")
     #: Corporate actions and fills are booked through this date; null before the first day.
     books_as_of: Mapped[date | None] = mapped_column(Date)
-    #: The first of those days: the one as of which the opening lots were handed over.
-    books_opened_on: Mapped[date | None] = mapped_column(Date)
-    #: ``corporate_actions.change_id`` through which the books have looked at actions of days they had passed.
-    actions_seen: Mapped[int] = mapped_column(server_default="0")
     last_run_seq: Mapped[int] = mapped_column(server_default="0")
     paused: Mapped[bool] = mapped_column(Boolean, server_default="false")
     pause_reason: Mapped[str | None]

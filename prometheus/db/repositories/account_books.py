@@ -27,8 +27,7 @@ _LOTS: Final = """
 # Columns that do not change are not written: a row of an account is read by every worker.
 _WRITE: Final = """
     UPDATE accounts
-    SET cash = coalesce(changed.cash, accounts.cash), books_as_of = greatest(accounts.books_as_of, changed.day),
-        books_opened_on = coalesce(accounts.books_opened_on, changed.day)
+    SET cash = coalesce(changed.cash, accounts.cash), books_as_of = greatest(accounts.books_as_of, changed.day)
     FROM unnest(%s::text[], %s::numeric[], %s::date[]) AS changed(account_id, cash, day)
     WHERE accounts.account_id = changed.account_id
       AND (accounts.cash <> changed.cash OR changed.day > accounts.books_as_of

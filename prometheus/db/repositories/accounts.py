@@ -53,5 +53,4 @@ def _account(row: RowMapping) -> Account:
         paused=values["paused"],
         household=values["household"],
         account_type=AccountType(values["account_type"]),
-        books_opened_on=values["books_opened_on"],
     )
