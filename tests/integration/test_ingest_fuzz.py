@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database, driver_connection
 from prometheus.ingestion.ingest import ingest_directory, ingest_file
 from prometheus.ingestion.kinds import STEMS, FileKind
@@ -63,6 +64,7 @@ def stocked(cloned, tmp_path_factory):
         reports = ingest_directory(database, folder, options=IngestOptions(today=TODAY))
         # An account's own transactions follow its first day: before it, opening lots and cash say everything.
         with database.transaction() as connection:
+            open_books(connection, ["ACC-3"], date(2024, 6, 27))
             driver_connection(connection).execute(
                 "UPDATE accounts SET books_opened_on = '2024-06-27', books_as_of = '2024-06-28' "
                 "WHERE account_id = 'ACC-3'"
