@@ -121,7 +121,7 @@ def tax_report(
     \b
     Examples:
       prometheus ledger tax-report ACC-001 --years 2018
-      prometheus ledger tax-report --file trades.csv --status JOINT --format txf --years 2018
+      prometheus ledger tax-report --file trades.csv --years 2018 --format txf
       prometheus ledger tax-report --household SMITH --form-1099b broker.csv
     """
     from prometheus.foundation.errors import RequestError

@@ -5,10 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.accounting.netting import CarriedLoss, net_year
-from prometheus.accounting.tax_settings import FilingStatus, loss_limit
 from prometheus.domain.accounts import TaxRegime
-from tests.unit.accounting.told import Told
+from prometheus.ledger.reports.amounts import FilingStatus, loss_limit
+from prometheus.ledger.reports.returns import Carryover, Return, YearInput
+from prometheus.ledger.reports.schedule_d import schedule_d
+from tests.unit.ledger.told_file import Told
 
 # ---------------------------------------------------------------- the ten vectors
 
@@ -65,7 +66,7 @@ def test_vector_4_gains_stand_beside_a_washed_loss():
         2014-01-09,A,X,BUY,250,30000,new
         """
     )
-    assert {sale.lot_id: sale.recognized_gain for sale in told.sales} == {"high": 0, "mid": 2500, "low": 3000}
+    assert {sale.lot_id: sale.gain for sale in told.sales} == {"high": 0, "mid": 2500, "low": 3000}
     assert told.disallowed == 3300
     washed = [lot for (_, name), lot in told.lots.items() if name.startswith("new~W")]
     assert [(lot.quantity, lot.adjusted_basis) for lot in washed] == [(100, 15300)]
@@ -95,7 +96,7 @@ def test_vector_6_an_ira_takes_the_loss_for_good():
         """
     )
     assert (told.disallowed, told.recognized) == (400, 0)
-    assert [found.permanent for found in told.sales[0].replacements] == [True]
+    assert [found.is_permanent for found in told.sales[0].replacements] == [True]
     assert told.basis("inside", "R") == 610
     assert told.lots["R", "inside"].holding_period_start == date(2007, 12, 21)
 
@@ -177,7 +178,7 @@ def test_rule_2_a_gain_is_never_reduced():
         2019-06-20,A,X,BUY,20,160,new
         """
     )
-    assert {sale.lot_id: sale.recognized_gain for sale in told.sales} == {"loser": 0, "winner": 30}
+    assert {sale.lot_id: sale.gain for sale in told.sales} == {"loser": 0, "winner": 30}
 
 
 def test_rule_3_losses_and_purchases_meet_in_order_of_time():
@@ -298,12 +299,17 @@ def test_rule_10_a_purchase_in_january_washes_a_loss_of_december():
     assert (told.recognized, told.sales[0].provisional_until) == (0, None)
 
 
+def netted(short, long, carried=(0, 0)):
+    """Net the gains of a year that are told by term, with losses carried in."""
+    inputs = YearInput(short_term_elsewhere=Decimal(short), long_term_elsewhere=Decimal(long))
+    return schedule_d(Return("A", ("A",)), 2020, (), Carryover(*map(Decimal, carried)), inputs)
+
+
 def test_rule_11_terms_net_and_the_rest_is_carried_on():
     """26 U.S.C. 1211(b), 1212(b): -1,000 short and -5,000 long; 3,000 against income use the short loss first."""
-    limit = loss_limit(2020, FilingStatus.JOINT_OR_SINGLE)
-    netted = net_year(2020, Decimal(-1000), Decimal(-5000), carried_in=CarriedLoss(), limit=limit)
+    year = netted(-1000, -5000)
     # -1,000 + 3,000 = 2,000 counts as a short-term gain, which leaves 5,000 - 2,000 of the long-term loss
-    assert (netted.against_income, netted.carried_out) == (3000, CarriedLoss(Decimal(0), Decimal(3000)))
+    assert (year.line_21, year.carried_out) == (3000, Carryover(Decimal(0), Decimal(3000)))
 
 
 @pytest.mark.parametrize(
@@ -320,11 +326,9 @@ def test_rule_11_terms_net_and_the_rest_is_carried_on():
 )
 def test_rule_11_cases(short, long, carried, against, out):
     """26 U.S.C. 1222(5)-(8), 1211(b), 1212(b): what income absorbs and what is carried on are the net loss."""
-    netted = net_year(
-        2020, Decimal(short), Decimal(long), carried_in=CarriedLoss(*map(Decimal, carried)), limit=Decimal(3000)
-    )
-    assert (netted.against_income, netted.carried_out) == (against, CarriedLoss(*map(Decimal, out)))
-    assert netted.against_income + sum(out) == max(-netted.total, 0)
+    year = netted(short, long, carried)
+    assert (year.line_21, year.carried_out) == (against, Carryover(*map(Decimal, out)))
+    assert year.line_21 + sum(out) == max(-year.line_16, 0)
 
 
 def test_rule_11_married_filing_separately():
@@ -355,7 +359,7 @@ def test_rule_13_cash_in_lieu_is_a_sale():
     """Rev. Rul. 66-365: 1 for 10 of 25 shares leaves 2.5; half a share of basis 250 x 0.5/2.5 = 50 is sold for 60."""
     told = Told("2018-01-02,A,X,BUY,25,250,L\n2019-06-03,A,X,SPLIT,1:10,60")
     assert (told.lots["A", "L"].quantity, told.basis("L")) == (2, 200)
-    assert [(sale.kind, sale.quantity, sale.realized_gain) for sale in told.sales] == [
+    assert [(sale.key.kind, sale.quantity, sale.realized_gain) for sale in told.sales] == [
         ("CASH_IN_LIEU", Decimal("0.5"), 10)
     ]
 
@@ -372,7 +376,7 @@ def test_rule_14_one_pool_over_all_taxable_accounts():
     )
     assert (told.sales[0].basis, told.sales[0].realized_gain, told.sales[0].term) == (150, 5, "NONE")
     assert (told.lots["owner", "ACB-X"].quantity, told.basis("ACB-X", "owner")) == (30, 450)
-    assert told.books.positions == {("B", "X"): 30}
+    assert told.positions == {("B", "X"): 30}
 
 
 def test_rule_15_nothing_held_on_day_30_is_no_superficial_loss():
@@ -416,5 +420,5 @@ def test_rule_15_a_plan_of_the_owner_takes_the_loss_for_good():
         regime=TaxRegime.CA,
     )
     assert (told.disallowed, told.recognized) == (20, 0)
-    assert [found.permanent for found in told.sales[0].replacements] == [True]
+    assert [found.is_permanent for found in told.sales[0].replacements] == [True]
     assert told.basis("ACB-X", "P") == 90
