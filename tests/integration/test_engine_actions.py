@@ -159,3 +159,20 @@ def test_a_delisting_s_loss_meets_purchases_already_made(fleet, household):
     fleet.ready(WEDNESDAY, "ACC-1")
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert fleet.differences() == []
+
+
+def test_an_action_without_its_close_holds_the_day(opened):
+    """A distribution of shares needs the close of its day: without it the day waits, and goes on when it is there."""
+    fleet = opened
+    fleet.sql("CREATE TABLE kept AS SELECT * FROM prices WHERE price_date = :day", day=TUESDAY)
+    of_bbb = "security_id = (SELECT security_id FROM securities WHERE ticker = 'BBB')"
+    fleet.sql(f"DELETE FROM prices WHERE price_date = :day AND {of_bbb}", day=TUESDAY)
+    act(fleet, "BBB", TUESDAY, "spinoff_value", 2)
+    fleet.ready(TUESDAY, "ACC-1")
+    assert fleet.advance().outcomes == {Outcome.HELD: 1}
+    assert ("ACC-1", "NO_PRICE") in fleet.alerts()
+    assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
+    fleet.sql(f"INSERT INTO prices SELECT * FROM kept WHERE {of_bbb}")
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+    assert sum(row.cash for row in fleet.postings("STOCK_DISTRIBUTION", "SPINOFF")) == 500 * 2
+    assert fleet.differences() == []
