@@ -111,8 +111,8 @@ prove-ledger: ready ## Each property of the ledger over 5,000 random journals
 	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=ledger -k "$(PROPERTIES)" --timeout=7200
 
 .PHONY: bench-ledger
-bench-ledger: ready ## Rebuild and check a journal of a million transactions over a thousand accounts
-	$(BIN)/python -m bench.ledger_rebuild
+bench-ledger: ready ## Fold the events of an account of ten years, of a day, and of a late correction
+	$(BIN)/python -m bench.ledger_fold
 
 .PHONY: bench-policy
 bench-policy: ready ## The trading policy on the demo and on four real accounts over 63 sessions, resumable (DATA=, POLICY_HOME=; an hour)

@@ -1,8 +1,9 @@
 """A real day of the fleet: accounts a second, CPU an account outside the solver, and the same with many copies.
 
-    python -m bench.engine_fleet_day --data ../shared/data [--copies 1 10 50] [--rounds 3]
+    python -m bench.engine_fleet_day --data ../shared/data [--copies 1 10 50] [--rounds 3] [--first-day]
 
-Loads market and fleet once into a durable embedded server, then runs the day on copies of that database: in one
+Loads market and fleet once into a durable embedded server, opens the books as of the session before (with
+``--first-day`` the day itself opens them), then runs the day on copies of that database: in one
 process, with 1 and with 2 workers. What a call costs once (imports, connections, recurring work, the inputs that the
 accounts of a day share) and what each account costs are told apart: the second is the CPU used after the first claim,
 day inputs taken off. CPU of the server's processes is a line of its own. What an account's CPU is spent on is measured
@@ -22,6 +23,7 @@ import statistics
 import subprocess
 import sys
 import time
+from datetime import date
 from pathlib import Path
 
 import psycopg
@@ -32,8 +34,11 @@ from sqlalchemy import text
 
 from bench.engine_server import Bench, durable_server, settle
 from bench.server_load import server_cpu_seconds
+from prometheus.bookkeeping.opening import open_books
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
+from prometheus.db.repositories.accounts import accounts_of
+from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.orchestration import run_work, worker
 from prometheus.orchestration.advance_all import advance_all
@@ -70,6 +75,7 @@ def main():
     parser.add_argument("--as-of", default="2018-06-01")
     parser.add_argument("--copies", type=int, nargs="+", default=[1])
     parser.add_argument("--rounds", type=int, default=3, help="Rounds of the day without copies; others have one.")
+    parser.add_argument("--first-day", action="store_true", help="The day opens the books of every account.")
     parser.add_argument("--workers", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--url", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
@@ -82,7 +88,7 @@ def main():
         loaded = load(bench, chosen)
         smaller = None
         for copies in chosen.copies:
-            prepared = fleet_of(bench, loaded, copies, chosen.as_of)
+            prepared = fleet_of(bench, loaded, copies, chosen.as_of, first=chosen.first_day)
             for workers in (0, 1, 2) if copies == 1 else (2,):
                 rounds = chosen.rounds if copies == 1 else 1
                 rounds_done = [
@@ -120,12 +126,16 @@ def command(module: str, arguments: list[str], url: str) -> None:
     )
 
 
-def fleet_of(bench: Bench, loaded: str, copies: int, as_of: str) -> str:
-    """Return the name of a database with every account so many times, its day ready to be worked on."""
+def fleet_of(bench: Bench, loaded: str, copies: int, as_of: str, *, first: bool) -> str:
+    """Return the name of a database with every account so many times, its day ready to be worked on.
+
+    Books are open as of the session before, unless the day is their first.
+    """
+    day = date.fromisoformat(as_of)
     url = bench.copied(loaded)
     database = Database(url)
     with database.transaction() as connection:
-        for table in ("accounts", "tax_lots"):
+        for table in ("accounts", "opening_lots"):
             columns = connection.execute(_COLUMNS, {"table": table}).scalars().all()
             copied = ", ".join(f"{name} || '-' || n" if name in _NAMES else name for name in columns)
             connection.execute(
@@ -135,6 +145,9 @@ def fleet_of(bench: Bench, loaded: str, copies: int, as_of: str) -> str:
                 ),
                 {"copies": copies},
             )
+        if not first:
+            accounts = [account.account_id for account in accounts_of(connection)]
+            open_books(connection, accounts, TradingCalendar.for_region("US").previous_trading_day(day))
     for region in ("US", "CA"):
         command(
             "prometheus.scripts.run_engine_state",

@@ -120,18 +120,17 @@ $$
 """
 
 APPEND_ONLY = (
-    "account_entries",
     "archives",
     "audit_anchors",
     "blobs",
     "data_revisions",
     "engine_run_events",
+    "opening_lots",
     "outbox_events",
     "risk_models",
     "run_trades",
     "runs",
     "strategies",
-    "transactions",
 )
 
 
@@ -155,8 +154,6 @@ def upgrade() -> None:
         sa.Column("tags", sa.ARRAY(sa.Text()), nullable=False),
         sa.Column("strategy_id", sa.Text(), server_default="tax-managed-index", nullable=False),
         sa.Column("books_as_of", sa.Date(), nullable=True),
-        sa.Column("books_opened_on", sa.Date(), nullable=True),
-        sa.Column("actions_seen", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("last_run_seq", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("paused", sa.Boolean(), server_default="false", nullable=False),
         sa.Column("pause_reason", sa.Text(), nullable=True),
@@ -172,18 +169,6 @@ def upgrade() -> None:
         sa.CheckConstraint("tax_regime IN ('US', 'CA')", name=op.f("ck_accounts_tax_regime")),
         sa.CheckConstraint("cash >= 0", name=op.f("ck_accounts_cash_not_negative")),
         sa.PrimaryKeyConstraint("account_id", name=op.f("pk_accounts")),
-    )
-    op.create_table(
-        "account_entries",
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("entry_id", sa.Text(), nullable=False),
-        sa.Column("content", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
-        sa.Column("executions", sa.ARRAY(sa.Text()), nullable=False),
-        sa.Column("reverses", sa.Text(), nullable=True),
-        sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_account_entries_account_id")),
-        sa.PrimaryKeyConstraint("account_id", "entry_id", name=op.f("pk_account_entries")),
-        sa.UniqueConstraint("account_id", "reverses", name=op.f("uq_account_entries_account_id_reverses")),
     )
     op.create_index(op.f("ix_accounts_region"), "accounts", ["region"], unique=False)
     op.create_index(op.f("ix_accounts_household"), "accounts", ["household"], unique=False)
@@ -439,43 +424,19 @@ def upgrade() -> None:
     )
     op.create_index("ix_risk_models_as_of_date_built_at", "risk_models", ["as_of_date", "built_at"], unique=False)
     op.create_table(
-        "tax_lots",
+        "opening_lots",
         sa.Column("account_id", sa.Text(), nullable=False),
         sa.Column("lot_id", sa.Text(), nullable=False),
         sa.Column("security_id", sa.Integer(), nullable=False),
         sa.Column("acquired_on", sa.Date(), nullable=False),
-        sa.Column("holding_period_start", sa.Date(), nullable=False),
         sa.Column("quantity", sa.Numeric(precision=24, scale=8), nullable=False),
         sa.Column("cost_basis", sa.Numeric(precision=20, scale=2), nullable=False),
-        sa.Column("adjusted_basis", sa.Numeric(precision=20, scale=2), nullable=False),
-        sa.CheckConstraint("quantity > 0", name=op.f("ck_tax_lots_quantity_positive")),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_tax_lots_account_id")),
-        sa.ForeignKeyConstraint(["security_id"], ["securities.security_id"], name=op.f("fk_tax_lots_security_id")),
-        sa.PrimaryKeyConstraint("account_id", "lot_id", name=op.f("pk_tax_lots")),
-    )
-    op.create_index(op.f("ix_tax_lots_security_id"), "tax_lots", ["security_id"], unique=False)
-    op.create_table(
-        "transactions",
-        sa.Column("txn_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),
-        sa.Column("account_id", sa.Text(), nullable=False),
-        sa.Column("txn_type", sa.Text(), nullable=False),
-        sa.Column("trade_date", sa.Date(), nullable=False),
-        sa.Column("security_id", sa.Integer(), nullable=True),
-        sa.Column("lot_id", sa.Text(), nullable=True),
-        sa.Column("quantity", sa.Numeric(precision=24, scale=8), nullable=False),
-        sa.Column("amount", sa.Numeric(precision=20, scale=2), nullable=False),
-        sa.Column("basis", sa.Numeric(precision=20, scale=2), nullable=False),
-        sa.Column("realized_gain", sa.Numeric(precision=20, scale=2), nullable=False),
-        sa.Column("term", sa.Text(), nullable=False),
-        sa.Column("external_id", sa.Text(), nullable=True),
-        sa.Column("details", postgresql.JSONB(astext_type=sa.Text()), nullable=False),
         sa.Column("recorded_at", sa.DateTime(timezone=True), server_default=sa.text("engine_now()"), nullable=False),
-        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_transactions_account_id")),
-        sa.ForeignKeyConstraint(["security_id"], ["securities.security_id"], name=op.f("fk_transactions_security_id")),
-        sa.PrimaryKeyConstraint("txn_id", name=op.f("pk_transactions")),
-        sa.UniqueConstraint("account_id", "external_id", name=op.f("uq_transactions_account_id_external_id")),
+        sa.CheckConstraint("quantity > 0", name=op.f("ck_opening_lots_quantity_positive")),
+        sa.ForeignKeyConstraint(["account_id"], ["accounts.account_id"], name=op.f("fk_opening_lots_account_id")),
+        sa.ForeignKeyConstraint(["security_id"], ["securities.security_id"], name=op.f("fk_opening_lots_security_id")),
+        sa.PrimaryKeyConstraint("account_id", "lot_id", name=op.f("pk_opening_lots")),
     )
-    op.create_index("ix_transactions_account_id_trade_date", "transactions", ["account_id", "trade_date"], unique=False)
     op.create_table(
         "alerts",
         sa.Column("alert_id", sa.BigInteger(), sa.Identity(always=True), nullable=False),

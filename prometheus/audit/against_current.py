@@ -18,7 +18,6 @@ from prometheus.db.repositories.strategies import latest_strategy
 from prometheus.decision.build_snapshot import AccountInputs, build_snapshot
 from prometheus.decision.locks import day_locks
 from prometheus.decision.snapshot import Snapshot
-from prometheus.domain.accounts import Account
 from prometheus.domain.books import Books
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.securities import CorporateAction
@@ -149,11 +148,8 @@ def _rebuilt(
     weights = shared.weights(benchmark)
     built = build_snapshot(
         AccountInputs(
-            account=_on_the_day(account),
+            account=account,
             books=Books(recorded.lots, recorded.cash),
-            journal=(),
-            actions=(),
-            action_closes={},
             older_prices=older,
             strategy_version=strategy.version,
             max_missing_price_share=1.0,
@@ -163,7 +159,7 @@ def _rebuilt(
         benchmark,
         weights.address,
         day.risk_model,
-    ).snapshot
+    )
     locks = day_locks(
         built.universe,
         recorded.lots,
@@ -190,11 +186,6 @@ _FROM_TODAY: Final = (
     *("risk_model_as_of", "loadings_sha256", "specific_variance_sha256", "specific_correlation_sha256"),
     *("factor_covariance", "universe", "borrow_rates"),
 )
-
-
-def _on_the_day(account: Account) -> Account:
-    # Lots come from the record: nothing is to be booked on them again.
-    return replace(account, books_as_of=None)
 
 
 def _setting_differences(recorded: Snapshot, today: Snapshot) -> Iterator[Difference]:

@@ -1,19 +1,19 @@
 """One load of one file: the transaction around its checks and its rows."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.bookkeeping import action_changes
-from prometheus.bookkeeping.account_entries import EntryBooking, book_account_entries
+from prometheus.bookkeeping.account_entries import EntryBooking, FileRow, book_file_events
+from prometheus.bookkeeping.late_actions import action_words
 from prometheus.bookkeeping.order_executions import ExecutionBooking, book_executions
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Connection, Database
-from prometheus.db.repositories import ingest_lots, ingest_reference, market_data
+from prometheus.db.repositories import ingest_lots, ingest_reference, ledger_inputs
 from prometheus.db.repositories.ingest_reference import KnownAccount
-from prometheus.domain.entries import Entry
+from prometheus.db.repositories.ledger_inputs import households_of
 from prometheus.domain.orders import Execution
 
 OnRows = Callable[[int], None]
@@ -53,10 +53,10 @@ class BulkSession:
         """Return ticker, ex-date, type and value of the corporate actions of a period."""
         return ingest_reference.stored_actions(self.connection, first, last)
 
-    def unseen_actions(self) -> dict[str, str]:
+    def late_actions(self) -> dict[str, str]:
         """Return by account the first action, in words, that came or changed after its books had passed the day."""
-        found = action_changes.unseen_actions(self.connection)
-        return {account_id: action_changes.action_words(actions[0]) for account_id, actions in found.items()}
+        late = ledger_inputs.late_actions(self.connection)
+        return {account_id: action_words(actions[0]) for account_id, actions in late.items()}
 
     def merge(
         self, target: MergeTarget, columns: tuple[str, ...], chunks: Chunks, file: FileIdentity, on_rows: OnRows
@@ -78,11 +78,11 @@ class BulkSession:
     def stage_lots(self, chunks: Chunks, on_rows: OnRows) -> int:
         """Copy opening lots (``ingest_lots.STAGED_COLUMNS`` and the line number) aside and return how many."""
         return bulk_load.stage_rows(
-            self.connection, "tax_lots", ingest_lots.STAGED_COLUMNS, chunks, on_rows, extra="line_number bigint"
+            self.connection, ingest_lots.TABLE, ingest_lots.STAGED_COLUMNS, chunks, on_rows, extra="line_number bigint"
         )
 
     def differing_opening_lots(self) -> list[tuple[int, str]]:
-        """Return line and journal values of the staged lots that contradict the journal."""
+        """Return line and former values of the staged lots that were handed over otherwise."""
         return ingest_lots.differing_opening_lots(self.connection)
 
     def lots_after_opening(self) -> list[tuple[int, str]]:
@@ -94,13 +94,18 @@ class BulkSession:
         ingest_lots.discard_staged(self.connection, lines)
 
     def load_staged_lots(self, file: FileIdentity, staged: int) -> LoadCounts:
-        """Book the staged lots."""
+        """Store the staged lots."""
         return ingest_lots.load_staged_lots(self.connection, file, staged)
 
-    def book_account_entries(self, account_id: str, entries: Sequence[Entry], on_entries: OnRows) -> EntryBooking:
-        """Book entries of an account's own file; ``on_entries`` hears how many more are dealt with."""
-        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
-        return book_account_entries(self.connection, account_id, entries, group_of=group_of, on_entries=on_entries)
+    def households_of(self, account_ids: Collection[str]) -> dict[str, str]:
+        """Return the household of accounts by account; an account by itself is one of its own name."""
+        return households_of(self.connection, account_ids)
+
+    def book_file_events(
+        self, household: str, rows: Sequence[FileRow], source_name: str, on_rows: OnRows
+    ) -> EntryBooking:
+        """Book a file's events of one household; ``on_rows`` hears how many more are dealt with."""
+        return book_file_events(self.connection, household, rows, source_name=source_name, on_rows=on_rows)
 
     def account_regions(self, account_ids: Sequence[str]) -> dict[str, str]:
         """Return the region of those of the accounts that exist, locked until the load ends."""
@@ -111,8 +116,7 @@ class BulkSession:
         self, account_id: str, executions: Sequence[Execution], on_executions: OnRows
     ) -> ExecutionBooking:
         """Book executions of an account's orders; ``on_executions`` hears how many more are dealt with."""
-        group_of = {ticker: found.group for ticker, found in market_data.securities(self.connection).items()}
-        return book_executions(self.connection, account_id, executions, group_of=group_of, on_executions=on_executions)
+        return book_executions(self.connection, account_id, executions, on_executions=on_executions)
 
     def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
         """Remember the file, unless it is known and changes nothing."""

@@ -1,10 +1,10 @@
 """The ledger compared with itself: everything folded from the events, and what is stored held beside it.
 
-``accounts.cash`` and ``tax_lots`` are compared by themselves (``table_differences``), as long as they are kept.
+``accounts.cash``, which follows from the ledger, is compared by itself (``cash_differences``).
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -14,7 +14,7 @@ from typing import Final
 from prometheus.bookkeeping.ledger_fold import PartialFold, changes_of, fold_in_parts
 from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.db.database import Connection
-from prometheus.db.repositories.accounts import load_books
+from prometheus.db.repositories.account_books import stored_cash
 from prometheus.db.repositories.ledger_events import events_after
 from prometheus.db.repositories.ledger_postings import StoredPosting, postings_after
 from prometheus.db.repositories.ledger_states import state_days, state_of_day, stored_mark
@@ -71,13 +71,13 @@ class LedgerProof:
     differences: tuple[LedgerDifference, ...]
 
 
-def rebuild_check(connection: Connection, household: str, *, with_tables: bool = False) -> LedgerProof:
+def rebuild_check(connection: Connection, household: str, *, with_cash: bool = False) -> LedgerProof:
     """Fold all events of a household and compare postings and states with what comes out.
 
     Args:
         connection: A transaction; at REPEATABLE READ, so that all of it is as of one moment.
         household: The household.
-        with_tables: Whether ``tax_lots`` and ``accounts.cash`` are compared, too.
+        with_cash: Whether ``accounts.cash`` is compared, too.
 
     Raises:
         UnknownAccountError: There is no such household.
@@ -102,22 +102,18 @@ def rebuild_check(connection: Connection, household: str, *, with_tables: bool =
         *_sum_differences([one.posting for one in stored], state, accounts),
         *_state_differences(connection, household, days, parts),
     ]
-    if with_tables:
-        differences += table_differences(connection, accounts, state)
+    if with_cash:
+        differences += cash_differences(connection, accounts, state)
     return LedgerProof(household, len(events), len(stored), len(state.lots), tuple(differences))
 
 
-def table_differences(connection: Connection, accounts: Iterable[str], state: State) -> Iterator[LedgerDifference]:
-    """Yield where ``tax_lots`` and ``accounts.cash`` say otherwise than a state."""
-    for account in accounts:
-        books = load_books(connection, account)
-        cash = state.cash.get(account, _ZERO)
-        if books.cash != cash:
-            message = f"the table has cash of {plain_text(books.cash)}, the events give {plain_text(cash)}"
+def cash_differences(connection: Connection, accounts: Collection[str], state: State) -> Iterator[LedgerDifference]:
+    """Yield where ``accounts.cash`` says otherwise than a state, of the accounts that have cash in it."""
+    for account, cash in sorted(stored_cash(connection, accounts).items()):
+        folded = state.cash.get(account, cash)
+        if cash != folded:
+            message = f"the table has cash of {plain_text(cash)}, the events give {plain_text(folded)}"
             yield LedgerDifference(Compared.TABLE, account, message)
-        tables = {LotKey(account, lot.lot_id): (lot.quantity, lot.cost_basis, lot.adjusted_basis) for lot in books.lots}
-        folded = {key: sums for key, sums in _sums_of(state).items() if key.account == account}
-        yield from _unequal(Compared.TABLE, "the table", tables, folded)
 
 
 # ---------------------------------------------------------------- events and postings

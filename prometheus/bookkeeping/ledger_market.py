@@ -7,6 +7,7 @@ the change too.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -129,13 +130,49 @@ def tickers_in(state: State) -> set[str]:
     }
 
 
+@dataclass(frozen=True, slots=True)
+class MarketSpan:
+    """Actions of the market of some days, and the closes on their ex-dates that an event may need.
+
+    Attributes:
+        actions: By ex-date, ticker and type.
+        closes: Close by ticker and ex-date, where there is one.
+    """
+
+    actions: tuple[MarketAction, ...] = ()
+    closes: Closes = field(default_factory=dict)
+
+
+def market_span(connection: Connection, tickers: Collection[str] | None, *, after: date, through: date) -> MarketSpan:
+    """Return the market's actions with ex-date in (after, through].
+
+    Args:
+        connection: A transaction.
+        tickers: Securities; what comes out of their actions is added here. None for all securities.
+        after: Actions of later days.
+        through: Last day.
+    """
+    if tickers is None:
+        actions = market_actions(connection, None, after=after, through=through)
+        return MarketSpan(tuple(actions), _closes(connection, actions))
+    actions = []
+    asked: set[str] = set()
+    wanted = set(tickers)
+    while wanted := wanted - asked:
+        asked |= wanted
+        more = market_actions(connection, wanted, after=after, through=through)
+        actions += more
+        wanted = {one.action.other_ticker for one in more} - {""}
+    actions.sort(key=lambda one: (one.action.ex_date, one.action.ticker, one.action.action_type, one.change_id))
+    return MarketSpan(tuple(actions), _closes(connection, actions))
+
+
 def missing_actions(
-    connection: Connection,
-    household: str,
+    span: MarketSpan,
     tickers: Collection[str],
+    stored: Collection[str],
     *,
     after: date,
-    through: date,
     passed: date | None,
     seen: int,
 ) -> list[NewEvent]:
@@ -145,25 +182,34 @@ def missing_actions(
     ``changed_events``.
 
     Args:
-        connection: A transaction.
-        household: The household.
-        tickers: Securities that it held, or that its events name; what comes out of them is added here.
+        span: Actions through the last day of the period, those of ``tickers`` among them.
+        tickers: Securities that the household held, or that its events name; what comes out of them is added here.
+        stored: Names of the market's events of the period that the household has.
         after: Actions of later days.
-        through: Last day.
         passed: Day through which the books are; None for books that begin.
         seen: ``corporate_actions.change_id`` through which changes of passed days have been looked at.
+
+    Raises:
+        AccountingError: As for ``event_of_action``.
     """
-    unseen: list[MarketAction] = []
-    asked: set[str] = set()
-    while wanted := set(tickers) - asked:
-        asked |= wanted
-        actions = market_actions(connection, wanted, after=after, through=through)
-        unseen += (one for one in actions if passed is None or one.action.ex_date > passed or one.change_id <= seen)
-        tickers = {one.action.other_ticker for one in actions} - {""}
-    stored = stored_actions(connection, household, {event_name(one.action) for one in unseen})
-    new = [one for one in unseen if event_name(one.action) not in stored]
-    closes = _closes(connection, new)
-    return [_new(event_of_action(one.action, closes), one) for one in new]
+    concerned = _with_successors(tickers, span.actions)
+    return [
+        _new(event_of_action(one.action, span.closes), one)
+        for one in span.actions
+        if one.action.ticker in concerned
+        and one.action.ex_date > after
+        and (passed is None or one.action.ex_date > passed or one.change_id <= seen)
+        and event_name(one.action) not in stored
+    ]
+
+
+def _with_successors(tickers: Collection[str], actions: Sequence[MarketAction]) -> set[str]:
+    """Return securities and what their actions lead to."""
+    known = set(tickers)
+    successors = [(one.action.ticker, one.action.other_ticker) for one in actions if one.action.other_ticker]
+    while more := {other for ticker, other in successors if ticker in known} - known:
+        known |= more
+    return known
 
 
 def changed_events(
@@ -203,8 +249,19 @@ def _correction(before: StoredAction, event: Event, change_id: int, passed: date
     return Correction(account=EVERY_ACCOUNT, event_id=name, trade_date=told_on, replacement=event)
 
 
+#: Their events are told without a close.
+_WITHOUT_CLOSE: Final = frozenset(
+    {ActionType.DIVIDEND, ActionType.SPECIAL_DIVIDEND, ActionType.SYMBOL_CHANGE, ActionType.DELISTING}
+)
+
+
 def _closes(connection: Connection, actions: Sequence[MarketAction]) -> Closes:
-    wanted = {(ticker, one.action.ex_date) for one in actions for ticker in one.action.securities}
+    wanted = {
+        (ticker, one.action.ex_date)
+        for one in actions
+        if one.action.action_type not in _WITHOUT_CLOSE
+        for ticker in one.action.securities
+    }
     return closes_on(connection, sorted(wanted))
 
 

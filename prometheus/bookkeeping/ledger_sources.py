@@ -85,7 +85,12 @@ def execution_events(
     return [
         *(execution_event(account, fill) for fill in fills),
         *(
-            Cancellation(account=account, event_id=f"{name} cancelled", trade_date=told_on, target_id=name)
+            Cancellation(account=account, event_id=cancellation_id(name), trade_date=told_on, target_id=name)
             for name in cancelled
         ),
     ]
+
+
+def cancellation_id(execution_id: str) -> str:
+    """Return the name of the event by which a broker takes an execution back."""
+    return f"{execution_id} cancelled"

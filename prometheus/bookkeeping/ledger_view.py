@@ -12,6 +12,7 @@ from prometheus.db.repositories.ledger_postings import newest_posting
 from prometheus.db.repositories.ledger_states import newest_state
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.money import to_cents
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.state import EMPTY, Loss, Lot, Purchase, State
 from prometheus.ledger.terms import Terms
@@ -57,7 +58,11 @@ def read_books(connection: Connection, household: str, *, lock: bool = False) ->
 
 
 def books_of(state: State, account: str) -> Books:
-    """Return lots and cash of one account of a household."""
+    """Return lots and cash of one account of a household; lots by ticker, date and name, money with two decimals."""
+    lots = sorted(
+        (lot for lot in state.lots.values() if lot.key.account == account),
+        key=lambda lot: (lot.ticker, lot.acquired_on, lot.key.lot_id),
+    )
     return Books(
         tuple(
             TaxLot(
@@ -65,14 +70,13 @@ def books_of(state: State, account: str) -> Books:
                 lot.ticker,
                 lot.acquired_on,
                 lot.quantity,
-                lot.cost_basis,
-                lot.adjusted_basis,
+                to_cents(lot.cost_basis),
+                to_cents(lot.adjusted_basis),
                 lot.holding_period_start,
             )
-            for lot in state.lots.values()
-            if lot.key.account == account
+            for lot in lots
         ),
-        state.cash.get(account, _ZERO),
+        to_cents(state.cash.get(account, _ZERO)),
     )
 
 
@@ -133,15 +137,15 @@ def _loss(loss: Loss, account: str) -> RecentTrade:
         trade_date=loss.day,
         side=Side.SELL,
         quantity=loss.quantity,
-        realized_gain=-loss.amount,
+        realized_gain=-to_cents(loss.amount),
         lot_id=loss.lot.lot_id if is_own else _name_elsewhere(loss.lot),
         washed_quantity=loss.quantity - loss.open_quantity,
-        disallowed_loss=loss.disallowed,
+        disallowed_loss=to_cents(loss.disallowed),
         acquired_on=loss.acquired_on,
         holding_period_start=loss.holding_period_start,
         execution_id=loss.event.event_id,
         account="" if is_own else loss.lot.account,
-        denied_for_good=loss.denied_for_good,
+        denied_for_good=to_cents(loss.denied_for_good),
     )
 
 

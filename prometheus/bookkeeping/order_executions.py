@@ -1,49 +1,41 @@
-"""Executions of orders booked into the books of their account: each once, in the place of its day."""
+"""Executions of orders booked into the ledger: each once, in the place of its day, by the lots that its run planned."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Connection, Row, insert, text
-from sqlalchemy.exc import IntegrityError
-
-from prometheus.accounting.account_entries import LotPicker
-from prometheus.accounting.share_counts import split_ratio
-from prometheus.bookkeeping.action_changes import actions_position, book_morning, mark_seen, unseen_actions
-from prometheus.bookkeeping.fills import book_fills, close_windows
+from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_events
+from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.open_orders import filled_shares
-from prometheus.db.models import OrderExecutionRow
-from prometheus.db.repositories.accounts import accounts_of, load_books
+from prometheus.bookkeeping.planned_lots import STORED_STEP, LotsLeft, planned_picks
+from prometheus.db.database import Connection
+from prometheus.db.repositories.accounts import accounts_of
+from prometheus.db.repositories.ledger_events import EventSource, events_named
+from prometheus.db.repositories.ledger_inputs import households_of
 from prometheus.db.repositories.market_data import corporate_actions
+from prometheus.db.repositories.order_executions import StoredExecution, record_executions, stored_executions
 from prometheus.db.repositories.orders import run_orders
-from prometheus.domain.accounts import Account, TaxRegime
+from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Fill, LotPick
-from prometheus.domain.entries import Entry, EntryAction, EntryFinding
+from prometheus.domain.entries import EntryFinding
 from prometheus.domain.lots import Side
 from prometheus.domain.money import nearest_step, plain_text
-from prometheus.domain.orders import Execution, OrderName, RunOrder, parse_picks, picks_text
+from prometheus.domain.orders import Execution, OrderName, RunOrder
 from prometheus.domain.securities import ActionType
 from prometheus.foundation.errors import AccountingError
-
-#: Last decimal of a stored number of shares.
-_STORED_STEP: Final = Decimal("0.00000001")
+from prometheus.ledger.findings import Finding
+from prometheus.ledger.keys import EventKey
+from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.shares import split_ratio
+from prometheus.ledger.state import EMPTY
 
 _OVERDRAWN: Final = "Load the day's sales with it, or book cash that came in as a TRANSFER_IN without ticker."
-_STORED: Final = text("""
-    SELECT execution_id, run_seq, order_executions.run_id, line, order_executions.ticker, order_executions.side,
-           trade_date, quantity, price, fee, lot_picks ->> 'given' AS picks, lot_picks ->> 'taken' AS taken
-    FROM order_executions JOIN runs USING (run_id, account_id) WHERE account_id = :account
-      AND (execution_id = ANY(:executions) OR order_executions.run_id = ANY(:runs))
-""")
-_KNOWN: Final = text("""
-    SELECT details ->> 'execution_id' FROM transactions
-    WHERE account_id = :account AND trade_date >= :since AND txn_type IN ('BUY', 'SELL', 'REINVESTMENT')
-      AND details ->> 'execution_id' = ANY(:executions)
-""")
+_OTHERWISE: Final = "Correct the row, or what was booked before it."
 
 
 @dataclass(slots=True)
@@ -68,41 +60,35 @@ def book_executions(
     account_id: str,
     executions: Sequence[Execution],
     *,
-    group_of: Mapping[str, str],
     on_executions: Callable[[int], None],
 ) -> ExecutionBooking:
     """Book executions of one account in the caller's transaction, by day and execution id.
 
-    The books move to the day of an execution that lies after them: corporate actions of that morning come first. Each
+    The books move to the day of an execution that lies after them: corporate actions of that day come first. Each
     execution is booked or left out by itself.
 
     Args:
-        connection: The transaction; the account's row is locked in it.
+        connection: The transaction; the accounts of the household are locked in it.
         account_id: An account that exists.
         executions: Its executions, each execution id once.
-        group_of: Ticker to substantially identical group, of every security there is.
         on_executions: Called with how many more executions are dealt with.
     """
-    return _Booking(connection, account_id, group_of, on_executions).book(executions)
+    return _Booking(connection, account_id, on_executions).book(executions)
 
 
 class _Booking:
     """One account's executions while they are booked."""
 
-    def __init__(
-        self,
-        connection: Connection,
-        account_id: str,
-        group_of: Mapping[str, str],
-        on_executions: Callable[[int], None],
-    ) -> None:
+    def __init__(self, connection: Connection, account_id: str, on_executions: Callable[[int], None]) -> None:
         self._connection = connection
-        self._account: Account = accounts_of(connection, account_ids=[account_id])[0]
-        self._group_of = group_of
+        self._account = accounts_of(connection, account_ids=[account_id])[0]
+        self._household = households_of(connection, [account_id])[account_id]
         self._on_executions = on_executions
         self._result = ExecutionBooking()
         self._progress: dict[tuple[int, int], _Progress] = defaultdict(_Progress)
         self._ratios: dict[tuple[str, date, date], Decimal] = {}
+        #: The household's books after what was booked so far.
+        self._state = EMPTY
 
     def book(self, executions: Sequence[Execution]) -> ExecutionBooking:
         orders = run_orders(self._connection, [(one.order.account_id, one.order.run_seq) for one in executions])
@@ -115,51 +101,34 @@ class _Booking:
     # ------------------------------------------------------------ what the file says against what is known
 
     def _new(self, executions: Sequence[Execution], orders: Mapping[OrderName, RunOrder]) -> list[Execution]:
-        runs = sorted({order.run_id for order in orders.values()})
+        account_id, runs = self._account.account_id, {order.run_id for order in orders.values()}
         names = [one.execution_id for one in executions]
-        wanted = {"account": self._account.account_id, "executions": names, "runs": runs}
-        stored = {row.execution_id: row for row in self._connection.execute(_STORED, wanted)}
-        since = min(one.trade_date for one in executions)
-        known = set(
-            self._connection.execute(
-                _KNOWN, {"account": self._account.account_id, "executions": names, "since": since}
-            ).scalars()
-        )
+        stored = {one.execution_id: one for one in stored_executions(self._connection, account_id, names, runs)}
+        known = events_named(self._connection, [EventKey(account_id, name) for name in names])
         filled = filled_shares(self._connection, runs)
         for order in orders.values():
-            self._progress[order.run_id, order.name.line].filled = filled.get(
-                (order.run_id, order.ticker, order.side.value), Decimal(0)
-            )
-        for row in stored.values():
-            self._note((row.run_id, row.line), parse_picks(row.taken))
+            progress = self._progress[order.run_id, order.name.line]
+            progress.filled = filled.get((order.run_id, order.ticker, order.side), Decimal(0))
+        for before in stored.values():
+            self._note((before.run_id, before.order.line), before.taken)
         new = []
         for one in executions:
-            before = stored.get(one.execution_id)
-            if before is not None:
-                self._repeated(one, before)
-            elif one.execution_id in known:
-                message = f"{one.account_id} has booked an execution '{one.execution_id}' that names no order."
+            if one.execution_id in stored:
+                self._repeated(one, stored[one.execution_id])
+            elif EventKey(account_id, one.execution_id) in known:
+                message = f"{account_id} has booked an execution '{one.execution_id}' that names no order."
                 self._refuse(one, "EXECUTION_DIFFERS", message, "Give this one an execution_id of its own.")
             elif self._fits(one, orders):
                 new.append(one)
         return new
 
-    def _repeated(self, one: Execution, before: Row[Any]) -> None:
-        content = {
-            "order": str(OrderName(one.account_id, before.run_seq, before.line)),
-            "ticker": before.ticker,
-            "side": before.side,
-            "trade_date": before.trade_date.isoformat(),
-            "quantity": plain_text(before.quantity),
-            "price": plain_text(before.price),
-            "fee": plain_text(before.fee),
-            "lot_picks": before.picks or "",
-        }
-        if content == one.content():
+    def _repeated(self, one: Execution, before: StoredExecution) -> None:
+        content, said = before.content(), one.content()
+        if content == said:
             self._result.unchanged += 1
             self._on_executions(1)
             return
-        words = ", ".join(f"{name} {value}" for name, value in content.items() if value != one.content()[name])
+        words = ", ".join(f"{name} {value}" for name, value in content.items() if value != said[name])
         message = f"{one.account_id} has booked the execution '{one.execution_id}' otherwise: {words}."
         self._refuse(one, "EXECUTION_DIFFERS", message, "Correct the row, or give it an execution_id of its own.")
 
@@ -207,18 +176,18 @@ class _Booking:
     # ------------------------------------------------------------ booking
 
     def _book_day(self, day: date, executions: Sequence[Execution], orders: Mapping[OrderName, RunOrder]) -> None:
-        account_id, books = self._account.account_id, self._account.books_as_of
-        if books is None:
-            for one in executions:
-                message = f"{account_id} has no books yet; they open with its first day."
-                self._refuse(one, "BOOKS_NOT_OPEN", message, "Load the row after that day.")
-            return
         allowed = [one for one in executions if self._within(one, orders[one.order])]
         if not allowed:
             return
-        if day > books:
-            self._book_morning(day)
-            self._account = accounts_of(self._connection, account_ids=[account_id])[0]
+        try:
+            with self._connection.begin_nested():
+                # The market's actions of the day come first: lots and shares are then those that the orders meet.
+                moved = book_events(self._connection, self._household, (), day, source=EventSource.EXECUTION)
+        except AccountingError as error:
+            for one in allowed:
+                self._leave_out(one, orders, error.code, error.message, _OTHERWISE)
+            return
+        self._state = moved.state
         if not self._attempt(allowed, orders) and len(allowed) > 1:
             # One by one, to find out which cannot be; purchases may need what sales of the day bring in.
             for one in sorted(allowed, key=lambda one: one.side is Side.BUY):
@@ -226,7 +195,7 @@ class _Booking:
 
     def _within(self, one: Execution, order: RunOrder) -> bool:
         """Return whether an order has so many shares left, and take them."""
-        shares = self._then(one.quantity, order.ticker, order.as_of_date, one.trade_date)
+        shares = self._then(one, order)
         filled = self._progress[order.run_id, order.name.line].filled
         if filled + shares > order.quantity:
             self._refuse(
@@ -241,38 +210,40 @@ class _Booking:
         return True
 
     def _attempt(self, executions: Sequence[Execution], orders: Mapping[OrderName, RunOrder]) -> bool:
-        """Book executions of one day together, or leave them out; one alone that cannot be booked is a finding."""
+        """Book executions of one day together; those that are refused are findings, and the others are booked.
+
+        Returns:
+            Whether that worked; False where several together overdraw the account or undo what was booked.
+        """
         account_id = self._account.account_id
         try:
             with self._connection.begin_nested():
                 fills = self._fills(executions, orders)
-                as_of = max(executions[0].trade_date, self._account.books_as_of or date.min)
-                book_fills(self._connection, account_id, fills, as_of=as_of, group_of=self._group_of)
-                self._remember(executions, fills, orders)
-        except (AccountingError, IntegrityError) as error:
+                booking = book_executed(self._connection, account_id, fills, through=executions[0].trade_date)
+                refused = _refusals(booking, account_id)
+                taken = _lots_taken(booking, account_id)
+                booked = [one for one in executions if one.execution_id not in refused]
+                rows = [(one, orders[one.order].run_id, taken.get(one.execution_id, ())) for one in booked]
+                record_executions(self._connection, rows)
+        except AccountingError as error:
             if len(executions) > 1:
                 return False
-            (one,) = executions
-            order = orders[one.order]
-            shares = self._then(one.quantity, order.ticker, order.as_of_date, one.trade_date)
-            self._progress[order.run_id, order.name.line].filled -= shares
-            code, message = (
-                ("LOT_EXISTS", "a lot of that name exists")
-                if isinstance(error, IntegrityError)
-                else (error.code, error.message)
-            )
-            remedy = _OVERDRAWN if code == "OVERDRAWN" else "Correct the row, or what was booked before it."
-            self._refuse(one, code, f"{message.rstrip('.')}.", remedy)
+            remedy = _OVERDRAWN if error.code == "OVERDRAWN" else _OTHERWISE
+            self._leave_out(executions[0], orders, error.code, error.message, remedy)
             return False
-        for one, fill in zip(executions, fills, strict=True):
-            self._note((orders[one.order].run_id, one.order.line), fill.lot_picks)
-        self._result.booked += len(executions)
-        self._on_executions(len(executions))
+        self._state = booking.state
+        for one, run_id, picks in rows:
+            self._note((run_id, one.order.line), picks)
+        for one in executions:
+            if one.execution_id in refused:
+                finding = refused[one.execution_id]
+                self._leave_out(one, orders, finding.code, finding.message, finding.remedy)
+        self._result.booked += len(booked)
+        self._on_executions(len(booked))
         return True
 
     def _fills(self, executions: Sequence[Execution], orders: Mapping[OrderName, RunOrder]) -> list[Fill]:
-        lots = load_books(self._connection, self._account.account_id).lots
-        picker = LotPicker(lots, self._account)
+        left = LotsLeft(self._state, self._account.account_id)
         used: dict[tuple[int, int], dict[str, Decimal]] = {}
         fills = []
         for one in executions:
@@ -281,7 +252,9 @@ class _Booking:
             if one.side is Side.SELL and self._account.tax_regime is TaxRegime.US:
                 key = (order.run_id, order.name.line)
                 taken = used.setdefault(key, dict(self._progress[key].used))
-                picks = self._picks(one, order, picker, taken)
+                ratio = self._ratio(order.ticker, order.as_of_date, one.trade_date)
+                # Lots that neither the row nor the plan can name are left to the account's method.
+                picks = one.lot_picks or planned_picks(order, one.quantity, ratio=ratio, used=taken, left=left)
                 for pick in picks:
                     taken[pick.lot_id] = taken.get(pick.lot_id, Decimal(0)) + pick.quantity
             fills.append(
@@ -299,84 +272,15 @@ class _Booking:
             )
         return fills
 
-    def _picks(
-        self, one: Execution, order: RunOrder, picker: LotPicker, used: Mapping[str, Decimal]
-    ) -> tuple[LotPick, ...]:
-        """Return the lots of a sale: those it names, else those the run planned, else by the account's method."""
-        planned = () if one.lot_picks else self._planned(one, order, picker, used)
-        if planned:
-            picker.take_these(planned)
-            return planned
-        sale = Entry(
-            row=one.row,
-            day=one.trade_date,
-            account=one.account_id,
-            action=EntryAction.SELL,
-            ticker=one.ticker,
-            quantity=one.quantity,
-            amount=one.quantity * one.price,
-            picks=one.lot_picks,
-        )
-        return picker.take(sale)
-
-    def _planned(
-        self, one: Execution, order: RunOrder, picker: LotPicker, used: Mapping[str, Decimal]
-    ) -> tuple[LotPick, ...]:
-        """Return what the run planned to take for so many shares; nothing where the books cannot give it any more."""
-        ratio = self._ratio(order.ticker, order.as_of_date, one.trade_date)
-        left, picks = one.quantity, []
-        for planned in order.lots:
-            given = nearest_step(planned.quantity * ratio, _STORED_STEP) - used.get(planned.lot_id, Decimal(0))
-            shares = min(given, left, picker.left_of(planned.lot_id))
-            if shares > 0:
-                picks.append(LotPick(planned.lot_id, shares))
-                left -= shares
-        return () if left else tuple(picks)
-
-    def _remember(
-        self, executions: Sequence[Execution], fills: Sequence[Fill], orders: Mapping[OrderName, RunOrder]
-    ) -> None:
-        self._connection.execute(
-            insert(OrderExecutionRow),
-            [
-                {
-                    "account_id": one.account_id,
-                    "execution_id": one.execution_id,
-                    "run_id": orders[one.order].run_id,
-                    "line": one.order.line,
-                    "ticker": one.ticker,
-                    "side": one.side.value,
-                    "trade_date": one.trade_date,
-                    "executed_at": one.executed_at,
-                    "quantity": one.quantity,
-                    "price": one.price,
-                    "fee": one.fee,
-                    "lot_picks": {"given": one.content()["lot_picks"], "taken": picks_text(fill.lot_picks)},
-                }
-                for one, fill in zip(executions, fills, strict=True)
-            ],
-        )
-
-    def _book_morning(self, day: date) -> None:
-        """Move the books to a later day: windows that closed, then corporate actions of every morning until then."""
-        account_id = self._account.account_id
-        position = actions_position(self._connection)
-        unseen = unseen_actions(self._connection, [account_id])
-        if self._account.tax_regime is TaxRegime.CA:
-            close_windows(self._connection, account_id, as_of=day, group_of=self._group_of)
-        book_morning(self._connection, account_id, as_of=day, group_of=self._group_of)
-        if not unseen:
-            mark_seen(self._connection, [account_id], position)
-
     # ------------------------------------------------------------ small things
 
-    def _note(self, order: tuple[int, int], picks: Sequence[LotPick]) -> None:
+    def _note(self, order: tuple[int, int], picks: Iterable[LotPick]) -> None:
         for pick in picks:
             self._progress[order].used[pick.lot_id] += pick.quantity
 
-    def _then(self, shares: Decimal, ticker: str, ordered: date, traded: date) -> Decimal:
-        """Return shares of the day of a trade in shares of the day of its order."""
-        return nearest_step(shares / self._ratio(ticker, ordered, traded), _STORED_STEP)
+    def _then(self, one: Execution, order: RunOrder) -> Decimal:
+        """Return an execution's shares in shares of the day of its order."""
+        return nearest_step(one.quantity / self._ratio(order.ticker, order.as_of_date, one.trade_date), STORED_STEP)
 
     def _ratio(self, ticker: str, ordered: date, traded: date) -> Decimal:
         key = (ticker, ordered, traded)
@@ -390,9 +294,35 @@ class _Booking:
             self._ratios[key] = ratio
         return self._ratios[key]
 
+    def _leave_out(
+        self, one: Execution, orders: Mapping[OrderName, RunOrder], code: str, message: str, remedy: str
+    ) -> None:
+        """Refuse an execution that its order had shares for, and give them back to the order."""
+        order = orders[one.order]
+        self._progress[order.run_id, order.name.line].filled -= self._then(one, order)
+        self._refuse(one, code, f"{message.rstrip('.')}.", remedy)
+
     def _refuse(self, one: Execution, code: str, message: str, remedy: str) -> None:
         self._result.findings.append(EntryFinding(one.row, code, message, remedy))
         self._on_executions(1)
+
+
+def _refusals(booking: Booking, account_id: str) -> dict[str, Finding]:
+    """Return by execution why it was refused."""
+    return {
+        finding.event.event_id: finding
+        for finding in booking.findings
+        if finding.refused and finding.event.account == account_id
+    }
+
+
+def _lots_taken(booking: Booking, account_id: str) -> dict[str, tuple[LotPick, ...]]:
+    """Return by execution the lots that a sale took."""
+    taken: dict[str, list[LotPick]] = defaultdict(list)
+    for row in booking.postings:
+        if row.kind is PostingKind.SELL and row.account == account_id and row.lot_id is not None:
+            taken[row.event.event_id].append(LotPick(row.lot_id, -row.quantity))
+    return {name: tuple(picks) for name, picks in taken.items()}
 
 
 def _lot_of(one: Execution) -> str:

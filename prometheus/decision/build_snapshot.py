@@ -8,21 +8,16 @@ from functools import lru_cache
 from typing import Final
 
 from prometheus.accounting.acb import pool_lots
-from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
-from prometheus.accounting.fill_ledger import LedgerTerms
-from prometheus.accounting.joint_accounts import joint_lots, joint_row
-from prometheus.accounting.journal import recent_trades
-from prometheus.accounting.morning_losses import meets_a_purchase, morning_losses
-from prometheus.accounting.share_counts import split_ratio
-from prometheus.accounting.tax_lines import recognized_in_year
-from prometheus.decision.day_inputs import DayInputs, HouseholdDay
+from prometheus.decision.day_inputs import DayInputs
 from prometheus.decision.locks import day_locks
 from prometheus.decision.snapshot import Flag, Snapshot, UniverseName
 from prometheus.domain.accounts import Account, AccountKind, LotMethod
-from prometheus.domain.books import Books, Transaction
+from prometheus.domain.books import Books
+from prometheus.domain.lots import RecentTrade
 from prometheus.domain.rebalancing import DAILY, kind_of_day
 from prometheus.domain.securities import BenchmarkDay, CorporateAction, LastPrice, Security
 from prometheus.foundation.errors import PhaseHeldError
+from prometheus.ledger.shares import split_ratio
 from prometheus.risk.model import StoredRiskModel
 
 #: Decimals of a stored price.
@@ -35,56 +30,35 @@ class AccountInputs:
 
     Attributes:
         account: Settings.
-        books: Lots and cash as booked through ``account.books_as_of``.
-        journal: Journal rows of the last 61 days, oldest first.
-        actions: Corporate actions with ex-date after the books' date through the day; none for an account whose
-            opening lots are handed over as of its first day.
-        action_closes: Close of ticker and ex-date for those actions, where there is one.
-        older_prices: Prices of held names that had none in the usual look-back.
+        books: Lots and cash at the end of the day's corporate actions.
+        trades: Trades of the household that may lock securities, the account's own first.
+        corporate_actions: Actions since the account's last day that its books have, by ex-date.
+        realized_this_year: Net gain that counts of the calendar year through the day, base currency.
+        older_prices: Prices of held securities that had none in the usual look-back.
         strategy_version: Version of the strategy used.
         max_missing_price_share: From the merged parameters.
         unmatched_tags: Tags that select no override.
         unfilled: What the orders of the account's previous run left unfilled, in a sentence; None where nothing.
         old_data: Flags of data that is used although it is older than usual.
-        members: Accounts of its household, itself among them.
-        household: What the other accounts of its household did lately; None for an account by itself.
-        year_rows: Journal rows of the calendar year that realise a gain or take a loss back, oldest first.
-        booked_actions: Actions of the day that the books have already, because its losses met purchases.
-        actions_seen: Number of the latest change of a corporate action that the books have looked at; None where they
-            lack one.
+        unbooked_actions: What the books lack of actions that came or changed later, in words; it moves no shares.
         rebalance: Rebalancing calendar, from the merged parameters.
         last_whole: Day of the account's last whole rebalancing; None where it had none.
-        unbooked_actions: What the books lack of actions that came or changed later, in words; it moves no shares.
     """
 
     account: Account
     books: Books
-    journal: tuple[Transaction, ...]
-    actions: tuple[CorporateAction, ...]
-    action_closes: Mapping[tuple[str, date], Decimal]
     older_prices: Mapping[str, LastPrice]
     strategy_version: int
     max_missing_price_share: float
+    trades: tuple[RecentTrade, ...] = ()
+    corporate_actions: tuple[CorporateAction, ...] = ()
+    realized_this_year: Decimal = Decimal(0)
     unmatched_tags: tuple[str, ...] = ()
     unfilled: str | None = None
     old_data: tuple[Flag, ...] = ()
-    members: tuple[str, ...] = ()
-    household: HouseholdDay | None = None
-    year_rows: tuple[Transaction, ...] = ()
-    booked_actions: tuple[CorporateAction, ...] = ()
-    actions_seen: int | None = None
     unbooked_actions: str | None = None
     rebalance: str = DAILY
     last_whole: date | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class BuiltSnapshot:
-    """A snapshot, and the books after the corporate actions it applied."""
-
-    snapshot: Snapshot
-    books: Books
-    transactions: tuple[Transaction, ...]
 
 
 def build_snapshot(
@@ -93,17 +67,15 @@ def build_snapshot(
     benchmark: BenchmarkDay,
     benchmark_sha256: bytes,
     model: StoredRiskModel,
-) -> BuiltSnapshot:
-    """Freeze the inputs of one account's day.
+) -> Snapshot:
+    """Return the frozen inputs of one account's day.
 
     Raises:
         PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), a held name has no price at all (NO_PRICE), too
             many names lack the day's price (MISSING_PRICES), or the account is worth nothing (NO_ASSETS).
-        AccountingError: A corporate action cannot be booked.
     """
-    account, as_of = inputs.account, day.as_of
-    _require_bought_by(inputs.books, as_of, account.account_id)
-    books, transactions = _after_actions(inputs)
+    account, as_of, books, trades = inputs.account, day.as_of, inputs.books, inputs.trades
+    require_bought_by(books, as_of, account.account_id)
     lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
     flags: list[Flag] = [
         Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
@@ -114,10 +86,6 @@ def build_snapshot(
     if inputs.unbooked_actions is not None:
         flags.append(Flag("ACTIONS_NOT_BOOKED", inputs.unbooked_actions))
     universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
-    if inputs.household is None:
-        trades = recent_trades((*inputs.journal, *transactions), as_of)
-    else:
-        trades = inputs.household.trades(as_of, books.lots, transactions)
     taxed = account.kind is AccountKind.TAXABLE
     locks = day_locks(
         universe,
@@ -156,13 +124,13 @@ def build_snapshot(
         borrow_rates={
             name.ticker: day.borrow_rates[name.ticker] for name in universe if name.ticker in day.borrow_rates
         },
-        corporate_actions=(*inputs.booked_actions, *held_actions(inputs)),
+        corporate_actions=inputs.corporate_actions,
         flags=tuple(flags),
         sheltered=not taxed,
         specific_correlation_sha256=(
             None if model.specific_correlation_sha256 is None else model.specific_correlation_sha256.hex()
         ),
-        realized_this_year=recognized_in_year((*inputs.year_rows, *transactions), as_of),
+        realized_this_year=inputs.realized_this_year,
         rebalancing=kind_of_day(inputs.rebalance, inputs.last_whole, as_of),
         last_whole=inputs.last_whole,
     )
@@ -172,58 +140,15 @@ def build_snapshot(
             "Load its cash or lots with 'prometheus ingest', or cancel the day's run.",
             code="NO_ASSETS",
         )
-    return BuiltSnapshot(snapshot, books, transactions)
+    return snapshot
 
 
-def held_actions(inputs: AccountInputs) -> tuple[CorporateAction, ...]:
-    """Return the actions of the day that concern what the account holds."""
-    return actions_concerning({lot.ticker for lot in inputs.books.lots}, inputs.actions)
-
-
-def morning_meets_purchases(inputs: AccountInputs, day: DayInputs) -> bool:
-    """Return whether the day's actions lose something (cash in lieu, a delisting) that purchases may replace.
-
-    Then the morning is booked with the whole household before the snapshot is built.
+def require_bought_by(books: Books, as_of: date, account_id: str) -> None:
+    """Refuse lots from the future: they would count as holdings of a day on which they were not held.
 
     Raises:
-        AccountingError: A corporate action cannot be booked.
+        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY).
     """
-    if not inputs.actions:
-        return False
-    books, rows = _after_actions(inputs)
-    name, lots, journal = "", books.lots, inputs.journal
-    sheltered = frozenset({""}) if inputs.account.kind is AccountKind.SHELTERED else frozenset()
-    if inputs.household is not None:
-        name, sheltered, journal = inputs.household.name, inputs.household.sheltered, inputs.household.rows
-        lots = (*inputs.household.lots, *joint_lots(name, books.lots))
-    booked = tuple(joint_row(name, row) for row in rows)
-    losses = morning_losses(booked, sheltered)
-    if not losses:
-        return False
-    terms = LedgerTerms(
-        inputs.account.rates,
-        inputs.account.tax_regime,
-        {ticker: security.group for ticker, security in day.securities.items()},
-        sheltered,
-    )
-    return meets_a_purchase(losses, recent_trades((*journal, *booked), day.as_of), lots, day.as_of, terms)
-
-
-def _after_actions(inputs: AccountInputs) -> tuple[Books, tuple[Transaction, ...]]:
-    held = {lot.ticker for lot in inputs.books.lots}
-    traded = {row.ticker for row in inputs.journal if row.ticker}
-    return apply_corporate_actions(
-        inputs.books,
-        actions_concerning(held | traded, inputs.actions),
-        closes=inputs.action_closes,
-        regime=inputs.account.tax_regime,
-        fractional=inputs.account.fractional_shares,
-        traded=traded,
-    )
-
-
-def _require_bought_by(books: Books, as_of: date, account_id: str) -> None:
-    """Refuse lots from the future: they would count as holdings of a day on which they were not held."""
     for lot in books.lots:
         if lot.acquired_on > as_of:
             raise PhaseHeldError(

@@ -93,9 +93,8 @@ class Account:
     """One account of the fleet as its owner's broker describes it.
 
     ``cash`` is in the base currency. ``books_as_of`` is the date through which corporate actions and fills are booked
-    in its lots, None for an account that has not been through a day yet; ``books_opened_on`` is the first of those
-    days, as of which the opening lots were given. ``tags`` select parameter overrides. ``household`` names the taxpayer
-    whose accounts wash each other's losses, None for an account by itself.
+    in its lots, None for an account that has not been through a day yet. ``tags`` select parameter overrides.
+    ``household`` names the taxpayer whose accounts wash each other's losses, None for an account by itself.
     """
 
     account_id: str
@@ -114,7 +113,6 @@ class Account:
     paused: bool = False
     household: str | None = None
     account_type: AccountType = AccountType.TAXABLE
-    books_opened_on: date | None = None
 
     @property
     def kind(self) -> AccountKind:

@@ -47,7 +47,7 @@ def _of(code: str, *tells: Tells, command: str = "", passing: bool = False) -> A
 
 _INGEST: Final = "prometheus ingest DIR"
 _HOLDS: Final = (
-    _of("ACTIONS_NOT_BOOKED", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ledger rebook"),
+    _of("ACTIONS_NOT_BOOKED", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ledger refold"),
     _of("BOOKS_MOVED", Tells.HOLD, passing=True),
     _of("LOT_AFTER_DAY", Tells.HOLD, command="run_engine_state --as-of {as_of} --account {account} --cancel"),
     _of("MISSING_PRICES", Tells.HOLD, command=_INGEST),

@@ -247,26 +247,26 @@ class _Load:
         adjusted_close.check_total_returns(frame, actions, self._findings)
 
     def _remark_late_actions(self, session: BulkSession) -> None:
-        late = session.unseen_actions()
+        late = session.late_actions()
         if late:
             account_id, action = next(iter(late.items()))
             self._findings.add(
                 "BOOKS_HAVE_PASSED",
                 f"The books of {len(late)} account(s) have passed the day of actions that are new or corrected, first "
-                f"{account_id}: {action}. 'prometheus ledger rebook --dry-run' says what they change.",
+                f"{account_id}: {action}. 'prometheus ledger refold --dry-run' says what they change.",
                 fatal=False,
             )
 
     def _load_lots(self, frame: pl.DataFrame, session: BulkSession) -> FileReport:
-        """Lots are compared with the journal by the database; what it objects to are findings as well."""
+        """Lots are compared with those of before by the database; what it objects to are findings as well."""
         good = self._good(frame)
         staged = session.stage_lots(staging.staged_chunks(good, self._kind, self._delivered), self._copied(good.height))
         lines = []
-        for line, journal in session.differing_opening_lots():
+        for line, before in session.differing_opening_lots():
             lines.append(line)
             self._findings.add(
                 "OPENING_LOT_DIFFERS",
-                f"The journal has this opening lot otherwise ({journal}); the journal is not rewritten by a file.",
+                f"This opening lot was handed over otherwise ({before}); no file rewrites what was handed over.",
                 line=line,
                 column="lot_id",
             )

@@ -10,6 +10,7 @@ from prometheus.foundation.errors import RequestError
 from prometheus.ingestion.columns import IDENTIFIER
 from prometheus.ingestion.finding_table import FindingCollector, FindingTable
 from prometheus.ingestion.kinds import FileKind
+from prometheus.ledger.files.mapping import FileMapping
 
 DEFAULT_BENCHMARK: Final = "SP500"
 
@@ -23,12 +24,16 @@ class IngestOptions:
         skip_bad_rows: Load the good rows of a file with bad ones, instead of none.
         benchmark_id: Benchmark of files without that column.
         allow_demo: Load a fleet into a demo database; for the demo itself.
+        mappings: Layouts of brokers' files besides the shipped ones, for transactions.
+        file_account: Account of a broker's file whose rows name none.
     """
 
     today: date
     skip_bad_rows: bool = False
     benchmark_id: str = DEFAULT_BENCHMARK
     allow_demo: bool = False
+    mappings: tuple[FileMapping, ...] = ()
+    file_account: str = ""
 
     def __post_init__(self) -> None:
         if re.fullmatch(IDENTIFIER, self.benchmark_id) is None:

@@ -1,17 +1,16 @@
-"""Load a file of accounts' own transactions: read, check and book each account's entries, all or nothing of a file."""
+"""Load a file of accounts' own transactions: read, check and book each household's events, all or nothing of a file."""
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from prometheus.accounting.account_entries import check_account_entries
-from prometheus.accounting.entry_file import read_entries
+from prometheus.bookkeeping.account_entries import FileRow
 from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
+from prometheus.bookkeeping.entry_rules import place_refusal
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
 from prometheus.db.database import Database
-from prometheus.domain.entries import Entry, EntryFinding
 from prometheus.foundation.errors import FileRefusedError
 from prometheus.ingestion.finding_table import FindingCollector
 from prometheus.ingestion.kinds import FileKind, suffix_of
@@ -24,6 +23,10 @@ from prometheus.ingestion.reports import (
     Progress,
     require_good_rows,
 )
+from prometheus.ledger.files.event_file import EventFile
+from prometheus.ledger.files.findings import RowFinding
+from prometheus.ledger.files.own_format import LAYOUT
+from prometheus.ledger.files.reader import read_events
 
 KIND: Final = FileKind.TRANSACTIONS
 
@@ -33,7 +36,8 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
 
     Args:
         database: Where to.
-        path: A file ending with ``.csv`` or ``.csv.gz``, with the columns of ``accounting.entry_file``.
+        path: A file ending with ``.csv`` or ``.csv.gz``, in the ledger's own format, in a shipped layout or in one that
+            ``options.mappings`` describe.
         options: With ``skip_bad_rows`` the rest is booked as if the bad rows were not there.
         progress: Listens.
 
@@ -49,27 +53,25 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
     try:
         progress.step(path.name, "reading", 0, 1)
         raw = read_bytes(path)
-        file = read_entries(_text(path, raw))
+        file = read_events(_text(path, raw), account=options.file_account, mappings=options.mappings)
         progress.step(path.name, "reading", 1, 1)
     except FileRefusedError as error:
         findings.add(error.code, error.message, line=error.details.get("line"), value=error.details.get("value"))
         return FileReport(path.name, KIND, FileStatus.REFUSED, findings.table())
-    sound, refused = check_account_entries(file.entries)
-    _report(findings, (*file.findings, *refused))
-    late = [entry for entry in sound if entry.day > options.today]
-    for entry in late:
-        reason = f"{entry.day} lies after {options.today}, in the future; correct it or load the file on that day."
-        findings.add("DATE_IN_FUTURE", reason, line=entry.row, column="date", value=entry.day.isoformat())
-    entries = [entry for entry in sound if entry not in late]
+    for remark in file.remarks:
+        findings.add("LAYOUT", remark, fatal=False)
+    _report(findings, file.findings)
+    rows = _of_one_account(file, findings, options)
     counts = LoadCounts(0, 0, 0)
     try:
         with bulk_session(database) as session:
-            known = _known_names(entries, session, findings)
+            known = _known_names(rows, session, findings)
             booked = unchanged = 0
-            for account_id, of_account in sorted(_by_account(known).items()):
-                result = session.book_account_entries(
-                    account_id,
-                    of_account,
+            for household, of_household in sorted(_by_household(known, session).items()):
+                result = session.book_file_events(
+                    household,
+                    of_household,
+                    path.name,
                     _Booked(progress, path.name, booked + unchanged, len(known)),
                 )
                 booked, unchanged = booked + result.booked, unchanged + result.unchanged
@@ -104,37 +106,64 @@ def _text(path: Path, raw: bytes) -> str:
         raise refusal("NOT_UTF8", "The file is no UTF-8 text; save it as UTF-8.", line=line) from error
 
 
-def _known_names(entries: Sequence[Entry], session: BulkSession, findings: FindingCollector) -> list[Entry]:
-    """Return the entries whose account and ticker exist."""
-    tickers = {ticker for ticker, _ in session.security_ids()}
-    accounts = {known.account_id for known in session.lock_accounts(sorted({entry.account for entry in entries}))}
-    kept = []
-    for entry in entries:
-        if entry.account not in accounts:
-            reason = "The account is not known; load it with the accounts file or correct it."
-            findings.add("UNKNOWN_ACCOUNT", reason, line=entry.row, column="account", value=entry.account)
-        elif entry.ticker and entry.ticker not in tickers:
-            reason = "The ticker is not among the securities; load it with the securities file or correct it."
-            findings.add("UNKNOWN_TICKER", reason, line=entry.row, column="ticker", value=entry.ticker)
+def _of_one_account(file: EventFile, findings: FindingCollector, options: IngestOptions) -> list[FileRow]:
+    """Return the rows that come from an account's file; brokers' rows have names made of what they say."""
+    rows = []
+    for event in file.events:
+        row = file.row_of[event.key]
+        refused = place_refusal(event)
+        if refused is None and file.layout == LAYOUT and event.key in file.unnamed:
+            refused = (
+                "NO_ENTRY_ID",
+                "The row has no entry_id, so that a correction could not name it.",
+                "Fill in 'entry_id' with the broker's number of the transaction.",
+            )
+        if refused is not None:
+            _report(findings, [RowFinding(row, *refused)])
+        elif event.trade_date > options.today:
+            day = event.trade_date
+            reason = f"{day} lies after {options.today}, in the future; correct it or load the file on that day."
+            findings.add("DATE_IN_FUTURE", reason, line=row, column="date", value=day.isoformat())
         else:
-            kept.append(entry)
+            rows.append(FileRow(row, event))
+    return rows
+
+
+def _known_names(rows: Sequence[FileRow], session: BulkSession, findings: FindingCollector) -> list[FileRow]:
+    """Return the rows whose account and ticker exist."""
+    tickers = {ticker for ticker, _ in session.security_ids()}
+    accounts = {known.account_id for known in session.lock_accounts(sorted({one.event.account for one in rows}))}
+    kept = []
+    for one in rows:
+        ticker = getattr(one.event, "ticker", "")
+        if one.event.account not in accounts:
+            reason = "The account is not known; load it with the accounts file or correct it."
+            findings.add("UNKNOWN_ACCOUNT", reason, line=one.row, column="account", value=one.event.account)
+        elif ticker and ticker not in tickers:
+            reason = "The ticker is not among the securities; load it with the securities file or correct it."
+            findings.add("UNKNOWN_TICKER", reason, line=one.row, column="ticker", value=ticker)
+        else:
+            kept.append(one)
     return kept
 
 
-def _by_account(entries: Iterable[Entry]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = defaultdict(list)
-    for entry in entries:
-        found[entry.account].append(entry)
-    return found
+def _by_household(rows: Iterable[FileRow], session: BulkSession) -> Mapping[str, list[FileRow]]:
+    rows = list(rows)
+    households = session.households_of({one.event.account for one in rows})
+    grouped: dict[str, list[FileRow]] = defaultdict(list)
+    for one in rows:
+        grouped[households[one.event.account]].append(one)
+    return grouped
 
 
-def _report(findings: FindingCollector, found: Iterable[EntryFinding]) -> None:
-    for finding in sorted(found, key=lambda finding: finding.row):
-        findings.add(finding.code, f"{finding.message} {finding.remedy}".strip(), line=finding.row)
+def _report(findings: FindingCollector, told: Iterable[RowFinding]) -> None:
+    for finding in sorted(told, key=lambda finding: finding.row):
+        reason = f"{finding.message} {finding.remedy}".strip()
+        findings.add(finding.code, reason, line=finding.row, fatal=finding.refused)
 
 
 class _Booked:
-    """Tells the listener how many entries are dealt with."""
+    """Tells the listener how many rows are dealt with."""
 
     def __init__(self, progress: Progress, name: str, before: int, total: int) -> None:
         self._progress, self._name, self._done, self._total = progress, name, before, total

@@ -77,7 +77,8 @@ def order_lots(lots: Iterable[Lot], method: LotMethod, sale: SaleTerms) -> list[
 def select_lots(book: Book, taking: Taking) -> Selection:
     """Return the lots that give up shares, and how many each. Changes nothing.
 
-    A lot that is named gives its shares together with the parts that the ledger split off it.
+    A lot that is named gives its own shares first, then those of the parts that the ledger split off it. So a sale can
+    take just the shares that somebody saw under one name.
 
     Args:
         book: The book.
@@ -92,7 +93,12 @@ def select_lots(book: Book, taking: Taking) -> Selection:
         return walk_lots(_in_order(book, taking, None), taking, taking.quantity)
     selection: Selection = []
     for pick in taking.picks:
-        selection += walk_lots(_in_order(book, taking, _named(book, taking, pick)), taking, pick.quantity)
+        named = _named(book, taking, pick)
+        if len(named) > 1:
+            own = [lot for lot in named if lot.key.lot_id == pick.lot_id]
+            parts = [lot for lot in named if lot.key.lot_id != pick.lot_id]
+            named = [*own, *_in_order(book, taking, parts)]
+        selection += walk_lots(named, taking, pick.quantity)
     if len({lot.key for lot, _ in selection}) < len(selection):
         raise RefusedError(
             "LOT_NAMED_TWICE", f"{taking.account} names one lot twice.", "Name every lot once, with all its shares."

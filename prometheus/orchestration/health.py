@@ -54,7 +54,7 @@ class Finding:
 def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ...]:
     """Return what is wrong with the fleet; empty where it is healthy. Nothing is written."""
     # The ledger is read late: an idle tick does without it.
-    from prometheus.bookkeeping.action_changes import unseen_actions  # noqa: PLC0415
+    from prometheus.db.repositories.ledger_inputs import late_actions  # noqa: PLC0415
 
     with database.transaction() as connection:
         facts = fleet_facts(
@@ -64,7 +64,7 @@ def engine_health(database: Database, limits: HealthLimits) -> tuple[Finding, ..
             rate_hours=limits.rate_hours,
             undelivered_minutes=limits.undelivered_minutes,
         )
-        facts = replace(facts, unseen_actions=unseen_actions(connection), unsettled=_waited_for(connection))
+        facts = replace(facts, late_actions=late_actions(connection), unsettled=_waited_for(connection))
         tasks = list_due_tasks(connection)
     return judge(facts, tasks, limits)
 
@@ -137,19 +137,19 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
                 facts.failed,
             )
         )
-    if facts.unseen_actions:
-        from prometheus.bookkeeping.action_changes import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
+    if facts.late_actions:
+        from prometheus.bookkeeping.late_actions import (  # noqa: PLC0415 -- the ledger, which an idle tick does without
             action_words,
         )
 
-        account_id, actions = next(iter(facts.unseen_actions.items()))
+        account_id, actions = next(iter(facts.late_actions.items()))
         found.append(
             Finding(
                 "ACTIONS_NOT_BOOKED",
-                f"Corporate actions came or changed after the books of {len(facts.unseen_actions)} account(s) had "
-                f"passed their day, first {account_id}: {action_words(actions[0])}. 'prometheus ledger rebook "
+                f"Corporate actions came or changed after the books of {len(facts.late_actions)} account(s) had "
+                f"passed their day, first {account_id}: {action_words(actions[0])}. 'prometheus ledger refold "
                 "--dry-run' says what they change; without --dry-run it books them.",
-                len(facts.unseen_actions),
+                len(facts.late_actions),
             )
         )
     found.extend(_left_out(facts))

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
-from prometheus.bookkeeping.action_changes import unseen_actions
 from prometheus.bookkeeping.open_orders import OpenOrder, open_orders
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories.day_status import (
@@ -20,6 +19,7 @@ from prometheus.db.repositories.day_status import (
 )
 from prometheus.db.repositories.engine_flags import read_switch
 from prometheus.db.repositories.engine_health import OutboxFacts, outbox_facts
+from prometheus.db.repositories.ledger_inputs import late_actions
 from prometheus.db.repositories.market_data import read_one_state
 from prometheus.db.repositories.unfinished_runs import UnfinishedRun, Wait, unfinished_runs
 from prometheus.domain.attention import remedy_of_hold
@@ -312,7 +312,7 @@ def _changes(
     if not held:
         return {}
     found = inputs_changed_at(connection, [run.account_id for run in held])
-    unseen = unseen_actions(connection) if any(run.code == "ACTIONS_NOT_BOOKED" for run in held) else {}
+    late = late_actions(connection) if any(run.code == "ACTIONS_NOT_BOOKED" for run in held) else {}
     changes = {}
     for run in held:
         changed = found.get(run.account_id)
@@ -320,7 +320,7 @@ def _changes(
         if any(age.code == run.code for age in ages):
             changed = _NOW_AND_EVER if all(age.usable for age in ages if age.code == run.code) else None
         elif run.code == "ACTIONS_NOT_BOOKED":
-            changed = None if run.account_id in unseen else _NOW_AND_EVER
+            changed = None if run.account_id in late else _NOW_AND_EVER
         elif run.code == "UNSETTLED_ORDERS":
             mine = [order for order in orders if order.account_id == run.account_id]
             changed = None if any(order.as_of_date < run.as_of_date for order in mine) else _NOW_AND_EVER

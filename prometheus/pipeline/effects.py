@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any, Protocol, Self
 
-from prometheus.bookkeeping import households
+from prometheus.bookkeeping.ledger_work import Work
 from prometheus.db.database import Connection
 from prometheus.db.repositories import account_days
 from prometheus.db.repositories import runs as run_rows
-from prometheus.db.repositories.accounts import append_rows, write_lots
 from prometheus.db.repositories.engine_events import raise_alert
 from prometheus.db.repositories.runs import NewRun
 from prometheus.db.repositories.staging import (
@@ -23,9 +22,9 @@ from prometheus.db.repositories.staging import (
     stage_snapshots,
     stage_solutions,
 )
-from prometheus.domain.books import Books, Transaction
 from prometheus.domain.engine_run import Lease
 from prometheus.foundation.errors import PhaseHeldError
+from prometheus.pipeline.household_day import HouseholdDay, write_households
 from prometheus.pipeline.shared_inputs import BenchmarkWeights, SharedInputs
 
 
@@ -45,17 +44,13 @@ class Effects(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SnapshotEffects:
-    """A frozen day: the staged snapshot, the books after the corporate actions it applied, alerts of its flags.
+    """A frozen day: the staged snapshot, what the household's books have of the day, alerts of its flags.
 
     Attributes:
         lease: The claim.
         staged: The snapshot as it is stored.
-        members: Accounts of the household, the run's own among them.
-        position: Of the journal when it was read; if it has moved since, the snapshot is put off.
-        before: Books as they were read.
-        after: Books after the corporate actions.
-        transactions: Journal rows of those actions.
-        actions_seen: See ``AccountInputs``.
+        household: The household's books as they were read; if they have moved since, the snapshot is put off.
+        work: What the day books.
         weights: The benchmark's weights.
         shared: Knows whether they are stored already.
         alerts: Code and message of what a person should see.
@@ -63,12 +58,8 @@ class SnapshotEffects:
 
     lease: Lease
     staged: NewSnapshot
-    members: tuple[str, ...]
-    position: int
-    before: Books
-    after: Books
-    transactions: tuple[Transaction, ...]
-    actions_seen: int | None
+    household: HouseholdDay
+    work: Work
     weights: BenchmarkWeights
     shared: SharedInputs
     alerts: Mapping[str, str]
@@ -80,33 +71,16 @@ class SnapshotEffects:
         Raises:
             PhaseHeldError: The books of one moved meanwhile (BOOKS_MOVED), or an earlier day was marked ready (ORDER).
         """
-        account_days.lock_accounts(connection, {member for effect in effects for member in effect.members})
-        _require_unmoved(connection, effects)
+        account_days.lock_accounts(connection, {member for effect in effects for member in effect.household.members})
+        days = {effect.lease.account_id: effect.lease.as_of_date for effect in effects}
+        refuse_before_earlier_days(connection, days)
+        write_households(connection, [(effect.household, effect.work) for effect in effects], days)
         for effect in {effect.weights.address: effect for effect in effects}.values():
             effect.shared.store(connection, effect.weights)
-        append_rows(connection, [(one.lease.account_id, row, None) for one in effects for row in one.transactions])
-        for effect in effects:
-            write_lots(connection, effect.lease.account_id, effect.before, effect.after)
-        account_days.save_days(
-            connection,
-            [(one.lease.account_id, one.after.cash, one.lease.as_of_date, one.actions_seen) for one in effects],
-        )
         stage_snapshots(connection, [effect.staged for effect in effects])
         for effect in effects:
             for code, message in effect.alerts.items():
                 alert(connection, effect.lease, code, message)
-
-
-def _require_unmoved(connection: Connection, effects: Sequence[SnapshotEffects]) -> None:
-    alone = [effect.lease.account_id for effect in effects if len(effect.members) == 1]
-    positions = account_days.journal_positions(connection, alone) if alone else {}
-    for effect in effects:
-        own = effect.lease.account_id
-        if own not in positions:
-            positions[own] = households.household_position(connection, own, effect.members)
-        if positions[own] != effect.position:
-            raise PhaseHeldError(f"The books of {own} changed while its snapshot was built.", code="BOOKS_MOVED")
-    refuse_before_earlier_days(connection, {effect.lease.account_id: effect.lease.as_of_date for effect in effects})
 
 
 def refuse_before_earlier_days(connection: Connection, days: Mapping[str, date]) -> None:

@@ -1,21 +1,21 @@
 """What all accounts of a day share, read once for each process and date."""
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prometheus.bookkeeping.ledger_market import MarketSpan, market_span
 from prometheus.db.blobs import blob_address, get_array, put_array
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories.data_dates import DataDates, data_dates
 from prometheus.db.repositories.risk_models import latest_risk_model
 from prometheus.decision.day_inputs import DayInputs
-from prometheus.domain.securities import BenchmarkDay, CorporateAction
+from prometheus.domain.securities import BenchmarkDay
 
 
 class ArraySource(Protocol):
@@ -34,14 +34,6 @@ class BenchmarkWeights:
     address: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ActionSpan:
-    """Corporate actions of some days, and the closes on their ex-dates of the securities they name."""
-
-    actions: tuple[CorporateAction, ...] = ()
-    closes: Mapping[tuple[str, date], Decimal] = field(default_factory=dict)
-
-
 class SharedInputs:
     """Inputs that many accounts read, kept while one call of advance_all lasts.
 
@@ -57,7 +49,7 @@ class SharedInputs:
         self._benchmarks: dict[tuple[str, date], BenchmarkDay | None] = {}
         self._arrays: dict[bytes, NDArray[Any]] = {}
         self._weights: dict[tuple[str, date], BenchmarkWeights] = {}
-        self._actions: dict[tuple[date, date, int], ActionSpan] = {}
+        self._actions: dict[tuple[date, date, int], MarketSpan] = {}
 
     def forget_if_changed(self) -> None:
         """Drop days and benchmarks if a file was loaded or a risk model stored since the last look."""
@@ -127,7 +119,7 @@ class SharedInputs:
             self._weights[key] = BenchmarkWeights(array, blob_address(array))
         return self._weights[key]
 
-    def actions(self, *, after: date, through: date, seen: int) -> ActionSpan:
+    def actions(self, *, after: date, through: date, seen: int) -> MarketSpan:
         """Return the corporate actions with ex-date in (after, through]; nearly all accounts ask for the same days.
 
         What is returned was read after ``seen``, the number of the latest change of an action, so that no account notes
@@ -136,9 +128,7 @@ class SharedInputs:
         key = (after, through, seen)
         if key not in self._actions:
             with self._database.transaction() as connection:
-                found = market_data.corporate_actions(connection, after=after, through=through)
-                wanted = {(ticker, action.ex_date) for action in found for ticker in action.securities}
-                self._actions[key] = ActionSpan(found, market_data.closes_on(connection, sorted(wanted)))
+                self._actions[key] = market_span(connection, None, after=after, through=through)
         return self._actions[key]
 
     def store(self, connection: Connection, weights: BenchmarkWeights) -> None:

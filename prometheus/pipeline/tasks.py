@@ -6,15 +6,12 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, Final
 
-from prometheus.bookkeeping.action_changes import book_morning
-from prometheus.bookkeeping.fills import close_windows
 from prometheus.db.database import Database
-from prometheus.db.leases import hold_lease
 from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.data_dates import DataDates
 from prometheus.db.repositories.runs import new_run
 from prometheus.db.repositories.staging import NewSnapshot, NewSolution, staged_snapshot, staged_solution
-from prometheus.decision.build_snapshot import build_snapshot, held_actions, morning_meets_purchases
+from prometheus.decision.build_snapshot import build_snapshot
 from prometheus.decision.day_inputs import DayInputs
 from prometheus.decision.day_result import DayResult
 from prometheus.decision.partial_day import day_problem
@@ -24,7 +21,6 @@ from prometheus.decision.settle import settle
 from prometheus.decision.snapshot import Flag, Snapshot
 from prometheus.decision.solve import Solution, solve_day
 from prometheus.decision.stored_result import read_staged, stored_result
-from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import BenchmarkDay
@@ -39,7 +35,6 @@ from prometheus.pipeline.effects import (
     RunEffects,
     SnapshotEffects,
     SolutionEffects,
-    refuse_before_earlier_days,
 )
 from prometheus.pipeline.engine_config import EngineConfig
 from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
@@ -93,7 +88,7 @@ PhaseTask = Callable[[TaskContext, Lease], PhaseWork]
 def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     """Freeze the inputs: DATA_READY -> SNAPSHOT_BUILT.
 
-    Corporate actions since the account's last day are booked in the same transaction.
+    Corporate actions through the day are booked in the same transaction, for the account's household.
 
     Raises:
         PhaseHeldError: Orders of the run before are open, risk model or other data are stale or absent, prices are
@@ -116,21 +111,14 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             "to 1, or solve the day apart with 'prometheus optimize'.",
             code="SHORTS_NOT_BOOKED",
         )
-    if account.inputs.account.tax_regime is TaxRegime.CA and _close_windows(context, lease, day):
-        account = read_account(context, lease, day)
     inputs = account.inputs
-    if morning_meets_purchases(inputs, day):
-        actions = held_actions(inputs)
-        _book_morning(context, lease, day)
-        account = read_account(context, lease, day)
-        inputs = replace(account.inputs, booked_actions=actions)
     benchmark = _usable_benchmark(context, inputs.account.benchmark_id, as_of)
     inputs = replace(inputs, old_data=_old_data(benchmark, market, as_of))
     weights = context.shared.weights(benchmark)
 
-    built = build_snapshot(inputs, day, benchmark, weights.address, model)
+    snapshot = build_snapshot(inputs, day, benchmark, weights.address, model)
 
-    snapshot, params_json = built.snapshot, account.params.as_dict()
+    params_json = account.params.as_dict()
     text = canonical_document(snapshot.to_json())
     context.days[lease.run_id] = WorkingDay(lease.token, snapshot, text, account.params, params_json, account.targets)
     return PhaseWork(
@@ -138,12 +126,8 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
         SnapshotEffects(
             lease=lease,
             staged=NewSnapshot(lease.run_id, text, params_json, model.risk_model_id),
-            members=inputs.members,
-            position=account.position,
-            before=inputs.books,
-            after=built.books,
-            transactions=built.transactions,
-            actions_seen=inputs.actions_seen,
+            household=account.household,
+            work=account.household.work(context.shared),
             weights=weights,
             shared=context.shared,
             alerts={
@@ -259,34 +243,6 @@ def _working_day(context: TaskContext, lease: Lease) -> WorkingDay:
 def read_account(context: TaskContext, lease: Lease, day: DayInputs) -> AccountDay:
     """Return what a run's account is made of, read together with those of its batch."""
     return context.accounts.take(context.database, context.shared, lease, day)
-
-
-def _close_windows(context: TaskContext, lease: Lease, day: DayInputs) -> int:
-    """Settle losses whose day 30 has passed: the books that a day begins with have them final."""
-    return _booked(context, lease, day, close_windows)
-
-
-def _book_morning(context: TaskContext, lease: Lease, day: DayInputs) -> int:
-    """Book the morning's actions with what purchases already made take back of their losses, over the household."""
-    return _booked(context, lease, day, book_morning)
-
-
-def _booked(context: TaskContext, lease: Lease, day: DayInputs, book: Callable[..., int]) -> int:
-    """Book what must stand before the snapshot is built, fenced as every commit is.
-
-    Raises:
-        EngineFrozenError: The engine was frozen meanwhile.
-        PhaseHeldError: An earlier day was marked ready meanwhile and comes first (ORDER).
-        RunCancelledError: The run was cancelled meanwhile.
-        StaleLeaseError: The run is another worker's by now.
-    """
-    groups = {ticker: security.group for ticker, security in day.securities.items()}
-    with context.database.transaction() as connection:
-        hold_lease(connection, lease)
-        rows = book(connection, lease.account_id, as_of=lease.as_of_date, group_of=groups)
-        # Where anything was booked the household is locked, so no earlier day can become ready before this one is.
-        refuse_before_earlier_days(connection, {lease.account_id: lease.as_of_date})
-        return rows
 
 
 def _usable_model(model: StoredRiskModel | None, as_of: date, config: EngineConfig) -> StoredRiskModel:

@@ -45,6 +45,14 @@ _KINDS: Final = (
 @click.option("--kind", type=OneOf(_KINDS), help="What FILE holds; not for a directory.")
 @click.option("--benchmark-id", default="SP500", show_default=True, help="Benchmark of files without that column.")
 @click.option("--skip-bad-rows", is_flag=True, help="Load the good rows of a file with bad ones, instead of none.")
+@click.option(
+    "--mapping",
+    "mappings",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Layout of a broker's transactions in TOML; may be repeated.",
+)
+@click.option("--file-account", default="", metavar="ACCOUNT", help="Account of transactions whose rows name none.")
 @format_option("table", "json", default="table")
 @click.option("--findings-out", type=click.Path(path_type=Path, dir_okay=False), help="CSV file for every finding.")
 def command(
@@ -52,6 +60,8 @@ def command(
     kind: str | None,
     benchmark_id: str,
     skip_bad_rows: bool,  # noqa: FBT001 -- click passes options by keyword
+    mappings: tuple[Path, ...],
+    file_account: str,
     output: Literal["table", "json"],
     findings_out: Path | None,
 ) -> None:
@@ -65,6 +75,7 @@ def command(
     Examples:
       prometheus ingest data/
       prometheus ingest prices.csv --kind prices --skip-bad-rows
+      prometheus ingest schwab.csv --kind transactions --file-account ACC-001
 
     What is wrong with a row is an error and keeps it, or the file, from loading; a remark stops nothing.
 
@@ -75,8 +86,15 @@ def command(
     from prometheus.foundation.clock import SystemClock
     from prometheus.ingestion.finding_table import write_findings
     from prometheus.ingestion.reports import IngestOptions
+    from prometheus.scripts.ledger_reports import read_mappings
 
-    options = IngestOptions(today=SystemClock().now().date(), skip_bad_rows=skip_bad_rows, benchmark_id=benchmark_id)
+    options = IngestOptions(
+        today=SystemClock().now().date(),
+        skip_bad_rows=skip_bad_rows,
+        benchmark_id=benchmark_id,
+        mappings=read_mappings(mappings),
+        file_account=file_account,
+    )
     _check_request(path, kind, findings_out)
     started = time.monotonic()
     with open_database(load_settings()) as database, ingest_progress() as progress:

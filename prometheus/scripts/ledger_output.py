@@ -1,28 +1,41 @@
-"""Lots and tax reports as tables, CSV or JSON; every one of them says that it is no advice."""
+"""Lots and tax reports as tables, CSV, JSON or TXF; every one of them says that it is no advice."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from prometheus.accounting.household import HouseholdBooks
-from prometheus.accounting.lot_report import LotLine
-from prometheus.accounting.tax_forms import NOT_ADVICE, Form8949Line, Schedule3Line
-from prometheus.accounting.tax_lines import Replacement
-from prometheus.accounting.tax_report import TaxReport
-from prometheus.domain.accounts import TaxRegime
-from prometheus.domain.entries import EntryFinding
 from prometheus.domain.money import plain_text, to_cents
 from prometheus.foundation.csv_text import csv_text
+from prometheus.foundation.errors import RequestError
+from prometheus.ledger.files.book_file import FileBooks
+from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
+from prometheus.ledger.reports.form_rows import form_rows
+from prometheus.ledger.reports.lines import Replacement
+from prometheus.ledger.reports.lot_lines import LotLine, lot_lines, lot_totals
+from prometheus.ledger.reports.request import HouseholdReport
+from prometheus.ledger.reports.tables import (
+    Table,
+    comparison_table,
+    report_json,
+    report_tables,
+    schedule_3_totals,
+    schedule_d_table,
+    shown_cells,
+    table_csv,
+)
+from prometheus.ledger.reports.txf import txf_file
 from prometheus.scripts.tables import print_table, say
 
+if TYPE_CHECKING:
+    from prometheus.domain.accounts import TaxRegime
+
 _NUMBERS: Final = frozenset(
-    {"quantity", "basis", "adjusted_basis", "proceeds", "gain", "disallowed_loss", "recognized_gain", "adjustment"}
-    | {"number", "adjusted_cost_base", "outlays", "denied_loss", "added_to_cost", "denied_for_good"}
+    {"quantity", "basis", "adjusted_basis", "proceeds", "gain", "disallowed_loss", "recognized_gain"}
 )
 _LOT_COLUMNS: Final = (
     "account", "ticker", "lot_id", "acquired_on", "holding_period_start", "quantity", "basis", "adjusted_basis",
@@ -32,91 +45,136 @@ _LOT_COLUMNS: Final = (
 #: What a narrow terminal leaves out, the first to go first.
 _OPTIONAL: Final = (
     "provisional_until", "holding_period_start", "adjusted_basis", "proceeds", "basis", "term", "disallowed_loss",
-    "gain", "adjusted_cost_base", "outlays", "acquired_on", "account",
+    "gain", "acquired_on", "account",
 )  # fmt: skip
+_OPTIONAL_IN_FORMS: Final = (
+    "settled", "provisional_until", "note", "denied", "(g) adjustment", "(f) code", "(4) outlays", "(1) acquired",
+    "(b) acquired", "account", "(e) basis", "(3) adjusted cost base", "effect on gain", "reason",
+)  # fmt: skip
+_ELSEWHERE: Final = "a wider terminal, a pipe, --format csv and json have them"
+_PROGRAM: Final = "Prometheus"
 Row = Mapping[str, Any]
 
 
-def show_lots(books: HouseholdBooks, lines: Sequence[LotLine], findings: Sequence[EntryFinding], output: str) -> None:
+def show_lots(booked: FileBooks, output: Literal["table", "csv", "json"]) -> None:
     """Print every lot of a household with its sale, and what was disallowed and provisional."""
+    books = booked.books
+    lines = lot_lines(books)
     rows = [_lot_row(line) for line in lines]
-    sales = [line.sale for line in lines if line.sale is not None]
-    totals: dict[str, Any] = {
-        "realized_gain": sum((sale.realized_gain for sale in sales), Decimal(0)),
-        "disallowed_loss": sum((sale.disallowed_loss for sale in sales), Decimal(0)),
-        "disallowed_for_good": sum((sale.disallowed_for_good for sale in sales), Decimal(0)),
-        "recognized_gain": sum((sale.recognized_gain for sale in sales), Decimal(0)),
-        "provisional_sales": sum(sale.provisional_until is not None for sale in sales),
-    }
+    totals = lot_totals(lines)
     if output == "json":
-        left_out = [asdict(finding) for finding in findings]
-        _print_json({"notice": NOT_ADVICE, "as_of": books.as_of, "lots": rows, "totals": totals, "left_out": left_out})
+        left_out = [
+            {"row": one.row, "code": one.code, "message": one.message, "remedy": one.remedy} for one in booked.left_out
+        ]
+        _print_json(
+            {"notice": NOT_ADVICE, "as_of": books.as_of, "lots": rows, "totals": asdict(totals), "left_out": left_out}
+        )
     elif output == "csv":
-        _print_csv(rows, _LOT_COLUMNS)
+        header = [*_LOT_COLUMNS, "notice"]
+        click.echo(csv_text(header, ({**row, "notice": NOT_ADVICE} for row in rows)), nl=False)
     else:
         _print_rows(rows, title=f"Lots as of {books.as_of}")
         say(
-            f"realised {_money(totals['realized_gain'])}, disallowed {_money(totals['disallowed_loss'])} (for good "
-            f"{_money(totals['disallowed_for_good'])}), recognised {_money(totals['recognized_gain'])}; "
-            f"{totals['provisional_sales']} sales provisional"
+            f"realised {money_text(totals.realized_gain)}, disallowed {money_text(totals.disallowed_loss)} (for good "
+            f"{money_text(totals.disallowed_for_good)}), recognised {money_text(totals.recognized_gain)}; "
+            f"{totals.provisional_sales} sales provisional"
         )
         say(NOT_ADVICE)
 
 
-def show_tax_report(account_id: str, report: TaxReport, output: str) -> None:
-    """Print a tax report: the form's lines, then the totals of each year."""
-    form: Sequence[Form8949Line | Schedule3Line] = report.form_8949 or report.schedule_3
-    american = report.regime is TaxRegime.US
-    name, kind = ("Form 8949", Form8949Line) if american else ("Schedule 3, section 3", Schedule3Line)
-    # A number of shares is no money, which always has its cents.
-    rows = [
-        {key: plain_text(value) if key == "number" else _cell(value) for key, value in asdict(line).items()}
-        for line in form
-    ]
+def show_reports(
+    reports: Sequence[HouseholdReport],
+    regime: "TaxRegime",
+    output: Literal["table", "csv", "json", "txf"],
+    *,
+    part: Literal["FORMS", "SCHEDULES", "COMPARISON"],
+    return_name: str | None,
+) -> None:
+    """Print tax reports.
+
+    Args:
+        reports: One for each household.
+        regime: Whose forms CSV has where there is no row.
+        output: The form.
+        part: Which part CSV has.
+        return_name: Of TXF: the return.
+
+    Raises:
+        RequestError: TXF of several returns or years, or of a Canadian report; a comparison without a Form 1099-B.
+    """
     if output == "json":
-        _print_json(
-            {
-                "notice": NOT_ADVICE,
-                "account_id": account_id,
-                "form": name,
-                "from": report.first,
-                "to": report.last,
-                "lines": rows,
-                "years": [asdict(year) for year in report.years] + [asdict(gains) for gains in report.taxable_gains],
-                "disallowed_loss": report.disallowed_loss,
-                "disallowed_for_good": report.disallowed_for_good,
-                "provisional_lines": report.provisional,
-                "provisional_loss": report.provisional_loss,
-                "provisional_until": report.provisional_until,
-            }
-        )
-        return
-    if output == "csv":
-        _print_csv(rows, [field.name for field in fields(kind)])
-        return
-    _print_rows(rows, title=f"{name}, {account_id}, sales from {report.first} to {report.last}")
-    for year in report.years:
-        say(
-            f"{year.year}: short-term {_money(year.short_term)}, long-term {_money(year.long_term)}; carried in "
-            f"{_money(year.carried_in.short_term)} short, {_money(year.carried_in.long_term)} long; net "
-            f"{_money(year.total)}; against ordinary income {_money(year.against_income)}; carried on "
-            f"{_money(year.carried_out.short_term)} short, {_money(year.carried_out.long_term)} long"
-        )
-    for gains in report.taxable_gains:
-        say(
-            f"{gains.year}: line 13199 {_money(gains.proceeds)}, line 13200 {_money(gains.gain)}, taxable at "
-            f"{plain_text(gains.inclusion_rate)}: {_money(gains.taxable_gain)}"
-        )
-    open_lines = f"{report.provisional} lines provisional"
-    if report.provisional_until is not None:
+        click.echo(report_json({"reports": reports}), nl=False)
+    elif output == "txf":
+        _print_txf(reports, return_name)
+    elif output == "csv":
+        click.echo("".join(table_csv(table) for table in _csv_tables(reports, regime, part)), nl=False)
+    else:
+        for each in reports:
+            _show_report(each)
+        if not reports:
+            say("Tax report: none")
+        say(NOT_ADVICE)
+
+
+def _show_report(each: HouseholdReport) -> None:
+    report = each.report
+    tables = report_tables(report)
+    if not tables:
+        say(f"Tax report {each.household}".rstrip() + ": none")
+    for table in (*tables, *([] if each.comparison is None else [comparison_table(each.comparison)])):
+        _show_table(table)
+    lines = [line for filed in report.returns for line in filed.lines]
+    provisional = [line for line in lines if line.provisional_until is not None]
+    disallowed = sum((line.disallowed_loss for line in lines), Decimal(0))
+    gone = sum((line.disallowed_for_good for line in lines), Decimal(0))
+    text = f"disallowed {money_text(disallowed)}"
+    text += f" (for good {money_text(gone)})" if gone else ""
+    text += f"; {len(provisional)} lines provisional"
+    if provisional:
         # A year that is netted above may still change after its end: say how much of it, and how long.
-        open_lines += f" (losses of {_money(report.provisional_loss)}, the last until {report.provisional_until})"
-    gone = f" (for good {_money(report.disallowed_for_good)})" if report.disallowed_for_good else ""
-    say(f"disallowed {_money(report.disallowed_loss)}{gone}; {open_lines}")
-    say(NOT_ADVICE)
+        loss = -sum((line.gain for line in provisional), Decimal(0))
+        last = max(line.provisional_until for line in provisional if line.provisional_until is not None)
+        text += f" (losses of {money_text(loss)}, the last until {last})"
+    say(text)
 
 
-def _lot_row(line: LotLine) -> dict[str, Any]:
+def _csv_tables(
+    reports: Sequence[HouseholdReport], regime: "TaxRegime", part: Literal["FORMS", "SCHEDULES", "COMPARISON"]
+) -> list[Table]:
+    if part == "FORMS":
+        return [form_rows(reports, regime)]
+    if part == "COMPARISON":
+        compared = [comparison_table(each.comparison) for each in reports if each.comparison is not None]
+        if not compared:
+            raise RequestError("There is nothing to compare with; give a Form 1099-B with --form-1099b FILE.")
+        return compared
+    filed = [one for each in reports for one in each.report.returns]
+    schedules = [schedule_d_table(one.schedules_d) for one in filed if one.schedules_d]
+    return [*schedules, *(schedule_3_totals(one.schedules_3) for one in filed if one.schedules_3)]
+
+
+def _print_txf(reports: Sequence[HouseholdReport], return_name: str | None) -> None:
+    filed = [
+        one for each in reports for one in each.report.returns if return_name is None or one.filing.name == return_name
+    ]
+    if len(filed) != 1:
+        names = ", ".join(one.filing.name or "the taxpayer" for each in reports for one in each.report.returns)
+        raise RequestError(f"TXF is of one return; name it with --return. There are: {names or 'none'}.")
+    if filed[0].schedules_3:
+        raise RequestError("TXF is a format of US returns; use --format csv for a Canadian report.")
+    years = [schedule.year for schedule in filed[0].schedules_d]
+    if len(years) > 1:
+        raise RequestError(f"TXF is of one tax year; choose one with --years. There are {years[0]} to {years[-1]}.")
+    from prometheus.foundation.clock import SystemClock
+
+    file = txf_file(filed[0].form_8949, program=_PROGRAM, exported_on=SystemClock().now().date())
+    click.echo(file.text.encode(), nl=False)
+    for sentence in file.by_hand:
+        say(sentence, err=True)
+    say(file.notice, err=True)
+
+
+def _lot_row(line: LotLine) -> dict[str, str | None]:
     sale = line.sale
     return {
         "account": line.account,
@@ -125,35 +183,25 @@ def _lot_row(line: LotLine) -> dict[str, Any]:
         "acquired_on": line.acquired_on.isoformat(),
         "holding_period_start": line.holding_period_start.isoformat(),
         "quantity": plain_text(line.quantity),
-        "basis": _money(line.cost_basis),
-        "adjusted_basis": _money(line.adjusted_basis),
+        "basis": money_text(line.cost_basis),
+        "adjusted_basis": money_text(line.adjusted_basis),
         "sold_on": None if sale is None else sale.sold_on.isoformat(),
-        "proceeds": None if sale is None else _money(sale.proceeds),
-        "gain": None if sale is None else _money(sale.realized_gain),
-        "disallowed_loss": None if sale is None else _money(sale.disallowed_loss),
-        "recognized_gain": None if sale is None else _money(sale.recognized_gain),
+        "proceeds": None if sale is None else money_text(sale.proceeds),
+        "gain": None if sale is None else money_text(sale.realized_gain),
+        "disallowed_loss": None if sale is None else money_text(sale.disallowed_loss),
+        "recognized_gain": None if sale is None else money_text(sale.gain),
         "term": None if sale is None else sale.term.value,
         "provisional_until": None
         if sale is None or sale.provisional_until is None
         else sale.provisional_until.isoformat(),
-        "replacement_lots": "" if sale is None else "; ".join(_replacement(found) for found in sale.replacements),
+        "replacement_lots": "" if sale is None else "; ".join(_replacement(part) for part in sale.replacements),
     }
 
 
-def _replacement(found: Replacement) -> str:
-    lot = f"{found.account} {found.lot_id}".strip() or "none"
-    suffix = " for good" if found.permanent else ""
-    return f"{lot}: {plain_text(found.shares)} sh, {_money(found.amount)}{suffix}"
-
-
-def _money(amount: Decimal | int) -> str:
-    return format(to_cents(Decimal(amount)), "f")
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return plain_text(value) if value != to_cents(value) else _money(value)
-    return value.isoformat() if isinstance(value, date) else value
+def _replacement(part: Replacement) -> str:
+    lot = f"{part.account} {part.lot_id}".strip() or "none"
+    suffix = " for good" if part.is_permanent else ""
+    return f"{lot}: {plain_text(part.shares)} sh, {money_text(part.amount)}{suffix}"
 
 
 def _plain(value: Any) -> Any:
@@ -162,17 +210,13 @@ def _plain(value: Any) -> Any:
         return {key: _plain(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(inner) for inner in value]
-    return _cell(value)
+    if isinstance(value, Decimal):
+        return money_text(to_cents(value))
+    return value.isoformat() if isinstance(value, date) else value
 
 
 def _print_json(value: dict[str, Any]) -> None:
     click.echo(json.dumps(_plain(value), indent=2))
-
-
-def _print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
-    """Print rows as CSV, the header also where there is none; the notice is a column, not a comment to stumble over."""
-    header = [*columns, "notice"]
-    click.echo(csv_text(header, ({**row, "notice": NOT_ADVICE} for row in rows)), nl=False)
 
 
 def _print_rows(rows: Sequence[Row], *, title: str) -> None:
@@ -187,5 +231,21 @@ def _print_rows(rows: Sequence[Row], *, title: str) -> None:
         right=[name for name in header if name in _NUMBERS],
         optional=_OPTIONAL,
         below=("replacement_lots",),
-        elsewhere="a wider terminal, a pipe, --format csv and json have them",
+        elsewhere=_ELSEWHERE,
+    )
+
+
+def _show_table(table: Table) -> None:
+    cells, right = shown_cells(table)
+    if not cells:
+        say(f"{table.title}: none")
+        return
+    print_table(
+        table.columns,
+        cells,
+        title=table.title,
+        right=[name for name, flush in zip(table.columns, right, strict=True) if flush],
+        optional=_OPTIONAL_IN_FORMS,
+        below=("note", "explanation"),
+        elsewhere=_ELSEWHERE,
     )

@@ -1,45 +1,52 @@
 """Simulated execution: a day's trades filled at its close, without commission, and carried into the books once."""
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import date
-from decimal import Decimal
 from typing import Any
 
-from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.executions import book_executed
 from prometheus.db.database import Database
-from prometheus.db.repositories.market_data import securities
 from prometheus.db.repositories.runs import trades_of_day
 from prometheus.decision.settle import planned_fill
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
+from prometheus.foundation.errors import AccountingError
 
 
 def fill_day(database: Database, as_of: date) -> int:
     """Book every persisted trade of a day at its price; return how many fills were booked now.
 
     Fills already booked are left alone, so the call may be repeated. Each account's fills are one transaction.
+
+    Raises:
+        AccountingError: A fill cannot be booked; those of the accounts before it are.
     """
     with database.transaction() as connection:
         trades = trades_of_day(connection, as_of)
-        groups = {ticker: security.group for ticker, security in securities(connection).items()}
     booked = 0
     for account_id, lines in trades.items():
         with database.transaction() as connection:
             fills = _fills(account_id, as_of, lines)
-            booked += book_fills(connection, account_id, fills, as_of=as_of, group_of=groups)
+            booking = book_executed(connection, account_id, fills, through=as_of)
+            for finding in booking.findings:
+                if finding.refused:
+                    raise AccountingError(str(finding), code=finding.code)
+            booked += len(fills) - booking.known
     return booked
 
 
 def _fills(account_id: str, as_of: date, lines: Sequence[Mapping[str, Any]]) -> tuple[Fill, ...]:
-    by_trade: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for line in lines:
-        by_trade[line["ticker"], line["side"]].append(line)
+    """Return an execution for each line, so that what is booked is what was planned to the cent."""
+    number: Counter[str] = Counter()
     fills = []
-    for (ticker, side), parts in sorted(by_trade.items()):
-        quantity = sum((part["quantity"] for part in parts), Decimal(0))
-        is_sale = side == Side.SELL
-        picks = tuple(LotPick(part["lot_id"], part["quantity"]) for part in parts) if is_sale else ()
-        signed = -quantity if is_sale else quantity
-        fills.append(planned_fill(account_id, as_of, ticker, signed, parts[0]["price"], picks))
+    for line in lines:
+        ticker, quantity, price = line["ticker"], line["quantity"], line["price"]
+        if line["side"] == Side.BUY:
+            fills.append(planned_fill(account_id, as_of, ticker, quantity, price, ()))
+            continue
+        number[ticker] += 1
+        fill = planned_fill(account_id, as_of, ticker, -quantity, price, (LotPick(line["lot_id"], quantity),))
+        fills.append(replace(fill, execution_id=f"{fill.execution_id}:{number[ticker]}"))
     return tuple(fills)

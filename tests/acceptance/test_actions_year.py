@@ -1,22 +1,26 @@
-"""The real fleet through 252 sessions of real corporate actions, on the database, with the tables proved."""
+"""The real fleet through 252 sessions of real corporate actions, on the database, with the books proved."""
 
-from collections import defaultdict
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from prometheus.accounting.corporate_actions import actions_concerning, apply_corporate_actions
-from prometheus.accounting.replay import replay
-from prometheus.bookkeeping.action_changes import actions_position
-from prometheus.bookkeeping.journal import prove_tables
+from prometheus.bookkeeping.ledger import ex_date_processing
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_fold import changes_of, fold_in_parts
+from prometheus.bookkeeping.ledger_terms import open_household
+from prometheus.bookkeeping.ledger_view import books_of, read_books
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database
-from prometheus.db.repositories.accounts import accounts_of, journal_since, load_books, save_books
-from prometheus.db.repositories.market_data import closes_on, corporate_actions
-from prometheus.domain.books import DISPOSITION_TYPES, TransactionType
+from prometheus.db.repositories.accounts import accounts_of
+from prometheus.db.repositories.ledger_events import events_after
+from prometheus.db.repositories.ledger_postings import postings_after
+from prometheus.db.repositories.market_data import corporate_actions
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.ledger.facts import effective_events
+from prometheus.ledger.postings import DISPOSITIONS, PostingKind
+from prometheus.ledger.state import EMPTY
 from tests.acceptance.loaded_market import AS_OF, copy_of
-from tests.real_market import read_closes
 
 pytestmark = [pytest.mark.market_data, pytest.mark.slow, pytest.mark.xdist_group("real_fleet")]
 
@@ -41,74 +45,58 @@ def fleet(server, admin, loaded):
     name = copy_of(admin, server, loaded)
     database = Database(server.url(name))
     with database.transaction() as connection:
-        for account in accounts_of(connection):
-            books = load_books(connection, account.account_id)
-            seen = {"books_as_of": AS_OF, "actions_seen": actions_position(connection)}
-            save_books(connection, account.account_id, before=books, after=books, transactions=(), **seen)
+        open_books(connection, account_ids(connection), AS_OF)
     yield database
     database.close()
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def account_ids(connection):
+    """Return the accounts; each is a household by itself."""
+    return [account.account_id for account in accounts_of(connection)]
+
+
+def books(connection):
+    """Return lots and cash by account."""
+    return {account: books_of(read_books(connection, account).state, account) for account in account_ids(connection)}
 
 
 @pytest.fixture(scope="module")
 def year(fleet):
     """Take every account's books through the year, in the database by months; return what they were before."""
     with fleet.transaction() as connection:
-        before = {a.account_id: load_books(connection, a.account_id) for a in accounts_of(connection)}
+        before = books(connection)
     for through in (*SESSIONS[21::21], SESSIONS[-1]):
         with fleet.transaction() as connection:
-            for account in accounts_of(connection):
-                books = load_books(connection, account.account_id)
-                actions = corporate_actions(connection, after=account.books_as_of, through=through)
-                held = actions_concerning({lot.ticker for lot in books.lots}, actions)
-                after, rows = apply_corporate_actions(
-                    books,
-                    held,
-                    closes=closes_on(connection, [(action.ticker, action.ex_date) for action in held]),
-                    regime=account.tax_regime,
-                    fractional=account.fractional_shares,
-                )
-                save_books(
-                    connection, account.account_id, before=books, after=after, transactions=rows, books_as_of=through
-                )
+            for account in account_ids(connection):
+                ex_date_processing(connection, account, through)
     return before
 
 
 @pytest.mark.long
-def test_the_tables_equal_the_journal_after_a_year(fleet, year):
-    """All 20 accounts' tables are what their journals replayed give, and every account has seen the last day."""
+def test_the_books_are_those_of_the_events_after_a_year(fleet, year):
+    """All 20 accounts' postings and states are what their events give, and every account has seen the last day."""
     assert len(SESSIONS) == 252
     with fleet.transaction() as connection:
-        proofs = list(prove_tables(connection))
+        proofs = [rebuild_check(connection, account) for account in account_ids(connection)]
+        assert {read_books(connection, account).through for account in account_ids(connection)} == {SESSIONS[-1]}
     assert len(proofs) == len(year) == 20
-    assert {proof.account_id: proof.differences for proof in proofs if proof.differences} == {}
-    with fleet.transaction() as connection:
-        assert {account.books_as_of for account in accounts_of(connection)} == {SESSIONS[-1]}
+    assert {proof.household: proof.differences for proof in proofs if proof.differences} == {}
 
 
 @pytest.mark.long
-def test_day_by_day_gives_what_month_by_month_gives(fleet, year, shared_data):
-    """Booked on each of the 252 mornings from the vendor's files, lots, cash and rows are those of the database."""
-    wanted = defaultdict(list)
+def test_day_by_day_gives_what_month_by_month_gives(fleet, year):
+    """Folded on each of the 252 days, books and postings are those of the database."""
+    assert len(year) == 20
     with fleet.transaction() as connection:
-        accounts = accounts_of(connection)
-        for action in corporate_actions(connection, after=AS_OF, through=SESSIONS[-1]):
-            wanted[action.ex_date].append(action)
-    by_ticker = read_closes(shared_data / "market", SESSIONS[1], SESSIONS[-1])
-    closes = {(ticker, day): close for ticker, days in by_ticker.items() for day, (close, _) in days.items()}
-    assert set(wanted) <= set(SESSIONS), "every ex-date is a session, with a price of its name"
-    for account in accounts:
-        books, journal = year[account.account_id], []
-        for day in SESSIONS[1:]:
-            books, rows = apply_corporate_actions(
-                books, wanted[day], closes=closes, regime=account.tax_regime, fractional=account.fractional_shares
-            )
-            journal += rows
-        with fleet.transaction() as connection:
-            assert books == load_books(connection, account.account_id), account.account_id
-            stored = journal_since(connection, account.account_id, date.min)
-        assert stored[-len(journal) :] == tuple(journal), account.account_id
-        assert replay(stored) == books
+        for account in account_ids(connection):
+            events, _ = effective_events(events_after(connection, account, [account], None))
+            assert {event.trade_date for event in events} <= set(SESSIONS), "every ex-date is a session"
+            terms = open_household(connection, account).terms
+            parts = fold_in_parts(events, terms, EMPTY, SESSIONS)
+            assert parts[-1].state == read_books(connection, account).state, account
+            stored = postings_after(connection, [account], None)
+            assert changes_of(stored, [one for part in parts for one in part.postings]) == ([], []), account
 
 
 @pytest.mark.long
@@ -116,8 +104,8 @@ def test_the_year_changes_the_lots_it_should(fleet, year):
     """Names with a split or spin-off change shares or basis in every account that holds them, no other name does."""
     with fleet.transaction() as connection:
         actions = corporate_actions(connection, after=date(2018, 5, 31), through=SESSIONS[-1])
-        after = {account_id: load_books(connection, account_id) for account_id in year}
-        journals = {account_id: journal_since(connection, account_id, AS_OF) for account_id in year}
+        after = books(connection)
+        postings = {account_id: postings_after(connection, [account_id], None) for account_id in year}
     of_lots = {(a.ticker, a.ex_date) for a in actions if a.action_type not in {"dividend", "special_dividend"}}
     assert {ticker for ticker, day in of_lots if (ticker, day) not in NOT_BOOKED} == CHANGED.keys()
     assert NOT_BOOKED.keys() < of_lots
@@ -131,8 +119,9 @@ def test_the_year_changes_the_lots_it_should(fleet, year):
             assert (basis < 0) is spun_off, (account_id, ticker)
             if ticker not in CHANGED:
                 assert new == old
-        rows = [row for row in journals[account_id] if row.txn_type is not TransactionType.OPENING]
-        assert not [row for row in rows if row.txn_type in DISPOSITION_TYPES], "2 for 1 leaves no fraction"
-        assert sum(row.amount + row.basis - row.realized_gain for row in rows if row.lot_id is not None) == 0
-        paid = sum(row.amount for row in rows)
+        rows = [one.posting for one in postings[account_id] if one.posting.kind is not PostingKind.OPENING]
+        sold = DISPOSITIONS - {PostingKind.STOCK_DISTRIBUTION}
+        assert not [row for row in rows if row.kind in sold], "2 for 1 leaves no fraction"
+        assert sum(row.cash + row.adjusted_basis - row.realized_gain for row in rows if row.lot_id is not None) == 0
+        paid = sum(row.cash for row in rows)
         assert after[account_id].cash - before.cash == paid > 0

@@ -7,7 +7,6 @@ import subprocess
 import tempfile
 import time
 from dataclasses import dataclass
-from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,12 +14,14 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from prometheus.accounting.replay import replay
 from prometheus.audit.recorded_run import readable_run
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_view import books_of, read_books
 from prometheus.db.database import Database
 from prometheus.db.embedded.cluster import DATABASE
 from prometheus.db.embedded.server import EmbeddedServer, release
-from prometheus.db.repositories.accounts import journal_since, load_books
+from prometheus.db.repositories.ledger_inputs import households_of
+from prometheus.db.repositories.ledger_postings import postings_after
 from prometheus.db.repositories.runs import load_run
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.demo_files import write_demo_files
@@ -160,40 +161,42 @@ def test_a_purchase_after_a_loss_sale_is_found(demo, runs):
     assert f"ACC-001: {ticker} is bought within 30 days of a sale of its group at a loss" in differences
 
 
-def test_books_equal_the_journal_replayed(demo):
-    """After three days every account's lots and cash are what its whole journal rebuilds from nothing."""
+def test_books_are_those_of_the_events(demo):
+    """After three days every household's postings and states are what folding all of its events gives."""
     fleet = read_fleet(demo.files)
     with demo.database.transaction() as connection:
+        for household in set(households_of(connection, fleet).values()):
+            proof = rebuild_check(connection, household)
+            assert proof.differences == ()
+            assert proof.events > 0
         for account_id, account in fleet.items():
-            books = load_books(connection, account_id)
-            journal = journal_since(connection, account_id, date.min)
-            assert replay(journal) == books
-            assert len(journal) > len(account.lots)
+            assert len(postings_after(connection, [account_id], None)) > len(account.lots)
 
 
-def test_sums_of_the_journal_equal_the_lots(demo):
-    """By SQL alone: the shares and basis of every lot and the cash of every account are sums of journal rows."""
+def test_sums_of_the_postings_equal_the_lots(demo):
+    """By SQL alone the shares and basis of every lot and the cash of every account are sums of postings."""
     with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=DATABASE) as connection:
-        unequal = connection.execute("""
-            SELECT account_id, lot_id FROM (
-                SELECT account_id, lot_id, sum(quantity) AS quantity, sum(basis) AS basis
-                FROM transactions WHERE lot_id IS NOT NULL GROUP BY account_id, lot_id
-            ) journal FULL JOIN tax_lots USING (account_id, lot_id)
-            WHERE coalesce(journal.quantity, 0) <> coalesce(tax_lots.quantity, 0)
-               OR coalesce(journal.basis, 0) <> coalesce(tax_lots.adjusted_basis, 0)
+        sums = connection.execute("""
+            SELECT account_id, lot_id, sum(quantity), sum(adjusted_basis) FROM ledger_postings
+            WHERE lot_id IS NOT NULL GROUP BY account_id, lot_id HAVING sum(quantity) <> 0 OR sum(adjusted_basis) <> 0
         """).fetchall()
         moved = connection.execute("""
-            SELECT account_id, cash, sum(amount), sum(amount) FILTER (WHERE txn_type = 'OPENING')
-            FROM accounts JOIN transactions USING (account_id) GROUP BY account_id
+            SELECT account_id, accounts.cash, sum(posting.cash), sum(posting.cash) FILTER (WHERE kind = 'OPENING')
+            FROM accounts JOIN ledger_postings AS posting USING (account_id) GROUP BY account_id, accounts.cash
         """).fetchall()
-    assert unequal == []
-    brought = {account_id: Decimal(account.row["cash"]) for account_id, account in read_fleet(demo.files).items()}
+    fleet = read_fleet(demo.files)
+    with demo.database.transaction() as connection:
+        households = households_of(connection, fleet)
+        held = {name: books_of(read_books(connection, households[name]).state, name) for name in fleet}
+    lots = {(name, lot.lot_id): (lot.quantity, lot.adjusted_basis) for name in fleet for lot in held[name].lots}
+    assert {(name, lot_id): (shares, basis) for name, lot_id, shares, basis in sums} == lots
+    brought = {account_id: Decimal(account.row["cash"]) for account_id, account in fleet.items()}
     assert {account_id: opening for account_id, _, _, opening in moved} == brought
     assert all(cash == amount for _, cash, amount, _ in moved)
 
 
 def test_every_trade_is_filled_once(demo):
-    """By SQL alone: each trade line of a run has one journal row of its quantity, money and gain, and none is left."""
+    """By SQL alone: each trade line of a run has one posting of its quantity, money and gain, and none is left."""
     with psycopg.connect(host=str(demo.server.socket_dir), user="postgres", dbname=DATABASE) as connection:
         unequal, trades = connection.execute("""
             WITH planned AS (
@@ -203,9 +206,9 @@ def test_every_trade_is_filled_once(demo):
                        coalesce(realized_gain, 0) AS gain
                 FROM runs JOIN run_trades USING (run_id)
             ), booked AS (
-                SELECT account_id, trade_date AS day, ticker, txn_type AS side,
-                       CASE txn_type WHEN 'SELL' THEN lot_id END AS lot_id, quantity, amount, realized_gain AS gain
-                FROM transactions JOIN securities USING (security_id) WHERE txn_type IN ('BUY', 'SELL')
+                SELECT account_id, day, ticker, kind AS side, CASE kind WHEN 'SELL' THEN lot_id END AS lot_id,
+                       quantity, cash AS amount, realized_gain AS gain
+                FROM ledger_postings WHERE kind IN ('BUY', 'SELL')
             )
             SELECT (SELECT count(*) FROM (
                        (TABLE planned EXCEPT ALL TABLE booked) UNION ALL (TABLE booked EXCEPT ALL TABLE planned)

@@ -10,9 +10,9 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-import psycopg
 import pytest
 
+from prometheus.bookkeeping.ledger_view import books_of, read_books
 from prometheus.db.database import Database
 from prometheus.simulation.fills import fill_day
 from tests.acceptance.independent_check import cents, check_run
@@ -362,18 +362,15 @@ def test_disallowed_losses_move_into_the_lots_held(allowed, server, admin):
     try:
         assert fill_day(database, AS_OF) > 0
         assert fill_day(database, AS_OF) == 0
+        with database.transaction() as connection:
+            held = {name: books_of(read_books(connection, name).state, name) for name in ALLOWED}
     finally:
         database.close()
-    with psycopg.connect(host=str(server.socket_dir), user="postgres", dbname=name) as connection:
-        for account_id in ALLOWED:
-            run = printed_run(allowed, account_id)
-            cost, adjusted, cash = connection.execute(
-                "SELECT sum(cost_basis), sum(adjusted_basis), (SELECT cash FROM accounts WHERE account_id = %(a)s) "
-                "FROM tax_lots WHERE account_id = %(a)s",
-                {"a": account_id},
-            ).fetchone()
-            settled = {name: Decimal(text) for name, text in run["result"]["settlement"].items()}
-            assert adjusted - cost == settled["disallowed_loss"] > 0
-            # The simulated fills cost no commission; the plan's cash is after the estimated costs.
-            assert cash == settled["cash_after"] + settled["cost"]
+    for account_id, books in held.items():
+        run = printed_run(allowed, account_id)
+        settled = {name: Decimal(text) for name, text in run["result"]["settlement"].items()}
+        carried = sum(lot.adjusted_basis - lot.cost_basis for lot in books.lots)
+        assert carried == settled["disallowed_loss"] > 0
+        # The simulated fills cost no commission; the plan's cash is after the estimated costs.
+        assert books.cash == settled["cash_after"] + settled["cost"]
     admin.execute(f"DROP DATABASE {name} WITH (FORCE)")

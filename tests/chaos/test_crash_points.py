@@ -34,12 +34,16 @@ _EFFECTS = {
                amount, tax
         FROM run_trades JOIN runs USING (run_id) WHERE account_id = :account ORDER BY as_of_date, trade_no
     """,
-    "journal": """
-        SELECT txn_type, trade_date, security_id, replace(lot_id, account_id, '') AS lot_id, quantity, amount, basis,
-               realized_gain FROM transactions
-        WHERE account_id = :account ORDER BY trade_date, txn_type, security_id, 4
+    "events": """
+        SELECT kind, event_id, trade_date, quantity, amount FROM ledger_events
+        WHERE account_id = :account OR household = :account ORDER BY trade_date, event_id
     """,
-    "lots": "SELECT lot_id, security_id, quantity, adjusted_basis FROM tax_lots WHERE account_id = :account ORDER BY 1",
+    "postings": """
+        SELECT kind, day, ticker, replace(lot_id, account_id, '') AS lot_id, quantity, cash, adjusted_basis,
+               realized_gain FROM ledger_postings
+        WHERE account_id = :account ORDER BY day, kind, ticker, 4
+    """,
+    "books": "SELECT day FROM ledger_states WHERE household = :account ORDER BY 1",
     "alerts": "SELECT as_of_date, code, message FROM alerts WHERE account_id = :account ORDER BY 1, 2",
     "messages": """
         SELECT kind, payload ->> 'as_of' AS as_of, payload ->> 'code' AS code, delivered_at IS NOT NULL AS delivered
@@ -118,7 +122,7 @@ def test_a_worker_killed_at_any_statement_costs_nothing(fleet, chaos_seed):
     assert len(expected["run"]) == 2
     assert len(expected["messages"]) == len(expected["alerts"]) > 0
     assert all(message[-1] for message in expected["messages"])
-    assert {row[0] for row in expected["journal"]} == {"SPLIT", "DIVIDEND"}
+    assert {row[0] for row in expected["postings"]} == {"OPENING", "SPLIT", "DIVIDEND"}
     for account in victims:
         assert _effects(fleet, account) == expected, f"{account} ended in another way than an undisturbed account"
 

@@ -3,20 +3,12 @@
 Each folder has the rule with its source and the figures by hand, the trades, and what the commands print for them.
 """
 
-from datetime import date
 from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
-from prometheus.accounting.entry_file import read_entries
-from prometheus.accounting.household import book_entries
-from prometheus.accounting.household_ledger import HouseholdSettings
-from prometheus.accounting.tax_lines import tax_lines
-from prometheus.accounting.tax_report import tax_report
 from prometheus.domain.accounts import TaxRegime
-from prometheus.scripts.ledger_output import show_tax_report
 from prometheus.scripts.main import main
 
 FOLDERS = sorted(path.parent for path in Path(__file__).parent.glob("*/rule.txt"))
@@ -33,15 +25,10 @@ def trades(folder):
 def form(folder, output):
     """Return the tax form of all sales of a vector as the report command prints it."""
     path, regime = trades(folder)
-    found = read_entries(path.read_text())
-    books = book_entries(found.entries, HouseholdSettings(regime=regime, sheltered=found.sheltered))
-    days = [entry.day for entry in found.entries]
-    taxable = {account: rows for account, rows in books.journals.items() if account not in found.sheltered}
-    lines = tax_lines(taxable, as_of=books.as_of)
-    first, last = date(min(days).year, 1, 1), date(max(days).year, 12, 31)
-    report = tax_report(lines, regime=regime, first=first, last=last)
-    command = click.Command("report", callback=lambda: show_tax_report("A", report, output))
-    return CliRunner().invoke(command).stdout
+    arguments = ["ledger", "tax-report", "--file", str(path), "--regime", regime.value, "--format", output]
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stderr) == (0, "")
+    return result.stdout
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)

@@ -13,12 +13,20 @@ import numpy as np
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_view import books_of, read_books
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.claims import claim_batch
 from prometheus.db.database import Connection, Database
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.engine_runs import list_runs
+from prometheus.db.repositories.ledger_inputs import households_of
+from prometheus.db.repositories.ledger_postings import postings_after
 from prometheus.db.repositories.strategies import add_strategy_version, latest_strategy
+from prometheus.domain.books import Books
 from prometheus.domain.engine_run import EngineRun, Lease
 from prometheus.foundation.trading_calendar import TradingCalendar
+from prometheus.ledger.postings import Posting
 from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
 from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import state
@@ -60,23 +68,12 @@ _ACCOUNT = text("""
             '{}')
 """)
 _LOT = text("""
-    INSERT INTO tax_lots (account_id, lot_id, security_id, acquired_on, holding_period_start, quantity, cost_basis,
-                          adjusted_basis)
-    SELECT :account_id, :lot_id, security_id, :bought, :bought, :quantity, :basis, :basis FROM securities
-    WHERE ticker = :ticker
+    INSERT INTO opening_lots (account_id, lot_id, security_id, acquired_on, quantity, cost_basis)
+    SELECT :account_id, :lot_id, security_id, :bought, :quantity, :basis FROM securities WHERE ticker = :ticker
 """)
-_OPENING = text("""
-    INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
-                              realized_gain, term, external_id, details)
-    SELECT account_id, 'OPENING', DATE '0001-01-01', NULL, NULL, 0, cash, 0, 0, 'NONE', 'opening:cash', '{}'
-    FROM accounts
-    UNION ALL
-    SELECT account_id, 'OPENING', acquired_on, security_id, lot_id, quantity, 0, cost_basis, 0, 'NONE',
-           'opening:' || lot_id,
-           jsonb_build_object('acquired_on', acquired_on, 'holding_period_start', holding_period_start)
-    FROM tax_lots
-    ORDER BY 1, 5 NULLS FIRST
-""")
+
+_ACCOUNTS = "SELECT account_id, cash FROM accounts ORDER BY account_id"
+_OPENING = ("OPENING", "BUY", "SELL")
 
 #: Tables that a repeated command may add to, and columns that a heartbeat may move.
 _HISTORY = ("engine_run_events", "engine_hosts", "due_tasks", "alembic_version")
@@ -113,7 +110,6 @@ def write_fleet(database: Database) -> None:
         )
         for account_id, region, method in (("ACC-1", "US", "HIFO"), ("ACC-2", "US", "FIFO"), ("ACC-3", "CA", "ACB")):
             add_account(connection, account_id, region=region, method=method)
-        connection.execute(_OPENING)
     refresh_risk_model(database, as_of=MONDAY)
 
 
@@ -169,6 +165,40 @@ class Fleet:
         """Return the only column of the only row."""
         ((value,),) = self.sql(statement, **values)
         return value
+
+    def open_books(self, day: date, *account_ids: str) -> None:
+        """Open the books of accounts, of all where none is named, as their first day would have; it is decided."""
+        with self.database.transaction() as connection:
+            accounts = account_ids or tuple(row.account_id for row in connection.execute(text(_ACCOUNTS)))
+            open_books(connection, accounts, day)
+            write_columns(connection, {}, dict.fromkeys(accounts, day))
+
+    def books(self, account_id: str = "ACC-1") -> Books:
+        """Return lots and cash that the ledger has of an account."""
+        with self.database.transaction() as connection:
+            household = households_of(connection, [account_id])[account_id]
+            return books_of(read_books(connection, household).state, account_id)
+
+    def shares(self, ticker: str = "AAA", account_id: str = "ACC-1") -> Decimal:
+        """Return the shares that an account holds of a security."""
+        return self.books(account_id).quantity_of(ticker)
+
+    def postings(self, *kinds: str, account_id: str | None = None) -> list[Posting]:
+        """Return the stored postings of some kinds, of all accounts where none is named, in the order of writing."""
+        with self.database.transaction() as connection:
+            accounts = [account_id] if account_id else [row.account_id for row in connection.execute(text(_ACCOUNTS))]
+            stored = [one.posting for one in postings_after(connection, accounts, None)]
+        return [posting for posting in stored if posting.kind in kinds]
+
+    def differences(self) -> list[str]:
+        """Return where postings, states and cash say otherwise than the events of their household."""
+        with self.database.transaction() as connection:
+            accounts = [row.account_id for row in connection.execute(text(_ACCOUNTS))]
+            names = sorted(set(households_of(connection, accounts).values()))
+            found = [str(one) for name in names for one in rebuild_check(connection, name).differences]
+            opened = [account for account in accounts if self.postings(*_OPENING, account_id=account)]
+            cash = {row.account_id: row.cash for row in connection.execute(text(_ACCOUNTS))}
+        return found + [f"{name}: cash" for name in opened if self.books(name).cash != cash[name]]
 
     def open_transactions(self) -> int:
         """Return how many transactions others have open in this database."""

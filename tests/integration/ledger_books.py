@@ -1,16 +1,22 @@
-"""Small books in a database: loaded from files, moved by fills, and proved equal to their journal after each."""
+"""Small books in a database: loaded from files, moved by fills, and proved by their events after each."""
 
 from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from prometheus.bookkeeping.fills import book_fills
-from prometheus.bookkeeping.journal import prove_tables
+from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_view import books_of, read_books
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database
-from prometheus.db.repositories.accounts import load_books
-from prometheus.domain.books import Fill
+from prometheus.db.repositories.accounts import accounts_of
+from prometheus.db.repositories.ledger_inputs import households_of
+from prometheus.db.repositories.ledger_postings import postings_after
+from prometheus.domain.books import Books, Fill
+from prometheus.foundation.errors import AccountingError
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory
+from prometheus.ledger.postings import Posting
 
 MONDAY, TUESDAY, FRIDAY = date(2018, 6, 4), date(2018, 6, 5), date(2018, 6, 8)
 
@@ -23,21 +29,53 @@ def load_files(database: Database, folder: Path, files: Mapping[str, str]) -> No
     assert all(report.loaded for report in reports), [report.findings for report in reports]
 
 
-def booking(database: Database, group_of: Mapping[str, str]) -> Callable[..., int]:
-    """Return a function that books fills of an account, proves all tables, and returns how many fills were new."""
+def open_all(database: Database, day: date) -> None:
+    """Open the books of every account."""
+    with database.transaction() as connection:
+        open_books(connection, [account.account_id for account in accounts_of(connection)], day)
+
+
+def booking(database: Database) -> Callable[..., int]:
+    """Return a function that books fills of an account, proves its household, and returns how many were new.
+
+    An execution that is refused is raised, with the code of its finding.
+    """
 
     def book(account, *fills: Fill, as_of=None, cancelled=()):
         day = as_of or max((fill.trade_date for fill in fills), default=FRIDAY)
         with database.transaction() as connection:
-            count = book_fills(connection, account, fills, as_of=day, group_of=group_of, cancelled=cancelled)
-        with database.transaction() as connection:
-            assert not any(proof.differences for proof in prove_tables(connection))
-        return count
+            booked = book_executed(connection, account, fills, through=day, cancelled=cancelled)
+            for finding in booked.findings:
+                if finding.refused:
+                    raise AccountingError(str(finding), code=finding.code)
+        assert differences(database) == []
+        return sum(event.account == account for event in booked.events)
 
     return book
 
 
+def differences(database: Database) -> list[str]:
+    """Return where postings and states say otherwise than the events of their household."""
+    with database.transaction() as connection:
+        accounts = [account.account_id for account in accounts_of(connection)]
+        names = sorted(set(households_of(connection, accounts).values()))
+        return [str(one) for name in names for one in rebuild_check(connection, name).differences]
+
+
+def books_held(database: Database, account: str) -> Books:
+    """Return lots and cash of an account."""
+    with database.transaction() as connection:
+        household = households_of(connection, [account])[account]
+        return books_of(read_books(connection, household).state, account)
+
+
 def lots_held(database: Database, account: str) -> dict[str, tuple[Decimal, Decimal]]:
     """Return shares and adjusted basis of the lots held, by lot."""
+    return {lot.lot_id: (lot.quantity, lot.adjusted_basis) for lot in books_held(database, account).lots}
+
+
+def posted(database: Database, account: str, *kinds: str) -> list[Posting]:
+    """Return the stored postings of an account, of some kinds where any are named, in the order of writing."""
     with database.transaction() as connection:
-        return {lot.lot_id: (lot.quantity, lot.adjusted_basis) for lot in load_books(connection, account).lots}
+        stored = [one.posting for one in postings_after(connection, [account], None)]
+    return [posting for posting in stored if not kinds or posting.kind in kinds]

@@ -87,7 +87,7 @@ def test_replay_writes_nothing(original):
             ).scalar_one()
             rows = [
                 connection.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()
-                for table in ("runs", "run_trades", "blobs", "risk_models", "engine_run_events", "transactions")
+                for table in ("runs", "run_trades", "blobs", "risk_models", "engine_run_events", "ledger_events")
             ]
         database.close()
         return found, rows

@@ -234,7 +234,7 @@ def test_misuse_is_refused(original):
 
 
 @pytest.mark.parametrize(
-    "table", ["runs", "run_trades", "blobs", "risk_models", "audit_anchors", "transactions", "archives"]
+    "table", ["runs", "run_trades", "blobs", "risk_models", "audit_anchors", "ledger_events", "archives"]
 )
 def test_engine_role_may_not_change_history(server, original, table):
     """As the role the engine works as, UPDATE, DELETE, TRUNCATE and switching triggers off fail in the database."""

@@ -1,12 +1,12 @@
-"""A morning's corporate actions on the way of the engine: booked before the snapshot, proved by the journal."""
+"""Ex-date processing on the way of the engine: booked with the snapshot, proved by the events."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
-from prometheus.bookkeeping.fills import book_fills
-from prometheus.bookkeeping.journal import prove_tables
-from prometheus.decision.build_snapshot import morning_meets_purchases
+from prometheus.bookkeeping.executions import book_executed
+from prometheus.decision.build_snapshot import build_snapshot
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
@@ -18,8 +18,8 @@ from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 @pytest.fixture
 def opened(fleet):
     """The small fleet with books through Monday."""
-    fleet.sql("UPDATE accounts SET books_as_of = :day", day=MONDAY)
-    assert differences(fleet) == {}
+    fleet.open_books(MONDAY)
+    assert fleet.differences() == []
     return fleet
 
 
@@ -33,19 +33,18 @@ def act(fleet, ticker, day, kind, value, other="", fraction=None):
 
 
 def lots(fleet, account="ACC-1"):
-    """Return shares and adjusted basis of an account's lots."""
-    found = fleet.sql(
-        "SELECT lot_id, ticker, quantity, adjusted_basis FROM tax_lots JOIN securities USING (security_id) "
-        "WHERE account_id = :account",
-        account=account,
-    )
-    return {row.lot_id: (row.ticker, row.quantity, row.adjusted_basis) for row in found}
+    """Return ticker, shares and adjusted basis of an account's lots."""
+    return {lot.lot_id: (lot.ticker, lot.quantity, lot.adjusted_basis) for lot in fleet.books(account).lots}
 
 
-def differences(fleet):
-    """Return what the tables say otherwise than the journal replayed."""
+def bought(fleet, account):
+    """Open all books at the beginning of the month, and book a purchase of Monday."""
+    fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
+    fleet.open_books(date(2024, 6, 3))
+    fill = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
     with fleet.database.transaction() as connection:
-        return {proof.account_id: proof.differences for proof in prove_tables(connection) if proof.differences}
+        book_executed(connection, account, [fill], through=MONDAY)
+    fleet.sql("UPDATE accounts SET books_as_of = :day", day=MONDAY)
 
 
 def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
@@ -70,7 +69,7 @@ def test_a_spin_off_and_a_new_symbol_in_one_morning(opened):
             assert after[f"{name}~S-FFF"] == ("FFF", shares / 2, basis / 4)
         else:
             assert after[name] == ("GGG", shares, basis)
-    assert differences(fleet) == {}
+    assert fleet.differences() == []
     (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
     assert {lot.ticker for lot in Snapshot.from_json(run.snapshot).lots} == {"AAA", "FFF", "GGG"}
     assert [row[4:] for row in run.snapshot["corporate_actions"]] == [["FFF", "0.250000000000"], ["GGG", None]]
@@ -86,19 +85,15 @@ def test_a_delisting_leaves_cash_and_a_gain(opened):
         assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert set(lots(fleet)) == {"L1", "L2"}
     assert fleet.one("SELECT cash FROM accounts WHERE account_id = 'ACC-1'") == cash + 500 * 40
-    (row,) = fleet.sql("SELECT realized_gain FROM transactions WHERE txn_type = 'DELISTING'")
+    (row,) = fleet.postings("DELISTING")
     assert row.realized_gain == 500 * 40 - 30_000
-    assert differences(fleet) == {}
+    assert fleet.differences() == []
 
 
 @pytest.fixture
-def washed_morning(fleet):
-    """ACC-1 on a Tuesday whose delisting meets a purchase: its morning is booked before its snapshot is built."""
-    fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
-    fleet.sql("UPDATE accounts SET books_as_of = :day, books_opened_on = '2024-06-03'", day=MONDAY)
-    bought = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
-    with fleet.database.transaction() as connection:
-        book_fills(connection, "ACC-1", [bought], as_of=MONDAY, group_of={"BBB": "TWINS", "CCC": "TWINS"})
+def washed_day(fleet):
+    """ACC-1 on a Tuesday whose delisting meets a purchase."""
+    bought(fleet, "ACC-1")
     act(fleet, "BBB", TUESDAY, "delisting", 10)
     fleet.ready(TUESDAY, "ACC-1")
     return fleet
@@ -115,30 +110,30 @@ MEANWHILE = {
     ("meanwhile", "outcome"),
     [("frozen", Outcome.FROZEN), ("taken over", Outcome.LOST), ("cancelled", Outcome.CANCELLED)],
 )
-def test_a_morning_is_booked_under_the_fence(washed_morning, monkeypatch, meanwhile, outcome):
-    """Frozen, taken over or cancelled between claim and booking, a morning leaves the books as they were."""
-    fleet, before = washed_morning, lots(washed_morning, "ACC-1")
+def test_ex_dates_are_booked_under_the_fence(washed_day, monkeypatch, meanwhile, outcome):
+    """Frozen, taken over or cancelled between claim and booking, ex-dates leave the books as they were."""
+    fleet, before = washed_day, lots(washed_day, "ACC-1")
 
-    def interrupted(inputs, day):
+    def interrupted(*arguments: object):
         fleet.sql(MEANWHILE[meanwhile])
-        return morning_meets_purchases(inputs, day)
+        return build_snapshot(*arguments)
 
-    monkeypatch.setattr(tasks, "morning_meets_purchases", interrupted)
+    monkeypatch.setattr(tasks, "build_snapshot", interrupted)
     assert fleet.advance().outcomes == {outcome: 1}
     assert lots(fleet, "ACC-1") == before
     assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
 
 
-def test_a_morning_waits_for_a_day_that_comes_first(washed_morning, monkeypatch):
-    """Monday marked ready while Tuesday's morning is about to be booked is traded first, and nothing is superseded."""
-    fleet = washed_morning
+def test_ex_dates_wait_for_a_day_that_comes_first(washed_day, monkeypatch):
+    """Monday marked ready while Tuesday's ex-dates are about to be booked is traded first; nothing is superseded."""
+    fleet = washed_day
 
-    def interrupted(inputs, day):
+    def interrupted(*arguments: object):
         if not fleet.sql("SELECT 1 FROM engine_runs WHERE as_of_date = :day AND account_id = 'ACC-1'", day=MONDAY):
             fleet.ready(MONDAY, "ACC-1")
-        return morning_meets_purchases(inputs, day)
+        return build_snapshot(*arguments)
 
-    monkeypatch.setattr(tasks, "morning_meets_purchases", interrupted)
+    monkeypatch.setattr(tasks, "build_snapshot", interrupted)
     fleet.advance()
     fleet.advance()
     assert fleet.phases() == {("ACC-1", MONDAY): "PERSISTED", ("ACC-1", TUESDAY): "PERSISTED"}
@@ -147,24 +142,37 @@ def test_a_morning_waits_for_a_day_that_comes_first(washed_morning, monkeypatch)
 @pytest.mark.parametrize("household", [False, True], ids=["alone", "household"])
 def test_a_delisting_s_loss_meets_purchases_already_made(fleet, household):
     """What was bought of the group before the delisting takes its loss over, in the account of the purchase."""
-    fleet.sql("UPDATE securities SET group_id = 'TWINS' WHERE ticker IN ('BBB', 'CCC')")
     buyer = "ACC-2" if household else "ACC-1"
     if household:
         fleet.sql("UPDATE accounts SET household = 'SMITH' WHERE account_id IN ('ACC-1', 'ACC-2')")
-    fleet.sql("UPDATE accounts SET books_as_of = :day, books_opened_on = '2024-06-03'", day=MONDAY)
-    bought = Fill("b1", "CCC", Side.BUY, MONDAY, Decimal(100), Decimal(50), new_lot_id="N1")
-    with fleet.database.transaction() as connection:
-        book_fills(connection, buyer, [bought], as_of=MONDAY, group_of={"BBB": "TWINS", "CCC": "TWINS"})
+    bought(fleet, buyer)
     act(fleet, "BBB", TUESDAY, "delisting", 10)
     fleet.ready(TUESDAY, "ACC-1")
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     # 500 shares cost 30,000 and bring 5,000: of the loss of 25,000 a fifth goes into the hundred shares bought
     assert lots(fleet, buyer)["N1"] == ("CCC", 100, 5000 + 5000)
-    (row,) = fleet.sql("SELECT account_id, realized_gain FROM transactions WHERE txn_type = 'WASH_SALE'")
-    assert (row.account_id, row.realized_gain) == ("ACC-1", 5000)
-    assert differences(fleet) == {}
+    (row,) = fleet.postings("WASH_SALE")
+    assert (row.account, row.realized_gain) == ("ACC-1", 5000)
+    assert fleet.differences() == []
     (run,) = fleet.sql("SELECT snapshot FROM runs WHERE account_id = 'ACC-1'")
     assert [action[2] for action in run.snapshot["corporate_actions"]] == ["delisting"]
     fleet.ready(WEDNESDAY, "ACC-1")
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
-    assert differences(fleet) == {}
+    assert fleet.differences() == []
+
+
+def test_an_action_without_its_close_holds_the_day(opened):
+    """A distribution of shares needs the close of its day: without it the day waits, and goes on when it is there."""
+    fleet = opened
+    fleet.sql("CREATE TABLE kept AS SELECT * FROM prices WHERE price_date = :day", day=TUESDAY)
+    of_bbb = "security_id = (SELECT security_id FROM securities WHERE ticker = 'BBB')"
+    fleet.sql(f"DELETE FROM prices WHERE price_date = :day AND {of_bbb}", day=TUESDAY)
+    act(fleet, "BBB", TUESDAY, "spinoff_value", 2)
+    fleet.ready(TUESDAY, "ACC-1")
+    assert fleet.advance().outcomes == {Outcome.HELD: 1}
+    assert ("ACC-1", "NO_PRICE") in fleet.alerts()
+    assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
+    fleet.sql(f"INSERT INTO prices SELECT * FROM kept WHERE {of_bbb}")
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+    assert sum(row.cash for row in fleet.postings("STOCK_DISTRIBUTION", "SPINOFF")) == 500 * 2
+    assert fleet.differences() == []

@@ -8,9 +8,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy.exc import DBAPIError
 
+from prometheus.bookkeeping.ledger import book_events
+from prometheus.db.repositories.ledger_events import EventSource
 from prometheus.decision.snapshot import Snapshot
+from prometheus.domain.books import LotPick
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError
+from prometheus.ledger import events as ev
 from prometheus.optimizer import rebalance
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.orchestration.risk_refresh import refresh_risk_model
@@ -225,19 +229,24 @@ def test_gains_of_the_year_count_against_the_year_s_budget(fleet):
     """A budget of the calendar year is what the journal's sales since January leave of it; last year's do not count."""
     with fleet.database.transaction() as connection:
         change_strategy(connection, tax_budget_ytd=0.0, tax_weight=0.0)
-    for day, gain in (("2023-12-29", -40_000), ("2024-01-02", -4_000), ("2024-02-01", 9_000)):
-        fleet.sql(
-            """
-            INSERT INTO transactions (account_id, txn_type, trade_date, security_id, lot_id, quantity, amount, basis,
-                                      realized_gain, term, external_id, details)
-            SELECT 'ACC-2', 'SELL', cast(:day AS date), security_id, 'G', -10, 50000, 50000 - cast(:gain AS numeric),
-                   cast(:gain AS numeric), 'LONG', 'x' || cast(:day AS text),
-                   '{"execution_id": "x", "proceeds": "50000"}'
-            FROM securities WHERE ticker = 'FFF'
-            """,
-            day=day,
-            gain=gain,
-        )
+    fleet.open_books(date(2023, 12, 1), "ACC-2")
+    head = {"account": "ACC-2", "trade_date": date(2023, 12, 1)}
+    events: list[ev.Event] = [ev.CashTransfer(**head, event_id="out", amount=Decimal(-150_000))]
+    for day, gain in ((date(2023, 12, 29), -40_000), (date(2024, 1, 2), -4_000), (date(2024, 2, 1), 9_000)):
+        lot = {"ticker": "FFF", "quantity": Decimal(10)}
+        events += [
+            ev.TransferIn(
+                **head, **lot, event_id=f"in {day}", cost_basis=Decimal(50_000 - gain), acquired_on=date(2020, 1, 2),
+                lot_id=f"G{day}",
+            ),
+            ev.Sell(
+                account="ACC-2", **lot, event_id=f"x{day}", trade_date=day, amount=Decimal(50_000),
+                picks=(LotPick(f"G{day}", Decimal(10)),),
+            ),
+        ]  # fmt: skip
+    with fleet.database.transaction() as connection:
+        booked = book_events(connection, "ACC-2", events, date(2024, 2, 1), source=EventSource.FILE)
+        assert [finding for finding in booked.findings if finding.refused] == []
     fleet.ready()
     fleet.advance()
     rows = fleet.sql("SELECT account_id, snapshot, result FROM runs ORDER BY account_id")
@@ -261,7 +270,7 @@ def test_missing_price_is_carried_forward_over_a_split(fleet):
         "INSERT INTO corporate_actions SELECT security_id, :day, 'split', 2 FROM securities WHERE ticker = 'AAA'",
         day=TUESDAY,
     )
-    fleet.sql("UPDATE accounts SET books_as_of = :day", day=MONDAY)
+    fleet.open_books(MONDAY)
     with fleet.database.transaction() as connection:
         change_strategy(connection, max_missing_price_share=0.2)
     monday = fleet.one(
@@ -277,11 +286,7 @@ def test_missing_price_is_carried_forward_over_a_split(fleet):
     assert code == "MISSING_PRICE"
     assert str(MONDAY) in message
     assert ("ACC-1", "MISSING_PRICE") in fleet.alerts()
-    quantities = fleet.sql(
-        "SELECT quantity FROM tax_lots JOIN securities USING (security_id) "
-        "WHERE account_id = 'ACC-1' AND ticker = 'AAA'"
-    )
-    assert sum(row.quantity for row in quantities) == 2 * 700
+    assert fleet.shares("AAA") == 2 * 700
     assert fleet.one("SELECT count(*) FROM run_trades WHERE ticker = 'AAA'") == 0
     assert fleet.one("SELECT count(*) FROM run_trades") > 0
 

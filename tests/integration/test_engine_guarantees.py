@@ -7,10 +7,13 @@ from decimal import Decimal
 import pytest
 
 from prometheus.audit.verification import verify_audit
+from prometheus.bookkeeping.ledger import book_events
 from prometheus.db.leases import finish_cancel
 from prometheus.db.repositories.engine_runs import cancel_run, mark_data_ready
+from prometheus.db.repositories.ledger_events import EventSource
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import DatabaseUnavailableError, EngineError, RunCancelledError, StaleLeaseError
+from prometheus.ledger.events import Interest
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.risk_refresh import refresh_risk_model
 from prometheus.pipeline import advance, tasks
@@ -68,18 +71,17 @@ def test_failure_of_any_wording_is_written_down(fleet, before_task, error, said)
 
 
 def test_books_that_move_meanwhile_put_the_snapshot_off(fleet):
-    """A journal row booked while a snapshot is built puts it off to the next tick, with no alert and no charge."""
+    """An event booked while a snapshot is built puts it off to the next tick, with no alert and no charge."""
     fleet.ready(account_id="ACC-1")
     real = tasks.build_snapshot
-    book = (
-        "INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term, "
-        "details) VALUES ('ACC-1', 'DIVIDEND', :day, 0, 5, 0, 0, 'NONE', '{}')"
-    )
+    interest = Interest(account="ACC-1", event_id="interest", trade_date=MONDAY, amount=Decimal(5))
 
-    def slow(inputs, day, benchmark, address, model):
-        built = real(inputs, day, benchmark, address, model)
-        if not fleet.one("SELECT count(*) FROM transactions WHERE txn_type = 'DIVIDEND'"):
-            fleet.sql(book, day=MONDAY)
+    def slow(*arguments: object):
+        built = real(*arguments)
+        if not fleet.postings("INTEREST"):
+            fleet.open_books(MONDAY, "ACC-1")
+            with fleet.database.transaction() as connection:
+                book_events(connection, "ACC-1", [interest], MONDAY, source=EventSource.FILE)
         return built
 
     with pytest.MonkeyPatch.context() as patch:
@@ -93,16 +95,13 @@ def test_books_that_move_meanwhile_put_the_snapshot_off(fleet):
 
 
 def test_rows_that_cannot_be_read_end_one_run_alone(fleet):
-    """A journal row of a kind that nobody knows fails its account's run, not those that are read together with it."""
-    fleet.ready()
-    fleet.sql(
-        "INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term, "
-        "details) VALUES ('ACC-2', 'ODD', :day, 0, 5, 0, 0, 'NONE', '{}')",
-        day=MONDAY,
-    )
-    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1, Outcome.RETRY: 1}
-    assert (fleet.run("ACC-1").phase, fleet.run("ACC-2").phase) == ("PERSISTED", "DATA_READY")
-    assert "'ODD' is not a valid TransactionType" in fleet.run("ACC-2").error["message"]
+    """A stored state that nobody can read fails its account's run, not those that are read together with it."""
+    fleet.open_books(MONDAY)
+    fleet.ready(TUESDAY)
+    fleet.sql("UPDATE ledger_states SET state = 'odd' WHERE household = 'ACC-2'")
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1, Outcome.FAILED: 1}
+    assert (fleet.run("ACC-1", TUESDAY).phase, fleet.run("ACC-2", TUESDAY).phase) == ("PERSISTED", "FAILED")
+    assert "a stored ledger state cannot be read" in fleet.run("ACC-2", TUESDAY).error["message"]
 
 
 def test_record_without_its_staged_snapshot_is_not_written(fleet, before_task):

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from datetime import date
 
 import pytest
 from click.testing import CliRunner
@@ -26,7 +27,7 @@ TROUBLE = {
         "UPDATE engine_runs SET phase_entered_at = engine_now(); UPDATE due_tasks SET next_due_at = engine_now()"
     ),
     "ACTIONS_NOT_BOOKED": (
-        "UPDATE accounts SET books_as_of = '2024-06-25', books_opened_on = '2024-06-03'; "
+        "UPDATE ledger_states SET day = '2024-06-25'; "
         "INSERT INTO corporate_actions SELECT security_id, '2024-06-24', 'split', 2 FROM securities "
         "WHERE ticker = 'AAA'"
     ),
@@ -44,6 +45,7 @@ TROUBLE = {
 def watched(fleet):
     """A fleet with one run in work and a tick a moment ago."""
     fleet.advance()
+    fleet.open_books(date(2024, 6, 3), "ACC-1")
     fleet.ready(account_id="ACC-1")
     return fleet
 

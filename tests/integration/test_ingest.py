@@ -7,8 +7,14 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from psycopg.errors import IntegrityConstraintViolation
 
+from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger_view import books_of, read_books
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import driver_connection
+from prometheus.domain.books import Fill
+from prometheus.domain.lots import Side
 from prometheus.foundation.errors import RequestError
 from prometheus.ingestion.ingest import ingest_directory, ingest_file
 from prometheus.ingestion.kinds import FileKind
@@ -170,36 +176,21 @@ def test_accounts_are_stored(loaded):
     ]
 
 
-def test_opening_lots_are_journal_entries_with_their_lots(loaded):
-    """Each lot is one OPENING entry and one lot whose holding period starts on the day it was acquired."""
-    journal = rows(
-        loaded,
-        "SELECT account_id, txn_type, trade_date, ticker, lot_id, quantity, amount, basis, realized_gain, term, "
-        "external_id, details FROM transactions JOIN securities USING (security_id) ORDER BY txn_id",
-    )
-    zero = Decimal("0.00")
-
-    def entry(account_id, acquired_on, ticker, lot_id, quantity, basis):
-        day = acquired_on.isoformat()
-        return (
-            account_id, "OPENING", acquired_on, ticker, lot_id, Decimal(quantity), zero, Decimal(basis), zero, "NONE",
-            f"opening:{lot_id}", {"acquired_on": day, "holding_period_start": day},
-        )  # fmt: skip
-
-    assert journal == [
-        entry("ACC-1", date(2023, 1, 3), "AAA", "L1", "100", "1000.50"),
-        entry("ACC-1", date(2024, 6, 20), "BBB", "L2", "7", "350.00"),
-        entry("ACC-2", date(2022, 1, 4), "AAA", "L1", "0.0002", "0.01"),
-    ]
+def test_opening_lots_are_stored_as_they_were_handed_over(loaded):
+    """Each row is a fact that nothing changes; it is booked when the account's books open."""
     lots = rows(
         loaded,
-        "SELECT account_id, lot_id, acquired_on, holding_period_start, quantity, cost_basis, adjusted_basis "
-        "FROM tax_lots ORDER BY 1, 2",
+        "SELECT account_id, lot_id, ticker, acquired_on, quantity, cost_basis "
+        "FROM opening_lots JOIN securities USING (security_id) ORDER BY 1, 2",
     )
-    assert lots[0] == (
-        "ACC-1", "L1", date(2023, 1, 3), date(2023, 1, 3), Decimal(100), Decimal("1000.50"), Decimal("1000.50"),
-    )  # fmt: skip
-    assert len(lots) == 3
+    assert lots == [
+        ("ACC-1", "L1", "AAA", date(2023, 1, 3), Decimal(100), Decimal("1000.50")),
+        ("ACC-1", "L2", "BBB", date(2024, 6, 20), Decimal(7), Decimal("350.00")),
+        ("ACC-2", "L1", "AAA", date(2022, 1, 4), Decimal("0.0002"), Decimal("0.01")),
+    ]
+    with pytest.raises(IntegrityConstraintViolation, match="append-only"):
+        execute(loaded, "UPDATE opening_lots SET quantity = 1")
+    assert rows(loaded, "SELECT count(*) FROM ledger_events") == [(0,)]
 
 
 def test_loading_again_changes_no_row(loaded, folder):
@@ -356,7 +347,7 @@ def test_changed_opening_cash_is_refused_once_the_books_are_open(loaded, folder)
     ],
 )
 def test_differing_opening_lot_is_refused(loaded, folder, old, new, said):
-    """A lot that the journal knows otherwise is refused with what the journal says, and nothing changes."""
+    """A lot that was handed over otherwise is refused with what was said then, and nothing changes."""
     before = dump(loaded)
     report = ingest_file(loaded, replaced(folder, "lots.csv", old, new), FileKind.LOTS, options=OPTIONS)
     assert report.status is FileStatus.REFUSED
@@ -365,13 +356,30 @@ def test_differing_opening_lot_is_refused(loaded, folder, old, new, said):
     assert dump(loaded) == before
 
 
-def test_lots_are_compared_with_the_journal_not_with_todays_lots(loaded, folder):
-    """A lot that was sold or split since is unchanged for its opening entry."""
-    execute(loaded, "UPDATE accounts SET books_as_of = '2024-06-27'")
-    execute(loaded, "DELETE FROM tax_lots WHERE lot_id = 'L2'")
-    execute(loaded, "UPDATE tax_lots SET quantity = quantity * 2")
+def test_lots_are_compared_with_what_was_handed_over_not_with_todays_lots(loaded, folder):
+    """A lot that was sold since is unchanged, and none of it comes back into the books."""
+    sale = Fill("x1", "BBB", Side.SELL, date(2024, 6, 27), Decimal(7), Decimal(50))
+    with loaded.transaction() as connection:
+        assert not book_executed(connection, "ACC-1", [sale], through=date(2024, 6, 27)).refused
     assert reload(loaded, folder / "lots.csv", "lots").unchanged == 3
-    assert rows(loaded, "SELECT count(*) FROM tax_lots") == [(2,)]
+    with loaded.transaction() as connection:
+        books = books_of(read_books(connection, "ACC-1").state, "ACC-1")
+    assert ([lot.lot_id for lot in books.lots], books.cash) == (["L1"], Decimal("1350.10"))
+
+
+def test_books_that_an_execution_opened_are_open(loaded, folder):
+    """Without a first day yet, opening cash is history and no lot can be added once anything is booked."""
+    with loaded.transaction() as connection:
+        open_books(connection, ["ACC-1"], date(2024, 6, 27))
+    cash = ingest_file(
+        loaded, replaced(folder, "accounts.csv", "1000.10", "2000.20"), FileKind.ACCOUNTS, options=OPTIONS
+    )
+    assert [(finding.code, finding.line) for finding in cash.findings] == [("OPENING_CASH_AFTER_OPENING", 2)]
+    path = folder / "lots.csv"
+    path.write_text(path.read_text() + "ACC-1,L9,AAA,2023-01-03,1,1\n")
+    lots = ingest_file(loaded, path, FileKind.LOTS, options=OPTIONS)
+    assert [(finding.code, finding.line) for finding in lots.findings] == [("LOT_AFTER_OPENING", 5)]
+    assert "books through 2024-06-27" in lots.findings[0].reason
 
 
 def test_new_lot_of_an_account_with_books_is_refused(loaded, folder):
@@ -384,7 +392,7 @@ def test_new_lot_of_an_account_with_books_is_refused(loaded, folder):
     assert [(finding.code, finding.line) for finding in report.findings] == [("LOT_AFTER_OPENING", 5)]
     report = reload(loaded, path, "lots", SKIPPING)
     assert (report.inserted, report.unchanged, report.skipped) == (1, 3, 1)
-    assert rows(loaded, "SELECT account_id FROM tax_lots WHERE lot_id = 'L9'") == [("ACC-2",)]
+    assert rows(loaded, "SELECT account_id FROM opening_lots WHERE lot_id = 'L9'") == [("ACC-2",)]
 
 
 def test_skipping_loads_the_good_rows_and_reports_the_bad(loaded, folder):
@@ -511,7 +519,7 @@ def test_directory_with_a_refused_file_does_not_attempt_what_refers_to_it(databa
     assert reports["lots"].status is FileStatus.NOT_ATTEMPTED
     assert "accounts" in reports["lots"].findings[0].reason
     assert reports["prices"].loaded
-    assert rows(database, "SELECT count(*) FROM tax_lots") == [(0,)]
+    assert rows(database, "SELECT count(*) FROM opening_lots") == [(0,)]
 
 
 @pytest.mark.parametrize(

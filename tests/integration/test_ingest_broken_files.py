@@ -277,8 +277,8 @@ def test_an_unreadable_path_is_a_finding(stocked, tmp_path):
 def row_counts(database):
     """Rows of every table a load may write."""
     tables = (
-        "securities", "prices", "corporate_actions", "benchmark_constituents", "borrow_rates", "accounts", "tax_lots",
-        "transactions", "ingest_files", "data_revisions",
+        "securities", "prices", "corporate_actions", "benchmark_constituents", "borrow_rates", "accounts",
+        "opening_lots", "ledger_events", "ingest_files", "data_revisions",
     )  # fmt: skip
     with database.transaction() as connection:
         raw = driver_connection(connection)

@@ -5,6 +5,7 @@ from datetime import date
 
 import pytest
 
+from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database, driver_connection
 from prometheus.ingestion.ingest import ingest_directory, ingest_file
 from prometheus.ingestion.kinds import STEMS, FileKind
@@ -63,9 +64,9 @@ def stocked(cloned, tmp_path_factory):
         reports = ingest_directory(database, folder, options=IngestOptions(today=TODAY))
         # An account's own transactions follow its first day: before it, opening lots and cash say everything.
         with database.transaction() as connection:
+            open_books(connection, ["ACC-3"], date(2024, 6, 27))
             driver_connection(connection).execute(
-                "UPDATE accounts SET books_opened_on = '2024-06-27', books_as_of = '2024-06-28' "
-                "WHERE account_id = 'ACC-3'"
+                "UPDATE accounts SET books_as_of = '2024-06-28' WHERE account_id = 'ACC-3'"
             )
         transactions.write_bytes(GOOD[FileKind.TRANSACTIONS])
         reports += (ingest_file(database, transactions, FileKind.TRANSACTIONS, options=IngestOptions(today=TODAY)),)
@@ -95,11 +96,11 @@ def test_damaged_file_loads_or_is_refused(stocked, tmp_path, kind, seed):
             "SELECT sum(weight) FROM benchmark_constituents GROUP BY benchmark_id, effective_date"
         )
         assert all(abs(total - 1) < 2e-6 for (total,) in sums)
-        orphans = driver_connection(connection).execute(
-            "SELECT count(*) FROM tax_lots l WHERE l.account_id <> 'ACC-3' AND NOT EXISTS (SELECT FROM transactions x "
-            "WHERE x.account_id = l.account_id AND x.external_id = 'opening:' || l.lot_id AND x.quantity = l.quantity)"
+        late = driver_connection(connection).execute(
+            "SELECT count(*) FROM ledger_events AS event JOIN opening_lots USING (account_id) "
+            "WHERE event.event_id = 'opening:cash' AND opening_lots.recorded_at > event.recorded_at"
         )
-        assert orphans.fetchone() == (0,)
+        assert late.fetchone() == (0,)
 
 
 def damaged(content, source):

@@ -1,27 +1,34 @@
-"""Executions in the database, and the tax report of what they leave."""
+"""Executions in the database: each once, late ones in their place, cancelled ones reversed."""
 
-import csv
-import io
-import json
 from datetime import date
 from decimal import Decimal
 
 import pytest
-from click.testing import CliRunner
-from sqlalchemy import text
 
-from prometheus.db.repositories.accounts import journal_since, load_books
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.foundation.errors import AccountingError
-from prometheus.scripts.main import main
-from tests.integration.ledger_books import FRIDAY, MONDAY, TUESDAY, booking, load_files, lots_held
+from prometheus.ingestion.ingest import IngestOptions, ingest_file
+from prometheus.ingestion.kinds import FileKind
+from tests.integration.ledger_books import (
+    FRIDAY,
+    MONDAY,
+    TUESDAY,
+    booking,
+    books_held,
+    load_files,
+    lots_held,
+    open_all,
+    posted,
+)
+
+ACTIONS = "corporate_actions.csv"
 
 FILES = {
     "securities.csv": "ticker,name,sector,sub_industry\nAAA,Alpha,Energy,\nBBB,Beta,Energy,\n",
     "prices.csv": "date,ticker,close,volume\n2018-05-31,AAA,10,1\n2018-06-06,AAA,5,1\n2018-06-06,BBB,20,1\n",
     "benchmark.csv": "date,ticker,weight\n2018-05-31,AAA,0.5\n2018-05-31,BBB,0.5\n",
-    "corporate_actions.csv": "date,ticker,type,value\n2018-06-06,AAA,split,2\n2018-06-06,AAA,dividend,0.5\n",
+    ACTIONS: "date,ticker,type,value\n2018-06-06,AAA,split,2\n2018-06-06,AAA,dividend,0.5\n",
     "accounts.csv": (
         "account_id,name,region,base_currency,tax_regime,lot_method,benchmark_id,st_rate,lt_rate,niit_rate,cash,"
         "fractional_shares,tags\n"
@@ -33,23 +40,20 @@ FILES = {
         "ACC-1,L1,AAA,2017-01-03,100,2000\nACC-2,L1,AAA,2017-01-03,100,2000\n"
     ),
 }
-GROUPS = {"AAA": "AAA", "BBB": "BBB"}
 
 
 @pytest.fixture
 def fleet(database, tmp_path):
-    """Two accounts with a lot and cash each."""
-    load_files(database, tmp_path, FILES)
-    with database.transaction() as connection:
-        # The books are moved on by hand, without the mornings between: their actions are looked at, and left alone.
-        connection.execute(text("UPDATE accounts SET actions_seen = (SELECT max(change_id) FROM corporate_actions)"))
+    """Two accounts with a lot and cash each, their books open; the week's actions are those of one test."""
+    load_files(database, tmp_path, {name: text for name, text in FILES.items() if name != ACTIONS})
+    open_all(database, date(2018, 6, 1))
     return database
 
 
 @pytest.fixture
 def book(fleet):
-    """Books fills of an account and returns how many were new; the tables must equal the journal afterwards."""
-    book = booking(fleet, GROUPS)
+    """Books fills of an account and returns how many were new; the books must be those of the events afterwards."""
+    book = booking(fleet)
     return lambda *fills, account="ACC-1", **options: book(account, *fills, **options)
 
 
@@ -69,12 +73,6 @@ def lots(database, account="ACC-1"):
     return lots_held(database, account)
 
 
-def run_ledger(database_url, monkeypatch, *arguments: str):
-    """Call the command against the test's database."""
-    monkeypatch.setenv("PROMETHEUS_DATABASE_URL", database_url)
-    return CliRunner().invoke(main, ["ledger", *arguments])
-
-
 def test_partial_fills_at_several_prices(fleet, book):
     """Three executions of one order are three sales, each at its own price, out of one lot."""
     count = book(
@@ -84,8 +82,7 @@ def test_partial_fills_at_several_prices(fleet, book):
     )
     assert count == 3
     assert lots(fleet) == {"L1": (30, 600)}
-    with fleet.transaction() as connection:
-        assert load_books(connection, "ACC-1").cash == 10_000 + 630 + 660 + 235
+    assert books_held(fleet, "ACC-1").cash == 10_000 + 630 + 660 + 235
 
 
 def test_a_fill_that_comes_twice_is_booked_once(fleet, book):
@@ -94,7 +91,7 @@ def test_a_fill_that_comes_twice_is_booked_once(fleet, book):
     assert [book(first), book(first), book(first, purchase("b1", TUESDAY, 5, "20"))] == [1, 0, 1]
     with pytest.raises(AccountingError) as refused:
         book(sale("e1", MONDAY, 31, "21", ("L1", "31")))
-    assert refused.value.code == "EXECUTION_DIFFERS"
+    assert refused.value.code == "EVENT_DIFFERS"
     assert lots(fleet)["L1"] == (70, 1400)
 
 
@@ -106,31 +103,17 @@ def test_a_late_fill_finds_its_place(fleet, book):
     assert lots(fleet) == {"L1": (60, 1200), "N-b1": (10, 210)}
 
 
-def test_a_late_fill_goes_through_the_split_it_missed(fleet, book):
+def test_a_late_fill_goes_through_the_split_it_missed(fleet, book, tmp_path):
     """Bought on Monday, reported on Friday, ten shares are twenty since Wednesday's split, with its dividend."""
-    with fleet.transaction() as connection:
-        connection.execute(text("UPDATE accounts SET books_as_of = '2018-06-04'"))
-    with fleet.transaction() as connection:
-        from prometheus.accounting.corporate_actions import apply_corporate_actions
-        from prometheus.db.repositories.accounts import save_books
-        from prometheus.db.repositories.market_data import closes_on, corporate_actions
-        from prometheus.domain.accounts import TaxRegime
-
-        before = load_books(connection, "ACC-1")
-        actions = corporate_actions(connection, after=MONDAY, through=FRIDAY)
-        after, rows = apply_corporate_actions(
-            before,
-            actions,
-            closes=closes_on(connection, [(action.ticker, action.ex_date) for action in actions]),
-            regime=TaxRegime.US,
-            fractional=True,
-        )
-        save_books(connection, "ACC-1", before=before, after=after, transactions=rows, books_as_of=FRIDAY)
+    (tmp_path / ACTIONS).write_text(FILES[ACTIONS])
+    options = IngestOptions(today=date(2018, 6, 10))
+    assert ingest_file(fleet, tmp_path / ACTIONS, FileKind.ACTIONS, options=options).loaded
+    book(as_of=FRIDAY)
+    assert lots(fleet) == {"L1": (200, 2000)}
     book(purchase("b1", MONDAY, 10, "16"), as_of=FRIDAY)
     assert lots(fleet) == {"L1": (200, 2000), "N-b1": (20, 160)}
-    with fleet.transaction() as connection:
-        # 10,000 - 160, and 0.5 for each of 220 shares after the split
-        assert load_books(connection, "ACC-1").cash == 10_000 - 160 + 110
+    # 10,000 - 160, and 0.5 for each of 220 shares after the split
+    assert books_held(fleet, "ACC-1").cash == 10_000 - 160 + 110
 
 
 def test_a_cancelled_fill_is_taken_back_once(fleet, book):
@@ -142,22 +125,26 @@ def test_a_cancelled_fill_is_taken_back_once(fleet, book):
     assert lots(fleet) == {"L1": (60, 1200)}
     assert book(cancelled=["b1"]) == 0
     assert book(purchase("b1", TUESDAY, 10, "16")) == 0, "a cancelled execution does not come back by itself"
-    with pytest.raises(AccountingError, match="is not in the journal"):
+    with pytest.raises(AccountingError, match="names no event of ACC-1"):
         book(cancelled=["never"])
 
 
-def test_the_journal_only_grows(fleet, book):
-    """A cancellation appends rows that say what they take back; none that was written is altered."""
+def test_postings_only_grow(fleet, book):
+    """A cancellation appends postings that say what they reverse; none that was written is altered."""
     book(purchase("b1", TUESDAY, 10, "16"))
-    with fleet.transaction() as connection:
-        before = journal_since(connection, "ACC-1", date.min)
+    before = posted(fleet, "ACC-1")
     book(cancelled=["b1"])
-    with fleet.transaction() as connection:
-        after = journal_since(connection, "ACC-1", date.min)
+    after = posted(fleet, "ACC-1")
     assert after[: len(before)] == before
-    assert [(row.txn_type, row.details["reverses"], row.amount) for row in after[len(before) :]] == [
-        ("REVERSAL", "BUY", 160)
-    ]
+    assert [(row.kind, row.reverses is not None, row.cash) for row in after[len(before) :]] == [("BUY", True, 160)]
+
+
+@pytest.mark.parametrize("name", ["a\tb", "a\nb", "a\\b", "\\N", "W1~", 'a"b', "é中"])
+def test_odd_names_come_through(fleet, book, name):
+    """A lot called with a tab, a line break, a backslash, a quote or letters of any script is booked like another."""
+    fill = Fill("b1", "AAA", Side.BUY, MONDAY, Decimal(1), Decimal(5), new_lot_id=name)
+    assert book(fill) == 1
+    assert lots(fleet)[name] == (1, 5)
 
 
 def test_a_cancelled_purchase_that_was_sold_is_refused(book):
@@ -167,117 +154,3 @@ def test_a_cancelled_purchase_that_was_sold_is_refused(book):
     with pytest.raises(AccountingError) as refused:
         book(cancelled=["b1"])
     assert refused.value.code == "LOTS_GONE"
-
-
-def test_a_report_as_form_8949(fleet, book, database_url, monkeypatch):
-    """A washed loss is a line with code W, in the part and box of its lot; the year is netted below."""
-    book(sale("e1", MONDAY, 40, "15", ("L1", "40")), purchase("b1", MONDAY, 10, "16"))
-    book(sale("e2", FRIDAY, 10, "30", ("L1", "10")))
-    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
-    result = run_ledger(database_url, monkeypatch, *period, "--format", "csv")
-    assert result.exit_code == 0, result.output
-    rows = list(csv.DictReader(io.StringIO(result.output)))
-    assert [(r["part"], r["box"], r["description"], r["code"], r["adjustment"], r["gain"]) for r in rows] == [
-        ("II", "D", "40 sh AAA", "W", "50.00", "-150.00"),
-        ("II", "D", "10 sh AAA", "", "0.00", "100.00"),
-    ]
-    assert {row["notice"] for row in rows} == {"This is a calculation, not tax advice."}
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    assert (found["years"][0]["total"], found["years"][0]["against_income"]) == ("-50.00", "50.00")
-    assert found["notice"] == "This is a calculation, not tax advice."
-    table = run_ledger(database_url, monkeypatch, *period).output
-    assert "net -50.00; against ordinary income 50.00" in table
-    assert "not tax advice" in table
-
-
-def test_a_report_as_schedule_3(fleet, book, database_url, monkeypatch):
-    """A Canadian account reports proceeds, adjusted cost base, outlays and gain, and half of it as taxable."""
-    book(Fill("e1", "AAA", Side.SELL, MONDAY, Decimal(40), Decimal(25), Decimal(5)), account="ACC-2", as_of=MONDAY)
-    period = ("tax-report", "ACC-2", "--from", "2018-01-01", "--to", "2018-12-31")
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    (line,) = found["lines"]
-    assert (line["proceeds"], line["adjusted_cost_base"], line["outlays"], line["gain"]) == (
-        "1000.00", "800.00", "5.00", "195.00",
-    )  # fmt: skip
-    assert found["years"][0]["taxable_gain"] == "97.50"
-    assert "line 13199 1000.00, line 13200 195.00" in run_ledger(database_url, monkeypatch, *period).output
-
-
-def reports(database_url, monkeypatch, account):
-    """Return the report of 2018 as rows of CSV, as JSON and as text."""
-    period = ("tax-report", account, "--from", "2018-01-01", "--to", "2018-12-31")
-    rows = list(csv.DictReader(io.StringIO(run_ledger(database_url, monkeypatch, *period, "--format", "csv").output)))
-    found = json.loads(run_ledger(database_url, monkeypatch, *period, "--format", "json").output)
-    return rows, found, run_ledger(database_url, monkeypatch, *period).output
-
-
-def test_a_loss_of_december_is_provisional_into_january(book, database_url, monkeypatch):
-    """Every layout of the old year shows until when its loss can change, what a purchase takes, and then the end."""
-    book(sale("e1", date(2018, 12, 20), 40, "15", ("L1", "40")))  # a loss of 40 x (20 - 15) = 200
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["code"], r["gain"], r["provisional_until"]) for r in rows] == [("", "-200.00", "2019-01-19")]
-    assert found["lines"][0]["provisional_until"] == found["provisional_until"] == "2019-01-19"
-    assert (found["provisional_lines"], found["provisional_loss"]) == (1, "200.00")
-    assert "provisional_until" in table
-    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
-
-    book(purchase("b1", date(2019, 1, 10), 10, "16"))  # a quarter of the shares: 50 of the loss go to 2019's lot
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["code"], r["adjustment"], r["gain"], r["provisional_until"]) for r in rows] == [
-        ("W", "50.00", "-150.00", "2019-01-19")
-    ]
-    assert found["years"][0]["total"] == "-150.00"
-    assert "disallowed 50.00; 1 lines provisional (losses of 150.00, the last until 2019-01-19)" in table
-
-    book(purchase("b2", date(2019, 1, 20), 30, "16"))  # day 31: too late to change anything
-    rows, found, table = reports(database_url, monkeypatch, "ACC-1")
-    assert [(r["gain"], r["provisional_until"]) for r in rows] == [("-150.00", "")]
-    assert (found["provisional_loss"], found["provisional_until"]) == ("0.00", None)
-    assert "disallowed 50.00; 0 lines provisional\n" in table
-
-
-def test_a_canadian_loss_of_december_is_provisional_until_day_30(book, database_url, monkeypatch):
-    """Schedule 3 of the old year shows day 30 for a loss, denied or not, because what is held then decides."""
-    december = date(2018, 12, 20)
-    book(Fill("e1", "AAA", Side.SELL, december, Decimal(40), Decimal(15)), account="ACC-2", as_of=december)
-    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("0.00", "-200.00", "2019-01-19")]
-    assert "1 lines provisional (losses of 200.00, the last until 2019-01-19)" in table
-
-    book(Fill("b1", "AAA", Side.BUY, date(2019, 1, 10), Decimal(40), Decimal(16)), account="ACC-2")
-    rows, found, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["gain"], r["provisional_until"]) for r in rows] == [("200.00", "0.00", "2019-01-19")]
-    assert found["provisional_until"] == "2019-01-19"
-    assert "disallowed 200.00; 1 lines provisional (losses of 0.00, the last until 2019-01-19)" in table
-
-    book(Fill("b2", "BBB", Side.BUY, date(2019, 1, 21), Decimal(1), Decimal(16)), account="ACC-2")
-    rows, _, table = reports(database_url, monkeypatch, "ACC-2")
-    assert [(r["denied_loss"], r["provisional_until"]) for r in rows] == [("200.00", "")]
-    assert "0 lines provisional\n" in table
-
-
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        (("ACC-9", "--from", "2018-01-01", "--to", "2018-12-31"), "ACC-9"),
-        (("ACC-1", "--from", "2018-12-31", "--to", "2018-01-01"), "ends before it begins"),
-        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-short", "-1"), "--carried-short -1"),
-        (("ACC-1", "--from", "2018-01-01", "--to", "2018-12-31", "--carried-long", "x"), "--carried-long x"),
-        (("ACC-1", "--from", "1970-01-01", "--to", "1970-12-31"), "No limit on capital losses is recorded for 1970"),
-        (("ACC-2", "--from", "1990-01-01", "--to", "1990-12-31"), "No inclusion rate is recorded for 1990"),
-    ],
-)
-def test_a_report_that_cannot_be_made(fleet, database_url, monkeypatch, arguments, said):
-    """An account, period, year or amount that makes no sense ends with 2 and one sentence."""
-    result = run_ledger(database_url, monkeypatch, "tax-report", *arguments)
-    assert result.exit_code == 2
-    assert said in result.output
-
-
-def test_a_period_without_sales(fleet, database_url, monkeypatch):
-    """A report of nothing says so; as CSV it is the header alone, so that a program finds its columns."""
-    period = ("tax-report", "ACC-1", "--from", "2018-01-01", "--to", "2018-12-31")
-    assert "none" in run_ledger(database_url, monkeypatch, *period).output
-    assert run_ledger(database_url, monkeypatch, *period, "--format", "csv").output == (
-        "part,box,account,description,acquired_on,sold_on,proceeds,basis,code,adjustment,gain,provisional_until,notice\n"
-    )

@@ -57,7 +57,7 @@ def test_an_ira_that_the_file_does_not_have_is_refused(run):
     """A slip in --ira would leave an IRA's purchase raising a basis; it is named with the accounts there are."""
     result = run(VECTOR_2, "--ira", "BB")
     assert result.exit_code == 2
-    assert "--ira BB" in result.stderr
+    assert "no account BB" in result.stderr
     assert "it has A, B." in result.stderr
 
 
@@ -84,7 +84,7 @@ def test_bad_rows_are_named_and_the_rest_is_booked(run):
     assert bad.exit_code == 1
     assert bad.stdout == good.stdout
     assert "row 6: The quantity -5 is negative. Give shares as a positive number" in bad.stderr
-    assert "row 7: A gives up 60 shares of X on 2014-01-09; it holds 50." in bad.stderr
+    assert "row 7: A gives up 60 shares of X; it holds 50 of what it may take." in bad.stderr
     assert "2 of 6 rows left out." in bad.stderr
 
 
@@ -196,3 +196,38 @@ def test_bad_journals_are_refused_by_row(run, row, code):
     assert result.stdout == plain.stdout
     assert "row 9: " in result.stderr
     assert f"[{code}]" in result.stderr
+
+
+def test_a_known_layout_is_recognised_and_said(run):
+    """A broker's export is read as it is; standard error says as what, and standard output has the lots alone."""
+    text = (
+        "Date,Action,Symbol,Description,Quantity,Price,Fees & Comm,Amount\n"
+        '06/05/2018,Buy,AAA,ALPHA,10,$20.00,$1.00,"-$201.00"\n06/06/2018,Sell,AAA,ALPHA,4,$30.00,,$120.00\n'
+    )
+    result = run(text, "--file-account", "S-1", "--format", "csv")
+    assert (result.exit_code, "Read as 'Schwab" in result.stderr) == (0, True)
+    rows = list(csv.DictReader(io.StringIO(result.stdout)))
+    assert [(row["account"], row["quantity"], row["basis"]) for row in rows] == [
+        ("S-1", "4", "80.40"),
+        ("S-1", "6", "120.60"),
+    ]
+
+
+def test_an_unknown_layout_gives_a_draft(run, tmp_path):
+    """A draft of a mapping is written beside the file; completed and given it reads the file, and it is never lost."""
+    text = "Day;Who;What;Paper;Pieces;Money\n2018-06-05;M-1;bought;AAA;10;-200.00\n"
+    refused = run(text)
+    draft = tmp_path / "trades.mapping.toml"
+    assert refused.exit_code == 2
+    assert f"A draft was written to {draft}: decide every '?' in it" in refused.stderr
+    assert '"?"' in draft.read_text()
+    assert "is there already and was left alone" in run(text).stderr
+    draft.write_text(
+        'name = "Mine"\nformat = "csv"\ndelimiter = ";"\nbase_currency = "USD"\n[dates]\nformats = ["%Y-%m-%d"]\n'
+        '[[tables]]\nname = "t"\nneeds = ["Day", "Who", "What", "Paper", "Pieces", "Money"]\namount_sign = "cash"\n'
+        '[tables.read]\ndate = "Day"\naccount = "Who"\nticker = "Paper"\nquantity = "Pieces"\namount = "Money"\n'
+        '[[tables.rules]]\nwhen = { What = "bought" }\nevent = "BUY"\n'
+    )
+    result = run(text, "--mapping", str(draft), "--format", "json")
+    assert (result.exit_code, json.loads(result.stdout)["lots"][0]["basis"]) == (0, "200.00")
+    assert "Read as 'Mine'" in result.stderr

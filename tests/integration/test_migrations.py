@@ -26,9 +26,9 @@ from tests.conftest import administer
 
 #: Everything that is history: its rows are never changed nor removed.
 APPEND_ONLY = (
-    "account_entries", "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
-    "ledger_corrections", "ledger_events", "ledger_postings", "order_executions", "order_settlements",
-    "outbox_events", "risk_models", "run_trades", "runs", "strategies", "transactions",
+    "archives", "audit_anchors", "blobs", "data_revisions", "engine_run_events",
+    "ledger_corrections", "ledger_events", "ledger_postings", "opening_lots", "order_executions",
+    "order_settlements", "outbox_events", "risk_models", "run_trades", "runs", "strategies",
 )  # fmt: skip
 
 NEXT_REVISION = """

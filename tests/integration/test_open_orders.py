@@ -3,14 +3,12 @@
 from datetime import date
 from decimal import Decimal
 
-from prometheus.bookkeeping.fills import book_fills
+from prometheus.bookkeeping.executions import book_executed
 from prometheus.bookkeeping.open_orders import open_orders
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.simulation.fills import fill_day
-from tests.integration.engine_fleet import MONDAY, NAMES, TUESDAY, WEDNESDAY
-
-GROUPS = {name: name for name in NAMES}
+from tests.integration.engine_fleet import MONDAY, TUESDAY, WEDNESDAY
 
 
 def orders(fleet, through=MONDAY, accounts=None):
@@ -23,7 +21,7 @@ def book(fleet, fill, *, cancelled=()):
     """Book one fill of ACC-1, and take others back."""
     with fleet.database.transaction() as connection:
         fills = [] if fill is None else [fill]
-        book_fills(connection, "ACC-1", fills, as_of=TUESDAY, group_of=GROUPS, cancelled=cancelled)
+        assert not book_executed(connection, "ACC-1", fills, through=TUESDAY, cancelled=cancelled).refused
 
 
 def bought(order, quantity, day=TUESDAY, name="x-1"):

@@ -6,6 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from prometheus.bookkeeping.account_columns import write_account_columns
+from prometheus.bookkeeping.ledger import book_events
+from prometheus.db.repositories.ledger_events import EventSource
+from prometheus.ledger.events import CashTransfer
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.simulation.fills import fill_day
 from tests.integration.engine_fleet import FRIDAY, MONDAY, NAMES, THURSDAY, TUESDAY, WEDNESDAY, change_strategy
@@ -117,7 +121,10 @@ def test_money_that_comes_in_is_invested_on_a_partial_day(fleet):
     """Cash above its range is a reason: it buys, sells nothing, and the next day is quiet again."""
     restrict(fleet, **WEEKLY)
     day(fleet, MONDAY)
-    fleet.sql("UPDATE accounts SET cash = cash + 20000 WHERE account_id = 'ACC-1'")
+    wire = CashTransfer(account="ACC-1", event_id="wire-1", trade_date=MONDAY, amount=Decimal(20_000))
+    with fleet.database.transaction() as connection:
+        booked = book_events(connection, "ACC-1", [wire], MONDAY, source=EventSource.PERSON)
+        write_account_columns(connection, booked.state, {})
     status, _, scope, reasons, _ = day(fleet, TUESDAY)
     assert (status, scope, reasons) == ("OPTIMAL", "REASONS", [["CASH_HIGH"]])
     assert {side for side, _ in traded(fleet, TUESDAY)} == {"BUY"}

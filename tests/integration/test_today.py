@@ -54,7 +54,7 @@ def sql(url, statement, **values: object):
 
 def rows_of(url):
     """Return every row that a day leaves, as text."""
-    tables = ("engine_runs", "engine_run_events", "runs", "run_trades", "alerts", "transactions", "tax_lots")
+    tables = ("engine_runs", "engine_run_events", "runs", "run_trades", "alerts", "ledger_events", "ledger_postings")
     return {
         table: sorted(
             row.line

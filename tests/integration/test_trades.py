@@ -8,6 +8,8 @@ from decimal import Decimal
 import polars as pl
 import pytest
 
+from prometheus.bookkeeping.ledger_checks import rebuild_check
+from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.execution.trade_orders import EXECUTION_COLUMNS
 from prometheus.orchestration.advance_all import Outcome
 from prometheus.orchestration.health import HealthLimits, engine_health
@@ -134,8 +136,8 @@ def test_orders_leave_and_come_back_and_the_next_day_goes_on(held, tmp_path, end
     report = loaded(held, path)
     assert (report["inserted"], report["skipped"], report["fatal_findings"]) == (len(rows), 0, 0)
     booked = held.sql(
-        "SELECT ticker, lot_id, quantity FROM transactions JOIN securities USING (security_id) "
-        "WHERE account_id = 'ACC-1' AND txn_type = 'SELL' ORDER BY ticker, lot_id"
+        "SELECT ticker, lot_id, quantity FROM ledger_postings "
+        "WHERE account_id = 'ACC-1' AND kind = 'SELL' ORDER BY ticker, lot_id"
     )
     assert [tuple(row) for row in booked] == [tuple(row) for row in planned]
     assert {row.trade_date for row in held.sql("SELECT trade_date FROM order_executions")} == {TUESDAY}
@@ -316,7 +318,7 @@ def test_an_execution_comes_once(held, tmp_path):
         ("CONFLICTING_ROWS", 2),
         ("CONFLICTING_ROWS", 3),
     ]
-    fill = held.one("SELECT sum(quantity) FROM transactions WHERE txn_type = 'BUY'")
+    fill = held.one("SELECT sum(quantity) FROM ledger_postings WHERE kind = 'BUY'")
     assert fill == 4
 
 
@@ -324,7 +326,7 @@ def test_lots_that_the_broker_names_are_taken(held, tmp_path):
     """A sale's own lot_picks stand against the run's plan; what the plan cannot give is left to the lot method."""
     row = next(row for row in exported(held, "--account", "ACC-1") if row["ticker"] == "AAA" and row["side"] == "SELL")
     loaded(held, written(tmp_path / "e.csv", [executed(row, quantity=3, lot_picks="L1=1;L2=2")]))
-    taken = held.sql("SELECT lot_id, -quantity AS shares FROM transactions WHERE txn_type = 'SELL' ORDER BY lot_id")
+    taken = held.sql("SELECT lot_id, -quantity AS shares FROM ledger_postings WHERE kind = 'SELL' ORDER BY lot_id")
     assert [tuple(line) for line in taken] == [("L1", 1), ("L2", 2)]
 
 
@@ -337,10 +339,7 @@ def test_the_morning_of_an_execution_comes_before_it(held, tmp_path):
         day=TUESDAY,
         ticker=buy["ticker"],
     )
-    shares = (
-        "SELECT sum(quantity) FROM tax_lots JOIN securities USING (security_id) "
-        "WHERE account_id = 'ACC-1' AND ticker = 'BBB'"
-    )
+    shares = "SELECT sum(quantity) FROM ledger_postings WHERE account_id = 'ACC-1' AND ticker = 'BBB'"
     before = held.one(shares)
     bought = executed(buy, quantity=2 * int(buy["quantity"]), price="25")
     assert loaded(held, written(tmp_path / "e.csv", [bought]))["inserted"] == 1
@@ -375,5 +374,65 @@ def test_several_days_of_partial_executions_add_up(held, tmp_path):
     ]
     assert loaded(held, written(tmp_path / "e.csv", parts))["inserted"] == 2
     assert row["client_order_id"] not in {one["client_order_id"] for one in exported(held)}
-    sold = held.one("SELECT -sum(quantity) FROM transactions WHERE txn_type = 'SELL'")
+    sold = held.one("SELECT -sum(quantity) FROM ledger_postings WHERE kind = 'SELL'")
     assert sold == Decimal(row["quantity"])
+
+
+def test_a_late_execution_is_booked_in_its_place(held, tmp_path):
+    """One of Tuesday that comes after Wednesday's is a correction; the lots are those as if it had come in time."""
+    row = next(row for row in exported(held, "--account", "ACC-1") if row["side"] == "SELL")
+    early = executed(row, 1, TUESDAY, quantity=2, lot_picks="", price="51")
+    late = executed(row, 2, WEDNESDAY, quantity=1, lot_picks="")
+    assert loaded(held, written(tmp_path / "late.csv", [late]))["inserted"] == 1
+    assert loaded(held, written(tmp_path / "early.csv", [early]))["inserted"] == 1
+    sold = held.sql(
+        "SELECT day, -sum(quantity) AS shares FROM ledger_postings WHERE kind = 'SELL' GROUP BY 1 ORDER BY 1"
+    )
+    assert [tuple(line) for line in sold] == [(TUESDAY, 2), (WEDNESDAY, 1)]
+    assert held.one("SELECT count(*) FROM ledger_corrections") == 1
+    assert {str(one) for one in held.sql("SELECT DISTINCT source FROM ledger_events")} == {
+        "('EXECUTION',)", "('OPENING',)",
+    }  # fmt: skip
+    with held.database.transaction() as connection:
+        assert rebuild_check(connection, "ACC-1").differences == ()
+
+
+def test_rows_that_are_refused_leave_the_others_of_their_day(held, tmp_path):
+    """Of one day's executions those that the ledger refuses are findings, with its words; the rest is booked."""
+    rows = exported(held, "--account", "ACC-1")
+    sale = next(row for row in rows if row["side"] == "SELL")
+    buy = executed(next(row for row in rows if row["side"] == "BUY"), quantity=1)
+    gone = executed(sale, 1, quantity=1, lot_picks="L9=1")
+    path = written(tmp_path / "e.csv", [gone, buy, executed(sale, 2, quantity=1, lot_picks="")])
+    assert refused(held, path) == [("UNKNOWN_LOT", 2)]
+    report = loaded(held, path, "--skip-bad-rows")
+    assert (report["inserted"], report["findings"]) == (2, {"UNKNOWN_LOT": 1})
+    assert held.one("SELECT count(*) FROM ledger_events WHERE source = 'EXECUTION'") == 2
+    assert held.one("SELECT count(*) FROM order_executions") == 2
+
+
+def test_a_day_that_the_market_cannot_be_booked_for_is_a_finding(held, tmp_path):
+    """A spin-off without the price that its cash needs stops the executions of the day, not the command."""
+    buy = next(row for row in exported(held, "--account", "ACC-1") if row["side"] == "BUY")
+    held.sql(
+        "INSERT INTO corporate_actions SELECT security_id, :day, 'stock_distribution_value', 0.1 "
+        "FROM securities WHERE ticker = 'AAA'",
+        day=TUESDAY,
+    )
+    held.sql("DELETE FROM prices WHERE price_date = :day", day=TUESDAY)
+    assert refused(held, written(tmp_path / "e.csv", [executed(buy)])) == [("NO_PRICE", 2)]
+
+
+def test_another_account_of_the_household_keeps_its_day(held, tmp_path):
+    """Executions move the day of their own account; the household's books and cash are those of the ledger."""
+    held.sql("UPDATE accounts SET household = 'SMITH' WHERE account_id IN ('ACC-1', 'ACC-2')")
+    rows = [executed(row) for row in exported(held, "--account", "ACC-1")]
+    loaded(held, written(tmp_path / "e.csv", rows))
+    days = held.sql("SELECT account_id, books_as_of FROM accounts WHERE region = 'US' ORDER BY 1")
+    assert [tuple(row) for row in days] == [("ACC-1", TUESDAY), ("ACC-2", MONDAY)]
+    with held.database.transaction() as connection:
+        books = read_books(connection, "SMITH")
+    assert books.through == TUESDAY
+    assert {row.account_id: row.cash for row in held.sql("SELECT account_id, cash FROM accounts")} == {
+        **books.state.cash, "ACC-3": 20_000,
+    }  # fmt: skip

@@ -1,7 +1,7 @@
 """Tables as SQLAlchemy models; importing this package fills ``Base.metadata``."""
 
 from prometheus.db.models.base import Base
-from prometheus.db.models.books import AccountEntryRow, AccountRow, TaxLotRow, TransactionRow
+from prometheus.db.models.books import AccountRow, OpeningLotRow
 from prometheus.db.models.engine import (
     AlertRow,
     ArchiveRow,
@@ -32,7 +32,6 @@ from prometheus.db.models.reference import (
 from prometheus.db.models.risk import BlobRow, RiskModelRow
 
 __all__ = [
-    "AccountEntryRow",
     "AccountRow",
     "AlertRow",
     "ArchiveRow",
@@ -53,6 +52,7 @@ __all__ = [
     "LedgerEventRow",
     "LedgerPostingRow",
     "LedgerStateRow",
+    "OpeningLotRow",
     "OrderExecutionRow",
     "OrderSettlementRow",
     "OutboxEventRow",
@@ -65,6 +65,4 @@ __all__ = [
     "StagedSnapshotRow",
     "StagedSolutionRow",
     "StrategyRow",
-    "TaxLotRow",
-    "TransactionRow",
 ]

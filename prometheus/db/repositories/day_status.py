@@ -28,7 +28,7 @@ _CHANGED: Final = text("""
     SELECT account_id,
            greatest((SELECT max(loaded_at) FROM ingest_files), (SELECT max(built_at) FROM risk_models),
                     (SELECT max(created_at) FROM strategies),
-                    (SELECT max(recorded_at) FROM transactions AS row WHERE row.account_id = wanted.account_id)
+                    (SELECT max(recorded_at) FROM ledger_events AS event WHERE event.account_id = wanted.account_id)
            ) AS changed
     FROM unnest(CAST(:accounts AS text[])) AS wanted(account_id)
 """)

@@ -155,9 +155,9 @@ class FleetFacts:
         stuck_total: How many there are.
         expired: Claimed runs without a live lease, oldest first, at most ``limit`` of ``expired_total``.
         expired_total: How many there are.
-        outbox: Undelivered messages.
-        unseen_actions: By account the corporate actions that came or changed after its books had passed their day and
-            that were not booked or read since.
+        outbox: Messages that nobody outside has.
+        late_actions: By account the corporate actions that came or changed after its books had passed their day and
+            that nobody has booked or looked at since.
         day: The newest day that any account has a run of, None before the first.
         dates: Dates of the data for that day; None before the first.
         unsettled: Open orders of accounts of which a later day waits for them to be settled.
@@ -178,7 +178,7 @@ class FleetFacts:
     expired: tuple[ExpiredLease, ...]
     expired_total: int
     outbox: OutboxFacts
-    unseen_actions: Mapping[str, tuple[CorporateAction, ...]] = field(default_factory=dict)
+    late_actions: Mapping[str, tuple[CorporateAction, ...]] = field(default_factory=dict)
     day: date | None = None
     dates: DataDates | None = None
     unsettled: tuple[OpenOrder, ...] = ()
@@ -216,7 +216,7 @@ def fleet_facts(
     undelivered_minutes: int,
     limit: int = 100,
 ) -> FleetFacts:
-    """Return the state of the fleet now, without unseen actions and unsettled orders, which the ledger has."""
+    """Return what is known about the fleet now, but for late actions and unsettled orders, which the ledger knows."""
     fleet = connection.execute(_FLEET).one()
     ended = connection.execute(_ENDED, {"hours": rate_hours}).one()
     stuck = connection.execute(

@@ -8,8 +8,14 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, select, text
 
 from prometheus.db.bulk_load import MergeTarget
-from prometheus.db.models import AccountRow, BenchmarkConstituentRow, CorporateActionRow, SecurityRow, StrategyRow
-from prometheus.domain.books import TransactionType
+from prometheus.db.models import (
+    AccountRow,
+    BenchmarkConstituentRow,
+    CorporateActionRow,
+    LedgerEventRow,
+    SecurityRow,
+    StrategyRow,
+)
 
 SECURITIES: Final = MergeTarget("securities", "securities", ("ticker",))
 # By day, as daily files arrive: the rows of a day lie together, which is how they are read.
@@ -28,7 +34,8 @@ ACCOUNTS: Final = MergeTarget("accounts", "accounts", ("account_id",), insert_on
 class KnownAccount(NamedTuple):
     """What a file of accounts or lots is checked against; ``opening_cash`` in the base currency.
 
-    ``household`` is empty for an account by itself.
+    ``books_as_of`` is the day of the books: of the first one where they have opened and no day was run; None where they
+    have not opened. ``household`` is empty for an account by itself.
     """
 
     account_id: str
@@ -50,20 +57,37 @@ def security_ids(connection: Connection) -> list[tuple[str, int]]:
     return [(ticker, security_id) for ticker, security_id in rows]
 
 
+# A booking locks its household by account. Whoever books several households locks all of their accounts at once.
+_LOCK: Final = text("""
+    SELECT account_id FROM accounts
+    WHERE account_id = ANY(:accounts)
+       OR household IN (SELECT household FROM accounts WHERE account_id = ANY(:accounts))
+    ORDER BY account_id FOR NO KEY UPDATE
+""")
+
+
 def lock_accounts(connection: Connection, account_ids: Sequence[str]) -> list[KnownAccount]:
-    """Return those of the accounts that exist, locked until the transaction ends: no day may open their books."""
+    """Return those of the accounts that exist, locked until the transaction ends: no day may open their books.
+
+    The other accounts of their households are locked, too, all of them in the order of their names.
+    """
+    connection.execute(_LOCK, {"accounts": list(account_ids)})
+    opened = (
+        select(LedgerEventRow.trade_date)
+        .where(LedgerEventRow.account_id == AccountRow.account_id, LedgerEventRow.event_id == "opening:cash")
+        .scalar_subquery()
+    )
     rows = connection.execute(
         select(
             AccountRow.account_id,
             AccountRow.opening_cash,
             AccountRow.fractional_shares,
-            AccountRow.books_as_of,
+            func.coalesce(AccountRow.books_as_of, opened),
             func.coalesce(AccountRow.household, ""),
             AccountRow.account_type,
         )
         .where(AccountRow.account_id.in_(account_ids))
         .order_by(AccountRow.account_id)
-        .with_for_update(key_share=True)
     )
     return [KnownAccount(*row) for row in rows]
 
@@ -111,26 +135,15 @@ def stored_actions(connection: Connection, first: date, last: date) -> list[tupl
     return [(ticker, ex_date, action_type, float(value)) for ticker, ex_date, action_type, value in rows]
 
 
-#: A file of accounts says what cash an account brings, not since when: the row stands before every other.
-OPENING_CASH_DATE: Final = date.min
-
-_SETTLE_CASH: Final = text("UPDATE accounts SET cash = opening_cash WHERE books_as_of IS NULL AND cash <> opening_cash")
-
-# The first row brings the cash; a corrected opening cash adds a row with the difference, for the journal only grows.
-_OPENING_CASH: Final = text("""
-    INSERT INTO transactions (account_id, txn_type, trade_date, quantity, amount, basis, realized_gain, term,
-                              external_id, details)
-    SELECT a.account_id, :opening, :day, 0, a.opening_cash - coalesce(x.amount, 0), 0, 0, 'NONE',
-           'opening:cash' || CASE WHEN x.rows IS NULL THEN '' ELSE ':' || (x.rows + 1) END, '{}'
-    FROM accounts a
-    LEFT JOIN (SELECT account_id, sum(amount) AS amount, count(*) AS rows FROM transactions
-               WHERE txn_type = :opening AND lot_id IS NULL GROUP BY account_id) x USING (account_id)
-    WHERE a.books_as_of IS NULL AND a.opening_cash IS DISTINCT FROM x.amount
-    ORDER BY a.account_id
+# Whoever books writes an account's cash from the ledger; before its books open it is what the file says.
+_SETTLE_CASH: Final = text("""
+    UPDATE accounts SET cash = opening_cash
+    WHERE books_as_of IS NULL AND cash <> opening_cash
+      AND NOT EXISTS (SELECT 1 FROM ledger_events AS event
+                      WHERE event.account_id = accounts.account_id AND event.event_id = 'opening:cash')
 """)
 
 
 def settle_opening_cash(connection: Connection) -> None:
-    """Give accounts without books their opening cash, as cash and as a row of the journal; twice is as good as once."""
+    """Give accounts without books their opening cash; twice is as good as once."""
     connection.execute(_SETTLE_CASH)
-    connection.execute(_OPENING_CASH, {"opening": TransactionType.OPENING.value, "day": OPENING_CASH_DATE})

@@ -43,6 +43,19 @@ _LATER: Final = """
         OR EXISTS (SELECT 1 FROM ledger_events WHERE target_id IS NOT NULL
                    AND (account_id = ANY(%(accounts)s) OR household = %(household)s))
 """
+# The same question of many households at once.
+_LATER_OF_MANY: Final = """
+    SELECT DISTINCT wanted.household
+    FROM unnest(%(households)s::text[], %(accounts)s::text[], %(days)s::date[]) AS wanted(household, account_id, day)
+    WHERE EXISTS (SELECT 1 FROM ledger_events AS event
+                  WHERE event.account_id = wanted.account_id AND event.trade_date > wanted.day)
+       OR EXISTS (SELECT 1 FROM ledger_events AS event
+                  WHERE event.household = wanted.household AND event.trade_date > wanted.day)
+       OR EXISTS (SELECT 1 FROM ledger_events AS event
+                  WHERE event.target_id IS NOT NULL AND event.account_id = wanted.account_id)
+       OR EXISTS (SELECT 1 FROM ledger_events AS event
+                  WHERE event.target_id IS NOT NULL AND event.household = wanted.household)
+"""
 _NAMED: Final = """
     SELECT event.content
     FROM unnest(%(accounts)s::text[], %(names)s::text[]) AS wanted(account_id, event_id)
@@ -127,6 +140,24 @@ def events_after(connection: Connection, household: str, accounts: Collection[st
     return [event_of(row[0]) for row in driver.execute(_AFTER, wanted)]
 
 
+def households_with_later_events(
+    connection: Connection, wanted: Iterable[tuple[str, Collection[str], date]]
+) -> set[str]:
+    """Return the households for which ``events_after`` returns anything.
+
+    Args:
+        connection: A transaction.
+        wanted: Household, its accounts, and the day.
+    """
+    rows = [(household, account, day) for household, accounts, day in wanted for account in accounts]
+    names = {
+        "households": [row[0] for row in rows],
+        "accounts": [row[1] for row in rows],
+        "days": [row[2] for row in rows],
+    }
+    return {row[0] for row in driver_connection(connection).execute(_LATER_OF_MANY, names)}
+
+
 def events_named(connection: Connection, keys: Iterable[EventKey]) -> dict[EventKey, Event]:
     """Return those of the named events of accounts that are stored, by key."""
     wanted = [key for key in keys if key.account != EVERY_ACCOUNT]
@@ -181,18 +212,17 @@ def count_events(connection: Connection, household: str, accounts: Collection[st
     return int(driver_connection(connection).execute(_COUNT, wanted).fetchall()[0][0])
 
 
-def append_events(connection: Connection, household: str, events: Sequence[NewEvent]) -> None:
+def append_events(connection: Connection, events: Sequence[tuple[str, NewEvent]]) -> None:
     """Append events in the order given.
 
     Args:
         connection: The transaction.
-        household: The household whose books events of the market reach.
-        events: Each of a name that its account does not have yet.
+        events: The household whose books an event reaches, and the event, of a name that its account does not have yet.
     """
     if not events:
         return
     with driver_connection(connection).cursor() as cursor, cursor.copy(_APPEND) as copy:
-        for new in events:
+        for household, new in events:
             copy.write_row(_row(household, new))
 
 

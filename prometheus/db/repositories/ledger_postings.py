@@ -1,6 +1,6 @@
 """Postings of the ledger in the database, and the corrections that reverse them; both are only ever appended."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -34,6 +34,20 @@ _TAXED: Final = f"""
 """
 _NEWEST: Final = "SELECT coalesce(max(posting_no), 0) FROM ledger_postings WHERE account_id = ANY(%s)"
 _TICKERS: Final = "SELECT DISTINCT ticker FROM ledger_postings WHERE account_id = ANY(%s) AND ticker <> ''"
+# What a year's gains add up to. LOSS_FINAL only says that a window has closed.
+_GAINS: Final = """
+    SELECT account_id, sum(realized_gain) FROM ledger_postings
+    WHERE account_id = ANY(%(accounts)s) AND tax_date BETWEEN %(first)s AND %(last)s AND day <= %(through)s
+      AND kind <> 'LOSS_FINAL'
+    GROUP BY account_id
+"""
+_OF_MARKET: Final = """
+    SELECT DISTINCT posting.account_id, posting.event_id
+    FROM unnest(%(accounts)s::text[], %(days)s::date[]) AS wanted(account_id, day)
+    JOIN ledger_postings AS posting ON posting.account_id = wanted.account_id
+        AND posting.day > wanted.day AND posting.day <= %(through)s
+    WHERE posting.event_account = ''
+"""
 _APPEND: Final = f"COPY ledger_postings ({_COLUMNS}) FROM STDIN"
 _CORRECT: Final = """
     INSERT INTO ledger_corrections (household, first_day, reason, told_by, reversed, posted)
@@ -102,6 +116,47 @@ def taxed_postings(connection: Connection, accounts: Collection[str], first: dat
     return list(_stored(driver_connection(connection).execute(_TAXED, wanted)))
 
 
+def gains_of_year(connection: Connection, accounts: Collection[str], through: date) -> dict[str, Decimal]:
+    """Return the net gain of accounts that counts in the calendar year of a day, through it; negative: a loss.
+
+    What is disallowed of a loss counts in the year of the loss. Accounts without any gain are absent.
+
+    Args:
+        connection: A transaction.
+        accounts: The accounts; a sheltered one is not taxed, whatever it realises.
+        through: Last day whose postings count.
+    """
+    year = {"first": date(through.year, 1, 1), "last": date(through.year, 12, 31), "through": through}
+    rows = driver_connection(connection).execute(_GAINS, {"accounts": sorted(accounts), **year})
+    return dict(rows.fetchall())
+
+
+def counts_in_year(posting: Posting, through: date) -> bool:
+    """Return whether ``gains_of_year`` counts a posting."""
+    taxed_on = posting.tax_date
+    return (
+        taxed_on is not None
+        and taxed_on.year == through.year
+        and posting.day <= through
+        and posting.kind is not PostingKind.LOSS_FINAL
+    )
+
+
+def market_events_posted(connection: Connection, after: Mapping[str, date], through: date) -> dict[str, set[str]]:
+    """Return by account the names of the market's events that are booked on later days than one of its own.
+
+    Args:
+        connection: A transaction.
+        after: Account to the day after which postings count.
+        through: Last day of postings.
+    """
+    names: dict[str, set[str]] = {}
+    wanted = {"accounts": list(after), "days": list(after.values()), "through": through}
+    for account_id, event_id in driver_connection(connection).execute(_OF_MARKET, wanted):
+        names.setdefault(account_id, set()).add(event_id)
+    return names
+
+
 def newest_posting(connection: Connection, accounts: Collection[str]) -> int:
     """Return the number of the latest posting of accounts, 0 where there is none."""
     return int(driver_connection(connection).execute(_NEWEST, [sorted(accounts)]).fetchall()[0][0])
@@ -112,10 +167,12 @@ def tickers_posted(connection: Connection, accounts: Collection[str]) -> set[str
     return {row[0] for row in driver_connection(connection).execute(_TICKERS, [sorted(accounts)])}
 
 
-def append_postings(connection: Connection, postings: Iterable[NewPosting], correction_id: int | None) -> None:
-    """Append postings in the order given, under a correction where there is one."""
+def append_postings(connection: Connection, postings: Sequence[tuple[NewPosting, int | None]]) -> None:
+    """Append postings in the order given, each under the correction that is given with it, or under none."""
+    if not postings:
+        return
     with driver_connection(connection).cursor() as cursor, cursor.copy(_APPEND) as copy:
-        for posting, fold_day in postings:
+        for (posting, fold_day), correction_id in postings:
             copy.write_row(_row(posting, fold_day, correction_id))
 
 

@@ -3,6 +3,7 @@
 A state can be made anew from the events at any time; so rows are replaced and removed.
 """
 
+import hashlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,9 +28,29 @@ _DAYS: Final = """
 """
 _ON: Final = "SELECT day, accounts, actions_seen, state FROM ledger_states WHERE household = %s AND day = %s"
 _SEEN: Final = "SELECT day, actions_seen FROM ledger_states WHERE household = %s ORDER BY day DESC LIMIT 1"
-_DROP_AFTER: Final = """
-    DELETE FROM ledger_states WHERE household = %(household)s AND day > coalesce(%(day)s::date, '-infinity')
+# Of each household its newest state, usable or not, and the newest usable one that is not after a day.
+_OF_MANY: Final = """
+    SELECT wanted.household, mark.day, mark.actions_seen, mark.digest, usable.day, usable.accounts,
+           usable.actions_seen, usable.state
+    FROM unnest(%(households)s::text[]) AS wanted(household)
+    CROSS JOIN LATERAL (
+        SELECT day, actions_seen, sha256(state) AS digest FROM ledger_states AS state
+        WHERE state.household = wanted.household ORDER BY day DESC LIMIT 1) AS mark
+    LEFT JOIN LATERAL (
+        SELECT day, accounts, actions_seen, state FROM ledger_states AS state
+        WHERE state.household = wanted.household AND format_version = %(version)s AND day <= %(through)s
+        ORDER BY day DESC LIMIT 1) AS usable ON true
 """
+_MARKS: Final = """
+    SELECT DISTINCT ON (household) household, day, actions_seen, sha256(state) FROM ledger_states
+    WHERE household = ANY(%s) ORDER BY household, day DESC
+"""
+_DROP_AFTER: Final = """
+    DELETE FROM ledger_states AS state
+    USING unnest(%(households)s::text[], %(days)s::date[]) AS wanted(household, day)
+    WHERE state.household = wanted.household AND state.day > coalesce(wanted.day, '-infinity')
+"""
+_DISCARD: Final = "UPDATE ledger_states SET format_version = 0 WHERE household = %s"
 _PUT: Final = """
     INSERT INTO ledger_states (household, day, format_version, accounts, actions_seen, state)
     VALUES (%s, %s, %s, %s, %s, %s)
@@ -39,7 +60,7 @@ _PUT: Final = """
 """
 _PRUNE: Final = """
     DELETE FROM ledger_states AS old
-    WHERE household = %(household)s
+    WHERE household = ANY(%s)
       AND (SELECT count(*) FROM ledger_states AS later
            WHERE later.household = old.household AND later.day > old.day) >= 2
       AND EXISTS (SELECT 1 FROM ledger_states AS later
@@ -63,6 +84,23 @@ class StoredState:
     accounts: tuple[str, ...]
     actions_seen: int
     state: State
+
+
+@dataclass(frozen=True, slots=True)
+class StateMark:
+    """What tells whether books have moved: day, ``actions_seen`` and SHA-256 of the newest state of a household."""
+
+    day: date
+    actions_seen: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class MarkedState:
+    """The mark of a household's books, and the newest state that the reader knows; None where there is none."""
+
+    mark: StateMark
+    state: StoredState | None
 
 
 def newest_state(
@@ -105,26 +143,62 @@ def state_of_day(connection: Connection, household: str, day: date) -> StoredSta
     return _state(driver_connection(connection).execute(_ON, [household, day]).fetchall()[0])
 
 
-def replace_states(connection: Connection, household: str, after: date | None, states: Sequence[StoredState]) -> None:
+def newest_states(connection: Connection, households: Collection[str], through: date) -> dict[str, MarkedState]:
+    """Return what the states of many households say, by household; one without any is absent.
+
+    Args:
+        connection: A transaction.
+        households: The households.
+        through: Day after which a state is not asked for.
+
+    Raises:
+        AccountingError: The bytes of one cannot be read.
+    """
+    wanted = {"households": sorted(households), "version": VERSION, "through": through}
+    return {
+        row[0]: MarkedState(StateMark(*row[1:4]), None if row[4] is None else _state(row[4:]))
+        for row in driver_connection(connection).execute(_OF_MANY, wanted).fetchall()
+    }
+
+
+def state_marks(connection: Connection, households: Collection[str]) -> dict[str, StateMark]:
+    """Return the marks of households by household; one without any state is absent."""
+    rows = driver_connection(connection).execute(_MARKS, [sorted(households)])
+    return {row[0]: StateMark(*row[1:]) for row in rows}
+
+
+def mark_of(state: StoredState) -> StateMark:
+    """Return the mark that a state has when it is stored as the newest one."""
+    return StateMark(state.day, state.actions_seen, hashlib.sha256(to_bytes(state.state)).digest())
+
+
+def replace_states(connection: Connection, changes: Sequence[tuple[str, date | None, Sequence[StoredState]]]) -> None:
     """Put states in the place of those after a day, and remove what need not be kept.
 
     Args:
-        connection: The transaction; the household is locked in it.
-        household: The household.
-        after: The day; None for all of them.
-        states: Of later days, or of the day itself.
+        connection: The transaction; the households are locked in it.
+        changes: Household, the day (None for all of its states), and states of later days or of the day itself.
     """
+    if not changes:
+        return
     driver = driver_connection(connection)
-    driver.execute(_DROP_AFTER, {"household": household, "day": after})
+    households = [household for household, _, _ in changes]
+    driver.execute(_DROP_AFTER, {"households": households, "days": [day for _, day, _ in changes]})
     with driver.cursor() as cursor:
         cursor.executemany(
             _PUT,
             [
                 (household, one.day, VERSION, sorted(one.accounts), one.actions_seen, to_bytes(one.state))
+                for household, _, states in changes
                 for one in states
             ],
         )
-    driver.execute(_PRUNE, {"household": household})
+    driver.execute(_PRUNE, [households])
+
+
+def discard_states(connection: Connection, household: str) -> None:
+    """Make a household's states unusable, so that its next booking folds every event; days and marks stay known."""
+    driver_connection(connection).execute(_DISCARD, [household])
 
 
 def _state(row: tuple[Any, ...]) -> StoredState:

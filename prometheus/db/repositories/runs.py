@@ -52,9 +52,9 @@ _COPY_TRADES: Final = f"COPY run_trades (run_id, trade_no, {', '.join(TRADE_COLU
 
 _HAS_UNFILLED: Final = """
     EXISTS (SELECT 1 FROM run_trades WHERE run_trades.run_id = runs.run_id)
-    AND NOT EXISTS (SELECT 1 FROM transactions
-                    WHERE transactions.account_id = runs.account_id AND transactions.trade_date = runs.as_of_date
-                      AND transactions.txn_type IN ('BUY', 'SELL'))
+    AND NOT EXISTS (SELECT 1 FROM ledger_events AS event
+                    WHERE event.account_id = runs.account_id AND event.trade_date = runs.as_of_date
+                      AND event.kind IN ('Buy', 'Sell'))
 """
 _UNFILLED: Final = text(
     f"SELECT account_id FROM runs WHERE as_of_date = :as_of AND {_HAS_UNFILLED} ORDER BY account_id"

@@ -28,6 +28,7 @@ class EventFile:
         rows: Number of rows, without the header.
         remarks: Sentences about the file as a whole: the layout, what was skipped and why.
         row_of: Line of each event.
+        unnamed: Events that the file does not name; their names are made of what they say.
     """
 
     layout: str
@@ -37,6 +38,7 @@ class EventFile:
     rows: int
     remarks: tuple[str, ...] = ()
     row_of: Mapping[EventKey, int] = field(default_factory=dict)
+    unnamed: frozenset[EventKey] = frozenset()
 
     @property
     def is_complete(self) -> bool:
@@ -86,6 +88,7 @@ def put_together(
     collected += conflicts
     refused = {conflict.row for conflict in conflicts}
     sound = [row for row in sound if row.row not in refused]
+    nameless = {row.row for row in sound if not row.event.event_id}
     facts = _named(row for row in sound if not _is_news(row.event))
     news = _with_targets([row for row in sound if _is_news(row.event)], facts, collected)
     sound = facts + _named(news)
@@ -102,6 +105,7 @@ def put_together(
         rows=count,
         remarks=tuple(remarks),
         row_of={row.event.key: row.row for row in sound},
+        unnamed=frozenset(row.event.key for row in sound if row.row in nameless),
     )
 
 

@@ -12,6 +12,7 @@ from prometheus.ledger.files.findings import RefusedRowError, RowFinding
 from prometheus.ledger.files.records import Record, records_of, values_of
 
 LAYOUT: Final = "own format"
+_OTHER_SIGNS: Final = ";\t|"
 
 
 def read_own_format(text: str) -> EventFile:
@@ -49,14 +50,21 @@ def is_own_format(cells: Sequence[str]) -> bool:
     return {cell.lower() for cell in cells} >= set(REQUIRED)
 
 
+def split_cells(cells: Sequence[str]) -> Sequence[str]:
+    """Return the names of a header whose signs between values are not commas; any other header as it is."""
+    signs = [sign for sign in _OTHER_SIGNS if sign in cells[0]]
+    return cells[0].split(signs[0]) if len(cells) == 1 and signs else cells
+
+
 def is_own_header(cells: Sequence[str]) -> bool:
     """Return whether a record is meant as the header of the own format, complete or not."""
-    return len({cell.lower() for cell in cells} & set(REQUIRED)) >= len(REQUIRED) - 2
+    names = {cell.lower() for cell in cells}
+    return len(names & set(REQUIRED)) >= len(REQUIRED) - 2 or (len(names) > 1 and names <= set(COLUMNS))
 
 
 def _check_header(names: list[str]) -> None:
     missing = [name for name in REQUIRED if name not in names]
-    if missing and len(names) == 1 and any(sign in names[0] for sign in ";\t|"):
+    if missing and len(names) == 1 and any(sign in names[0] for sign in _OTHER_SIGNS):
         raise FileRefusedError(
             "The values of the header are not separated by commas; save the file as CSV with commas, or with quotes "
             "around values that contain them.",

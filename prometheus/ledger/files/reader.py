@@ -11,7 +11,7 @@ from prometheus.ledger.files.event_file import EventFile, ReadRow, put_together
 from prometheus.ledger.files.file_terms import statement_of
 from prometheus.ledger.files.findings import RefusedRowError, RowFinding
 from prometheus.ledger.files.mapping import FileFormat, FileMapping, read_mapping
-from prometheus.ledger.files.own_format import is_own_format, is_own_header, read_own_records
+from prometheus.ledger.files.own_format import is_own_format, is_own_header, read_own_records, split_cells
 from prometheus.ledger.files.records import is_printable
 from prometheus.ledger.files.tables import FileRows, SourceText, find_rows, fits
 
@@ -51,7 +51,7 @@ def read_events(
     mapping = recognised_mapping(source, mappings)
     if mapping is not None:
         return _read_mapped(mapping, source, account, base_currency.upper(), rates or {})
-    if not source.is_xml and (not records or is_own_header(records[0].cells) or len(records[0].cells) == 1):
+    if not source.is_xml and (not records or is_own_header(split_cells(records[0].cells))):
         return read_own_records(records)
     names = ", ".join(each.name for each in presets())
     raise FileRefusedError(

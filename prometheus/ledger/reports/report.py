@@ -1,6 +1,6 @@
 """The whole tax report of a household: what each return files, year by year."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -81,6 +81,7 @@ def tax_report(
     as_of: date | None = None,
     reporting: BrokerReporting = _LAW_DECIDES,
     figures: Mapping[LineKey, BrokerFigures] | None = None,
+    accounts: Collection[str] | None = None,
 ) -> TaxReport:
     """Report the realised gains of a household by return and tax year.
 
@@ -94,6 +95,7 @@ def tax_report(
         as_of: Day on which losses count as provisional; the day of the last posting where None.
         reporting: What brokers report to the IRS (US).
         figures: What statements or a second fold say of lines (US); for all others the broker's view is derived.
+        accounts: Accounts whose sales are reported, as if their taxpayers had no others; all of them where None.
 
     Raises:
         ConfigurationError: Returns that contradict each other or the regime; a year without recorded amounts.
@@ -103,8 +105,11 @@ def tax_report(
     """
     rows = effective_postings(postings)
     today = as_of or max((row.day for row in rows), default=date.min)
-    lines = disposition_lines(rows, terms, as_of=today)
-    dividends = capital_gains_dividends(rows, terms) if terms.regime is TaxRegime.CA else {}
+    lines = tuple(
+        line for line in disposition_lines(rows, terms, as_of=today) if accounts is None or line.account in accounts
+    )
+    paid = rows if accounts is None else tuple(row for row in rows if row.account in accounts)
+    dividends = capital_gains_dividends(paid, terms) if terms.regime is TaxRegime.CA else {}
     busy = {line.year for line in lines} | {year for _, year in dividends}
     asked = set(years) or busy
     span = tuple(range(min(asked), max(asked) + 1)) if asked else ()

@@ -48,11 +48,10 @@ class Table:
 
 def table_text(table: Table) -> str:
     """Return a table for people: columns aligned, numbers flush right, the notice below."""
-    cells = [[_shown(cell, us_dates=table.has_us_dates) for cell in row] for row in table.rows]
+    cells, right = shown_cells(table)
     if not cells:
         return f"{table.title}: none\n{NOT_ADVICE}\n"
     widths = [max(len(name), *(len(row[i]) for row in cells)) for i, name in enumerate(table.columns)]
-    right = [_is_numeric([row[i] for row in table.rows], [row[i] for row in cells]) for i in range(len(widths))]
     lines = [table.title]
     for row in [list(table.columns), *cells]:
         padded = [
@@ -61,6 +60,13 @@ def table_text(table: Table) -> str:
         ]
         lines.append(_GAP.join(padded).rstrip())
     return "\n".join([*lines, NOT_ADVICE, ""])
+
+
+def shown_cells(table: Table) -> tuple[list[list[str]], list[bool]]:
+    """Return the cells of a table as people read them, and for each column whether it holds numbers."""
+    cells = [[_shown(cell, us_dates=table.has_us_dates) for cell in row] for row in table.rows]
+    right = [_is_numeric([row[i] for row in table.rows], [row[i] for row in cells]) for i in range(len(table.columns))]
+    return cells, right
 
 
 def table_csv(table: Table) -> str:

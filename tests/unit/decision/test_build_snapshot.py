@@ -11,8 +11,8 @@ from prometheus.decision.build_snapshot import AccountInputs, build_snapshot
 from prometheus.decision.day_inputs import DayInputs
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.accounts import Account, LotMethod, Region, TaxRates, TaxRegime
-from prometheus.domain.books import Books, Transaction, TransactionType
-from prometheus.domain.lots import Term
+from prometheus.domain.books import Books
+from prometheus.domain.lots import RecentTrade, Side
 from prometheus.domain.securities import ActionType, BenchmarkDay, CorporateAction, LastPrice, Security
 from prometheus.foundation.errors import PhaseHeldError
 from prometheus.risk.model import StoredRiskModel
@@ -61,9 +61,6 @@ MODEL = StoredRiskModel(
 INPUTS = AccountInputs(
     account=ACCOUNT,
     books=Books((lot("A1", "AAA", "10", "500"), lot("C1", "CCC", "20", "100")), Decimal(1000)),
-    journal=(),
-    actions=(),
-    action_closes={},
     older_prices={},
     strategy_version=2,
     max_missing_price_share=0.5,
@@ -82,12 +79,12 @@ def without(ticker):
 
 def held(found):
     """Return the codes of a snapshot's flags."""
-    return [flag.code for flag in found.snapshot.flags]
+    return [flag.code for flag in found.flags]
 
 
 def test_universe_is_what_is_held_and_what_is_in_the_benchmark():
     """Names come in alphabetical order with their place in benchmark and risk model, -1 where they have none."""
-    found = build().snapshot
+    found = build()
     assert [(name.ticker, name.benchmark_index, name.risk_index) for name in found.universe] == [
         ("AAA", 0, 1),
         ("BBB", 1, 0),
@@ -102,8 +99,8 @@ def test_universe_is_what_is_held_and_what_is_in_the_benchmark():
 
 def test_correlations_of_the_model_are_named_where_it_has_any():
     """The snapshot carries the address of the model's blocks, and none for a model without."""
-    assert build().snapshot.specific_correlation_sha256 is None
-    linked = build(model=replace(MODEL, specific_correlation_sha256=b"\x03" * 32)).snapshot
+    assert build().specific_correlation_sha256 is None
+    linked = build(model=replace(MODEL, specific_correlation_sha256=b"\x03" * 32))
     assert linked.specific_correlation_sha256 == "03" * 32
 
 
@@ -113,7 +110,7 @@ def test_lot_from_the_future_holds_the_phase():
     with pytest.raises(PhaseHeldError, match="Lot L9") as refused:
         build(books=late)
     assert refused.value.code == "LOT_AFTER_DAY"
-    assert build(books=Books((lot("L9", "AAA", "1", "1", AS_OF),), Decimal(1))).snapshot.lots[0].lot_id == "L9"
+    assert build(books=Books((lot("L9", "AAA", "1", "1", AS_OF),), Decimal(1))).lots[0].lot_id == "L9"
 
 
 def test_held_name_without_any_price_holds_the_phase():
@@ -126,7 +123,7 @@ def test_held_name_without_any_price_holds_the_phase():
 def test_constituent_without_any_price_is_left_out_and_flagged():
     """A name that is only in the benchmark and has no price is left out, with a flag."""
     found = build(day=without("BBB"))
-    assert [name.ticker for name in found.snapshot.universe] == ["AAA", "CCC"]
+    assert [name.ticker for name in found.universe] == ["AAA", "CCC"]
     assert held(found) == ["UNPRICED_CONSTITUENT"]
 
 
@@ -134,9 +131,9 @@ def test_earlier_price_is_carried_forward_and_flagged():
     """A name without the day's price is valued at an earlier close, which is said with its date."""
     day = replace(DAY, prices={**DAY.prices, "CCC": LastPrice(DAY_BEFORE, Decimal("9.5"))})
     found = build(day=day)
-    assert found.snapshot.missing_prices() == ("CCC",)
+    assert found.missing_prices() == ("CCC",)
     assert held(found) == ["MISSING_PRICE"]
-    assert "2024-06-27" in found.snapshot.flags[0].message
+    assert "2024-06-27" in found.flags[0].message
 
 
 def test_earlier_price_is_divided_by_the_splits_since():
@@ -146,15 +143,15 @@ def test_earlier_price_is_divided_by_the_splits_since():
         prices={**DAY.prices, "CCC": LastPrice(DAY_BEFORE, Decimal(10))},
         splits={"CCC": ((date(2024, 1, 2), Decimal(7)), (DAY_BEFORE, Decimal(5)), (AS_OF, Decimal(3)))},
     )
-    (name,) = (name for name in build(day=day).snapshot.universe if name.ticker == "CCC")
+    (name,) = (name for name in build(day=day).universe if name.ticker == "CCC")
     assert name.price == Decimal("3.33333333")
 
 
 def test_price_older_than_the_look_back_serves_a_held_name():
     """For a held name a very old price is better than none."""
     found = build(day=without("CCC"), older_prices={"CCC": LastPrice(date(2023, 1, 3), Decimal(4))})
-    assert found.snapshot.missing_prices() == ("CCC",)
-    assert found.snapshot.nav() == 10 * 40 + 20 * 4 + 1000
+    assert found.missing_prices() == ("CCC",)
+    assert found.nav() == 10 * 40 + 20 * 4 + 1000
 
 
 def test_too_many_missing_prices_hold_the_phase():
@@ -182,107 +179,37 @@ def test_oddities_are_flagged():
         unfilled="2 order(s) of RUN-003 of 2024-06-27 are not filled.",
     )
     assert held(found) == ["UNKNOWN_TAG", "UNFILLED_TRADES", "NO_RISK_DATA"]
-    assert "RUN-003 of 2024-06-27" in found.snapshot.flags[1].message
+    assert "RUN-003 of 2024-06-27" in found.flags[1].message
 
 
-def test_corporate_actions_of_held_names_are_booked():
-    """A split of a held name changes lots and is recorded; one of a name not held is neither."""
-    actions = tuple(CorporateAction(ticker, AS_OF, ActionType.SPLIT, Decimal(2)) for ticker in ("BBB", "CCC"))
-    found = build(actions=actions)
-    assert found.snapshot.corporate_actions == actions[1:]
-    assert found.books.quantity_of("CCC") == 40
-    assert [row.txn_type for row in found.transactions] == [TransactionType.SPLIT]
-    assert found.snapshot.lots == found.books.lots
+def test_what_the_books_have_of_the_day_is_recorded():
+    """Corporate actions and the gains of the year are in the snapshot as they are given, and come back from JSON."""
+    actions = (CorporateAction("CCC", AS_OF, ActionType.SPLIT, Decimal(2)),)
+    found = build(corporate_actions=actions, realized_this_year=Decimal("250.5"))
+    assert found.corporate_actions == actions
+    assert found.realized_this_year == Decimal("250.5")
+    assert Snapshot.from_json(found.to_json()) == found
 
 
 def test_pooled_account_has_one_lot_a_name():
     """Under ACB the lots of a name are one pool in the snapshot."""
     account = replace(ACCOUNT, tax_regime=TaxRegime.CA, lot_method=LotMethod.ACB)
     books = Books((lot("A1", "AAA", "10", "500"), lot("A2", "AAA", "30", "900")), Decimal(0))
-    (pool,) = build(account=account, books=books).snapshot.lots
+    (pool,) = build(account=account, books=books).lots
     assert (pool.quantity, pool.adjusted_basis) == (40, 1400)
 
 
 def test_loss_sale_of_a_name_that_left_the_universe_still_locks_its_group():
     """Yesterday's loss in a share class that is gone today locks the class that is there."""
-    sale = Transaction(
-        txn_type=TransactionType.SELL,
-        trade_date=DAY_BEFORE,
-        ticker="GONE",
-        lot_id="G1",
-        quantity=Decimal(-5),
-        amount=Decimal(50),
-        basis=Decimal(-80),
-        realized_gain=Decimal(-30),
-        term=Term.SHORT,
-        details={
-            "execution_id": "x",
-            "sold_acquired_on": "2024-01-02",
-            "sold_holding_period_start": "2024-01-02",
-            "proceeds": "50",
-        },
-    )
-    found = build(journal=(sale,)).snapshot
+    sale = RecentTrade("GONE", DAY_BEFORE, Side.SELL, Decimal(5), realized_gain=Decimal(-30), lot_id="G1")
+    found = build(trades=(sale,))
     assert [(lock.subject, lock.until) for lock in found.buy_locks] == [("PAIR", date(2024, 7, 27))]
     assert found.buy_locks[0].cause == "sold 5 GONE at a loss of 30 on 2024-06-27"
-
-
-def test_gains_of_the_year_are_counted_from_its_first_day_and_with_the_day_s_own():
-    """Sales of the year count net of what was disallowed of this year's losses, and so does cash in lieu of today."""
-
-    def sale(day, gain, lot_id):
-        return Transaction(
-            txn_type=TransactionType.SELL,
-            trade_date=day,
-            ticker="CCC",
-            lot_id=lot_id,
-            quantity=Decimal(-5),
-            amount=Decimal(50),
-            basis=Decimal(50) - gain,
-            realized_gain=Decimal(gain),
-            term=Term.LONG,
-            details={
-                "execution_id": f"x-{lot_id}",
-                "sold_acquired_on": "2022-01-03",
-                "sold_holding_period_start": "2022-01-03",
-                "proceeds": "50",
-            },
-        )
-
-    def taken_back(loss_date, lot_id, amount):
-        return Transaction(
-            txn_type=TransactionType.WASH_SALE,
-            trade_date=date(2024, 1, 10),
-            ticker="CCC",
-            lot_id="C1",
-            basis=Decimal(amount),
-            realized_gain=Decimal(amount),
-            details={
-                "loss_execution_id": f"x-{lot_id}",
-                "loss_lot_id": lot_id,
-                "loss_date": loss_date,
-                "shares": "5",
-            },
-        )
-
-    rows = (
-        sale(date(2024, 1, 2), 300, "G1"),
-        sale(date(2024, 1, 5), -80, "G2"),
-        taken_back("2024-01-05", "G2", 30),
-        # the loss was one of the year before
-        taken_back("2023-12-20", "OLD", 500),
-    )
-    assert build(year_rows=rows).snapshot.realized_this_year == 300 - 80 + 30
-    reverse = CorporateAction("AAA", AS_OF, ActionType.SPLIT, Decimal(1) / 4)
-    today = build(year_rows=rows, actions=(reverse,), action_closes={("AAA", AS_OF): Decimal(160)})
-    (paid,) = [row for row in today.transactions if row.txn_type is TransactionType.CASH_IN_LIEU]
-    assert today.snapshot.realized_this_year == 250 + paid.realized_gain != 250
-    assert Snapshot.from_json(today.snapshot.to_json()) == today.snapshot
 
 
 def test_recent_purchase_locks_the_loss_lots_of_its_group():
     """A lot bought within 30 days locks the other loss lots of its name, with the purchase named as the cause."""
     books = Books((lot("C1", "CCC", "20", "400"), lot("C2", "CCC", "5", "50", date(2024, 6, 20))), Decimal(0))
-    locks = build(books=books).snapshot.loss_sale_locks
+    locks = build(books=books).loss_sale_locks
     assert [(lock.subject, lock.until) for lock in locks] == [("C1", date(2024, 7, 20))]
     assert locks[0].cause == "bought 5 CCC on 2024-06-20 (lot C2)"

@@ -89,6 +89,31 @@ def test_a_lot_named_twice_by_part_and_whole_is_refused():
     assert told.codes == ["LOT_NAMED_TWICE"]
 
 
+@pytest.mark.parametrize("method", [LotMethod.FIFO, LotMethod.HIFO])
+@pytest.mark.parametrize(
+    ("named", "taken"),
+    [
+        ("new=5", {"new": 5}),
+        ("new=6;new~W1-s=2", {"new": 6, "new~W1-s": 2}),
+        ("new~W1-s=2;new=6", {"new": 6, "new~W1-s": 2}),
+        ("new=8", {"new": 6, "new~W1-s": 2}),
+    ],
+)
+def test_a_named_lot_gives_its_own_shares_before_those_of_its_parts(method, named, taken):
+    """Six shares and a washed part of four: the part is taken where it is named, or where the lot has no more."""
+    shares = sum(taken.values())
+    told = Told(
+        f"""
+        2018-01-02,A,X,BUY,4,40,old
+        2019-06-03,A,X,SELL,4,32,old,,,s
+        2019-06-10,A,X,BUY,10,80,new
+        2019-08-20,A,X,SELL,{shares},100,{named}
+        """,
+        method=method,
+    )
+    assert {line.lot_id: -line.posting.quantity for line in told.sales[1:]} == taken
+
+
 @pytest.mark.parametrize("price", [60, 100, 130, 200])
 def test_least_tax_first_is_the_order_of_the_taxes(price):
     """Whatever the price, no lot that is left would cost less tax a share than one that was sold."""
