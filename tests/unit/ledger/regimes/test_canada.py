@@ -867,3 +867,22 @@ def test_lot_methods_mean_nothing():
     text = "2019-01-02,A,X,BUY,10,100\n2019-01-03,A,X,BUY,10,200\n2019-09-03,A,X,SELL,10,155"
     for method in LotMethod:
         assert Told(text, default=AccountTerms(method=method)).sold == [(5, 0)]
+
+
+def test_an_action_that_is_refused_is_the_cause_of_nothing():
+    """A pool is spread because of the payment of that day, whatever delisting of another security was refused."""
+    told = Told(
+        """
+        2019-10-01,A,X,BUY,10,100
+        2019-10-01,B,X,BUY,10,100
+        2019-11-01,A,X,ROC,,10,,,,paid
+        2019-11-01,A,ZZ,DELIST,,0,,,,refused
+        """,
+        settled=False,
+    )
+    spread = [row for row in told.postings if row.kind is PostingKind.POOL]
+    assert [(row.account, row.adjusted_basis, row.event.event_id) for row in spread] == [
+        ("A", 5, "paid"),
+        ("B", -5, "paid"),
+    ]
+    assert [finding.code for finding in told.findings] == ["NOT_HELD"]
