@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from prometheus.domain.lots import Term
 from prometheus.ledger.checkpoints import from_bytes, to_bytes
 from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.postings import PostingKind
@@ -159,3 +160,59 @@ def test_read_literally_parts_join_too():
     """Under the form's reading the parts that have served join, and the others stay under the purchase's name."""
     told = Told(TWO_SALES.format(amount=240), ties=tie_rules({"scope": "FORM_1099B"}))
     assert lots_of(told)["new~W1-s1"][0] == 50
+
+
+def test_rows_that_carry_a_loss_name_it():
+    """Every row of a disallowed loss names the loss, its lot and shares, and the purchase; so do parts that join."""
+    told = Told(TWO_SALES.format(amount=240))
+    links = [row.loss for row in told.postings if row.kind in {PostingKind.WASH_SALE, PostingKind.CARRIED_LOSS}]
+    assert [(link.event.event_id, link.shares, link.amount) for link in links] == [
+        ("s1", 20, 40),
+        ("s1", 20, 40),
+        ("s2", 30, 60),
+        ("s2", 30, 60),
+    ]
+    assert {(link.lot, link.purchase.event_id, link.replacement) for link in links} == {
+        (("A", "old"), "e002", ("A", "new~W1-s1"))
+    }
+
+
+def test_what_is_lost_for_good_is_told_of_the_loss():
+    """Of 20.00 on 10 shares an IRA takes 4 shares for good, 8.00, and 3 shares carry 6.00; 3 stay open."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100,old
+        2019-06-03,IRA,X,BUY,4,36,i
+        2019-06-10,A,X,SELL,10,80,old,,,s
+        2019-06-11,A,X,BUY,3,27,n
+        """,
+        sheltered=("IRA",),
+    )
+    (loss,) = told.state.losses
+    assert (loss.open_quantity, loss.disallowed, loss.denied_for_good) == (3, 14, 8)
+
+
+def test_shares_sold_again_carry_a_loss_in_the_shares_of_after_a_split():
+    """10 shares bought and sold again are 20 after 2:1; the loss of 10 later ones takes half of them, and says which.
+
+    The gain of the resale is less by the loss, with the term and the tax date of that sale.
+    """
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100,old
+        2019-06-03,A,X,BUY,10,90,new
+        2019-06-04,A,X,SELL,10,95,new,,,r
+        2019-06-05,A,X,SPLIT,2
+        2019-06-10,A,X,SELL,10,40,old,,,s
+        """,
+        ties=tie_rules({"scope": "FORM_1099B"}),
+    )
+    rows = [row for row in told.postings if row.loss is not None]
+    assert [(row.kind.value, row.ticker, row.realized_gain, row.tax_date.isoformat()) for row in rows] == [
+        ("WASH_SALE", "X", 10, "2019-06-10"),
+        ("CARRIED_LOSS", "X", -10, "2019-06-04"),
+    ]
+    assert {(row.term, row.loss.shares, row.loss.resold.event_id) for row in rows} == {(Term.SHORT, 10, "r")}
+    (purchase,) = told.state.purchases
+    assert (purchase.quantity, purchase.unreplaced) == (20, 10)
+    assert [(sold.event.event_id, sold.quantity) for sold in purchase.sold] == [("r", 10)]
