@@ -11,8 +11,8 @@ of 100 are noticed.
 
 import argparse
 import ast
-import copy
 import importlib.machinery
+import itertools
 import os
 import random
 import resource
@@ -38,6 +38,7 @@ MODULES = (
     "regimes/us_shorts",
     "regimes/canada",
     "regimes/pool_costs",
+    "regimes/pool_window",
     "regimes/superficial",
     "regimes/denials",
     "regimes/settlement",
@@ -52,7 +53,7 @@ MODULES = (
 PROPERTIES = ("differential", "canada", "canada_oracle", "wash_oracle")
 ENOUGH = 0.95
 #: Seconds of processor time after which a mutant counts as noticed: it does not end.
-LONGEST = 90
+LONGEST = 20
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -86,21 +87,24 @@ class Mutant:
     tree: ast.Module
 
 
-def mutants_of(module: str) -> list[Mutant]:
-    """Return all mutants of a module, in the order of its lines."""
+def places_of(module: str) -> int:
+    """Return in how many ways a module can be changed."""
+    return sum(1 for _ in _places(_tree_of(module), ""))
+
+
+def mutant_of(module: str, number: int) -> Mutant:
+    """Return the mutant of a module that has a number, in the order of its lines."""
+    tree = _tree_of(module)
+    function, node, change = next(itertools.islice(_places(tree, ""), number, None))
+    before = _text(node)
+    change(node)
+    ast.fix_missing_locations(tree)
+    return Mutant(module, node.lineno, function, f"{before}  ->  {_text(node)}", tree)
+
+
+def _tree_of(module: str) -> ast.Module:
     path = LEDGER / f"{module}.py"
-    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
-    places = list(_places(tree, ""))
-    mutants = []
-    for number in range(len(places)):
-        changed = copy.deepcopy(tree)
-        function, node, change = list(_places(changed, ""))[number]
-        before = _text(node)
-        change(node)
-        after = _text(node)
-        ast.fix_missing_locations(changed)
-        mutants.append(Mutant(module, node.lineno, function, f"{before}  ->  {after}", changed))
-    return mutants
+    return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
 def _text(node: ast.AST) -> str:
@@ -176,12 +180,12 @@ def _become(node: ast.stmt, kind: type[ast.stmt]) -> None:
 def drawn(count: int, seed: int, modules: tuple[str, ...]) -> list[Mutant]:
     """Return so many mutants, of each module in proportion to its places and five at least; few are left unchosen."""
     draw = random.Random(seed)  # noqa: S311 - a sample, no secret
-    of_module = {module: mutants_of(module) for module in modules}
-    total = sum(map(len, of_module.values()))
+    counts = {module: places_of(module) for module in modules}
+    total = sum(counts.values())
     chosen = []
-    for mutants in of_module.values():
-        share = min(len(mutants), max(5, -(-count * len(mutants) // total)))
-        chosen += sorted(draw.sample(mutants, share), key=lambda each: each.line)
+    for module, places in counts.items():
+        share = min(places, max(5, -(-count * places // total)))
+        chosen += [mutant_of(module, number) for number in sorted(draw.sample(range(places), share))]
     return chosen
 
 

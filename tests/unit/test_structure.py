@@ -21,7 +21,6 @@ LONGER = {
     "bookkeeping/account_entries.py": "the ledger's bookkeeping takes its place",
     "ledger/actions.py": "the day's order of actions beside the actions; to be cut in two",
     "ledger/events.py": "one list of what can happen",
-    "ledger/regimes/canada.py": "one protocol, one country",
     "ledger/regimes/pool_costs.py": "one replay of what pools cost",
     "optimizer/dual/kernels.py": "one evaluation, whose compiled loops must lie in one module (optimizer/compiled.py)",
 }

@@ -118,3 +118,19 @@ def test_least_tax_first_is_the_order_of_the_taxes(price):
         if lot.lot_id != told.sales[-1].lot_id and lot.adjusted_basis == lot.cost_basis
     ]
     assert min(left) >= taxes[-1]
+
+
+@pytest.mark.parametrize("method", [LotMethod.FIFO, LotMethod.HIFO, LotMethod.LEAST_TAX_FIRST])
+def test_a_named_lot_is_sold_under_every_method(method):
+    """The sale names the second of three lots, which no method would take first: its basis of 110 counts."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,120,high
+        2019-01-03,A,X,BUY,10,110,named
+        2019-01-04,A,X,BUY,10,100,low
+        2019-06-10,A,X,SELL,10,130,named
+        """,
+        method=method,
+        rates=TaxRates(Decimal("0.4"), Decimal("0.2")),
+    )
+    assert [(sale.lot_id, sale.realized_gain) for sale in told.sales] == [("named", 20)]
