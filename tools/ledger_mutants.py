@@ -204,6 +204,8 @@ def tried_out(mutants: list[Mutant]) -> Iterator[tuple[Mutant, bool]]:
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as answers:
+        if answers.readline().strip() != "not noticed":
+            raise SystemExit("The tests fail without any change; mend that first.")
         for mutant, answer in zip(mutants, answers, strict=True):
             yield mutant, answer.strip() == "noticed" or (answer.strip() == "table" and _is_noticed_when_loaded(mutant))
     os.waitpid(collector, 0)
@@ -216,20 +218,24 @@ class _Loop:
         self._mutants, self._writer = mutants, writer
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
-        """Try the mutants."""
+        """Run the tests without a change, then try the mutants."""
+        self._answer(self._tried(session, [], ""))
         for mutant in self._mutants:
             functions = _changed_functions(mutant)
-            answer = "table"
-            if functions:
-                child = os.fork()
-                if child == 0:
-                    _limited()
-                    for function, code in functions:
-                        function.__code__ = code
-                    _run(session, mutant.module)
-                answer = "noticed" if os.waitpid(child, 0)[1] else "not noticed"
-            os.write(self._writer, f"{answer}\n".encode())
+            self._answer(self._tried(session, functions, mutant.module) if functions else "table")
         return True
+
+    def _tried(self, session: pytest.Session, functions: list[tuple[FunctionType, CodeType]], module: str) -> str:
+        child = os.fork()
+        if child == 0:
+            _limited()
+            for function, code in functions:
+                function.__code__ = code
+            _run(session, module)
+        return "noticed" if os.waitpid(child, 0)[1] else "not noticed"
+
+    def _answer(self, text: str) -> None:
+        os.write(self._writer, f"{text}\n".encode())
 
 
 def _run(session: pytest.Session, module: str) -> None:
