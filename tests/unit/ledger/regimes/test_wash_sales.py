@@ -216,3 +216,31 @@ def test_shares_sold_again_carry_a_loss_in_the_shares_of_after_a_split():
     (purchase,) = told.state.purchases
     assert (purchase.quantity, purchase.unreplaced) == (20, 10)
     assert [(sold.event.event_id, sold.quantity) for sold in purchase.sold] == [("r", 10)]
+
+
+def test_shares_of_a_plan_serve_until_all_have():
+    """Ten shares of an IRA replace 4 and then 6 sold at a loss of 2.00 each: all 20.00 are gone for good."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,12,120,old
+        2019-06-03,IRA,X,BUY,10,90,i
+        2019-06-10,A,X,SELL,4,32,old,,,s1
+        2019-06-11,A,X,SELL,8,64,old,,,s2
+        """,
+        sheltered=("IRA",),
+    )
+    assert [sale.disallowed_loss for sale in told.sales] == [8, 12]
+
+
+@pytest.mark.parametrize(("choice", "disallowed"), [("true", 20), ("false", 0)])
+def test_a_lot_that_comes_late_was_bought_before_the_shares_sold(choice, disallowed):
+    """Bought on 20 May and here on 12 June, it replaces shares of 1 June only where earlier purchases do."""
+    told = Told(
+        """
+        2019-06-01,A,X,BUY,10,100,old
+        2019-06-10,A,X,SELL,10,80,old,,,s
+        2019-06-12,A,X,TRANSFER_IN,10,90,late,2019-05-20
+        """,
+        ties=tie_rules({"earlier_purchases_replace": choice}),
+    )
+    assert told.disallowed == disallowed
