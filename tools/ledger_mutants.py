@@ -5,7 +5,7 @@
 Each mutant is one change of one rule module: another comparison, plus for minus, a statement or an argument left out.
 It runs in a process of its own, which runs the ledger's unit and property tests until one fails. Places are drawn by
 seed, from every rule module as many as its size asks for. Mutants that no test notices are listed;
-docs/evidence/ledger_mutants.md says which of them change nothing. The command ends with exit code 1 where fewer than 95
+docs/evidence/ledger.md says which of them change nothing. The command ends with exit code 1 where fewer than 95
 of 100 are noticed.
 """
 

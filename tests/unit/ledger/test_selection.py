@@ -134,3 +134,25 @@ def test_a_named_lot_is_sold_under_every_method(method):
         rates=TaxRates(Decimal("0.4"), Decimal("0.2")),
     )
     assert [(sale.lot_id, sale.realized_gain) for sale in told.sales] == [("named", 20)]
+
+
+def test_the_order_by_basis_follows_what_comes_and_goes_between_sales():
+    """HIFO sells 130, then 150 and 140 that were bought since, last the 120 that was there from the start."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,1200,L120
+        2018-01-02,A,X,BUY,10,1300,L130
+        2018-03-01,A,X,SELL,10,1400
+        2018-06-01,A,X,BUY,10,1500,L150
+        2018-06-01,A,X,BUY,10,1400,L140
+        2018-09-03,A,X,SELL,10,1600
+        2018-12-03,A,X,SELL,15,2400
+        """,
+        method=LotMethod.HIFO,
+    )
+    assert [(sale.lot_id, sale.realized_gain) for sale in told.sales] == [
+        ("L130", 100),
+        ("L150", 100),
+        ("L140", 200),
+        ("L120", 200),
+    ]
