@@ -105,10 +105,18 @@ prove-problem-files: ready ## 10,000 random problem files and 3,000 attacks on s
 	  --workers $$(getconf _NPROCESSORS_ONLN)
 
 .PHONY: prove-ledger
-# One property at a time, or some: make prove-ledger PROPERTIES="accounting and households".
-PROPERTIES ?= accounting
-prove-ledger: ready ## Each property of the ledger over 5,000 random journals
-	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=ledger -k "$(PROPERTIES)" --timeout=7200
+# One property at a time, or some: make prove-ledger PROPERTIES="ledger and canada". The histories come in slices of 500:
+# make prove-ledger N=20000 FIRST=7 goes on with slice 7.
+PROPERTIES ?= accounting or ledger
+prove-ledger: ready ## Each property of the ledger over 5,000 random journals; N=20000: that many histories told in every way
+	$(if $(N),$(BIN)/python -m tests.property.prove_ledger --histories $(N) --first $(FIRST),\
+	$(BIN)/python -m pytest -n $(WORKERS) tests/property --hypothesis-profile=ledger -k "$(PROPERTIES)" --timeout=7200)
+
+.PHONY: prove-mutants
+MUTANTS ?= 300
+SEED ?= 1
+prove-mutants: ready ## Change the ledger's rules at 300 places, one at a time, and see that a test notices (MUTANTS, SEED)
+	$(BIN)/python tools/ledger_mutants.py --mutants $(MUTANTS) --seed $(SEED)
 
 .PHONY: bench-ledger
 bench-ledger: ready ## Fold the events of an account of ten years, of a day, and of a late correction

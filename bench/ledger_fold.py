@@ -1,6 +1,6 @@
-"""How fast the fold is: a long journal, one account's day, a late correction, and many rows of one ticker.
+"""How fast the fold is: a long journal, one account's day, a late correction, many rows of one ticker, a file.
 
-    python -m bench.ledger_fold [--households 100] [--events 10000]
+    python -m bench.ledger_fold [--households 100] [--events 10000] [--rows 100000]
 
 Times are processor seconds of one core, so that other work on the machine counts little.
 """
@@ -8,6 +8,7 @@ Times are processor seconds of one core, so that other work on the machine count
 import argparse
 import random
 import time
+from collections import defaultdict
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -16,6 +17,7 @@ from prometheus.domain.accounts import LotMethod, TaxRates
 from prometheus.ledger.checkpoints import from_bytes, to_bytes
 from prometheus.ledger.corrections import refold
 from prometheus.ledger.events import Buy, Dividend, OpeningCash, OpeningLot, Sell, Split
+from prometheus.ledger.files.reader import read_events
 from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.terms import AccountTerms, Terms
 
@@ -164,6 +166,44 @@ def late_fill(events=10_000, days_back=40, repeats=5):
     )
 
 
+def file_of(rows, *, tickers=500, accounts=20, a_day=400):
+    """Return a file in the own format: trades of one household drawn at random, most losses washed."""
+    draw = random.Random(5)
+    names = [f"T{i:03d}" for i in range(tickers)]
+    price = {name: draw.uniform(20, 300) for name in names}
+    held = defaultdict(int)
+    lines = ["date,account,ticker,action,quantity,amount,entry_id"]
+    for number in range(rows):
+        day = START + timedelta(days=number // a_day)
+        name, account = draw.choice(names), f"A{draw.randrange(accounts):02d}"
+        price[name] = max(price[name] * draw.uniform(0.97, 1.032), 1)
+        shares, chance = held[account, name], draw.random()
+        if shares and chance < 0.1:
+            action, count, amount = "DIVIDEND", "", shares * 0.4
+        elif shares and chance < 0.55:
+            count = shares if shares < 2 or draw.random() < 0.5 else shares // 2
+            held[account, name] -= count
+            action, amount = "SELL", count * price[name]
+        else:
+            count = draw.randint(5, 300)
+            held[account, name] += count
+            action, amount = "BUY", count * price[name]
+        lines.append(f"{day},{account},{name},{action},{count},{amount:.2f},e{number}")
+    return "\n".join(lines)
+
+
+def household_file(rows):
+    """Read a household's file and fold it."""
+    text = file_of(rows)
+    file, reading = timed(lambda: read_events(text))
+    assert file.is_complete
+    folded, folding = timed(lambda: fold(file.events, file.terms.added_to(Terms())))
+    print(
+        f"file: {rows:,} rows, 500 tickers, 20 accounts: read in {reading:.1f} s, folded in {folding:.1f} s, "
+        f"{len(folded.postings):,} postings, {len(folded.state.lots):,} lots"
+    )
+
+
 def dense(rows, method):
     """Fold purchases and losing sales of one ticker, many a day."""
     events, held = [], 0
@@ -191,10 +231,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--households", type=int, default=100)
     parser.add_argument("--events", type=int, default=10_000)
+    parser.add_argument("--rows", type=int, default=100_000)
     chosen = parser.parse_args()
     long_journal(chosen.households, chosen.events)
     one_day()
     late_fill()
+    household_file(chosen.rows)
     for method in (LotMethod.FIFO, LotMethod.HIFO, LotMethod.LEAST_TAX_FIRST):
         for rows in (5_000, 10_000, 20_000):
             dense(rows, method)

@@ -92,6 +92,7 @@ def book_actions(book: Book, regime: Regime, events: Iterable[Event], arriving: 
 
     Source: docs/specs/ledger.md, "Order of a day".
     """
+    remarks = len(book.findings)
     actions = _grouped(book, list(events))
     changes = [action for action in actions if isinstance(action.event, SymbolChange)]
     others = [action for action in actions if not isinstance(action.event, SymbolChange)]
@@ -102,9 +103,15 @@ def book_actions(book: Book, regime: Regime, events: Iterable[Event], arriving: 
     moved: dict[str, Decimal] = defaultdict(Decimal)
     for i, action in enumerate(others):
         _book(book, regime, action, others[i + 1 :], moved, arriving)
-    if actions:
-        tickers = {name for action in actions for name in _tickers_of(action.event)}
-        regime.settle_positions(book, actions[-1].event.key, sorted(tickers))
+    refused = {finding.event for finding in book.findings[remarks:] if finding.refused}
+    booked = [
+        action
+        for action in actions
+        if action.reaches_all or any(event.key not in refused for event in action.listed.values())
+    ]
+    if booked:
+        tickers = {name for action in booked for name in _tickers_of(action.event)}
+        regime.settle_positions(book, booked[-1].event.key, sorted(tickers))
 
 
 def _order(action: _Action) -> tuple[Any, ...]:

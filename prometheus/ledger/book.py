@@ -4,25 +4,34 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.events import Event
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.keys import EventKey, LotKey, Position
+from prometheus.ledger.lots import is_like
 from prometheus.ledger.postings import LossLink, Posting, PostingKind
 from prometheus.ledger.state import Lot, PoolHistory, ShortLot, State, UnlistedAction
 from prometheus.ledger.terms import Terms
 from prometheus.ledger.window import WINDOW, Window
 
 _ZERO: Final = Decimal(0)
+_Name = TypeVar("_Name")
 _LotOrder = list[tuple[date, LotKey]]
 _Rank = tuple[Decimal, date, LotKey]
+#: What parts that can be one lot have in common: account and name of their purchase's lot, start of the holding period
+#: and whole units of currency in the basis of a share.
+_Likeness = tuple[LotKey, date, Decimal]
 
 
 def rank_by_basis(lot: Lot) -> _Rank:
     """Return a sort key that puts the highest adjusted basis a share first, then the earliest purchase."""
     return (-lot.adjusted_basis / lot.quantity, lot.acquired_on, lot.key)
+
+
+def _likeness(lot: Lot) -> _Likeness:
+    return (LotKey(lot.key.account, lot.root_id), lot.holding_period_start, lot.adjusted_basis // lot.quantity)
 
 
 class Book:
@@ -49,6 +58,7 @@ class Book:
 
     __slots__ = (
         "_holdings",
+        "_like",
         "_parts",
         "_ranked",
         "cash",
@@ -80,9 +90,11 @@ class Book:
         self._ranked: dict[Position, list[_Rank]] = {}
         #: Lots by the account that holds them and the purchase they come from, where their name is another.
         self._parts: dict[LotKey, set[LotKey]] = {}
+        #: The same parts by what those have in common that can be one lot.
+        self._like: dict[_Likeness, set[LotKey]] = {}
         for lot in self.lots.values():
             if lot.root_id != lot.key.lot_id:
-                self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
+                self._add_part(lot)
             self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, []).append((lot.acquired_on, lot.key))
         for accounts in self._holdings.values():
             for order in accounts.values():
@@ -123,6 +135,31 @@ class Book:
         parts = [lot for each in keys if (lot := self.lots.get(each)) is not None and lot.ticker == ticker]
         own = [lot for lot in parts if lot.origin.account == key.account]
         return own or parts
+
+    def like(self, lot: Lot) -> Lot | None:
+        """Return a part of a lot's purchase that differs from it in nothing but name and shares, None if there is none.
+
+        It has replaced shares already, and costs the same a share to the cent. Of several the first by name.
+        """
+        root, start, units = _likeness(lot)
+        if root not in self._parts:
+            return None
+        keys = {
+            key
+            for near in (units - 1, units, units + 1)
+            for key in self._like.get((root, start, near), ())
+            if key != lot.key
+        }
+        for key in sorted(keys):
+            other, purchase = self.lots[key], self.window.purchases.get(key)
+            if (
+                other.origin == lot.origin
+                and other.ticker == lot.ticker
+                and (purchase is None or purchase.unreplaced <= 0)
+                and is_like(other, lot)
+            ):
+                return other
+        return None
 
     def quantity_of(self, account: str, ticker: str) -> Decimal:
         """Return the shares that an account holds of a security."""
@@ -169,6 +206,8 @@ class Book:
         if before is not None:
             if before.ticker == lot.ticker and before.acquired_on == lot.acquired_on:
                 self.lots[lot.key] = lot
+                if lot.root_id != lot.key.lot_id:
+                    self._move_part(before, lot)
                 if self._ranked:
                     self._rank(before, lot)
                 return
@@ -177,7 +216,7 @@ class Book:
         if self._ranked:
             self._rank(None, lot)
         if lot.root_id != lot.key.lot_id:
-            self._parts.setdefault(LotKey(lot.key.account, lot.root_id), set()).add(lot.key)
+            self._add_part(lot)
         order = self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, [])
         place = (lot.acquired_on, lot.key)
         if not order or order[-1] < place:
@@ -191,10 +230,7 @@ class Book:
         if self._ranked:
             self._rank(lot, None)
         if lot.root_id != lot.key.lot_id:
-            root = LotKey(lot.key.account, lot.root_id)
-            self._parts[root].discard(lot.key)
-            if not self._parts[root]:
-                del self._parts[root]
+            self._drop_part(lot)
         accounts = self._holdings[lot.ticker]
         order = accounts[lot.key.account]
         del order[bisect_left(order, (lot.acquired_on, lot.key))]
@@ -202,6 +238,21 @@ class Book:
             del accounts[lot.key.account]
             if not accounts:
                 del self._holdings[lot.ticker]
+
+    def _add_part(self, lot: Lot) -> None:
+        likeness = _likeness(lot)
+        self._parts.setdefault(likeness[0], set()).add(lot.key)
+        self._like.setdefault(likeness, set()).add(lot.key)
+
+    def _drop_part(self, lot: Lot) -> None:
+        likeness = _likeness(lot)
+        _discard(self._parts, likeness[0], lot.key)
+        _discard(self._like, likeness, lot.key)
+
+    def _move_part(self, before: Lot, after: Lot) -> None:
+        if _likeness(before) != _likeness(after):
+            self._drop_part(before)
+            self._add_part(after)
 
     def _rank(self, before: Lot | None, after: Lot | None) -> None:
         """Keep the order by basis of a position that was asked for it."""
@@ -320,6 +371,13 @@ class Book:
             unlisted=tuple(self.unlisted),
             histories=_ordered(self.histories),
         )
+
+
+def _discard(index: dict[_Name, set[LotKey]], name: _Name, key: LotKey) -> None:
+    keys = index[name]
+    keys.discard(key)
+    if not keys:
+        del index[name]
 
 
 def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -35,7 +35,7 @@ from prometheus.ledger.state import (
 )
 
 #: Version of the layout below; a reader refuses every other.
-VERSION: Final = 1
+VERSION: Final = 2
 
 
 def to_bytes(state: State) -> bytes:
@@ -127,11 +127,12 @@ def _lot_row(lot: Lot) -> list[Any]:
         _text(lot.adjusted_basis),
         lot.holding_period_start.isoformat(),
         _exact_text(lot.exact),
+        lot.is_unseen,
     ]
 
 
 def _lot(row: Sequence[Any]) -> Lot:
-    account, lot_id, origin_account, origin_id, root_id, ticker, acquired, quantity, cost, adjusted, start, exact = row
+    account, lot_id, origin_account, origin_id, root_id, ticker, acquired, quantity, cost, adjusted, start, *more = row
     return Lot(
         LotKey(account, lot_id),
         EventKey(origin_account, origin_id),
@@ -142,7 +143,8 @@ def _lot(row: Sequence[Any]) -> Lot:
         Decimal(cost),
         Decimal(adjusted),
         date.fromisoformat(start),
-        _exact(exact),
+        _exact(more[0]),
+        more[1],
     )
 
 
@@ -206,6 +208,7 @@ def _loss_row(loss: Loss) -> list[Any]:
         _day_text(loss.settle_date),
         _exact_text(loss.exact),
         _exact_text(loss.exact_open),
+        loss.is_unseen,
     ]
 
 
@@ -228,6 +231,7 @@ def _loss(row: Sequence[Any]) -> Loss:
         _day(row[17]),
         _exact(row[18]),
         _exact(row[19]),
+        row[20],
     )
 
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.domain.money import allocate_cents, to_cents
+from prometheus.ledger.keys import LotKey
 from prometheus.ledger.state import Lot
 
 #: Marks the part of a lot that served as replacement shares.
@@ -60,6 +61,53 @@ def split_lot(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> 
     return _part(lot, quantity, cost, adjusted), _rest(lot, quantity, cost, adjusted)
 
 
+def added(lot: Lot, other: Lot) -> Lot:
+    """Return a lot with the shares and bases of another one; key and dates stay. Both have exact share counts."""
+    return Lot(
+        lot.key,
+        lot.origin,
+        lot.root_id,
+        lot.ticker,
+        lot.acquired_on,
+        lot.quantity + other.quantity,
+        lot.cost_basis + other.cost_basis,
+        lot.adjusted_basis + other.adjusted_basis,
+        lot.holding_period_start,
+    )
+
+
+def under_key(lot: Lot, key: LotKey) -> Lot:
+    """Return a lot under another key."""
+    return Lot(
+        key,
+        lot.origin,
+        lot.root_id,
+        lot.ticker,
+        lot.acquired_on,
+        lot.quantity,
+        lot.cost_basis,
+        lot.adjusted_basis,
+        lot.holding_period_start,
+        lot.exact,
+        lot.is_unseen,
+    )
+
+
+def is_like(lot: Lot, other: Lot) -> bool:
+    """Return whether two lots of one purchase and start have equal bases a share, to the cent.
+
+    They have where the one taken out of their sum gets its own bases back, so that making them one changes nothing.
+    What the broker of the account does not see is kept apart.
+    """
+    if lot.exact is not None or other.exact is not None or lot.is_unseen or other.is_unseen:
+        return False
+    both = lot.quantity + other.quantity
+    return all(
+        to_cents((mine + others) * lot.quantity / both) == mine
+        for mine, others in ((lot.adjusted_basis, other.adjusted_basis), (lot.cost_basis, other.cost_basis))
+    )
+
+
 def without_shares(lot: Lot, quantity: Decimal) -> Lot:
     """Return what is left of a lot when some of its shares are taken out; see ``take_shares``."""
     whole = lot.quantity
@@ -79,6 +127,7 @@ def _part(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
         cost,
         adjusted,
         lot.holding_period_start,
+        is_unseen=lot.is_unseen,
     )
 
 
@@ -94,6 +143,7 @@ def _rest(lot: Lot, quantity: Decimal, cost: Decimal, adjusted: Decimal) -> Lot:
         lot.adjusted_basis - adjusted,
         lot.holding_period_start,
         None if lot.exact is None else lot.exact - Fraction(quantity),
+        lot.is_unseen,
     )
 
 

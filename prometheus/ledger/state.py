@@ -36,6 +36,8 @@ class Lot:
         holding_period_start: The date that stands for ``acquired_on`` when the holding period is counted.
         exact: The share count before rounding to nine decimals; None where ``quantity`` is exact. A split by 1:3 and
             one by 3:1 give back what was there.
+        is_unseen: Whether its basis carries a loss of another account or security, which this account's broker does
+            not see. Parts of a lot that carry what the broker sees are one lot where they cost the same.
     """
 
     key: LotKey
@@ -48,6 +50,7 @@ class Lot:
     adjusted_basis: Decimal
     holding_period_start: date
     exact: Fraction | None = None
+    is_unseen: bool = False
 
     @property
     def account(self) -> str:
@@ -133,6 +136,7 @@ class Loss:
         settle_date: Settlement date, where known.
         exact: ``quantity`` before rounding; None where it is exact.
         exact_open: ``open_quantity`` before rounding; None where it is exact.
+        is_unseen: As for the lot.
     """
 
     event: EventKey
@@ -152,6 +156,7 @@ class Loss:
     settle_date: date | None = None
     exact: Fraction | None = None
     exact_open: Fraction | None = None
+    is_unseen: bool = False
 
 
 class PoolKey(NamedTuple):

@@ -55,6 +55,8 @@ class Window:
         "_losses",
         "_open_losses",
         "_open_purchases",
+        "_places_of_losses",
+        "_places_of_purchases",
         "_purchase_days",
         "_purchase_order",
         "losses",
@@ -76,6 +78,9 @@ class Window:
         self.losses: dict[LossKey, Loss] = {}
         self._open_purchases: dict[GroupKey, list[tuple[_Order, LotKey]]] = {}
         self._open_losses: dict[GroupKey, list[tuple[_Order, LossKey]]] = {}
+        #: Where open trades stand: the list of their group and what stands there.
+        self._places_of_purchases: dict[LotKey, tuple[list[tuple[_Order, LotKey]], tuple[_Order, LotKey]]] = {}
+        self._places_of_losses: dict[LossKey, tuple[list[tuple[_Order, LossKey]], tuple[_Order, LossKey]]] = {}
 
     # ------------------------------------------------------------ what is in it
 
@@ -85,8 +90,13 @@ class Window:
             self.drop_purchase(purchase.lot)
         self.purchases[purchase.lot] = purchase
         if purchase.unreplaced > 0:
-            key = self._group_of(purchase.lot.account, purchase.ticker)
-            insort(self._open_purchases.setdefault(key, []), (self._purchase_order(purchase), purchase.lot))
+            order = self._open_purchases.setdefault(self._group_of(purchase.lot.account, purchase.ticker), [])
+            place = (self._purchase_order(purchase), purchase.lot)
+            self._places_of_purchases[purchase.lot] = (order, place)
+            if not order or order[-1] < place:
+                order.append(place)
+            else:
+                insort(order, place)
 
     def add_loss(self, loss: Loss) -> None:
         """Add a loss, or put it in the place of the one of the same event and lot."""
@@ -95,8 +105,10 @@ class Window:
             self.drop_loss(key)
         self.losses[key] = loss
         if loss.open_quantity > 0:
-            group = self._group_of(loss.lot.account, loss.ticker)
-            insort(self._open_losses.setdefault(group, []), (self._loss_order(loss), key))
+            order = self._open_losses.setdefault(self._group_of(loss.lot.account, loss.ticker), [])
+            place = (self._loss_order(loss), key)
+            self._places_of_losses[key] = (order, place)
+            insort(order, place)
 
     def set_purchase(self, purchase: Purchase) -> None:
         """Replace a purchase whose ticker, day and lot stay; one without unreplaced shares meets nothing more."""
@@ -115,14 +127,14 @@ class Window:
 
     def close_purchase(self, lot: LotKey) -> None:
         """Let a purchase meet nothing more; it is remembered as a trade."""
-        purchase = self.purchases[lot]
-        group = self._group_of(lot.account, purchase.ticker)
-        _discard(self._open_purchases.get(group, []), (self._purchase_order(purchase), lot))
+        if lot in self._places_of_purchases:
+            order, place = self._places_of_purchases.pop(lot)
+            del order[bisect_left(order, place)]
 
     def _close_loss(self, key: LossKey) -> None:
-        loss = self.losses[key]
-        group = self._group_of(loss.lot.account, loss.ticker)
-        _discard(self._open_losses.get(group, []), (self._loss_order(loss), key))
+        if key in self._places_of_losses:
+            order, place = self._places_of_losses.pop(key)
+            del order[bisect_left(order, place)]
 
     def drop_purchase(self, lot: LotKey) -> None:
         """Forget a purchase."""
@@ -291,9 +303,3 @@ class Window:
         self.add_purchase(
             replace(purchase, lot=part, quantity=quantity, unreplaced=unreplaced, exact=None, exact_unreplaced=None)
         )
-
-
-def _discard(order: list[tuple[_Order, Any]], item: tuple[_Order, Any]) -> None:
-    i = bisect_left(order, item)
-    if i < len(order) and order[i] == item:
-        del order[i]

@@ -7,6 +7,7 @@ from fractions import Fraction
 from hypothesis import strategies as st
 
 from prometheus.domain.accounts import AccountKind, LotMethod, TaxRates
+from prometheus.domain.books import LotPick
 from prometheus.ledger import events as ev
 from prometheus.ledger.keys import EVERY_ACCOUNT
 from prometheus.ledger.terms import AccountTerms, Terms
@@ -105,14 +106,30 @@ def single_event(draw, day, event_id, *, account=None):
     name = account or draw(st.sampled_from(ACCOUNTS))
     ticker = draw(st.sampled_from(TICKERS))
     own = {"account": name, "event_id": event_id, "trade_date": day}
+    if draw(st.integers(0, 9)) == 0:
+        own |= {"currency": "EUR", "rate": Decimal(draw(st.sampled_from(["1.0837", "0.9"])))}
+    if draw(st.integers(0, 9)) == 0:
+        own["settle_date"] = day + timedelta(days=draw(st.sampled_from([1, 2, 5])))
     market = {**own, "account": account if account is not None else draw(st.sampled_from([EVERY_ACCOUNT, name]))}
-    kinds = ["split", "spin-off", "distribution", "symbol", "merger", "dividend", "return"]
+    kinds = ["split", "spin-off", "distribution", "symbol", "merger", "dividend", "return", "notional"]
     if not everywhere:
         kinds = (
-            ["buy"] * 6
-            + ["sell"] * 7
+            ["buy"] * 12
+            + ["sell"] * 14
             + kinds
-            + ["in", "out", "delisting", "reinvest", "fraction", "fee", "short", "cover"]
+            + [
+                "in",
+                "out",
+                "delisting",
+                "reinvest",
+                "fraction",
+                "fee",
+                "interest",
+                "cash",
+                "transfer",
+                "short",
+                "cover",
+            ]
         )
     match draw(st.sampled_from(kinds)):
         case "buy":
@@ -124,7 +141,16 @@ def single_event(draw, day, event_id, *, account=None):
         case "reinvest":
             return ev.Reinvestment(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
         case "sell":
-            return ev.Sell(**own, ticker=ticker, quantity=draw(shares), amount=draw(money))
+            quantity, lot = draw(shares), draw(st.sampled_from([*[None] * 9, f"o{name}", "e00", "e01"]))
+            return ev.Sell(
+                **own,
+                ticker=ticker,
+                quantity=quantity,
+                amount=draw(money),
+                fee=draw(st.sampled_from([Decimal(0), Decimal("1.99")])),
+                picks=() if lot is None else (LotPick(lot, quantity),),
+                method=draw(st.none() | st.sampled_from([LotMethod.FIFO, LotMethod.HIFO])),
+            )
         case "in":
             bought = day - timedelta(days=draw(st.sampled_from([0, 10, 30, 300])))
             return ev.TransferIn(
@@ -139,6 +165,15 @@ def single_event(draw, day, event_id, *, account=None):
             return ev.CashInLieu(**own, ticker=ticker, quantity=Decimal("0.5"), amount=draw(money))
         case "fee":
             return ev.Fee(**own, amount=draw(money))
+        case "interest":
+            return ev.Interest(**own, amount=draw(money))
+        case "cash":
+            return ev.OpeningCash(**own, amount=draw(money))
+        case "transfer":
+            other = draw(st.sampled_from([None, *(each for each in ACCOUNTS if each != name)]))
+            return ev.CashTransfer(**own, amount=draw(st.sampled_from([-1, 1])) * draw(money), other_account=other)
+        case "notional":
+            return ev.NotionalDistribution(**market, ticker=ticker, per_share=Decimal("0.21"))
         case "split":
             ratio = draw(st.sampled_from([Fraction(2), Fraction(3), Fraction(1, 2), Fraction(1, 3), Fraction(2, 7)]))
             cash = None if market["account"] == EVERY_ACCOUNT else draw(st.none() | money)
@@ -168,5 +203,6 @@ def single_event(draw, day, event_id, *, account=None):
                 is_taxable=draw(st.booleans()),
             )
         case "dividend":
-            return ev.Dividend(**market, ticker=ticker, per_share=Decimal("0.37"))
+            kind = draw(st.sampled_from(ev.DividendKind))
+            return ev.Dividend(**market, ticker=ticker, per_share=Decimal("0.37"), kind=kind)
     return ev.ReturnOfCapital(**market, ticker=ticker, per_share=draw(money) / 100)

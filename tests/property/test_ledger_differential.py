@@ -1,4 +1,4 @@
-"""One history, told in every way: day by day, at once, late and in any order. The books are the same."""
+"""One history, told in every way: day by day, at once, in a file, late and in any order. The books are the same."""
 
 from collections import Counter, defaultdict
 from dataclasses import replace
@@ -8,9 +8,12 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from prometheus.ledger.checkpoints import from_bytes, to_bytes
+from prometheus.ledger.checks import check_event
 from prometheus.ledger.corrections import effective_postings, events_after, first_day_touched, refold
 from prometheus.ledger.events import Cancellation, Correction
 from prometheus.ledger.facts import effective_events
+from prometheus.ledger.files.own_format import read_own_format
+from prometheus.ledger.files.writer import write_own_format
 from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.postings import DISALLOWANCES, PostingKind
 from prometheus.ledger.state import EMPTY
@@ -91,15 +94,42 @@ def test_the_order_of_arrival_does_not_matter(events, terms, random):
 
 
 @given(histories(), us_terms())
+def test_a_file_tells_the_same(events, terms):
+    """Written in the own format and read again, a history has the same events and the same books.
+
+    Rows that the reader refuses as a whole, such as those before an account's opening, are left out on both sides.
+    """
+    told = [each for each in events if each.account and _content_defect(each) is None]
+    file = read_own_format(write_own_format(told))
+    refused = {finding.row for finding in file.findings if finding.refused}
+    assert file.rows == len(told)
+    assert len(file.events) == len(told) - len(refused)
+    kept = {each.key for each in file.events}
+    assert {each.key: each for each in file.events} == {each.key: each for each in told if each.key in kept}
+    assert fold(file.events, terms) == fold([each for each in told if each.key in kept], terms)
+    event(f"rows refused: {min(len(refused), 3)}")
+
+
+def _content_defect(each):
+    return check_event(each.replacement) if isinstance(each, Correction) else check_event(each)
+
+
+@given(histories(), us_terms())
 def test_refused_events_leave_no_trace(events, terms):
-    """Without the events that were refused the result is the same."""
+    """Without the events that were refused the result is the same.
+
+    But for one thing: a day with nothing but a refused event is a day, which tells that a Canadian window has closed.
+    """
     folded = fold(events, terms)
     refused = {found.event for found in folded.findings if found.refused}
     if any(isinstance(each, Correction | Cancellation) for each in events):
         return
     again = fold([each for each in events if each.key not in refused], terms)
     assert (again.state.lots, again.state.cash) == (folded.state.lots, folded.state.cash)
-    assert again.postings == folded.postings
+    final = PostingKind.LOSS_FINAL
+    assert [row for row in again.postings if row.kind is not final] == [
+        row for row in folded.postings if row.kind is not final
+    ]
 
 
 @given(histories(most=8), us_terms(), st.randoms(use_true_random=False))

@@ -18,9 +18,7 @@ LONGEST = 400
 LONGER = {
     "ledger/actions.py": "the day's order of actions beside the actions; to be cut in two",
     "ledger/events.py": "one list of what can happen",
-    "ledger/regimes/canada.py": "one protocol, one country",
     "ledger/regimes/pool_costs.py": "one replay of what pools cost",
-    "ledger/regimes/us.py": "one protocol, one country",
     "optimizer/dual/kernels.py": "one evaluation, whose compiled loops must lie in one module (optimizer/compiled.py)",
 }
 #: Lines of a module that is not merged: below these it is never read apart from its neighbour.

@@ -7,12 +7,12 @@ of a household are affiliated.
 Source: ITA ss. 40(2)(g)(i), 47(1), 53(1)(f), 54, 251.1; docs/specs/ledger_canada.md.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final
+from typing import Final
 
 from prometheus.domain.lots import Term
 from prometheus.domain.money import allocate_cents
@@ -24,16 +24,15 @@ from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes import Selection, Taking
 from prometheus.ledger.regimes.denials import pool_lot_id
 from prometheus.ledger.regimes.pool_costs import PoolCosts
+from prometheus.ledger.regimes.pool_window import PoolWindow
 from prometheus.ledger.regimes.settlement import settlement_date
 from prometheus.ledger.regimes.superficial import part_of_cost
 from prometheus.ledger.selection import oversold
 from prometheus.ledger.state import Loss, Lot, PoolKey, PoolSale, PoolShift, Purchase
 from prometheus.ledger.terms import Terms
-from prometheus.ledger.window import GroupKey, Window
+from prometheus.ledger.window import Window
 
 _ZERO: Final = Decimal(0)
-#: A purchase counts for a loss that is settled up to sixty days after it, when it lies thirty days before the loss.
-_PURCHASE_DAYS: Final = 90
 _TRADES: Final = (Buy, Sell, ShortSale, CoverShort)
 
 
@@ -318,50 +317,6 @@ class CanadaRegime:
     def meet_losses(self, book: Book) -> None:
         """Let the losses realised since the last call look for the purchases already made."""
         self._costs.look(book)
-
-
-class PoolWindow(Window):
-    """The window of a Canadian household; splits and new symbols reach the pools' histories too."""
-
-    __slots__ = ("_book", "_costs", "_pay_fractions")
-
-    def __init__(self, book: Book, costs: PoolCosts, pay_fractions: Callable[[Book, str], None]) -> None:
-        def group_of(account: str, ticker: str) -> GroupKey:  # noqa: ARG001 - the window's signature
-            return ("", book.group_of(ticker))
-
-        super().__init__(group_of, _purchase_order, _loss_order, _PURCHASE_DAYS)
-        self._book, self._costs, self._pay_fractions = book, costs, pay_fractions
-
-    def scale(self, ticker: str, ratio: Fraction) -> None:
-        """Put all trades of a security into the shares of after a split, which all accounts have seen by now."""
-        super().scale(ticker, ratio)
-        self._costs.scale(self._book, ticker, ratio)
-        self._pay_fractions(self._book, ticker)
-
-    def rename(self, new_tickers: Mapping[str, str], regroup: Callable[[], None]) -> None:
-        """Give trades the new symbols of their securities, all at once."""
-        former = {ticker: self._book.group_of(ticker) for ticker in new_tickers}
-        super().rename(new_tickers, regroup)
-        self._costs.rename(self._book, new_tickers, former)
-
-    def exchange(self, lot: LotKey, ticker: str, ratio: Fraction) -> None:
-        """Let the trades of a security that is exchanged share for share go on as those of the other company.
-
-        Source: ITA s. 85.1, by which the shares received take the place of the shares given.
-        """
-        former = lot.lot_id.removeprefix(pool_lot_id(""))
-        tickers = {each.ticker for each in self.purchases.values()} | {each.ticker for each in self.losses.values()}
-        if former in tickers or self._book.group_of(former) in self._book.histories:
-            self.scale(former, ratio)
-            self.rename({former: ticker}, lambda: None)
-
-
-def _purchase_order(purchase: Purchase) -> tuple[Any, ...]:
-    return (purchase.day, purchase.lot)
-
-
-def _loss_order(loss: Loss) -> tuple[Any, ...]:
-    return (loss.day, loss.event, loss.lot)
 
 
 def merged(lot: Lot, other: Lot | None) -> Lot:

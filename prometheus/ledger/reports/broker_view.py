@@ -67,6 +67,8 @@ class _Lot:
     carried: Decimal = _ZERO
     unseen: Decimal = _ZERO
     links: tuple[LossLink, ...] = ()
+    #: Whether shares have joined it whose carried loss comes next, so that it begins when the lot begins already.
+    is_joined: bool = False
 
 
 @dataclass(slots=True)
@@ -153,6 +155,9 @@ class _Reader:
         assert key is not None  # the caller looks
         lot = self._lots.get(key)
         is_part = row.former is not None and row.former != key
+        if lot is not None and is_part and row.kind is PostingKind.LOT_SPLIT:
+            self._join(lot, row)
+            return
         if lot is None or is_part or row.kind in _OPENINGS:
             self._lots[key] = self._opened(row, is_part=is_part)
             return
@@ -177,6 +182,12 @@ class _Reader:
             return moved
         start = row.holding_period_start or row.acquired_on or row.day
         return _Lot(start, carried=row.adjusted_basis - row.cost_basis)
+
+    def _join(self, lot: _Lot, row: Posting) -> None:
+        """Add shares to another part of their purchase; the broker sees all that either of the two carries."""
+        moved = self._opened(row, is_part=True)
+        lot.carried += moved.carried
+        lot.is_joined = True
 
     def _take(self, lot: _Lot, row: Posting) -> _Lot:
         """Take a part of what the lot carries out of it, in proportion."""
@@ -213,8 +224,9 @@ class _Reader:
             # Where the basis sold had an unseen loss in it, the broker's loss is smaller, and so is what it disallows.
             known = to_cents(link.amount * sold.broker_loss / sold.loss)
             sold.disallowed += known
-            if known:
+            if known and not lot.is_joined:
                 lot.start = lot.start - (link.day - sold.start) if self._adds_days else min(lot.start, sold.start)
+        lot.is_joined = False
         if known != link.amount:
             lot.unseen += link.amount - known
             lot.links = (*lot.links, link)

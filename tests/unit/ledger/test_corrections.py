@@ -6,10 +6,12 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.ledger.corrections import effective_postings, events_after, first_day_touched, refold
-from prometheus.ledger.events import Cancellation, Correction
+from prometheus.ledger.corrections import effective_postings, events_after, first_day_touched, refold, reversal_of
+from prometheus.ledger.events import Cancellation, Correction, Sell
+from prometheus.ledger.fold import fold
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.state import EMPTY
+from prometheus.ledger.terms import Terms
 from tests.unit.ledger.told import Told, events_of
 
 HISTORY = """
@@ -88,3 +90,31 @@ def test_a_correction_touches_both_days(moved_to, first):
     )
     assert first_day_touched(right, events) == first
     assert first_day_touched(target, {}) == date(2019, 7, 10)
+
+
+def test_a_reversal_has_every_amount_with_the_opposite_sign():
+    """A sale with a commission of 1.99, reversed: shares, cash, bases, gain and commission add up to nothing."""
+    sale = next(
+        row
+        for row in fold(
+            [
+                *events_of("2019-01-02,A,X,BUY,10,100,L"),
+                Sell(
+                    account="A",
+                    event_id="s",
+                    trade_date=date(2019, 6, 3),
+                    ticker="X",
+                    quantity=Decimal(4),
+                    amount=Decimal(50),
+                    fee=Decimal("1.99"),
+                ),
+            ],
+            Terms(),
+        ).postings
+        if row.fee
+    )
+    back = reversal_of(7, sale, "c")
+    for name in ("quantity", "cash", "cost_basis", "adjusted_basis", "realized_gain", "fee"):
+        assert getattr(sale, name) != 0
+        assert getattr(back, name) == -getattr(sale, name), name
+    assert (back.reverses, back.correction_id, back.kind, back.lot) == (7, "c", sale.kind, sale.lot)

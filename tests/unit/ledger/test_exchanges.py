@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from prometheus.ledger.events import Buy, Merger
+from prometheus.ledger.events import Buy, Merger, Sell
 from tests.unit.ledger.told import Told
 
 
@@ -51,3 +51,80 @@ def test_a_taxable_merger_is_a_sale_and_a_purchase():
     (lot,) = told.lots.values()
     assert (told.recognized, lot.adjusted_basis, lot.acquired_on) == (200, 1200, date(2019, 6, 3))
     assert told.state.cash == {"A": Decimal(-1000)}
+
+
+def test_what_a_merger_pays_is_put_into_the_base_currency():
+    """Ten shares of cost 1,000 get 30 euros each at 1.10 and a new share of 100: 330 in cash, a gain of 330 of 430."""
+    told = merged(
+        1000,
+        new_ticker="Y",
+        ratio=Fraction(1),
+        cash_per_share=Decimal(30),
+        new_price=Decimal(100),
+        currency="EUR",
+        rate=Decimal("1.10"),
+    )
+    assert (told.recognized, told.basis("L"), told.state.cash["A"]) == (330, 1000, 330 - 1000)
+
+
+def test_the_shares_of_a_taxable_merger_are_a_purchase_that_replaces():
+    """New shares of the group, bought on the day of the exchange, take the loss of a sale five days later."""
+    events = [
+        Buy(
+            account="A",
+            event_id=name,
+            trade_date=date(2018, 1, 2),
+            ticker=ticker,
+            quantity=Decimal(10),
+            amount=Decimal(1000),
+        )
+        for name, ticker in (("x", "X"), ("z", "Z"))
+    ]
+    events.append(
+        Merger(
+            account="",
+            event_id="m",
+            trade_date=date(2019, 6, 3),
+            ticker="X",
+            new_ticker="Y",
+            ratio=Fraction(1),
+            new_price=Decimal(120),
+            is_taxable=True,
+        )
+    )
+    events.append(
+        Sell(
+            account="A",
+            event_id="s",
+            trade_date=date(2019, 6, 8),
+            ticker="Z",
+            quantity=Decimal(10),
+            amount=Decimal(900),
+        )
+    )
+    told = Told(events, groups={"Y": "G", "Z": "G"})
+    (lot,) = told.lots.values()
+    assert (told.disallowed, lot.ticker, lot.adjusted_basis) == (100, "Y", 1300)
+
+
+def test_a_merger_that_leaves_nothing_of_a_lot_is_refused():
+    """A billionth of a share for ten thousand old ones: the lot of one share would be gone with its basis."""
+    bought = Buy(
+        account="A",
+        event_id="b",
+        trade_date=date(2018, 1, 2),
+        ticker="X",
+        quantity=Decimal(1),
+        amount=Decimal(10),
+    )
+    merger = Merger(
+        account="A",
+        event_id="m",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        new_ticker="Y",
+        ratio=Fraction(1, 10**13),
+    )
+    told = Told([bought, merger], sound=False)
+    assert told.codes == ["VANISHING_LOT"]
+    assert told.lot("b").ticker == "X"

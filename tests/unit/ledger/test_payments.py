@@ -70,3 +70,20 @@ def test_charges_and_interest_are_cash():
     """A fee goes, interest comes or goes."""
     told = Told("2019-06-03,A,,FEE,,5\n2019-06-03,A,,INTEREST,,3\n2019-06-04,A,,INTEREST,,-4")
     assert told.state.cash == {"A": -6}
+
+
+def test_cost_and_basis_rise_with_a_distribution_and_fall_with_capital_returned():
+    """A lot of cost 100: 12 reinvested make it 112, 30 returned 82, 90 more nothing at all, with a gain of 8."""
+    told = Told(
+        [
+            *events_of("2019-01-02,A,X,BUY,10,100,L"),
+            NotionalDistribution(
+                account="A", event_id="n", trade_date=date(2019, 2, 1), ticker="X", amount=Decimal(12)
+            ),
+        ]
+    )
+    assert (told.lot("L").cost_basis, told.lot("L").adjusted_basis) == (112, 112)
+    told = Told("2019-01-02,A,X,BUY,10,112,L\n2019-03-01,A,X,ROC,,30")
+    assert (told.lot("L").cost_basis, told.lot("L").adjusted_basis) == (82, 82)
+    told = Told("2019-01-02,A,X,BUY,10,82,L\n2019-03-01,A,X,ROC,,90")
+    assert (told.lot("L").cost_basis, told.lot("L").adjusted_basis, told.recognized) == (0, 0, 8)

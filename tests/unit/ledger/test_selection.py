@@ -143,3 +143,41 @@ def test_least_tax_first_is_the_order_of_the_taxes(price):
         if lot.lot_id != told.sales[-1].lot_id and lot.adjusted_basis == lot.cost_basis
     ]
     assert min(left) >= taxes[-1]
+
+
+@pytest.mark.parametrize("method", [LotMethod.FIFO, LotMethod.HIFO, LotMethod.LEAST_TAX_FIRST])
+def test_a_named_lot_is_sold_under_every_method(method):
+    """The sale names the second of three lots, which no method would take first: its basis of 110 counts."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,120,high
+        2019-01-03,A,X,BUY,10,110,named
+        2019-01-04,A,X,BUY,10,100,low
+        2019-06-10,A,X,SELL,10,130,named
+        """,
+        method=method,
+        rates=TaxRates(Decimal("0.4"), Decimal("0.2")),
+    )
+    assert [(sale.lot_id, sale.realized_gain) for sale in told.sales] == [("named", 20)]
+
+
+def test_the_order_by_basis_follows_what_comes_and_goes_between_sales():
+    """HIFO sells 130, then 150 and 140 that were bought since, last the 120 that was there from the start."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,1200,L120
+        2018-01-02,A,X,BUY,10,1300,L130
+        2018-03-01,A,X,SELL,10,1400
+        2018-06-01,A,X,BUY,10,1500,L150
+        2018-06-01,A,X,BUY,10,1400,L140
+        2018-09-03,A,X,SELL,10,1600
+        2018-12-03,A,X,SELL,15,2400
+        """,
+        method=LotMethod.HIFO,
+    )
+    assert [(sale.lot_id, sale.realized_gain) for sale in told.sales] == [
+        ("L130", 100),
+        ("L150", 100),
+        ("L140", 200),
+        ("L120", 200),
+    ]

@@ -1,11 +1,13 @@
 """What splits, spin-offs, distributions and fractions do to lots."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
+from prometheus.ledger import events as ev
 from prometheus.ledger.events import Buy, StockDistribution
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.terms import AccountTerms, Terms
@@ -195,3 +197,37 @@ def test_a_distribution_takes_its_part_of_the_basis(value, basis, gain):
     row = told.sales[0].posting
     assert (row.kind, row.cash, row.term) == (PostingKind.STOCK_DISTRIBUTION, value * 10, "LONG")
     assert (round(told.basis("L")), round(row.realized_gain)) == (basis, gain)
+
+
+def test_rows_of_a_split_say_when_it_settles():
+    """A split of lots and of a short position: each row has its ticker, lot, shares and the event's settlement date."""
+    events = events_of(
+        """
+        2019-01-02,A,X,BUY,10,100,L
+        2019-01-03,A,Y,SHORT,6,90,P
+        2019-06-03,*,X,SPLIT,2
+        2019-06-03,*,Y,SPLIT,2
+        """
+    )
+    events = [replace(each, settle_date=date(2019, 6, 5)) if isinstance(each, ev.Split) else each for each in events]
+    rows = [row for row in Told(events).postings if row.kind is PostingKind.SPLIT]
+    assert [(row.ticker, row.lot_id, row.quantity) for row in rows] == [("X", "L", 10), ("Y", "P", -6)]
+    assert rows[0].settle_date == date(2019, 6, 5)
+    assert [row.acquired_on for row in rows] == [date(2019, 1, 2), date(2019, 1, 3)]
+
+
+def test_a_fraction_is_paid_in_the_base_currency():
+    """Half a share at 20 euros, 1.10 each: 11.00 in cash for an account of whole shares."""
+    split = ev.Split(
+        account="A",
+        event_id="s",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        ratio=Fraction(1, 2),
+        fraction_price=Decimal(20),
+        currency="EUR",
+        rate=Decimal("1.10"),
+    )
+    bought = events_of("2019-01-02,A,X,BUY,3,30,L")
+    told = Told([*bought, split], terms=Terms(accounts={"A": AccountTerms(is_fractional=False)}))
+    assert (told.state.cash["A"], told.lot("L").quantity) == (Decimal(-19), 1)

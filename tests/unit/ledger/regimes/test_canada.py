@@ -867,3 +867,127 @@ def test_lot_methods_mean_nothing():
     text = "2019-01-02,A,X,BUY,10,100\n2019-01-03,A,X,BUY,10,200\n2019-09-03,A,X,SELL,10,155"
     for method in LotMethod:
         assert Told(text, default=AccountTerms(method=method)).sold == [(5, 0)]
+
+
+def test_an_action_that_is_refused_is_the_cause_of_nothing():
+    """A pool is spread because of the payment of that day, whatever delisting of another security was refused."""
+    told = Told(
+        """
+        2019-10-01,A,X,BUY,10,100
+        2019-10-01,B,X,BUY,10,100
+        2019-11-01,A,X,ROC,,10,,,,paid
+        2019-11-01,A,ZZ,DELIST,,0,,,,refused
+        """,
+        settled=False,
+    )
+    spread = [row for row in told.postings if row.kind is PostingKind.POOL]
+    assert [(row.account, row.adjusted_basis, row.event.event_id) for row in spread] == [
+        ("A", 5, "paid"),
+        ("B", -5, "paid"),
+    ]
+    assert [finding.code for finding in told.findings] == ["NOT_HELD"]
+
+
+def rows_of(told, *kinds: PostingKind):
+    """Return what rows say that change no shares: day, kind, event, ticker, lot, basis, gain, two dates."""
+    return [
+        (
+            row.day.isoformat(),
+            row.kind.value,
+            row.event.event_id,
+            row.ticker,
+            row.lot_id,
+            row.adjusted_basis,
+            row.realized_gain,
+            row.settle_date and row.settle_date.isoformat(),
+            row.tax_date and row.tax_date.isoformat(),
+        )
+        for row in told.kinds(*kinds)
+        if not row.quantity
+    ]
+
+
+def test_rows_of_a_denial_that_falls_say_what_they_are_of():
+    """20 of 100 shares sold for 2.00 less each are denied it, then 15, then 10: a share costs 11 in the end.
+
+    The pool costs 240 for 20 shares, then 230, then 220. The sale of 5 took 60, 57.50 and 55.00 of it in turn,
+    the transfer of 5 took 57.50 and 55.00.
+    """
+    told = Told("""
+        2019-01-02,A,X,BUY,100,1000,,,,b1
+        2019-05-20,A,X,BUY,20,200,,,,b2
+        2019-06-03,A,X,SELL,100,800,,,,s1
+        2019-06-04,A,X,SELL,5,60,,,,s2
+        2019-06-05,A,X,TRANSFER_OUT,5,,,,,t1
+    """)
+    half, ten = Decimal("2.50"), Decimal(10)
+    denial, carried, sale, moved, final = (
+        PostingKind.SUPERFICIAL_LOSS,
+        PostingKind.CARRIED_LOSS,
+        PostingKind.SELL,
+        PostingKind.TRANSFER_OUT,
+        PostingKind.LOSS_FINAL,
+    )
+    assert rows_of(told, denial, final) == [
+        ("2019-06-03", "SUPERFICIAL_LOSS", "s1", "X", None, 0, 40, "2019-06-05", "2019-06-05"),
+        ("2019-06-04", "SUPERFICIAL_LOSS", "s2", "X", None, 0, -ten, "2019-06-05", "2019-06-05"),
+        ("2019-06-05", "SUPERFICIAL_LOSS", "t1", "X", None, 0, -ten, "2019-06-05", "2019-06-05"),
+        ("2035-01-02", "LOSS_FINAL", "s1", "X", None, 0, 0, "2019-06-05", "2019-06-05"),
+    ]
+    assert rows_of(told, carried) == [
+        ("2019-06-03", "CARRIED_LOSS", "s1", "X", "ACB-X", 40, 0, None, None),
+        ("2019-06-04", "CARRIED_LOSS", "s2", "X", "ACB-X", -ten, 0, None, None),
+        ("2019-06-05", "CARRIED_LOSS", "t1", "X", "ACB-X", -ten, 0, None, None),
+    ]
+    assert rows_of(told, sale, moved) == [
+        ("2019-06-04", "SELL", "s2", "X", "ACB-X", half, half, None, "2019-06-06"),
+        ("2019-06-05", "SELL", "s2", "X", "ACB-X", half, half, None, "2019-06-06"),
+        ("2019-06-05", "TRANSFER_OUT", "t1", "X", "ACB-X", half, 0, None, None),
+    ]
+    links = [row.loss for row in told.kinds(denial, carried)]
+    assert {(link.event.event_id, link.lot.lot_id, link.ticker, link.day.isoformat()) for link in links} == {
+        ("s1", "ACB-X", "X", "2019-06-03")
+    }
+    assert [(link.shares, link.amount) for link in links] == [(20, 40)] * 2 + [(-5, -10)] * 4
+    assert {(link.replacement, link.purchase.event_id) for link in links} == {(("A", "ACB-X"), "b2")}
+    assert told.kinds(final)[0].loss.amount == 20
+    assert told.pool() == (10, 110)
+
+
+def test_a_sale_at_cost_inside_a_window_is_no_loss_and_settles_nothing():
+    """Only the sale at a loss gets a LOSS_FINAL row; one at exactly its cost has no loss whose window could close."""
+    told = Told("""
+        2019-01-02,A,X,BUY,100,1000,,,,b1
+        2019-06-03,A,X,SELL,50,400,,,,s1
+        2019-06-04,A,X,SELL,10,100,,,,s0
+    """)
+    assert [row.event.event_id for row in told.kinds(PostingKind.LOSS_FINAL)] == ["s1"]
+
+
+@pytest.mark.parametrize(
+    ("bought", "denied"), [("2019-07-03", 100), ("2019-07-04", 0), ("2019-05-04", 100), ("2019-05-03", 0)]
+)
+def test_the_window_is_thirty_days_on_either_side(bought, denied):
+    """A purchase on 4 May or 3 July denies the loss of 3 June; one a day further away does not (ITA s. 54)."""
+    told = Told(f"""
+        2019-01-02,A,X,BUY,100,1000
+        {bought},A,X,BUY,50,500
+        2019-06-03,A,X,SELL,50,400
+    """)
+    assert told.disallowed == denied
+
+
+def test_a_loss_is_provisional_until_day_thirty_has_passed():
+    """On day 30 a sale still lowers what is denied; the day after writes the LOSS_FINAL row and changes nothing."""
+    story = """
+        2019-01-02,A,X,BUY,60,600,,,,b1
+        2019-06-03,A,X,SELL,50,400,,,,s1
+        2019-06-04,A,X,BUY,50,500,,,,b2
+        {day},A,X,SELL,55,800,,,,s2
+    """
+    on_day_30 = Told(story.format(day="2019-07-03"))
+    assert on_day_30.disallowed == 10
+    assert [row.day.isoformat() for row in on_day_30.kinds(PostingKind.LOSS_FINAL)] == ["2035-01-02"]
+    after = Told(story.format(day="2019-07-04"))
+    assert after.disallowed == 100
+    assert [row.day.isoformat() for row in after.kinds(PostingKind.LOSS_FINAL)] == ["2019-07-04"]

@@ -128,3 +128,22 @@ def test_a_remark_names_the_earliest_lot():
     """Of two lots at a gain the one bought first is named, in whatever order they are kept."""
     told = Told("2022-02-03,A,X,BUY,10,800,a\n2022-01-03,A,X,BUY,10,800,b\n2024-06-03,A,X,SHORT,10,1000", sound=False)
     assert "holds b at a gain" in told.findings[0].message
+
+
+def test_shares_held_long_make_a_loss_long_term_and_no_gain():
+    """26 U.S.C. 1233(d): beside shares held for more than a year the loss of a cover is long-term, its gain is not."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100,old
+        2020-06-03,A,X,SHORT,10,100,sh
+        2020-06-10,A,X,COVER,4,30
+        2020-06-11,A,X,COVER,6,90
+        """
+    )
+    assert [(sale.realized_gain, sale.term) for sale in told.sales] == [(10, "SHORT"), (-30, "LONG")]
+
+
+def test_a_loss_beside_no_shares_is_short_term():
+    """A position that is owed for two years was held by nobody: its loss is short-term."""
+    told = Told("2019-01-02,A,X,SHORT,10,100,sh\n2021-06-10,A,X,COVER,10,150")
+    assert [(sale.realized_gain, sale.term) for sale in told.sales] == [(-50, "SHORT")]

@@ -55,6 +55,23 @@ def test_a_broker_sees_the_wash_sale_of_its_own_account():
     assert [line.basis for line in lines] == [1000, 1050]
 
 
+def test_parts_that_have_joined_are_seen_whole():
+    """Two sales of one day wash 20 and 30 of 60 shares: one part that cost 550, for both held since 2018-12-26."""
+    lines, figures, _ = viewed("""
+        2019-01-02,A,X,BUY,50,500,old
+        2019-06-03,A,X,BUY,60,540,new
+        2019-06-10,A,X,SELL,20,160,old,,,s1
+        2019-06-10,A,X,SELL,30,240,old,,,s2
+        2019-12-26,A,X,SELL,60,900
+    """)
+    assert [(line.basis, line.term) for line in lines[2:]] == [(90, Term.SHORT), (550, Term.SHORT)]
+    assert [(each.basis, each.term, each.unseen) for each in figures[2:]] == [
+        (90, Term.SHORT, ()),
+        (550, Term.SHORT, ()),
+    ]
+    assert [each.disallowed for each in figures[:2]] == [40, 60]
+
+
 def test_a_broker_does_not_see_another_security_of_the_group():
     """A loss of 100 of XYZ that ABC, of the same group, replaces in the same account is not in the broker's basis."""
     _, (first, second), _ = viewed(
