@@ -22,7 +22,7 @@ from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.db.embedded.server import EmbeddedServer, release
 from tests.installed import install
-from tests.measured import UNMEASURED, measure_forked_processes, unmeasured
+from tests.measured import UNMEASURED, collecting, measure_forked_processes, unmeasured
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TESTS = REPOSITORY / "tests"
@@ -51,6 +51,17 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if "market_data" in item.keywords:
             item.add_marker(skip)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session):
+    """Collect at full speed; the process that only hands tests to workers collects nothing."""
+    with nullcontext() if _only_hands_out(session.config) else collecting():
+        return (yield)
+
+
+def _only_hands_out(config):
+    return bool(config.getoption("numprocesses", 0)) and not hasattr(config, "workerinput")
 
 
 @pytest.hookimpl(wrapper=True)

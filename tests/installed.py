@@ -70,10 +70,11 @@ def _lend_machine_code(installed):
     Numba takes it where the source has the size and the time that it had.
     """
     ours = REPOSITORY / "prometheus" / "optimizer"
-    for source in ours.glob("*.py"):
-        shutil.copystat(source, installed / source.name)
-    (installed / "__pycache__").mkdir()
     # An index first: what it names is then there, or new.
     for kind in ("nbi", "nbc"):
-        for file in (ours / "__pycache__").glob(f"*.{kind}"):
-            shutil.copyfile(file, installed / "__pycache__" / file.name)
+        for file in ours.rglob(f"__pycache__/*.{kind}"):
+            lent = installed / file.relative_to(ours)
+            lent.parent.mkdir(exist_ok=True)
+            shutil.copyfile(file, lent)
+    for source in ours.rglob("*.py"):
+        shutil.copystat(source, installed / source.relative_to(ours))
