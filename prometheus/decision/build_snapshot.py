@@ -7,7 +7,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Final
 
-from prometheus.accounting.acb import pool_lots
+from prometheus.decision.day_books import pool_lots
 from prometheus.decision.day_inputs import DayInputs
 from prometheus.decision.locks import day_locks
 from prometheus.decision.snapshot import Flag, Snapshot, UniverseName

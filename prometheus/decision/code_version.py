@@ -10,7 +10,6 @@ import prometheus
 #: Packages whose code can change a decision or the books, with all that lies in them. A comment changed there changes
 #: the digest, too: equal versions mean equal code, other versions only that somebody touched it.
 DECIDING: Final = (
-    "accounting",
     "bookkeeping",
     "db/repositories",
     "decision",

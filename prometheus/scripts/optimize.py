@@ -21,7 +21,7 @@ _LOCKS_SHOWN: Final = 10
 @click.option("--out", type=click.Path(dir_okay=False), help="Write the result to this file, as JSON.")
 @format_option("table", "json", default="table")
 def command(problem: str, solver: str | None, out: str | None, output: Literal["table", "json"]) -> None:
-    """Solve a problem file with the engine's own optimizer and accounting: trades by lot, with proof.
+    """Solve a problem file with the engine's own optimizer and ledger: trades by lot, with proof.
 
     PROBLEM is a file as docs/specs/problem_file.md describes it, or - for standard input.
 

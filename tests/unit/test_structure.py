@@ -5,8 +5,6 @@ from tests.conftest import REPOSITORY
 UNIT, CODE = REPOSITORY / "tests" / "unit", REPOSITORY / "prometheus"
 #: Unit tests that no module has the name of. The list may only become shorter.
 WITHOUT_MODULE = {
-    "accounting/test_market_data_actions.py",
-    "accounting/test_market_data_portfolio.py",
     "ledger/test_cases.py",
     "ledger/files/test_one_security.py",
     "ledger/files/test_presets.py",

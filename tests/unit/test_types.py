@@ -90,12 +90,6 @@ TO_BE_TYPED = {
 }
 #: Modules of the ledger that goes, with what its journal rows tell. Goes with them.
 OF_THE_OLD_LEDGER = {
-    "accounting/disallowance_rows.py": 1,
-    "accounting/household_ca.py": 1,
-    "accounting/joint_accounts.py": 2,
-    "accounting/journal.py": 1,
-    "accounting/security_events.py": 1,
-    "accounting/tie_rules.py": 1,
     "bookkeeping/derivations.py": 1,
     "bookkeeping/journal.py": 1,
     "domain/books.py": 1,

@@ -1,1 +1,0 @@
-"""Pure rules over lots and trades: lot selection, gains, wash sales, corporate actions."""
