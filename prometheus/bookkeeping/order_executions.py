@@ -22,10 +22,9 @@ from prometheus.db.repositories.order_executions import StoredExecution, record_
 from prometheus.db.repositories.orders import run_orders
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.books import Fill, LotPick
-from prometheus.domain.entries import EntryFinding
 from prometheus.domain.lots import Side
 from prometheus.domain.money import nearest_step, plain_text
-from prometheus.domain.orders import Execution, OrderName, RunOrder
+from prometheus.domain.orders import Execution, ExecutionFinding, OrderName, RunOrder
 from prometheus.domain.securities import ActionType
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.findings import Finding
@@ -44,7 +43,7 @@ class ExecutionBooking:
 
     booked: int = 0
     unchanged: int = 0
-    findings: list[EntryFinding] = field(default_factory=list)
+    findings: list[ExecutionFinding] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -303,7 +302,7 @@ class _Booking:
         self._refuse(one, code, f"{message.rstrip('.')}.", remedy)
 
     def _refuse(self, one: Execution, code: str, message: str, remedy: str) -> None:
-        self._result.findings.append(EntryFinding(one.row, code, message, remedy))
+        self._result.findings.append(ExecutionFinding(one.row, code, message, remedy))
         self._on_executions(1)
 
 

@@ -17,12 +17,6 @@ from prometheus.foundation.canonical import canonical_json
 from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionError, RunCancelledError, StaleLeaseError
 
 # All rows are locked in one order first, so that two statements over several runs cannot deadlock.
-_HOLD: Final = text("""
-    SELECT run_id FROM engine_runs
-    WHERE run_id = :run_id AND phase = :phase AND lease_token = :token AND owner_instance = :owner
-      AND cancel_requested_at IS NULL
-    FOR UPDATE
-""")
 _COMMIT: Final = text("""
     WITH wanted AS (
         SELECT * FROM unnest(CAST(:run_ids AS bigint[]), CAST(:tokens AS bigint[]), CAST(:from_phases AS text[]),
@@ -183,20 +177,6 @@ def commit_phase(
     """
     if not commit_phases(connection, [(lease, to_phase)], ttl=ttl, error=error):
         raise why_refused(connection, lease)
-
-
-def hold_lease(connection: Connection, lease: Lease) -> None:
-    """Fence a transaction that writes for a phase without ending it; call it FIRST in it.
-
-    Raises:
-        EngineFrozenError: The engine is frozen.
-        RunCancelledError: An operator cancelled the run.
-        StaleLeaseError: The run is another worker's by now, or in another phase.
-    """
-    held = {"run_id": lease.run_id, "phase": lease.phase.value, "token": lease.token, "owner": lease.owner}
-    if connection.execute(_HOLD, held).first() is None:
-        raise why_refused(connection, lease)
-    _refuse_frozen(connection)
 
 
 def _refuse_frozen(connection: Connection) -> None:

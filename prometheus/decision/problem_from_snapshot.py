@@ -1,7 +1,6 @@
 """From the snapshot to the optimizer's problem: one of the two places where Decimals become floats."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -362,11 +361,3 @@ def _low_volatility_tilt(volatility: FloatArray, params: StrategyParams) -> Floa
     if params.low_volatility_tilt == 0 or spread == 0:
         return np.zeros(len(volatility))
     return np.asarray(-params.low_volatility_tilt * _BPS * (volatility - volatility.mean()) / spread, dtype=np.float64)
-
-
-def holdings_by_ticker(snapshot: Snapshot) -> Mapping[str, Decimal]:
-    """Return the shares held of each name of the universe that is held."""
-    held: dict[str, Decimal] = defaultdict(Decimal)
-    for lot in snapshot.lots:
-        held[lot.ticker] += lot.quantity
-    return held

@@ -48,37 +48,6 @@ class TaxLot:
         if self.quantity <= 0:
             raise ValueError(f"lot {self.lot_id}: quantity {self.quantity} is not positive")
 
-    def adjusted_basis_per_share(self) -> Decimal:
-        """Return the tax basis of one share, unrounded."""
-        return self.adjusted_basis / self.quantity
-
-
-@dataclass(frozen=True, slots=True)
-class LotSale:
-    """One lot's part in a sale; every amount in cents of the base currency.
-
-    ``realized_gain`` = ``proceeds`` - ``basis`` (negative for a loss), before a wash sale disallows any of it.
-    ``disallowed_loss`` >= 0 is the part of the loss that earlier purchases wash; ``tax`` = rate times the gain that
-    counts (realized_gain + disallowed_loss), negative for a usable loss. ``proceeds`` are net of ``fee``, the line's
-    part of the commission. ``washed_quantity`` counts the shares whose loss was disallowed; ``holding_period_start`` is
-    that of the lot sold.
-    """
-
-    lot_id: str
-    ticker: str
-    acquired_on: date
-    quantity: Decimal
-    proceeds: Decimal
-    basis: Decimal
-    realized_gain: Decimal
-    term: Term
-    disallowed_loss: Decimal = Decimal(0)
-    tax: Decimal = Decimal(0)
-    replacement_lot_ids: tuple[str, ...] = ()
-    fee: Decimal = Decimal(0)
-    washed_quantity: Decimal = Decimal(0)
-    holding_period_start: date | None = None
-
 
 @dataclass(frozen=True, slots=True)
 class RecentTrade:

@@ -170,3 +170,16 @@ def parse_picks(text: str) -> tuple[LotPick, ...]:
     if len({pick.lot_id for pick in picks}) < len(picks):
         raise ValueError("a lot is named twice")
     return tuple(picks)
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionFinding:
+    """An execution that was left out: its row, the reason, and what to do."""
+
+    row: int
+    code: str
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"row {self.row}: {self.message} {self.remedy} [{self.code}]"

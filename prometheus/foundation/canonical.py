@@ -117,8 +117,3 @@ def canonical_object(members: Mapping[str, Any]) -> str:
 def sha256_of(value: Any) -> str:
     """Return the SHA-256 of the canonical JSON of ``value`` as 64 hexadecimal digits."""
     return hashlib.sha256(canonical_json(value).encode()).hexdigest()
-
-
-def sha256_of_object(members: Mapping[str, Any]) -> str:
-    """Return the SHA-256 of ``canonical_object``; equal to ``sha256_of`` of the same mapping."""
-    return hashlib.sha256(canonical_object(members).encode()).hexdigest()

@@ -173,10 +173,6 @@ class Book:
         """Return whether an account has a short position in a security."""
         return any(short.ticker == ticker and key.account == account for key, short in self.shorts.items())
 
-    def held_tickers(self) -> list[str]:
-        """Return the securities held by any account, in alphabetical order."""
-        return sorted(self._holdings)
-
     def group_of(self, ticker: str) -> str:
         """Return the substantially identical group of a security; its ticker where nobody said otherwise."""
         groups = self.terms.groups

@@ -60,22 +60,6 @@ class Guard:
 
 GUARDS = (
     Guard(
-        8,
-        "a morning is booked under the fence",
-        "prometheus/pipeline/tasks.py",
-        "        hold_lease(connection, lease)\n        rows = book(",
-        "        rows = book(",
-        "tests/integration/test_engine_actions.py::test_a_morning_is_booked_under_the_fence",
-    ),
-    Guard(
-        10,
-        "a morning waits for a day that comes first",
-        "prometheus/pipeline/tasks.py",
-        "        refuse_before_earlier_days(connection, {lease.account_id: lease.as_of_date})\n        return rows",
-        "        return rows",
-        "tests/integration/test_engine_actions.py::test_a_morning_waits_for_a_day_that_comes_first",
-    ),
-    Guard(
         2,
         "fence of the commit",
         _LEASES,
@@ -198,9 +182,9 @@ GUARDS = (
     Guard(
         1,
         "a snapshot's books have not moved",
-        "prometheus/pipeline/effects.py",
-        "if positions[own] != effect.position:",
-        "if False:",
+        "prometheus/pipeline/household_day.py",
+        "    raise _moved(day)\n\n\ndef _moved",
+        "    return False\n\n\ndef _moved",
         f"{_GUARANTEES}test_books_that_move_meanwhile_put_the_snapshot_off",
     ),
     Guard(

@@ -72,7 +72,6 @@ _OF_MARKET: Final = """
     WHERE household = %(household)s AND (event_id = ANY(%(names)s) OR target_id = ANY(%(names)s)) ORDER BY event_no
 """
 _TICKERS: Final = "SELECT DISTINCT ticker FROM ledger_events WHERE account_id = ANY(%s) AND ticker <> ''"
-_COUNT: Final = "SELECT count(*) FROM ledger_events WHERE account_id = ANY(%(accounts)s) OR household = %(household)s"
 _APPEND: Final = """
     COPY ledger_events (account_id, household, event_id, trade_date, kind, ticker, quantity, amount, target_id,
                         change_id, content, source, source_name)
@@ -204,12 +203,6 @@ def stored_actions(connection: Connection, household: str, names: Collection[str
 def tickers_told(connection: Connection, accounts: Collection[str]) -> set[str]:
     """Return the securities that events of accounts name."""
     return {row[0] for row in driver_connection(connection).execute(_TICKERS, [sorted(accounts)])}
-
-
-def count_events(connection: Connection, household: str, accounts: Collection[str]) -> int:
-    """Return how many events a household has."""
-    wanted = {"household": household, "accounts": sorted(accounts)}
-    return int(driver_connection(connection).execute(_COUNT, wanted).fetchall()[0][0])
 
 
 def append_events(connection: Connection, events: Sequence[tuple[str, NewEvent]]) -> None:

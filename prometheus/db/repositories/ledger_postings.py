@@ -24,14 +24,6 @@ _AFTER: Final = f"""
     SELECT posting_no, {_COLUMNS} FROM ledger_postings
     WHERE account_id = ANY(%(accounts)s) AND fold_day > coalesce(%(day)s::date, '-infinity') ORDER BY posting_no
 """
-_OF_DAYS: Final = f"""
-    SELECT posting_no, {_COLUMNS} FROM ledger_postings
-    WHERE account_id = %(account)s AND day BETWEEN %(first)s AND %(last)s ORDER BY posting_no
-"""
-_TAXED: Final = f"""
-    SELECT posting_no, {_COLUMNS} FROM ledger_postings
-    WHERE account_id = ANY(%(accounts)s) AND tax_date BETWEEN %(first)s AND %(last)s ORDER BY posting_no
-"""
 _NEWEST: Final = "SELECT coalesce(max(posting_no), 0) FROM ledger_postings WHERE account_id = ANY(%s)"
 _TICKERS: Final = "SELECT DISTINCT ticker FROM ledger_postings WHERE account_id = ANY(%s) AND ticker <> ''"
 # What a year's gains add up to. LOSS_FINAL only says that a window has closed.
@@ -102,18 +94,6 @@ class StoredCorrection:
 def postings_after(connection: Connection, accounts: Collection[str], day: date | None) -> list[StoredPosting]:
     """Return the postings of accounts that folds of later days wrote, in the order of writing; all where None."""
     return list(_stored(driver_connection(connection).execute(_AFTER, {"accounts": sorted(accounts), "day": day})))
-
-
-def postings_of_days(connection: Connection, account: str, first: date, last: date) -> list[StoredPosting]:
-    """Return the postings of one account that are booked on days of a period, in the order of writing."""
-    wanted = {"account": account, "first": first, "last": last}
-    return list(_stored(driver_connection(connection).execute(_OF_DAYS, wanted)))
-
-
-def taxed_postings(connection: Connection, accounts: Collection[str], first: date, last: date) -> list[StoredPosting]:
-    """Return the postings whose gain is taxed within a period, reversals and reversed ones among them."""
-    wanted = {"accounts": sorted(accounts), "first": first, "last": last}
-    return list(_stored(driver_connection(connection).execute(_TAXED, wanted)))
 
 
 def gains_of_year(connection: Connection, accounts: Collection[str], through: date) -> dict[str, Decimal]:

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from prometheus.decision.problem_from_snapshot import Matrices, _cash_range, holdings_by_ticker
+from prometheus.decision.problem_from_snapshot import Matrices, _cash_range
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.strategy import StrategyParams
 from tests.unit.decision.small_day import (
@@ -47,7 +47,6 @@ def test_holdings_and_cash_add_to_one():
     np.testing.assert_allclose(problem.holdings(), [0.2, 0.3, 0.3, 0.0, 0.0], rtol=1e-15)
     assert problem.cash == 0.2
     assert problem.holdings().sum() + problem.cash == pytest.approx(1.0, abs=1e-15)
-    assert holdings_by_ticker(SNAPSHOT) == {"AAA": 500, "BBB": 1500, "CCC": 3000}
 
 
 def test_a_sale_costs_the_rate_times_the_gain_per_price():
