@@ -63,7 +63,7 @@ class Comparison:
             yield f"{one.kind} {one.subject}: {one.recorded or 'none'} -> {one.today or 'none'}"
 
     def trade_lines(self) -> Iterator[str]:
-        """Yield a line for each name whose trade would differ."""
+        """Yield a line for each asset whose trade would differ."""
         for one in self.trades:
             yield f"{one.subject}: {_trade_words(one.recorded)} recorded, {_trade_words(one.today)} from today's inputs"
 

@@ -33,8 +33,8 @@ _CASH: Final = "cash range"
 class BindingLimit:
     """A limit that held trades back.
 
-    ``price_low`` and ``price_high`` are its shadow prices at the names traded: what one more unit of weight would have
-    paid or cost through it, bps of NAV. ``names`` are the traded names it bears on.
+    ``price_low`` and ``price_high`` are its shadow prices at the assets traded: what one more unit of weight would have
+    paid or cost through it, bps of NAV. ``names`` are the tickers traded under it.
     """
 
     name: str
@@ -45,7 +45,7 @@ class BindingLimit:
 
 @dataclass(frozen=True, slots=True)
 class NameAtBound:
-    """A name that stands at a bound of its own after trading: its weight and the bound, fractions of NAV, and which."""
+    """An asset that is at a bound of its own after trading: its weight and the bound, fractions of NAV, and which."""
 
     ticker: str
     weight: float
@@ -68,7 +68,7 @@ class Slopes:
 
 @dataclass(frozen=True, slots=True)
 class ExplainedTrade:
-    """One name's trade: signed shares, the lines by lot, and why; ``reason`` has the numbers behind it in ``slopes``.
+    """One asset's trade: signed shares, the lines by lot, and why; ``reason`` has the numbers behind it in ``slopes``.
 
     ``slopes`` are bps of NAV for one unit of weight bought, at the trades before rounding; with ``bound`` they add to
     zero.
@@ -128,10 +128,10 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         run: The record.
         arrays: Where its matrices are.
         label: How people call the run.
-        ticker: Only what concerns this name; risk and flags are shown all the same.
+        ticker: Only what concerns this asset; risk and flags are shown all the same.
 
     Raises:
-        RequestError: The name is not in the run's universe.
+        RequestError: The ticker is not in the run's universe.
     """
     snapshot, params, result = run.snapshot, run.params, run.result
     problem = build_problem(snapshot, params, matrices(arrays, snapshot))
@@ -184,13 +184,13 @@ def _position(problem: RebalanceProblem, ticker: str, label: str) -> int:
         return problem.tickers.index(ticker)
     except ValueError:
         raise RequestError(
-            f"{ticker} is not among the {problem.size} names of {label}: neither held nor in the benchmark.",
+            f"{ticker} is not among the {problem.size} assets of {label}: neither held nor in the benchmark.",
             code="UNKNOWN_TICKER",
         ) from None
 
 
 def _held_back(run: RecordedRun, explanations: Sequence[Explanation]) -> Iterator[tuple[str, str]]:
-    """Yield the names that the cost of an order kept from being traded, and the sentence."""
+    """Yield the assets that the cost of an order kept from being traded, and the sentence."""
     shares = run.result.shares
     for item in explanations:
         if item.ticker not in shares:

@@ -55,11 +55,11 @@ def runs_of_period(
         RequestError: There is none (NO_RUNS).
     """
     with database.transaction() as connection:
-        found = runs_between(connection, first=first, last=last, account_id=account_id)
-    if not found:
+        runs = runs_between(connection, first=first, last=last, account_id=account_id)
+    if not runs:
         raise RequestError("There is no run in this period to look at. See 'prometheus runs list'.", code="NO_RUNS")
     # Runs of one day share their matrices.
-    return tuple(sorted((RunKey(*row) for row in found), key=lambda key: (key.as_of, key.account_id)))
+    return tuple(sorted((RunKey(*row) for row in runs), key=lambda key: (key.as_of, key.account_id)))
 
 
 def replay_many(

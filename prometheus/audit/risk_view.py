@@ -29,9 +29,9 @@ class RiskView:
     Attributes:
         tracking_error: Annualised, ex ante, fraction of NAV.
         factor: Part of it from factors, annualised; factor^2 + specific^2 = tracking_error^2.
-        specific: Part of it from single names and linked groups of names.
+        specific: Part of it from single assets and linked groups of assets.
         exposures: Active exposures to the factors, number of the factor (from 1) to exposure, the largest first.
-        names: Names that carry most of the variance, the largest share first.
+        names: Assets that carry most of the variance, the largest share first.
     """
 
     tracking_error: float

@@ -56,10 +56,10 @@ class FileArrays:
         Raises:
             DatabaseError: The file has no such matrix (BLOB_MISSING).
         """
-        found = self._arrays.get(address)
-        if found is None:
+        array = self._arrays.get(address)
+        if array is None:
             raise DatabaseError(f"Blob {address.hex()} is missing.", code="BLOB_MISSING")
-        return found
+        return array
 
 
 class _Recording:

@@ -274,15 +274,15 @@ def _anchor_findings(connection: Connection, anchor: Anchor, account_id: str | N
     for account, (number, digest) in anchor.heads.items():
         if account_id is not None and account != account_id:
             continue
-        found = audit_trail.hash_of_run(connection, account, number)
-        if found is None:
+        stored = audit_trail.hash_of_run(connection, account, number)
+        if stored is None:
             yield AuditFinding(
                 FindingKind.ANCHOR,
                 account,
                 number,
                 f"is missing; the anchor of {anchor.as_of} knows it as the last run",
             )
-        elif found.hex() != digest:
+        elif stored.hex() != digest:
             yield AuditFinding(
                 FindingKind.ANCHOR, account, number, f"has another hash than the anchor of {anchor.as_of} knows"
             )

@@ -33,7 +33,7 @@ def book_executed(
         account_id: The account.
         fills: Executions as the broker reports them.
         through: Day through which the account's books are afterwards at least; they go to the last execution's.
-        cancelled: Executions that the broker has taken back.
+        cancelled: Executions that the broker has cancelled.
 
     Returns:
         The booking; its findings name the executions that were refused.

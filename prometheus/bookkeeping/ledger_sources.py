@@ -79,7 +79,7 @@ def execution_events(
     Args:
         account: The account.
         fills: Executions as the broker reports them.
-        cancelled: Executions that the broker has taken back.
+        cancelled: Executions that the broker has cancelled.
         told_on: Day of the cancellations.
     """
     return [

@@ -71,8 +71,8 @@ def build_snapshot(
     """Return the frozen inputs of one account's day.
 
     Raises:
-        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), a held name has no price at all (NO_PRICE), too
-            many names lack the day's price (MISSING_PRICES), or the account is worth nothing (NO_ASSETS).
+        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), a held security has no price at all (NO_PRICE),
+            too many assets lack the day's price (MISSING_PRICES), or the account is worth nothing (NO_ASSETS).
     """
     account, as_of, books, trades = inputs.account, day.as_of, inputs.books, inputs.trades
     require_bought_by(books, as_of, account.account_id)
@@ -201,7 +201,7 @@ def _universe(
     without, wanted = [*missing, *unpriced], len(names) + len(unpriced)
     if len(without) > inputs.max_missing_price_share * wanted:
         raise PhaseHeldError(
-            f"{len(without)} of {wanted} names have no price for {day.as_of} (the limit is "
+            f"{len(without)} of {wanted} assets have no price for {day.as_of} (the limit is "
             f"{inputs.max_missing_price_share:.0%}), among them {', '.join(without[:5])}. Load the day's prices.",
             code="MISSING_PRICES",
             details={"missing": len(without), "names": wanted},
@@ -213,7 +213,7 @@ def _universe(
 class _DayIndex:
     """What all accounts of a day with one benchmark share.
 
-    ``names`` has every name that the day says all of: a price of its own, and a place in the risk model.
+    ``names`` has every asset with a price of the day and a place in the risk model.
     """
 
     in_benchmark: Mapping[str, int]

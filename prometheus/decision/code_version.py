@@ -37,13 +37,13 @@ def code_version() -> str:
 
 def source_digest(package: Path) -> str | None:
     """Return the SHA-256 over names and contents of the deciding packages' sources; None where there are none."""
-    digest, found = hashlib.sha256(), False
+    digest, has_source = hashlib.sha256(), False
     for name in DECIDING:
         for path in sorted((package / name).rglob("*.py")):
-            found = True
+            has_source = True
             content = hashlib.sha256(path.read_bytes()).hexdigest()
             digest.update(f"{path.relative_to(package).as_posix()}\n{content}\n".encode())
-    return digest.hexdigest() if found else None
+    return digest.hexdigest() if has_source else None
 
 
 def told_apart(recorded: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The answer of a day: what is traded, how good it provably is, which attempts failed and why each name is traded."""
+"""The answer of a day: what is traded, how good it provably is, which attempts failed and why each asset is traded."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class RebalancingNote:
     Attributes:
         kind: Kind of the day.
         scope: What could trade in the problem that was answered in the end.
-        reasons: Code of each reason to trade, then the names that it is about.
+        reasons: Code of each reason to trade, then the tickers that it is about.
         last_whole: Day of the last whole rebalancing before the run; None where there was none.
         whole_on: The same once the run stands.
     """
@@ -64,7 +64,7 @@ class DayResult:
         cash_after: Fraction of NAV.
         solver: What the back-end said of itself; None in a run's record, which has it in columns of its own.
         failures: Attempts without an answer, in order.
-        explanations: Why each name is traded; None where a run was recorded before that was kept.
+        explanations: Why each asset is traded; None where a run was recorded before that was kept.
         rounding_reason: Why the gap after rounding is wide; None where it is not.
         rebalancing: What could trade; None where a run was recorded when every day was a whole rebalancing.
     """

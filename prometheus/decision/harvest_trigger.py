@@ -1,7 +1,8 @@
 """The harvest trigger: a loss counts for the tax only where it is deep enough to be worth realising now.
 
-A shallow loss may deepen, and selling it locks the name for a month: its option is worth more than its tax. A loss is
-therefore harvested only beyond the larger of a share of its basis and what the name moves by in the 31 days of a lock.
+A shallow loss may deepen, and selling it locks the security for a month: its option is worth more than its tax. A
+loss is therefore harvested only beyond the larger of a share of its basis and what the security moves by in the 31 days
+of a lock.
 """
 
 import math
@@ -13,12 +14,12 @@ import numpy as np
 from prometheus.domain.strategy import StrategyParams
 from prometheus.optimizer.problem.rebalance_problem import FloatArray
 
-#: A wash sale's lock in years: the volatility of a name over it is its annual one times the root of this.
+#: A wash sale's lock in years: the volatility of an asset over it is its annual one times the root of this.
 _LOCK_YEARS: Final = 31 / 365
 
 
 def total_volatility(loadings: FloatArray, factor_covariance: FloatArray, specific_variance: FloatArray) -> FloatArray:
-    """Return (N,) annualised volatilities of the names, those of factors and names together.
+    """Return (N,) annualised volatilities of the assets, those of factors and assets together.
 
     Args:
         loadings: (N, K).
@@ -32,7 +33,7 @@ def total_volatility(loadings: FloatArray, factor_covariance: FloatArray, specif
 
 
 def harvest_triggers(params: StrategyParams, volatility: FloatArray) -> FloatArray:
-    """Return (N,) the share of its basis that a lot of each name must lose by more than for the loss to count.
+    """Return (N,) the share of its basis that a lot of each asset must lose by more than for the loss to count.
 
     Zero, so that every loss counts, where both parameters are zero.
 

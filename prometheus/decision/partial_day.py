@@ -26,7 +26,7 @@ _OTHER_RULES: Final = frozenset({"bounds", "cash range"})
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """A reason to trade on a partial day, and the names or limits it concerns; none for cash."""
+    """A reason to trade on a partial day, and the assets or limits it concerns; none for cash."""
 
     code: ReasonCode
     subjects: tuple[str, ...] = ()
@@ -38,7 +38,7 @@ class DayProblem:
 
     Attributes:
         problem: What it is asked first.
-        whole: The problem of a whole rebalancing, for where the reasons cannot be met by their names alone.
+        whole: The problem of a whole rebalancing, for where the reasons cannot be met by their assets alone.
         kind: Of the day.
         reasons: Why a partial day trades; empty on a whole one, and where nothing needs a trade.
         scope: What may trade in ``problem``.
@@ -89,7 +89,7 @@ def problem_of_day(whole: RebalanceProblem, snapshot: Snapshot) -> DayProblem:
     """Return what the day asks, given the problem of a whole rebalancing.
 
     Args:
-        whole: The problem in which every name may trade.
+        whole: The problem in which every asset may trade.
         snapshot: The account's day.
     """
     reasons: tuple[Reason, ...] = ()
@@ -109,7 +109,7 @@ class _Needs:
         problem: The problem of a whole rebalancing.
         restricted: (N,) True where the holding is above its greatest weight and must be sold down to it.
         harvest: (N,) weight of the lots that are worth selling for their losses; zero for none.
-        limits: Limits that join the names and are broken by trading nothing, by name.
+        limits: Limits that join the assets and are broken by trading nothing, by name.
     """
 
     problem: RebalanceProblem
@@ -152,14 +152,14 @@ class _Needs:
         """Return what may trade, and the problem that says so."""
         problem, cash = self.problem, self._cash()
         if self.limits:
-            # A limit that joins the names is theirs together: no one of them can be told to mend it.
+            # A limit that joins assets belongs to all of them: none of them can be told to repair it.
             return Scope.ALL, problem
         held = problem.holdings()
         forced = np.where(self.restricted, held - problem.upper, 0.0)
         short = self._is_low(cash + float((forced * (1 - problem.cost_rate)).sum()))
         spare = self._is_high(cash)
         moved = self.restricted | (self.harvest > 0)
-        # Like the bounds of a name the range of cash is widened to where it stands, unless that is a reason.
+        # Like the bounds of an asset, the range of cash is widened to its present value, unless that is a reason.
         least = problem.cash_min if self._is_low(cash) else min(problem.cash_min, cash)
         most = problem.cash_max if spare else max(problem.cash_max, cash)
         if not (short or spare or moved.any()):
@@ -167,7 +167,7 @@ class _Needs:
             return Scope.NOTHING, replace(problem, can_buy=nobody, can_sell=nobody, cash_min=least, cash_max=most)
         lower = problem.lower
         if not short:
-            # A name with a loss to harvest gives the lots up to that loss, and what else it holds waits.
+            # An asset with a loss to harvest gives the lots up to that loss, and what else it holds waits.
             only = (self.harvest > 0) & ~self.restricted
             lower = np.where(only, np.maximum(lower, np.minimum(held - self.harvest, held)), lower)
         return Scope.REASONS, replace(
@@ -196,19 +196,19 @@ class _Needs:
     def _kept_cash(self, least: float, most: float) -> float:
         """Return the least cash where purchases only replace what is sold: what there is, as far as the range holds it.
 
-        Room for two steps of the cheapest name stays, as in every range: whole shares cannot hit a narrower one.
+        Two steps of the cheapest asset stay free, as in every range: whole shares cannot hit a narrower one.
         """
         problem = self.problem
-        room = 2 * float((problem.share_step * problem.prices).min()) / problem.nav
-        return max(least, min(self._cash(), most - room))
+        two_steps = 2 * float((problem.share_step * problem.prices).min()) / problem.nav
+        return max(least, min(self._cash(), most - two_steps))
 
 
 def worth_harvesting(problem: RebalanceProblem, order: LotOrder) -> FloatArray:
-    """Return (N,) the weight of each name's lots that are worth selling for their losses, zero where none are.
+    """Return (N,) the weight of each asset's lots that are worth selling for their losses, zero where none are.
 
     They are its first lots in selling order, as many as save most: the tax of their losses, as far as the problem
-    counts it, less the cost of selling them and of buying as much of another name, that of the two orders included. The
-    sale must be large enough to be placed.
+    counts it, less the cost of selling them and of buying as much of another asset, that of the two orders included.
+    The sale must be large enough to be placed.
 
     Args:
         problem: The problem of a whole rebalancing.

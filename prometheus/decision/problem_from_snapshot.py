@@ -19,7 +19,7 @@ from prometheus.optimizer.problem.rebalance_problem import FloatArray, Rebalance
 from prometheus.optimizer.problem.trade_range import WEIGHT_TOLERANCE
 
 _BPS: Final = 1e-4
-#: Specific variance of a name the risk model does not know: this quantile of those it knows.
+#: Specific variance of an asset the risk model does not know: this quantile of those it knows.
 _UNKNOWN_NAME_QUANTILE: Final = 0.9
 #: Marginal tax may fall by no more than this from lot to lot and still count as rising (rounding of rates).
 _ORDER_TOLERANCE: Final = 1e-15
@@ -139,12 +139,12 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
 
 
 def _borrow_rates(snapshot: Snapshot) -> FloatArray:
-    """Return (N,) annual borrow rates, infinite for names that nobody lends."""
+    """Return (N,) annual borrow rates, infinite for assets that nobody lends."""
     return np.array([float(snapshot.borrow_rates.get(name.ticker, "inf")) for name in snapshot.universe])
 
 
 def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> CorrelationBlock | None:
-    """Return the part of a block that is in the universe, by position there; None where that is one name or none.
+    """Return the part of a block that is in the universe, by position there; None where that is one asset or none.
 
     Names that the risk model does not know are in no block.
     """
@@ -188,7 +188,7 @@ def _cash_range(params: StrategyParams, cash: float, *, lines: int, nav: float, 
     reserve = float(CENT) * lines / nav
     reserved = params.cash_min + reserve
     least = min(reserved, cash) if cash >= params.cash_min else reserved
-    # A range narrower than a share or two of the cheapest name cannot be hit by a small account in whole shares.
+    # A range narrower than a share or two of the cheapest asset cannot be hit by a small account in whole shares.
     cheapest = 2 * float(step_values.min()) if len(step_values) else 0.0
     most = max(params.cash_max, reserved + cheapest)
     # What a comparison of sums forgives is more than a cent in a large account.
@@ -221,7 +221,7 @@ class _Limits:
 def _risk(snapshot: Snapshot, matrices: Matrices) -> tuple[FloatArray, FloatArray]:
     known = matrices.loadings.astype(np.float64)
     variance = matrices.specific_variance.astype(np.float64)
-    # One row more, for names the model does not know: the market's exposure and a cautious variance.
+    # One row more, for assets the model does not know: the market's exposure and a cautious variance.
     loadings = np.vstack([known, known.mean(axis=0)])
     specific = np.append(variance, np.quantile(variance, _UNKNOWN_NAME_QUANTILE))
     rows = np.array([name.risk_index for name in snapshot.universe], dtype=np.int64)
@@ -332,7 +332,7 @@ def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, hel
             for name in names
         ]
     )
-    # A name that did not trade today cannot be sold at a price anybody paid today.
+    # A security that did not trade today cannot be sold at a price anybody paid today.
     can_sell = np.array([name.ticker not in no_sell and name.ticker not in missing for name in names])
     cap = np.minimum(params.max_weight, weights + params.max_active_weight)
     upper = np.maximum(cap, held)

@@ -7,7 +7,7 @@ from prometheus.decision.day_result import RebalancingNote
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
 
 _WORDS: Final[Mapping[str, str]] = {
-    ReasonCode.RESTRICTED: "restricted names held",
+    ReasonCode.RESTRICTED: "restricted securities held",
     ReasonCode.LIMIT: "limits out of range",
     ReasonCode.CASH_LOW: "cash below its range",
     ReasonCode.CASH_HIGH: "cash above its range",
@@ -32,7 +32,7 @@ def rebalancing_words(told: RebalancingNote | None) -> str:
     if told.scope is Scope.NOTHING:
         return f"no reason to trade; {after}"
     reasons = "; ".join(_reason(code, subjects) for code, *subjects in told.reasons)
-    wide = "; every name may trade" if told.scope is Scope.ALL else ""
+    wide = "; every asset may trade" if told.scope is Scope.ALL else ""
     return f"partial: {reasons}{wide}; {after}"
 
 

@@ -166,7 +166,7 @@ def _day_texts(day: date) -> tuple[str, str]:
 def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]) -> Settlement:
     """Book the target shares against the snapshot's lots and return the trade list.
 
-    Where the strategy allows short positions, what is sold beyond all lots of a name is a line of its own without a
+    Where the strategy allows short positions, what is sold beyond all lots of a security is a line of its own without a
     lot, after the others. The ledger keeps no short lots: such a list is an answer, not a booking.
 
     Raises:

@@ -58,7 +58,7 @@ class LockRecord:
 
 @dataclass(frozen=True, slots=True)
 class UniverseName:
-    """One name of the universe.
+    """One asset of the universe.
 
     Attributes:
         ticker: The security.

@@ -57,7 +57,7 @@ def solve_day(day: DayProblem, params: StrategyParams, previous_targets: Mapping
     """Solve what a day asks; ``result.rebalancing`` says what could trade and why.
 
     A day without a reason to trade needs no solver. Where the names of a partial day's reasons cannot meet the rules by
-    themselves every name may trade.
+    themselves every asset may trade.
 
     Args:
         day: The day's problem.
@@ -103,7 +103,7 @@ def solve(problem: RebalanceProblem, params: StrategyParams, previous_targets: M
         except (SolverFailedError, CertificateRejectedError, InfeasibleProblemError) as error:
             failures.append(_failure(backend, attempt.tolerance, error))
             if isinstance(error, InfeasibleProblemError):
-                # A tighter tolerance cannot make room where there is none.
+                # A tighter tolerance cannot make a set feasible that is empty.
                 break
         else:
             return Solution(RunStatus.OPTIMAL, _optimal(problem, params, result, failures), result)

@@ -1,4 +1,4 @@
-"""The stored form of an answer (version 2): why each name is traded stands by column, slopes with seven decimals."""
+"""The stored form of an answer (version 2): the reasons of each trade by column, slopes with seven decimals."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, fields
@@ -72,7 +72,7 @@ def rebalancing_json(note: RebalancingNote) -> dict[str, Any]:
 
 
 def explanation_json(explanation: Explanation) -> dict[str, Any]:
-    """Return why one name is traded as a row: ``Explanation``'s fields, the limits' prices by name."""
+    """Return why one asset is traded as a row: ``Explanation``'s fields, the limits' prices by name."""
     return {**{name: getattr(explanation, name) for name in _EXPLAINED}, "limits": dict(explanation.limits)}
 
 

@@ -45,8 +45,8 @@ def list_open(database: Database, *, as_of: date | None = None, account_id: str 
     with database.transaction() as connection:
         if chosen is not None:
             accounts_of(connection, account_ids=chosen)
-        found = open_orders(connection, through=as_of or date.max, account_ids=chosen)
-    return tuple(order for order in found if as_of is None or order.as_of_date == as_of)
+        orders = open_orders(connection, through=as_of or date.max, account_ids=chosen)
+    return tuple(order for order in orders if as_of is None or order.as_of_date == as_of)
 
 
 def export_orders(database: Database, orders: Sequence[OpenOrder]) -> str:
@@ -109,18 +109,18 @@ def settle_orders(
                     code="SETTLED_OTHERWISE",
                 )
             return SettledRun(account_id, run_seq, (), f"The orders of {label} were settled before: {when}.")
-        found = [
+        orders = [
             order
             for order in open_orders(connection, through=day, account_ids=[account_id])
             if order.run_seq == run_seq
         ]
         later = later_orders(connection, account_id, run_seq)
-        if not found or later is not None:
+        if not orders or later is not None:
             why = "" if later is None else f" Those of {run_label(later)} stand in for them."
             return SettledRun(account_id, run_seq, (), f"{label} has no open orders.{why}")
-        settle_run(connection, found, status, reason=reason.strip(), settled_by=settled_by)
-    parts = sum(1 for order in found if order.filled)
+        settle_run(connection, orders, status, reason=reason.strip(), settled_by=settled_by)
+    parts = sum(1 for order in orders if order.filled)
     partly = f", {parts} of them filled in part" if parts else ""
     return SettledRun(
-        account_id, run_seq, tuple(found), f"{len(found)} order(s) of {label} ended {status.value}{partly}."
+        account_id, run_seq, tuple(orders), f"{len(orders)} order(s) of {label} ended {status.value}{partly}."
     )

@@ -115,12 +115,12 @@ def _good(frame: pl.DataFrame, findings: FindingCollector) -> pl.DataFrame:
 
 
 def _executions(frame: pl.DataFrame, findings: FindingCollector) -> list[Execution]:
-    found = []
+    executions = []
     for row in frame.iter_rows(named=True):
         execution = _execution(row, findings)
         if execution is not None:
-            found.append(execution)
-    return found
+            executions.append(execution)
+    return executions
 
 
 def _execution(row: Mapping[str, Any], findings: FindingCollector) -> Execution | None:
@@ -169,21 +169,21 @@ def _execution(row: Mapping[str, Any], findings: FindingCollector) -> Execution 
 
 def _instant(text: str, trade_date: date, line: int, findings: FindingCollector) -> datetime | None:
     try:
-        found = datetime.fromisoformat(text)
+        instant = datetime.fromisoformat(text)
     except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
+        instant = None
+    if instant is None or instant.tzinfo is None:
         reason = (
             "executed_at is an instant with its offset, such as 2024-06-24T15:30:00Z; correct it or leave it empty."
         )
         findings.add("BAD_TIMESTAMP", reason, line=line, column="executed_at", value=text)
         return None
     noon = datetime(trade_date.year, trade_date.month, trade_date.day, 12, tzinfo=UTC)
-    if abs(found - noon) > _HALF_A_WORLD:
+    if abs(instant - noon) > _HALF_A_WORLD:
         reason = f"executed_at is on another day than the trade_date {trade_date}; correct one of the two."
         findings.add("TIME_AND_DATE_DIFFER", reason, line=line, column="executed_at", value=text)
         return None
-    return found
+    return instant
 
 
 def _known(executions: list[Execution], session: BulkSession, findings: FindingCollector) -> list[Execution]:

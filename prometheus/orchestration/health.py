@@ -77,15 +77,15 @@ def _waited_for(connection: Connection) -> tuple[OpenOrder, ...]:
     # Read late for the same reason.
     from prometheus.bookkeeping.open_orders import open_orders  # noqa: PLC0415
 
-    found = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
-    return tuple(order for order in found if order.as_of_date < waiting[order.account_id])
+    orders = open_orders(connection, through=max(waiting.values()), account_ids=sorted(waiting))
+    return tuple(order for order in orders if order.as_of_date < waiting[order.account_id])
 
 
 def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits) -> tuple[Finding, ...]:
     """Return the findings in order of urgency."""
-    found: list[Finding] = []
+    findings: list[Finding] = []
     if not facts.has_accounts:
-        found.append(
+        findings.append(
             Finding(
                 "EMPTY_DATABASE",
                 "The database has no accounts. Is it the right one? PROMETHEUS_HOME or PROMETHEUS_DATABASE_URL may be "
@@ -93,14 +93,14 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         )
     if facts.frozen is not None:
-        found.append(
+        findings.append(
             Finding("FROZEN", f"The engine is frozen: {facts.frozen}. 'prometheus engine unfreeze' lets it go on.")
         )
     if facts.silent_minutes is None:
         if facts.has_accounts:
-            found.append(Finding("NO_HEARTBEAT", "No host has ever called run_engine_state --advance-all."))
+            findings.append(Finding("NO_HEARTBEAT", "No host has ever called run_engine_state --advance-all."))
     elif facts.silent_minutes > limits.silent_minutes:
-        found.append(
+        findings.append(
             Finding(
                 "NO_HEARTBEAT",
                 f"No host has called run_engine_state --advance-all for {facts.silent_minutes:.0f} minutes (the limit "
@@ -109,7 +109,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         )
     if facts.expired:
         first = facts.expired[0]
-        found.append(
+        findings.append(
             Finding(
                 "EXPIRED_LEASES",
                 f"{facts.expired_total} claimed run(s) without heartbeat, first {first.account_id} of "
@@ -119,7 +119,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         )
     if facts.stuck:
         oldest = facts.stuck[0]
-        found.append(
+        findings.append(
             Finding(
                 "STUCK_RUNS",
                 f"{facts.stuck_total} run(s) stuck, oldest {oldest.account_id} of {oldest.as_of_date} in "
@@ -129,7 +129,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
             )
         )
     if facts.ended and facts.failed > limits.failure_rate * facts.ended:
-        found.append(
+        findings.append(
             Finding(
                 "FAILURE_RATE",
                 f"{facts.failed} of {facts.ended} runs that ended in the last {limits.rate_hours} hours failed (the "
@@ -143,7 +143,7 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
         )
 
         account_id, actions = next(iter(facts.late_actions.items()))
-        found.append(
+        findings.append(
             Finding(
                 "ACTIONS_NOT_BOOKED",
                 f"Corporate actions came or changed after the books of {len(facts.late_actions)} account(s) had "
@@ -152,26 +152,26 @@ def judge(facts: FleetFacts, tasks: Sequence[DueTaskState], limits: HealthLimits
                 len(facts.late_actions),
             )
         )
-    found.extend(_left_out(facts))
+    findings.extend(_left_out(facts))
     if facts.has_accounts:
-        found.extend(_stale_risk(facts, limits))
-        found.extend(_stale_data(facts, limits))
-        found.extend(_unsettled(facts))
-    found.extend(_undelivered(facts, limits))
+        findings.extend(_stale_risk(facts, limits))
+        findings.extend(_stale_data(facts, limits))
+        findings.extend(_unsettled(facts))
+    findings.extend(_undelivered(facts, limits))
     for task in tasks:
         late = (facts.now - task.next_due_at).total_seconds() / 60
         if task.error is not None:
-            found.append(
+            findings.append(
                 Finding("DUE_TASK_FAILED", f"{task.name}: {task.error['code']}: {task.error['message']}", task.attempt)
             )
         elif late > _LATE_MINUTES:
-            found.append(Finding("DUE_TASK_LATE", f"{task.name} has been due for {late:.0f} minutes."))
-    return tuple(found)
+            findings.append(Finding("DUE_TASK_LATE", f"{task.name} has been due for {late:.0f} minutes."))
+    return tuple(findings)
 
 
 def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
     """Return what is said of accounts that no heartbeat works on: without a run of the newest day, or paused."""
-    found = []
+    findings = []
     # Where the day is no session of an account's region it has no run by right; nor has it in a region that is none.
     lacking = [
         one
@@ -180,7 +180,7 @@ def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
     ]
     if lacking:
         first = lacking[0]
-        found.append(
+        findings.append(
             Finding(
                 "NO_RUN_OF_THE_DAY",
                 f"{len(lacking)} account(s) have no run of {first.as_of_date}, first {first.account_id} (region "
@@ -190,7 +190,7 @@ def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
         )
     if facts.paused:
         account_id, reason = facts.paused[0]
-        found.append(
+        findings.append(
             Finding(
                 "PAUSED_ACCOUNTS",
                 f"{facts.paused_total} account(s) are paused and not rebalanced, first {account_id}: {reason}. "
@@ -198,23 +198,23 @@ def _left_out(facts: FleetFacts) -> tuple[Finding, ...]:
                 facts.paused_total,
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
 def _undelivered(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]:
-    outbox, found = facts.outbox, []
+    outbox, findings = facts.outbox, []
     why = "" if outbox.error is None else f" The oldest says: {outbox.error}"
     if outbox.given_up:
-        found.append(
+        findings.append(
             Finding(
                 "UNDELIVERED_ALERTS",
-                f"{outbox.given_up} message(s) were given up and reached nobody. Mend the receiver, then 'prometheus "
+                f"{outbox.given_up} message(s) were given up and reached nobody. Repair the receiver, then 'prometheus "
                 f"engine outbox --retry'.{why}",
                 outbox.given_up,
             )
         )
     if outbox.late:
-        found.append(
+        findings.append(
             Finding(
                 "OUTBOX_STUCK",
                 f"{outbox.late} message(s) have waited for more than {limits.undelivered_minutes} minutes (or were "
@@ -222,7 +222,7 @@ def _undelivered(facts: FleetFacts, limits: HealthLimits) -> tuple[Finding, ...]
                 outbox.late,
             )
         )
-    return tuple(found)
+    return tuple(findings)
 
 
 def _stale_data(facts: FleetFacts, limits: HealthLimits) -> Iterator[Finding]:

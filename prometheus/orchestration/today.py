@@ -1,4 +1,4 @@
-"""The morning in one value: where each region's day stands, how old its data are, what reached nobody. Writes nothing.
+"""The operator's day in one value: phases of each region, ages of its data, undelivered messages. Writes nothing.
 
 'prometheus today' prints it, 'prometheus run-daily' ends with it, and HTTP will answer with it.
 """
@@ -54,9 +54,9 @@ class RunNote:
         as_of: The day; an earlier one than the report's where that day comes first.
         code: Of the hold or failure, else None.
         message: Its sentence, or the reason of a pause.
-        remedy: Command that mends it, None where there is none or something was stored since.
+        remedy: Command that ends it, None where there is none or something was stored since.
         mended: Data, a risk model, a strategy or a row of the journal were stored since it was held; the next
-            heartbeat tries again.
+            tick tries again.
         hopeless: It was reset before and failed the same way again.
         due_at: When it is tried again, where it failed and is.
         wait: Why it does not move, where it is unfinished.
@@ -91,7 +91,7 @@ class RegionDay:
         ended: Runs cancelled or superseded, and accounts whose books are past the day.
         retried: Runs that failed and are tried again later.
         behind: Runs that wait for an earlier day of their account.
-        in_work: Runs that a worker has, or that the next heartbeat takes.
+        in_work: Runs that a worker has, or that the next tick takes.
         waiting: Runs not marked ready.
         not_created: Accounts without a run.
         paused: Paused accounts whose run is not PERSISTED.
@@ -118,7 +118,7 @@ class RegionDay:
 
 @dataclass(frozen=True, slots=True)
 class Today:
-    """The morning.
+    """What an operator asks before the session.
 
     Attributes:
         now: The database's clock.
@@ -186,11 +186,11 @@ def days_of(
     meant = list(dict.fromkeys(regions)) or list(present)
     if as_of is None:
         return tuple((region, newest_closed_session(region, now), True) for region in meant)
-    found = tuple((region, as_of, TradingCalendar.for_region(region).is_trading_day(as_of)) for region in meant)
-    closed = [region for region, _, session in found if not session]
-    if closed and (regions or len(closed) == len(found)):
+    sessions = tuple((region, as_of, TradingCalendar.for_region(region).is_trading_day(as_of)) for region in meant)
+    closed = [region for region, _, session in sessions if not session]
+    if closed and (regions or len(closed) == len(sessions)):
         TradingCalendar.for_region(closed[0]).require_session(as_of)
-    return found
+    return sessions
 
 
 def read_today(
@@ -201,7 +201,7 @@ def read_today(
     regions: Sequence[str] = (),
     undelivered_minutes: int = 15,
 ) -> Today:
-    """Return the morning's report, read in one state of the database.
+    """Return the day's report, read in one state of the database.
 
     Args:
         database: The database.
@@ -311,12 +311,12 @@ def _changes(
     held = [run for run in unfinished if run.wait is Wait.HELD]
     if not held:
         return {}
-    found = inputs_changed_at(connection, [run.account_id for run in held])
+    changed_at = inputs_changed_at(connection, [run.account_id for run in held])
     late = late_actions(connection) if any(run.code == "ACTIONS_NOT_BOOKED" for run in held) else {}
     changes = {}
     for run in held:
-        changed = found.get(run.account_id)
-        # These can be asked themselves: mending them may store nothing of the above, and other files mend nothing.
+        changed = changed_at.get(run.account_id)
+        # These can be asked themselves: repairing them may store nothing of the above, and other files repair nothing.
         if any(age.code == run.code for age in ages):
             changed = _NOW_AND_EVER if all(age.usable for age in ages if age.code == run.code) else None
         elif run.code == "ACTIONS_NOT_BOOKED":
@@ -358,9 +358,9 @@ def _failure(one: AccountStatus, as_of: date) -> RunNote:
 
 def _ages(connection: Connection, days: Mapping[str, date], config: EngineConfig) -> tuple[DataAge, ...]:
     """Return the ages for the days of the regions, each kind and name once, judged for the latest, kind by kind."""
-    found: dict[tuple[str, str], DataAge] = {}
+    ages: dict[tuple[str, str], DataAge] = {}
     for region, day in sorted(days.items(), key=lambda one: one[1]):
         for age in data_ages(connection, day, config, region=region):
-            found[age.kind, age.name] = age
-    kinds = list(dict.fromkeys(kind for kind, _ in found))
-    return tuple(sorted(found.values(), key=lambda age: (kinds.index(age.kind), age.name)))
+            ages[age.kind, age.name] = age
+    kinds = list(dict.fromkeys(kind for kind, _ in ages))
+    return tuple(sorted(ages.values(), key=lambda age: (kinds.index(age.kind), age.name)))

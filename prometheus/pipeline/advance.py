@@ -38,7 +38,7 @@ from prometheus.pipeline.shared_inputs import SharedInputs
 from prometheus.pipeline.tasks import TASKS, PhaseWork, TaskContext
 
 _log = Logger(__name__)
-#: Failures that no further attempt can mend, whatever class they are of.
+#: Failures that no further attempt can repair, whatever class they are of.
 _FINAL: Final = frozenset({"SUPERSEDED"})
 #: What the surroundings are to blame for: another moment, another worker or another host may have it.
 _OF_SURROUNDINGS: Final = (DatabaseError, EngineError, RiskModelError, BackendUnavailableError)
@@ -138,11 +138,11 @@ def advance_batch(context: TaskContext, leases: Sequence[Lease], watch: Watch) -
     Raises:
         DatabaseUnavailableError: The database is gone; the leases run out and another heartbeat continues.
     """
-    standing, begun = list(leases), False
+    unfinished, begun = list(leases), False
     context.accounts.expect(lease for lease in leases if lease.phase is Phase.DATA_READY)
     try:
-        while standing:
-            standing, begun = _one_phase(context, standing, watch, begun=begun), True
+        while unfinished:
+            unfinished, begun = _one_phase(context, unfinished, watch, begun=begun), True
     finally:
         for lease in leases:
             context.days.pop(lease.run_id, None)
@@ -318,7 +318,7 @@ def _reread(context: TaskContext, lease: Lease) -> Phase:
 
 
 def report_failure(database: Database, config: EngineConfig, lease: Lease, error: Exception) -> tuple[Outcome, str]:
-    """Have a failed phase tried again later; fail the run where no attempt is left or none can mend it.
+    """Have a failed phase tried again later; fail the run where no attempt is left or none can repair it.
 
     Args:
         database: The database.

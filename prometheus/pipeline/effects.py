@@ -136,8 +136,8 @@ def record_together(connection: Connection, effects: Iterable[Any]) -> None:
     kinds: dict[type[Effects], list[Effects]] = {}
     for effect in sorted(effects, key=lambda one: (one.lease.account_id, one.lease.as_of_date)):
         kinds.setdefault(type(effect), []).append(effect)
-    for kind, found in kinds.items():
-        kind.record(connection, found)
+    for kind, same_kind in kinds.items():
+        kind.record(connection, same_kind)
 
 
 def alert(connection: Connection, lease: Lease, code: str, message: str) -> None:

@@ -103,7 +103,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     if account.params.unfilled_orders == "hold":
         require_settled(account.open_orders)
     if account.params.long_max > 1:
-        # Rates that nobody ever loaded would mend nothing here.
+        # Rates that nobody ever loaded would not help here.
         if market.borrow is not None:
             require_usable(borrow_age(market.borrow, as_of, context.config.ages, needed=True))
         raise PhaseHeldError(

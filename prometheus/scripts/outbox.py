@@ -50,7 +50,7 @@ def command(
     \b
     Examples:
       prometheus engine outbox --undelivered --format table
-      prometheus engine outbox --retry --reason "the pager's address was corrected"
+      prometheus engine outbox --retry --reason "its address was corrected"
 
     Exit codes: 0 shown or armed, 2 misuse.
     """

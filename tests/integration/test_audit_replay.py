@@ -395,7 +395,7 @@ def test_name_that_was_not_traded_is_explained_too(original):
     assert re.search(r"N07: [\d.]+% of NAV before, [\d.]+% after; in the benchmark 8\.333%\.", done.stdout)
     refused = call(original, "explain", "ACC-1", "3", "--ticker", "ZZZ")
     assert refused.exit_code == 2
-    assert "ZZZ is not among the 12 names of RUN-003" in refused.stderr
+    assert "ZZZ is not among the 12 assets of RUN-003" in refused.stderr
 
 
 def test_restriction_and_flag_are_told(original):

@@ -67,7 +67,7 @@ def test_a_week_of_the_calendar(fleet, tmp_path):
     assert quiet.objective == quiet.lower_bound
     shown = fleet.command("runs", "show", "ACC-1", "RUN-002").stdout
     assert f"no reason to trade; the last whole rebalancing was on {monday}" in shown
-    assert "partial: restricted names held: CCC" in fleet.command("runs", "show", "ACC-1", "RUN-003").stdout
+    assert "partial: restricted securities held: CCC" in fleet.command("runs", "show", "ACC-1", "RUN-003").stdout
     assert "whole, the account's first" in fleet.command("runs", "show", "ACC-1", "RUN-001").stdout
     assert "Rebalancing: no reason to trade" in fleet.command("explain", "ACC-1", "RUN-002").stdout
     listed = json.loads(fleet.command("runs", "list", "ACC-1", "--format", "json").stdout)

@@ -96,8 +96,8 @@ def earlier_active_days(connection: Connection, days: Mapping[str, date]) -> dic
         connection: The transaction.
         days: Account to the day before which to look.
     """
-    found = driver_connection(connection).execute(_EARLIER, [list(days), list(days.values())])
-    return dict(found.fetchall())
+    rows = driver_connection(connection).execute(_EARLIER, [list(days), list(days.values())])
+    return dict(rows.fetchall())
 
 
 def accounts_with_run(connection: Connection, account_ids: Iterable[str], as_of: date) -> list[str]:

@@ -23,15 +23,15 @@ def accounts_of(
         query = query.where(AccountRow.account_id.in_(list(account_ids)))
     if region is not None:
         query = query.where(AccountRow.region == region)
-    found = tuple(_account(row) for row in connection.execute(query).mappings())
-    missing = sorted(set(account_ids or ()) - {account.account_id for account in found})
+    accounts = tuple(_account(row) for row in connection.execute(query).mappings())
+    missing = sorted(set(account_ids or ()) - {account.account_id for account in accounts})
     if missing:
         raise UnknownAccountError(f"There is no account {missing[0]}. 'prometheus ingest' loads accounts from a file.")
     if region is not None and region not in set(Region):
         raise UnknownAccountError(f"There is no region {region}; known are {', '.join(Region)}.")
-    if region is not None and not found:
+    if region is not None and not accounts:
         raise UnknownAccountError(f"Region {region} has no accounts. 'prometheus ingest' loads accounts from a file.")
-    return found
+    return accounts
 
 
 def _account(row: RowMapping) -> Account:

@@ -210,7 +210,7 @@ def append_events(connection: Connection, events: Sequence[tuple[str, NewEvent]]
 
     Args:
         connection: The transaction.
-        events: The household whose books an event reaches, and the event, of a name that its account does not have yet.
+        events: The household whose books an event reaches, and the event, whose id its account does not have yet.
     """
     if not events:
         return

@@ -15,7 +15,7 @@ from prometheus.domain.run_record import RunRecord, StoredRun, TradeRow
 from prometheus.foundation.errors import DatabaseError, RequestError
 from prometheus.foundation.ids import run_label
 
-_STANDING: Final = """
+_RECORDED: Final = """
     SELECT account_id, as_of_date FROM runs
     JOIN unnest(%s::text[], %s::date[]) AS wanted(account_id, as_of_date) USING (account_id, as_of_date)
 """
@@ -141,8 +141,8 @@ def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
     """
     driver = driver_connection(connection)
     days = [run.as_of for run in runs]
-    standing = set(driver.execute(_STANDING, [[run.account_id for run in runs], days]).fetchall())
-    fresh = [run for run in runs if (run.account_id, run.as_of) not in standing]
+    recorded = set(driver.execute(_RECORDED, [[run.account_id for run in runs], days]).fetchall())
+    fresh = [run for run in runs if (run.account_id, run.as_of) not in recorded]
     if not fresh:
         return
     accounts = [run.account_id for run in fresh]
@@ -231,10 +231,10 @@ def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[dict[st
         .where(RunRow.as_of_date == as_of)
         .order_by(RunRow.account_id, RunTradeRow.trade_no)
     ).mappings()
-    found: dict[str, list[dict[str, Any]]] = {}
+    trades: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        found.setdefault(row["account_id"], []).append({str(name): value for name, value in row.items()})
-    return found
+        trades.setdefault(row["account_id"], []).append({str(name): value for name, value in row.items()})
+    return trades
 
 
 def unfilled_days(connection: Connection, as_of: date) -> tuple[str, ...]:

@@ -62,17 +62,17 @@ def refuse(name: str, defects: Iterable[Defect]) -> None:
     Raises:
         FileRefusedError: Lists them, at most 50; the details hold them all.
     """
-    found = tuple(defects)
-    if not found:
+    listed = tuple(defects)
+    if not listed:
         return
-    lines = [f"  {item}" for item in found[:MOST_SHOWN]]
-    if len(found) > MOST_SHOWN:
-        lines.append(f"  and {len(found) - MOST_SHOWN} more")
-    count = "1 defect" if len(found) == 1 else f"{len(found)} defects"
+    lines = [f"  {item}" for item in listed[:MOST_SHOWN]]
+    if len(listed) > MOST_SHOWN:
+        lines.append(f"  and {len(listed) - MOST_SHOWN} more")
+    count = "1 defect" if len(listed) == 1 else f"{len(listed)} defects"
     raise FileRefusedError(
         "\n".join((f"{name} is not a problem that can be solved; {count}:", *lines)),
         code="PROBLEM_REFUSED",
-        details={"defects": [{"path": item.path, "value": item.value, "reason": item.reason} for item in found]},
+        details={"defects": [{"path": item.path, "value": item.value, "reason": item.reason} for item in listed]},
     )
 
 

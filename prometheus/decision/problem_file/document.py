@@ -61,11 +61,11 @@ def _refused(name: str, what: str) -> FileRefusedError:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         keys = [key for key, _ in pairs]
         raise _DuplicateKeyError(repr(next(key for i, key in enumerate(keys) if key in keys[:i])))
-    return found
+    return members
 
 
 def _unfit(value: Any, location: Location) -> Iterator[Defect]:
@@ -75,7 +75,7 @@ def _unfit(value: Any, location: Location) -> Iterator[Defect]:
     elif isinstance(value, dict):
         for key, item in value.items():
             if not _is_text(key):
-                yield Defect(json_path(location), repr(key)[:40], "is a key with half a character; mend it.")
+                yield Defect(json_path(location), repr(key)[:40], "is a key with half a character; correct it.")
             else:
                 yield from _unfit(item, (*location, key))
     elif isinstance(value, list):
@@ -92,7 +92,7 @@ def _unfit(value: Any, location: Location) -> Iterator[Defect]:
 
 def _is_text(value: str) -> bool:
     """Say whether a text can be written to a file: JSON can name half a character (a lone surrogate)."""
-    return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
+    return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _fits_a_float(value: Decimal | int) -> bool:

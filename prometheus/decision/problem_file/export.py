@@ -95,8 +95,8 @@ def export_problem(
 
 def _blocks(snapshot: Snapshot, matrices: Matrices) -> dict[str, Any]:
     """Return the correlations between names of the universe, nothing where there are none."""
-    found = [block for whole in matrices.specific_correlation if (block := universe_correlation(snapshot, whole))]
-    if not found:
+    blocks = [block for whole in matrices.specific_correlation if (block := universe_correlation(snapshot, whole))]
+    if not blocks:
         return {}
     return {
         "specific_correlation_blocks": [
@@ -104,7 +104,7 @@ def _blocks(snapshot: Snapshot, matrices: Matrices) -> dict[str, Any]:
                 "tickers": [snapshot.universe[i].ticker for i in block.names],
                 "matrix": block.correlation.astype(float).tolist(),
             }
-            for block in found
+            for block in blocks
         ]
     }
 
@@ -162,7 +162,7 @@ def _with_groups(snapshot: Snapshot) -> list[tuple[RecentTrade, str | None]]:
     recorded with its cause.
     """
     inside = {name.ticker for name in snapshot.universe}
-    found: list[tuple[RecentTrade, str | None]] = []
+    purchases: list[tuple[RecentTrade, str | None]] = []
     for trade in snapshot.recent_trades:
         group = None
         if trade.ticker not in inside:
@@ -170,8 +170,8 @@ def _with_groups(snapshot: Snapshot) -> list[tuple[RecentTrade, str | None]]:
                 alone = buy_locks([trade], snapshot.as_of, {trade.ticker: lock.subject})
                 if lock.subject in alone and buy_lock_record(alone[lock.subject]) == lock:
                     group = lock.subject
-        found.append((trade, group))
-    return found
+        purchases.append((trade, group))
+    return purchases
 
 
 def _unless(usual: date, **dates: date) -> dict[str, str]:

@@ -28,7 +28,7 @@ _TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
 _SILENT: Final = frozenset({"$schema", "$id", "title", "description", "minItems", "items", "required"})
 
 
-def pattern_found(pattern: str, text: str) -> bool:
+def matches_somewhere(pattern: str, text: str) -> bool:
     """Say whether a schema's pattern fits; its ``$`` is the end of the text and not a line feed before it."""
     return re.search(pattern.replace("$", r"\Z"), text) is not None
 
@@ -117,8 +117,8 @@ def _bound(holds: Callable[[Any, Any], bool]) -> Callable[[Any], _Check]:
 
 
 def _pattern(pattern: str) -> _Check:
-    found = re.compile(pattern.replace("$", r"\Z")).search
-    return lambda value: not isinstance(value, str) or found(value) is not None
+    search = re.compile(pattern.replace("$", r"\Z")).search
+    return lambda value: not isinstance(value, str) or search(value) is not None
 
 
 def _is_date(kind: str) -> _Check:

@@ -28,7 +28,7 @@ from prometheus.foundation.errors import InvalidProblemError
 from prometheus.ledger.regimes.denials import pool_lot_id
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, read_only
 
-#: Stands where a run names its strategy and its benchmark.
+#: Written where a run has its strategy and its benchmark.
 _FROM_FILE: Final = "problem-file"
 #: Weights of a benchmark that add up to one but for rounding need no remark.
 _ROUNDED_WEIGHTS: Final = Decimal("0.000001")
@@ -41,10 +41,10 @@ class FileProblem:
     Attributes:
         name: Name of the file.
         sha256: Of its bytes, hexadecimal.
-        snapshot: The frozen inputs, names in the order of tickers; its flags are remarks about the file.
+        snapshot: The frozen inputs, assets in the order of tickers; its flags are remarks about the file.
         params: Strategy parameters.
-        matrices: Loadings, specific variances and benchmark weights in the order of the snapshot's names.
-        cost_rates: One-way cost, fraction of the traded value, of the names that have one of their own.
+        matrices: Loadings, specific variances and benchmark weights in the order of the snapshot's assets.
+        cost_rates: One-way cost, fraction of the traded value, of the assets that have one of their own.
         previous_targets: Target weights of the run before, where the file has them.
     """
 
@@ -86,7 +86,7 @@ def read_problem(raw: bytes, name: str) -> FileProblem:
     refuse(name, sense_defects(document))
     params = StrategyParams.from_dict(plain_number(document.get("params", {})))
     assets = sorted(document["assets"], key=lambda asset: str(asset["ticker"]))
-    found = FileProblem(
+    problem = FileProblem(
         name=name,
         sha256=hashlib.sha256(raw).hexdigest(),
         snapshot=_snapshot(document, assets, params),
@@ -96,10 +96,10 @@ def read_problem(raw: bytes, name: str) -> FileProblem:
         previous_targets=plain_number(document.get("previous_targets")),
     )
     try:
-        found.day_problem()
+        problem.day_problem()
     except InvalidProblemError as error:
         refuse(name, [Defect("$", None, error.message)])
-    return found
+    return problem
 
 
 def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], params: StrategyParams) -> Snapshot:
@@ -274,7 +274,7 @@ def _remarks(
     remarks += [
         Flag(
             "LOT_ELSEWHERE",
-            f"recent_trades[{i}] is a purchase of account '{trade['account']}' and names lot '{trade['lot_id']}'; that "
+            f"recent_trades[{i}] is a purchase of account '{trade['account']}' and gives lot '{trade['lot_id']}'; that "
             "is no lot of this account and has no effect.",
         )
         for i, trade in enumerate(document["recent_trades"])

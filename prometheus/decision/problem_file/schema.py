@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 
 from prometheus.decision.problem_file.defects import Defect, Location, defect, json_path, shown
-from prometheus.decision.problem_file.quick_fit import fit_check, pattern_found
+from prometheus.decision.problem_file.quick_fit import fit_check, matches_somewhere
 
 PROBLEM_SCHEMA: Final = "problem.schema.json"
 RESULT_SCHEMA: Final = "result.schema.json"
@@ -30,10 +30,10 @@ def schema_named(name: str) -> Mapping[str, Any]:
 def _resolved(name: str) -> Mapping[str, Any]:
     """Return a schema with every reference replaced by what it refers to: looking one up costs more than a check."""
     schema = schema_named(name)
-    found: dict[str, Any] = _without_references(
+    resolved: dict[str, Any] = _without_references(
         {key: value for key, value in schema.items() if key != "$defs"}, schema["$defs"]
     )
-    return found
+    return resolved
 
 
 def _without_references(part: Any, definitions: Mapping[str, Any]) -> Any:
@@ -50,7 +50,7 @@ def _without_references(part: Any, definitions: Mapping[str, Any]) -> Any:
 
 def _pattern(validator: Any, pattern: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
     """Check a text; without this a line feed at its end would pass, and a text that is no date fails twice."""
-    if not validator.is_type(instance, "string") or pattern_found(pattern, instance):
+    if not validator.is_type(instance, "string") or matches_somewhere(pattern, instance):
         return
     if "format" in schema and not validator.format_checker.conforms(instance, schema["format"]):
         return
@@ -78,10 +78,10 @@ def schema_defects(document: Any, name: str) -> tuple[Defect, ...]:
     root = _resolved(name)
     validator = _Validator(root, format_checker=Draft202012Validator.FORMAT_CHECKER)
     errors = sorted(validator.iter_errors(document), key=lambda error: [_rank(part) for part in error.absolute_path])
-    found: dict[Defect, None] = {}
+    defects: dict[Defect, None] = {}
     for error in errors:
-        found.update(dict.fromkeys(_defects_of(error, root)))
-    return tuple(found)
+        defects.update(dict.fromkeys(_defects_of(error, root)))
+    return tuple(defects)
 
 
 def _rank(part: str | int) -> tuple[int, str]:
@@ -151,8 +151,8 @@ _PATTERNS: Final[Mapping[str, str]] = {
     r"^(?=.*[1-9])[0-9]{1,15}(\.[0-9]{1,18})?$": "must be a plain decimal such as 12.50, more than 0",
     r"^(0(\.[0-9]{1,18})?|1(\.0{1,18})?)$": "must be a fraction between 0 and 1 such as 0.238",
     r"^(19|20|21)[0-9]{2}-[0-9]{2}-[0-9]{2}$": "must be a day of the years 1900 to 2199 such as 2026-01-31",
-    r"^\S+$": "must be a name without spaces",
-    r"^[A-Z]{3}$": "must be a currency code of three capital letters",
+    r"^\S+$": "must be text without spaces",
+    r"^[A-Z]{3}$": "must be a currency code of three capitals A to Z",
 }
 
 

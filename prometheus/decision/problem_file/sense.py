@@ -26,7 +26,7 @@ ANONYMOUS: Final = "PORTABLE"
 _NAV_TOLERANCE: Final = Decimal("0.01")
 _NAV_RELATIVE_TOLERANCE: Final = Decimal("1e-8")
 #: What the weights of a benchmark may add up to. They are scaled to one, as the engine does where a constituent has
-#: no price; outside this range they are no such weights (percentages, or half of the names is missing).
+#: no price; outside this range they are no such weights (percentages, or half of the assets is missing).
 _WEIGHT_SUMS: Final = (Decimal("0.5"), Decimal("1.01"))
 #: Shares are booked with this many decimals.
 _SHARE_DECIMALS: Final = 8
@@ -36,7 +36,7 @@ _SEMIDEFINITE_TOLERANCE: Final = 1e-9
 
 def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
     """Return the defects that only the whole document shows, in its order."""
-    found = (
+    defects = (
         *_assets(document),
         *_factor_covariance(document),
         *_correlation_blocks(document),
@@ -48,7 +48,7 @@ def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
         *_params(document.get("params", {})),
     )
     # magnitudes are compared with the net asset value and the covariance: these must make sense first
-    return found or tuple(magnitude_defects(document))
+    return defects or tuple(magnitude_defects(document))
 
 
 def _assets(document: Mapping[str, Any]) -> Iterator[Defect]:
@@ -92,18 +92,18 @@ def _correlation_blocks(document: Mapping[str, Any]) -> Iterator[Defect]:
                 yield _unknown_ticker((*where, "tickers", j), ticker)
             if ticker in block_of:
                 yield defect(
-                    (*where, "tickers", j), ticker, f"stands in block {block_of[ticker]} too; a name is in one block."
+                    (*where, "tickers", j), ticker, f"is in block {block_of[ticker]} too; an asset is in one block."
                 )
             block_of.setdefault(ticker, b)
         matrix, size = block["matrix"], len(block["tickers"])
         if len(matrix) != size:
             yield defect((*where, "matrix"), matrix, f"has {len(matrix)} rows for {size} tickers; give one for each.")
             continue
-        found = tuple(_matrix_defects(matrix, (*where, "matrix"), "correlation matrix"))
-        yield from found or _alike(matrix, (*where, "matrix"))
+        defects = tuple(_matrix_defects(matrix, (*where, "matrix"), "correlation matrix"))
+        yield from defects or _alike(matrix, (*where, "matrix"))
         for j, row in enumerate(matrix):
             if len(row) == size and row[j] != 1:
-                yield defect((*where, "matrix", j, j), row[j], "the correlation of a name with itself is 1; write 1.")
+                yield defect((*where, "matrix", j, j), row[j], "the correlation of an asset with itself is 1; write 1.")
 
 
 def _alike(rows: Sequence[Sequence[Any]], where: Location) -> Iterator[Defect]:
@@ -113,7 +113,7 @@ def _alike(rows: Sequence[Sequence[Any]], where: Location) -> Iterator[Defect]:
             where,
             rows,
             f"has a least eigenvalue of {least:.3g}; at least {LEAST_EIGENVALUE:g} is needed: write a correlation of "
-            "0.999 for names that are the same security.",
+            "0.999 for assets that are the same security.",
         )
 
 
@@ -174,19 +174,19 @@ def _too_many_decimals(where: Location, row: Mapping[str, Any]) -> Iterator[Defe
 
 
 def _net_asset_value(document: Mapping[str, Any]) -> Iterator[Defect]:
-    found = net_asset_value(document)
-    if found <= 0:
+    nav = net_asset_value(document)
+    if nav <= 0:
         yield defect(
-            ("cash",), document["cash"], f"with the lots makes a net asset value of {found}; it must be positive."
+            ("cash",), document["cash"], f"with the lots makes a net asset value of {nav}; it must be positive."
         )
     if "nav" not in document:
         return
     stated = exact(document["nav"])
-    if abs(stated - found) > max(_NAV_TOLERANCE, _NAV_RELATIVE_TOLERANCE * abs(found)):
+    if abs(stated - nav) > max(_NAV_TOLERANCE, _NAV_RELATIVE_TOLERANCE * abs(nav)):
         yield defect(
             ("nav",),
             document["nav"],
-            f"is not what cash and the lots at their prices come to, {found:f}, but {abs(stated - found):f} away; "
+            f"is not what cash and the lots at their prices come to, {nav:f}, but {abs(stated - nav):f} away; "
             "correct nav, cash, lots or prices, or leave nav out.",
         )
 

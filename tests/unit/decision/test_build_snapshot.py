@@ -157,7 +157,7 @@ def test_price_older_than_the_look_back_serves_a_held_name():
 def test_too_many_missing_prices_hold_the_phase():
     """More than the allowed share of names without the day's price holds the phase; exactly the share does not."""
     day = replace(DAY, prices={**DAY.prices, "CCC": LastPrice(DAY_BEFORE, Decimal(9))})
-    with pytest.raises(PhaseHeldError, match="1 of 3 names") as refused:
+    with pytest.raises(PhaseHeldError, match="1 of 3 assets") as refused:
         build(day=day, max_missing_price_share=0.33)
     assert refused.value.code == "MISSING_PRICES"
     assert refused.value.details == {"missing": 1, "names": 3}
