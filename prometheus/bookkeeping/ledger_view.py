@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Final
 
+from prometheus.bookkeeping.ledger_sources import OPENING
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_inputs import household_accounts
 from prometheus.db.repositories.ledger_postings import newest_posting
@@ -123,7 +124,8 @@ def _purchase(purchase: Purchase, account: str, left_there: Decimal) -> RecentTr
         trade_date=purchase.day,
         side=Side.BUY,
         quantity=purchase.quantity,
-        lot_id=purchase.lot.lot_id if is_own else None,
+        # Under a pool the purchase has no lot of its own but the event's id; an opening lot keeps its name.
+        lot_id=purchase.lot.lot_id.removeprefix(OPENING) if is_own else None,
         unreplaced=purchase.unreplaced if is_own else left_there,
         execution_id=purchase.event.event_id,
         account="" if is_own else purchase.lot.account,
