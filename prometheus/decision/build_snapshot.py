@@ -8,7 +8,6 @@ from functools import lru_cache
 from typing import Final
 
 from prometheus.decision.day_books import pool_lots
-from prometheus.decision.day_inputs import DayInputs
 from prometheus.decision.locks import day_locks
 from prometheus.decision.snapshot import Flag, Snapshot, UniverseName
 from prometheus.domain.accounts import Account, AccountKind, LotMethod
@@ -22,6 +21,22 @@ from prometheus.risk.model import StoredRiskModel
 
 #: Decimals of a stored price.
 _PRICE_STEP: Final = Decimal("0.00000001")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DayInputs:
+    """Market data and risk model of one day; two readings of it are two values, whatever they hold.
+
+    ``risk_model`` is None where there is none for the day or before; ``splits`` has ex-date and factor of every split
+    through the day by ticker, oldest first.
+    """
+
+    as_of: date
+    securities: Mapping[str, Security]
+    prices: Mapping[str, LastPrice]
+    risk_model: StoredRiskModel | None
+    borrow_rates: Mapping[str, Decimal]
+    splits: Mapping[str, tuple[tuple[date, Decimal], ...]]
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,7 @@ from prometheus.db.repositories.account_days import PreviousRun
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_postings import gains_of_year, market_events_posted
 from prometheus.db.repositories.strategies import StrategyRecord, latest_strategy
-from prometheus.decision.build_snapshot import AccountInputs, require_bought_by
-from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.build_snapshot import AccountInputs, DayInputs, require_bought_by
 from prometheus.domain.accounts import Account, AccountKind
 from prometheus.domain.books import Books
 from prometheus.domain.engine_run import Lease

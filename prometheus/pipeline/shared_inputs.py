@@ -14,7 +14,7 @@ from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import market_data
 from prometheus.db.repositories.data_dates import DataDates, data_dates
 from prometheus.db.repositories.risk_models import latest_risk_model
-from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.build_snapshot import DayInputs
 from prometheus.domain.securities import BenchmarkDay
 
 

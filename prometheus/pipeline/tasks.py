@@ -11,8 +11,7 @@ from prometheus.db.repositories import runs as run_rows
 from prometheus.db.repositories.data_dates import DataDates
 from prometheus.db.repositories.runs import new_run
 from prometheus.db.repositories.staging import NewSnapshot, NewSolution, staged_snapshot, staged_solution
-from prometheus.decision.build_snapshot import build_snapshot
-from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.build_snapshot import DayInputs, build_snapshot
 from prometheus.decision.day_result import DayResult
 from prometheus.decision.partial_day import day_problem
 from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices

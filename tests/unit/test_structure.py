@@ -25,7 +25,6 @@ SHORTEST = 40
 SHORTER = {
     "bootstrap/health.py": "read without the engine, whose imports take longer than the question",
     "db/models/base.py": "what every table's module imports",
-    "decision/day_inputs.py": "what all accounts of a day share",
     "foundation/clock.py": "the clock that is handed in",
     "foundation/csv_text.py": "the one place where CSV is written for people and programs",
     "ledger/files/symbols.py": "one hint, which readers of several files call too",

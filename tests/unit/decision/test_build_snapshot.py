@@ -7,8 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from prometheus.decision.build_snapshot import AccountInputs, build_snapshot
-from prometheus.decision.day_inputs import DayInputs
+from prometheus.decision.build_snapshot import AccountInputs, DayInputs, build_snapshot
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.accounts import Account, LotMethod, Region, TaxRates, TaxRegime
 from prometheus.domain.books import Books
