@@ -91,8 +91,9 @@ def main():
             prepared = fleet_of(bench, loaded, copies, chosen.as_of, first=chosen.first_day)
             for workers in (0, 1, 2) if copies == 1 else (2,):
                 rounds = chosen.rounds if copies == 1 else 1
+                # Only a fleet of many copies, whose one day is measured once, may be used up.
                 rounds_done = [
-                    in_a_process_of_its_own(bench, prepared, workers, keep=rounds > 1) for _ in range(rounds)
+                    in_a_process_of_its_own(bench, prepared, workers, keep=copies == 1) for _ in range(rounds)
                 ]
                 show(copies, workers, rounds_done)
                 if workers == 2:

@@ -132,7 +132,7 @@ def _replacement_shares(purchase: RecentTrade, held: Mapping[str, TaxLot]) -> De
     carry the loss. A purchase made elsewhere counts in full: one without a lot, or of another account, whose lots are
     not among those held.
 
-    Source: Treas. Reg. 1.1091-1(e) (a share is used once); the second half is a reading, see docs/specs/accounting.md.
+    Source: Treas. Reg. 1.1091-1(e) (a share is used once); the second half is a reading, see docs/specs/tax_rules.md.
     """
     unreplaced = unreplaced_shares(purchase)
     if purchase.lot_id is None or purchase.account:

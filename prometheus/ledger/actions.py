@@ -90,7 +90,7 @@ def book_actions(book: Book, regime: Regime, events: Iterable[Event], arriving: 
         events: The day's actions, in canonical order.
         arriving: Account and ticker of shares that come in later that day, after its actions.
 
-    Source: docs/specs/ledger.md, "Order of a day".
+    Source: docs/specs/ledger.md, "The fold".
     """
     remarks = len(book.findings)
     actions = _grouped(book, list(events))

@@ -15,8 +15,8 @@ _News = Correction | Cancellation
 def effective_events(events: Iterable[Event]) -> tuple[list[Event], list[Finding]]:
     """Return the events that count, in no particular order, and a finding for each that was left out.
 
-    An event told twice counts once. Of two events of one name with different content the one that sorts first by date
-    and content counts, so that the order of arrival does not matter. A correction or cancellation must be given
+    An event told twice counts once. Of two events with the same name and different content the one that sorts first by
+    date and content counts, so that the order of arrival does not matter. A correction or cancellation must be given
     together with the event that it names.
 
     Args:

@@ -1,6 +1,6 @@
 """Where public sources leave an order or a reading open: the choices as settings, the defaults as the ledger books.
 
-The alternatives and their sources are set out in docs/specs/ledger.md, "Tie rules".
+The alternatives and their sources are set out in docs/specs/tax_rules.md, "Tie rules".
 """
 
 from collections.abc import Mapping
@@ -79,7 +79,7 @@ class SameDayShelter(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TieRules:
-    """The choices; each default is the reading that docs/specs/ledger.md argues for.
+    """The choices; each default is the reading that docs/specs/tax_rules.md argues for.
 
     ``earlier_purchases_replace``: whether shares bought before the shares sold, but inside the window, replace them.
     ``same_day_purchases_replace``: whether another lot bought on the day the sold shares were bought replaces them.

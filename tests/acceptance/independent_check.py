@@ -8,7 +8,7 @@ difference is a line, and the exit code is 1. The run must be the account's firs
 the files; for a later run give the account's runs before it with --earlier: then positions are rolled forward from the
 last of them (securities with a corporate action in between are taken from the run as they stand).
 
-Rules checked: docs/specs/accounting.md. Money to the cent, shares exactly; weights to 1e-9 of NAV, because the stored
+Rules checked: docs/specs/tax_rules.md. Money to the cent, shares exactly; weights to 1e-9 of NAV, because the stored
 targets are those after rounding to shares; bounds to 2e-7 of NAV.
 """
 
