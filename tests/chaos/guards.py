@@ -231,7 +231,7 @@ GUARDS = (
     Guard(
         OUTBOX,
         "messages are fixed",
-        "migrations/versions/0001_the_house.py",
+        "migrations/versions/0001_first_tables.py",
         "AND to_jsonb(NEW) - delivery = to_jsonb(OLD) - delivery THEN",
         "THEN",
         f"{_OUTBOX}test_messages_are_not_altered",

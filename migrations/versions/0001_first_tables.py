@@ -1,4 +1,4 @@
-"""The house: reference data, accounts and journal, the state machine, the immutable record.
+"""The first tables: reference data, accounts and opening lots, the state machine, the immutable record.
 
 Revision ID: 0001
 Revises: none
