@@ -51,6 +51,7 @@ def test_a_taxable_merger_is_a_sale_and_a_purchase():
     told = merged(1000, new_ticker="Y", ratio=Fraction(1), new_price=Decimal(120), is_taxable=True)
     (lot,) = told.lots.values()
     assert (told.recognized, lot.adjusted_basis, lot.acquired_on) == (200, 1200, date(2019, 6, 3))
+    assert lot.key.lot_id == "L~M1"
     assert told.state.cash == {"A": Decimal(-1000)}
 
 

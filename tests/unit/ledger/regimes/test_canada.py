@@ -1,6 +1,7 @@
 """Canada: pools by taxpayer, superficial losses with the counts of day 30, settlement dates."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -1181,6 +1182,8 @@ def test_what_an_open_loss_carries_is_not_carried_again_when_an_earlier_one_clos
     # 300 + 80 + 20 for 40; 10 cost 100: a loss of 20; 300 + 80 + 20, then 100 more
     assert told.sold == [(-20, 20), (-20, 20)]
     assert told.pool() == (50, 500)
+    finals = [row.day for row in told.kinds(PostingKind.LOSS_FINAL)]
+    assert finals == [date(2019, 7, 10), date(2035, 1, 2)]
 
 
 def test_a_cent_that_two_share_is_denied_once():
@@ -1255,3 +1258,40 @@ def test_part_of_a_pool_that_goes_to_the_spouse_takes_its_part_of_the_cost():
     )
     assert told.disallowed == 10
     assert (told.pool(), told.pool(taxpayer="spouse")) == ((6, 63), (5, 57))
+
+
+def test_a_pool_with_an_open_loss_joins_one_that_is_held():
+    """300 for ten of Y, 100 for the five of X that become Y, 150 for ten more, and the 20 that they deny."""
+    told = Told(
+        """
+        2019-01-02,A,Y,BUY,10,300
+        2019-01-02,A,X,BUY,10,200
+        2019-06-04,A,X,SELL,5,80
+        2019-06-05,A,X,RENAME,,,,Y
+        2019-06-10,A,Y,BUY,10,150
+        """
+    )
+    assert (told.sold, told.pool("Y")) == ([(-20, 20)], (25, 570))
+
+
+def test_shares_that_an_exchange_leaves_behind_are_of_no_other_pool():
+    """The spouse's sliver of X is too small to become BUYER: its cost of 8 is in no pool of BUYER."""
+    told = Told(
+        [
+            *events_of(
+                """
+                2019-01-02,S,BUYER,BUY,10,100
+                2019-01-02,S,X,BUY,0.000000001,8
+                2019-01-02,A,X,BUY,10,200
+                2019-06-03,S,BUYER,SELL,5,40
+                2019-06-04,A,X,SELL,5,80
+                2019-06-10,S,BUYER,BUY,5,50
+                """
+            ),
+            replace(exchanged(date(2019, 6, 5)), ratio=Fraction(1, 10)),
+        ],
+        taxpayers={"S": "spouse"},
+    )
+    assert told.sold[:2] == [(-10, 10), (-20, 20)]
+    assert told.pool("BUYER", "spouse") == (10, 50 + 50 + 10 + 20)
+    assert told.cost("BUYER") == 100
