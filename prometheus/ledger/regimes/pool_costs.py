@@ -384,6 +384,8 @@ class PoolCosts:
         if not is_bought and not any(sale.denied for sale in sales):
             return  # nothing is denied, as before
         result = self._replay(book, group)
+        # What an exchange has left behind is of another group by now: its cost is in no entry here.
+        result.bases = {pool: basis for pool, basis in result.bases.items() if book.group_of(pool.ticker) == group}
         book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)
 

@@ -1294,4 +1294,4 @@ def test_shares_that_an_exchange_leaves_behind_are_of_no_other_pool():
     )
     assert told.sold[:2] == [(-10, 10), (-20, 20)]
     assert told.pool("BUYER", "spouse") == (10, 50 + 50 + 10 + 20)
-    assert told.cost("BUYER") == 100
+    assert (told.cost("BUYER"), told.cost("X", "spouse")) == (100, 8)
