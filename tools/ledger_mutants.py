@@ -1,12 +1,13 @@
 """Change the ledger's rules one place at a time and see whether its tests notice.
 
-    python tools/ledger_mutants.py [--mutants 300] [--seed 1] [--only us canada] [--show]
+    python tools/ledger_mutants.py [--mutants 300] [--seed 1] [--only us canada] [--signs] [--show]
 
 Each mutant is one change of one rule module: another comparison, plus for minus, a statement or an argument left out.
 It runs in a process of its own, which runs the ledger's unit and property tests until one fails. Places are drawn by
-seed, from every rule module as many as its size asks for. Mutants that no test notices are listed;
-docs/evidence/ledger.md says which of them change nothing. The command ends with exit code 1 where fewer than 95
-of 100 are noticed.
+seed, from every rule module as many as its size asks for. Mutants that no test notices are listed.
+tools/equal_mutants.toml has those that change no result, each with the reason; they are tried too, and one that a
+test notices is said to be listed wrongly. The command ends with exit code 1 where fewer than 95 of 100 of the others
+are noticed.
 """
 
 import argparse
@@ -16,8 +17,10 @@ import itertools
 import os
 import random
 import resource
+import signal
 import sys
 import time
+import tomllib
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +33,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LEDGER = ROOT / "prometheus" / "ledger"
+#: Mutants that change no result: module, text of the line, change, reason.
+EQUAL = ROOT / "tools" / "equal_mutants.toml"
 #: Modules that hold rules.
 MODULES = (
     "window",
@@ -50,10 +55,16 @@ MODULES = (
     "book",
     "corrections",
 )
+#: Modules in which every plus and minus decides an amount that is denied, or the day until which it can change.
+SIGNED = ("regimes/superficial", "regimes/denials", "regimes/pool_costs", "reports/dispositions")
 PROPERTIES = ("differential", "canada", "canada_oracle", "wash_oracle")
+_TESTS = ("test_*.py", "regimes/test_*.py", "reports/test_dispositions.py")
 ENOUGH = 0.95
+#: Characters of a change that are said, and of what comes before it.
+_LONG = 90
+_NEAR = 30
 #: Seconds of processor time after which a mutant counts as noticed: it does not end.
-LONGEST = 20
+LONGEST = 40
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE,
@@ -85,6 +96,13 @@ class Mutant:
     function: str
     change: str
     tree: ast.Module
+    is_sign: bool
+    text: str
+
+    @property
+    def name(self) -> tuple[str, str, str]:
+        """Return what names it while lines move: module, text of its line, change."""
+        return (self.module, self.text, self.change)
 
 
 def places_of(module: str) -> int:
@@ -96,10 +114,11 @@ def mutant_of(module: str, number: int) -> Mutant:
     """Return the mutant of a module that has a number, in the order of its lines."""
     tree = _tree_of(module)
     function, node, change = next(itertools.islice(_places(tree, ""), number, None))
-    before = _text(node)
+    before, is_sign = ast.unparse(node), isinstance(getattr(node, "op", None), ast.Add | ast.Sub)
     change(node)
     ast.fix_missing_locations(tree)
-    return Mutant(module, node.lineno, function, f"{before}  ->  {_text(node)}", tree)
+    text = (LEDGER / f"{module}.py").read_text(encoding="utf-8").splitlines()[node.lineno - 1].strip()
+    return Mutant(module, node.lineno, function, _change(before, ast.unparse(node)), tree, is_sign, text)
 
 
 def _tree_of(module: str) -> ast.Module:
@@ -107,9 +126,14 @@ def _tree_of(module: str) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"), str(path))
 
 
-def _text(node: ast.AST) -> str:
-    text = ast.unparse(node).splitlines()[0]
-    return text if len(text) <= 150 else text[:147] + "..."
+def _change(before: str, after: str) -> str:
+    """Return what a change is: both texts, cut to where they differ."""
+    before, after = before.splitlines()[0], after.splitlines()[0]
+    if len(before) > _LONG or len(after) > _LONG:
+        same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(before, after, strict=False))
+        start = max(sum(1 for _ in same) - _NEAR, 0)
+        before, after = (f"...{text[start : start + _LONG]}..." for text in (before, after))
+    return f"{before}  ->  {after}"
 
 
 def _places(node: ast.AST, function: str) -> Iterator[tuple[str, Any, Callable[[Any], None]]]:
@@ -189,8 +213,21 @@ def drawn(count: int, seed: int, modules: tuple[str, ...]) -> list[Mutant]:
     return chosen
 
 
-def tried_out(mutants: list[Mutant]) -> Iterator[tuple[Mutant, bool]]:
-    """Yield the mutants, each with whether a test fails with it.
+def signs(modules: tuple[str, ...]) -> list[Mutant]:
+    """Return the mutants that put plus for minus or minus for plus, all of them."""
+    every = (mutant_of(module, number) for module in modules for number in range(places_of(module)))
+    return [mutant for mutant in every if mutant.is_sign]
+
+
+def equal_mutants() -> dict[tuple[str, str, str], str]:
+    """Return the reasons of the mutants that change no result, by name."""
+    with EQUAL.open("rb") as file:
+        listed = tomllib.load(file)["equal"]
+    return {(each["module"], each["line"], each["change"]): each["reason"] for each in listed}
+
+
+def tried_out(mutants: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
+    """Yield the mutants, each with what becomes of it: noticed, not noticed, or endless, which is noticed too.
 
     The tests are collected once; each mutant runs in a fork of that process, with the code of its function replaced.
     What is no function, such as a table, runs in a process that loads the changed module in the place of the true one.
@@ -207,7 +244,7 @@ def tried_out(mutants: list[Mutant]) -> Iterator[tuple[Mutant, bool]]:
         if answers.readline().strip() != "not noticed":
             raise SystemExit("The tests fail without any change; mend that first.")
         for mutant, answer in zip(mutants, answers, strict=True):
-            yield mutant, answer.strip() == "noticed" or (answer.strip() == "table" and _is_noticed_when_loaded(mutant))
+            yield mutant, _when_loaded(mutant) if answer.strip() == "table" else answer.strip()
     os.waitpid(collector, 0)
 
 
@@ -228,20 +265,20 @@ class _Loop:
     def _tried(self, session: pytest.Session, functions: list[tuple[FunctionType, CodeType]], module: str) -> str:
         child = os.fork()
         if child == 0:
-            _limited()
-            for function, code in functions:
-                function.__code__ = code
-            _run(session, module)
-        return "noticed" if os.waitpid(child, 0)[1] else "not noticed"
+            _run(session, functions, module)
+        return _outcome(os.waitpid(child, 0)[1])
 
     def _answer(self, text: str) -> None:
         os.write(self._writer, f"{text}\n".encode())
 
 
-def _run(session: pytest.Session, module: str) -> None:
-    """Run the tests, those of the module first, until one fails, and end the process."""
+def _run(session: pytest.Session, functions: list[tuple[FunctionType, CodeType]], module: str) -> None:
+    """Change functions, run the tests, those of the module first, until one fails, and end the process."""
     code = 1
     try:
+        _limited()
+        for function, changed in functions:
+            function.__code__ = changed
         own = f"test_{module.rpartition('/')[2]}.py"
         items = sorted(session.items, key=lambda item: item.path.name != own)
         for i, item in enumerate(items):
@@ -255,7 +292,7 @@ def _run(session: pytest.Session, module: str) -> None:
 
 
 def _changed_functions(mutant: Mutant) -> list[tuple[FunctionType, CodeType]]:
-    """Return the functions that a mutant changes, with their code; none where it changes what is no function."""
+    """Return the functions that a mutant changes, with their code; none where that is not all of it."""
     name = "prometheus.ledger." + mutant.module.replace("/", ".")
     codes = {code.co_qualname: code for code in _codes(compile(mutant.tree, f"{mutant.module}.py", "exec"))}
     live: dict[str, FunctionType] = {}
@@ -266,11 +303,13 @@ def _changed_functions(mutant: Mutant) -> list[tuple[FunctionType, CodeType]]:
             function = getattr(member, "fget", None) or getattr(member, "__wrapped__", member)
             if isinstance(function, FunctionType) and function.__module__ == name:
                 live[function.__qualname__] = function
-    return [
+    changed = [
         (function, codes[qualname])
         for qualname, function in live.items()
         if qualname in codes and codes[qualname] != function.__code__
     ]
+    # A function without its ``super`` asks for another closure, which only a module loaded anew has.
+    return changed if all(code.co_freevars == each.__code__.co_freevars for each, code in changed) else []
 
 
 def _codes(code: CodeType) -> Iterator[CodeType]:
@@ -280,7 +319,13 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(each)
 
 
-def _is_noticed_when_loaded(mutant: Mutant) -> bool:
+def _outcome(status: int) -> str:
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU:
+        return "endless"
+    return "noticed" if status else "not noticed"
+
+
+def _when_loaded(mutant: Mutant) -> str:
     child = os.fork()
     if child == 0:
         code = 1
@@ -292,7 +337,7 @@ def _is_noticed_when_loaded(mutant: Mutant) -> bool:
             code = int(pytest.main(["-x", *_arguments()]))
         finally:
             os._exit(min(code, 1))
-    return os.waitpid(child, 0)[1] != 0
+    return _outcome(os.waitpid(child, 0)[1])
 
 
 def _limited() -> None:
@@ -314,7 +359,7 @@ def _put_in_place(name: str, changed: CodeType) -> None:
 def _arguments() -> list[str]:
     tests = ROOT / "tests" / "unit" / "ledger"
     properties = [ROOT / "tests" / "property" / f"test_ledger_{name}.py" for name in PROPERTIES]
-    files = [*sorted((*tests.glob("test_*.py"), *tests.glob("regimes/test_*.py"))), *properties]
+    files = [*sorted(file for pattern in _TESTS for file in tests.glob(pattern)), *properties]
     plugins = ["-p", "tests.property.conftest", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
     return ["-q", "--noconftest", f"--rootdir={ROOT}", "--hypothesis-profile=mutants", *plugins, *map(str, files)]
 
@@ -325,33 +370,52 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=300)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", nargs="*", default=[], help="modules, by the end of their name")
+    parser.add_argument(
+        "--signs", action="store_true", help="every plus and minus of what is denied, in place of a draw"
+    )
     parser.add_argument("--show", action="store_true", help="list the mutants, try none")
     chosen = parser.parse_args()
-    modules = tuple(name for name in MODULES if not chosen.only or name.rpartition("/")[2] in chosen.only)
+    names = SIGNED if chosen.signs else MODULES
+    modules = tuple(name for name in names if not chosen.only or name.rpartition("/")[2] in chosen.only)
     os.chdir(ROOT)
     sys.dont_write_bytecode = False  # else every process would compile the tests anew
     sys.path.insert(0, str(ROOT))
-    mutants = drawn(chosen.mutants, chosen.seed, modules)
+    mutants = signs(modules) if chosen.signs else drawn(chosen.mutants, chosen.seed, modules)
     if chosen.show:
         for mutant in mutants:
             _say(_line(mutant))
         return
+    sys.exit(_report(mutants, "signs" if chosen.signs else f"seed {chosen.seed}"))
+
+
+def _report(mutants: list[Mutant], title: str) -> int:
+    """Try mutants, say what becomes of each module's, and return the exit code."""
     begun = time.monotonic()
+    equal = equal_mutants()
     survivors: dict[str, int] = defaultdict(int)
     tried: dict[str, int] = defaultdict(int)
-    for mutant, is_noticed in tried_out(mutants):
+    equals = endless = 0
+    for mutant, outcome in tried_out(mutants):
+        is_equal, is_noticed = mutant.name in equal, outcome != "not noticed"
+        endless += outcome == "endless"
         tried[mutant.module] += 1
-        if not is_noticed:
+        if is_noticed and is_equal:
+            _say(f"listed as equal, and noticed  {_line(mutant)}")
+        elif not is_noticed:
             survivors[mutant.module] += 1
-            _say(f"not noticed  {_line(mutant)}")
+            equals += is_equal
+            if not is_equal:
+                _say(f"not noticed  {_line(mutant)}")
     for module, count in tried.items():
         _say(f"{module:<20} {count - survivors[module]} of {count}")
     noticed = len(mutants) - sum(survivors.values())
-    share = noticed / len(mutants)
+    share = noticed / (len(mutants) - equals)
     seconds = time.monotonic() - begun
-    _say(f"seed {chosen.seed}: {noticed} of {len(mutants)} mutants noticed ({share:.1%}), in {seconds:.0f} seconds")
-    if share < ENOUGH:
-        raise SystemExit(1)
+    _say(
+        f"{title}: {noticed} of {len(mutants)} mutants noticed ({noticed / len(mutants):.1%}), {endless} of them as "
+        f"endless; {equals} change no result ({share:.1%} of the others); in {seconds:.0f} seconds"
+    )
+    return 0 if share >= ENOUGH else 1
 
 
 def _line(mutant: Mutant) -> str:

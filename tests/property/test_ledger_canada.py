@@ -15,7 +15,8 @@ from prometheus.ledger.state import EMPTY
 from prometheus.ledger.terms import AccountTerms, Terms
 from tests.property import test_ledger_differential as differential
 from tests.property.ledger_histories import histories, ties
-from tests.property.test_ledger_differential import by_day, sums_of, sums_of_state
+from tests.property.test_ledger_differential import by_day
+from tests.unit.ledger.told import sums_of, sums_of_state
 
 ZERO = Decimal(0)
 

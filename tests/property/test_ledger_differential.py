@@ -18,26 +18,9 @@ from prometheus.ledger.fold import advance, fold
 from prometheus.ledger.postings import DISALLOWANCES, PostingKind
 from prometheus.ledger.state import EMPTY
 from tests.property.ledger_histories import histories, us_terms
+from tests.unit.ledger.told import sums_of, sums_of_state
 
 ZERO = Decimal(0)
-
-
-def sums_of(postings):
-    """Return what postings add up to: shares and bases by lot, cash by account."""
-    lots, cash = defaultdict(lambda: [ZERO, ZERO, ZERO]), defaultdict(Decimal)
-    for row in postings:
-        if row.lot is not None:
-            for i, change in enumerate((row.quantity, row.cost_basis, row.adjusted_basis)):
-                lots[row.lot][i] += change
-        cash[row.account] += row.cash
-    return {key: tuple(sums) for key, sums in lots.items() if any(sums)}, {k: v for k, v in cash.items() if v}
-
-
-def sums_of_state(state):
-    """Return the same of a state."""
-    lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
-    lots |= {key: (-short.quantity, -short.proceeds, -short.proceeds) for key, short in state.shorts.items()}
-    return lots, {account: amount for account, amount in state.cash.items() if amount}
 
 
 def by_day(events):

@@ -275,14 +275,14 @@ class PoolCosts:
                 one = Decimal(1)
                 shifts = tuple(PoolShift(source, pool, one, one) for source, pool in moved.items())
                 history = renamed_history(history, new_tickers, PoolEntry(book.day, self._number, shifts=shifts))
-                known = {moved.get(pool, pool): basis for pool, basis in known.items() if basis}
+                known = _summed((moved.get(pool, pool), basis) for pool, basis in known.items())
                 left = concerned.setdefault(target, {})
                 for source, pool in moved.items():
                     still = sum((lot.adjusted_basis for lot in self.lots_of(book, source)), _ZERO)
                     left[pool] = left.get(pool, _ZERO) + (still if source not in moved.values() else _ZERO)
             if target in book.histories:
                 history = joined(book.histories[target], history)
-                known = {**self._known[target], **known}
+                known = _summed((*self._known[target].items(), *known.items()))
             book.histories[target], self._known[target] = history, known
         for group, left in concerned.items():
             self._begin_pools(book, group, left)
@@ -384,8 +384,18 @@ class PoolCosts:
         if not is_bought and not any(sale.denied for sale in sales):
             return  # nothing is denied, as before
         result = self._replay(book, group)
+        # What an exchange has left behind is of another group by now: its cost is in no entry here.
+        result.bases = {pool: basis for pool, basis in result.bases.items() if book.group_of(pool.ticker) == group}
         book.histories[group] = Denials(book, self, cause).write(history, result)
         self._known[group] = self.bases(book, group)
+
+
+def _summed(costs: Iterable[tuple[PoolKey, Decimal]]) -> dict[PoolKey, Decimal]:
+    """Return the cost of each pool; pools that have become one add up."""
+    sums: dict[PoolKey, Decimal] = {}
+    for pool, basis in costs:
+        sums[pool] = sums.get(pool, _ZERO) + basis
+    return sums
 
 
 def _has_others(history: PoolHistory, tickers: Mapping[str, str]) -> bool:

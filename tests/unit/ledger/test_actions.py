@@ -1,9 +1,11 @@
 """Whom a corporate action reaches, and the order of a day's actions."""
 
+from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from prometheus.ledger.events import CashInLieu, Merger
 from prometheus.ledger.fold import advance
 from prometheus.ledger.postings import PostingKind
 from tests.unit.ledger.told import Told, events_of, terms_of
@@ -258,3 +260,62 @@ def test_an_unlisted_action_is_remembered_from_day_to_day():
     state, postings, findings = advance(state, events_of("2024-06-05,B,XYZ,SPLIT,2:1"), terms)
     assert (postings, findings, state.unlisted) == ((), (), ())
     assert state.quantity_of("B", "XYZ") == Decimal(20)
+
+
+def test_an_exchange_comes_before_an_end():
+    """A merger for 12 a share and a delisting for nothing on one day: the shares are paid, and none is left to end."""
+    merger = Merger(account="A", event_id="m", trade_date=date(2019, 6, 3), ticker="X", cash_per_share=Decimal(12))
+    events = events_of("2018-01-02,A,X,BUY,10,100\n2019-06-03,A,X,DELIST,,0,,,,a")
+    told = Told([*events, merger], sound=False)
+    assert (told.recognized, told.codes) == (20, ["NOT_HELD"])
+
+
+def test_children_of_a_day_come_by_what_is_told_of_them():
+    """The child C comes before D, whatever their events are called."""
+    told = Told(
+        """
+        2018-01-02,A,P,BUY,20,1000,p
+        2019-06-03,A,P,SPINOFF,1,,,C,0.2,z
+        2019-06-03,A,P,SPINOFF,1,,,D,0.3,a
+        """
+    )
+    assert [row.ticker for row in told.postings if row.kind is PostingKind.SPINOFF] == ["P", "C", "P", "D"]
+
+
+def test_accounts_may_list_the_actions_of_a_day_in_any_order():
+    """Two splits of one day are told by A as 2:1 and 3:1, by B as 3:1 and 2:1: they agree, ten shares are sixty."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,100,L
+        2018-01-02,B,X,BUY,10,100,L
+        2019-06-03,A,X,SPLIT,2,,,,,s1
+        2019-06-03,A,X,SPLIT,3,,,,,s2
+        2019-06-03,B,X,SPLIT,3,,,,,s1
+        2019-06-03,B,X,SPLIT,2,,,,,s2
+        """
+    )
+    assert (told.lot("L").quantity, told.lot("L", "B").quantity) == (60, 60)
+
+
+@pytest.mark.parametrize(
+    ("action", "said"), [("SPLIT,2", "it was booked there too"), ("DELIST,,0", "nothing was booked there")]
+)
+def test_a_remark_says_what_was_booked_for_who_does_not_list(action, said):
+    """B lists nothing: a split changes its shares, a delisting does not."""
+    told = Told(f"2024-01-02,A,X,BUY,10,1000\n2024-01-02,B,X,BUY,10,1000\n2024-06-03,A,X,{action}", sound=False)
+    (finding,) = told.findings
+    assert finding.message.endswith(f"of 2024-06-03; {said}.")
+
+
+def test_cash_in_lieu_that_is_told_by_itself_is_a_sale():
+    """Half of 10.5 shares of 1,050 is paid 60: a gain of 10, and ten shares of 1,000 are left."""
+    paid = CashInLieu(
+        account="A",
+        event_id="c",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        quantity=Decimal("0.5"),
+        amount=Decimal(60),
+    )
+    told = Told([*events_of("2018-01-02,A,X,BUY,10.5,1050,L"), paid])
+    assert (told.recognized, told.lot("L").quantity, told.basis("L")) == (10, 10, 1000)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 
 from prometheus.ledger.events import Buy, Merger, Sell
+from prometheus.ledger.terms import AccountTerms, Terms
 from tests.unit.ledger.told import Told
 
 
@@ -50,6 +51,7 @@ def test_a_taxable_merger_is_a_sale_and_a_purchase():
     told = merged(1000, new_ticker="Y", ratio=Fraction(1), new_price=Decimal(120), is_taxable=True)
     (lot,) = told.lots.values()
     assert (told.recognized, lot.adjusted_basis, lot.acquired_on) == (200, 1200, date(2019, 6, 3))
+    assert lot.key.lot_id == "L~M1"
     assert told.state.cash == {"A": Decimal(-1000)}
 
 
@@ -128,3 +130,46 @@ def test_a_merger_that_leaves_nothing_of_a_lot_is_refused():
     told = Told([bought, merger], sound=False)
     assert told.codes == ["VANISHING_LOT"]
     assert told.lot("b").ticker == "X"
+
+
+def test_a_merger_pays_the_fraction_in_cash():
+    """Ten shares at 1:4 are 2.5 of Y with a basis of 1,000; half a share of 200 is paid 230."""
+    told = merged(1000, new_ticker="Y", ratio=Fraction(1, 4), fraction_price=Decimal(460))
+    assert (told.recognized, told.lot("L").quantity) == (0, Decimal("2.5"))
+    bought = Buy(
+        account="A",
+        event_id="b",
+        trade_date=date(2018, 1, 2),
+        ticker="X",
+        quantity=Decimal(10),
+        amount=Decimal(1000),
+        lot_id="L",
+    )
+    merger = Merger(
+        account="",
+        event_id="m",
+        trade_date=date(2019, 6, 3),
+        ticker="X",
+        new_ticker="Y",
+        ratio=Fraction(1, 4),
+        fraction_price=Decimal(460),
+    )
+    whole = Told([bought, merger], terms=Terms(accounts={"A": AccountTerms(is_fractional=False)}))
+    paid = [sale for sale in whole.sales if sale.posting.cash]
+    assert [(sale.posting.kind, sale.realized_gain) for sale in paid] == [("CASH_IN_LIEU", 30)]
+    assert (whole.lot("L").quantity, whole.basis("L"), whole.state.cash["A"]) == (2, 800, 230 - 1000)
+
+
+@pytest.mark.parametrize(("cost", "basis"), [(1000, 1000), (1400, 1200), (2000, 1700)])
+def test_cash_beside_shares_changes_the_cost_as_the_basis_and_settles_when_told(cost, basis):
+    """26 U.S.C. 358: cost without carried losses goes down by the cash less the gain too; the row settles on 5 June."""
+    told = merged(
+        cost,
+        new_ticker="Y",
+        ratio=Fraction(1),
+        cash_per_share=Decimal(30),
+        new_price=Decimal(120),
+        settle_date=date(2019, 6, 5),
+    )
+    assert (told.lot("L").cost_basis, told.basis("L")) == (basis, basis)
+    assert [row.settle_date for row in told.postings if row.cash > 0] == [date(2019, 6, 5)]

@@ -87,3 +87,11 @@ def test_cost_and_basis_rise_with_a_distribution_and_fall_with_capital_returned(
     assert (told.lot("L").cost_basis, told.lot("L").adjusted_basis) == (82, 82)
     told = Told("2019-01-02,A,X,BUY,10,82,L\n2019-03-01,A,X,ROC,,90")
     assert (told.lot("L").cost_basis, told.lot("L").adjusted_basis, told.recognized) == (0, 0, 8)
+
+
+def test_a_return_of_capital_is_paid_in_cash():
+    """Of 300 on ten shares of 250 the basis takes 250, and 50 are a gain; the account has all 300."""
+    told = Told("2018-01-02,A,X,BUY,10,250,L\n2019-06-03,A,X,ROC,,300")
+    (row,) = [row for row in told.postings if row.kind is PostingKind.RETURN_OF_CAPITAL]
+    assert (row.cash, row.adjusted_basis, row.realized_gain) == (300, -250, 50)
+    assert told.state.cash == {"A": 50}

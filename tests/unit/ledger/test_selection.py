@@ -181,3 +181,19 @@ def test_the_order_by_basis_follows_what_comes_and_goes_between_sales():
         ("L140", 200),
         ("L120", 200),
     ]
+
+
+def test_parts_of_a_named_lot_come_in_the_order_of_the_method():
+    """HIFO: the named lot's own 10 shares, then of its parts the one at 11.01; a dearer lot that is not named stays."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,100,1000,old
+        2019-06-03,A,X,BUY,60,540,new
+        2019-06-10,A,X,SELL,20,160,old,,,s1
+        2019-06-10,A,X,SELL,30,239.70,old,,,s2
+        2019-09-03,A,X,BUY,10,200,dear
+        2019-11-04,A,X,SELL,30,900,new
+        """,
+        method=LotMethod.HIFO,
+    )
+    assert [(line.lot_id, -line.posting.quantity) for line in told.sales[2:]] == [("new", 10), ("new~W1-s2", 20)]

@@ -231,3 +231,44 @@ def test_a_fraction_is_paid_in_the_base_currency():
     bought = events_of("2019-01-02,A,X,BUY,3,30,L")
     told = Told([*bought, split], terms=Terms(accounts={"A": AccountTerms(is_fractional=False)}))
     assert (told.state.cash["A"], told.lot("L").quantity) == (Decimal(-19), 1)
+
+
+def test_distributions_of_a_day_take_their_parts_of_the_same_price():
+    """10 and 25 a share beside a close of 100: 10/135 of 1,350 is 100, then 25/125 of 1,250 is 250; 1,000 is left."""
+    worth = [
+        StockDistribution(
+            account="",
+            event_id=f"{ticker}{value}",
+            trade_date=date(2019, 6, 3),
+            ticker=ticker,
+            value=Decimal(value),
+            close=Decimal(100),
+        )
+        for ticker, value in (("X", 25), ("X", 10), ("Y", 50))
+    ]
+    told = Told([*events_of("2018-01-02,A,X,BUY,10,1350,L\n2018-01-02,A,Y,BUY,10,1500,Y"), *worth])
+    assert [(sale.posting.adjusted_basis, sale.realized_gain) for sale in told.sales] == [
+        (-100, 0),
+        (-250, 0),
+        (-500, 0),
+    ]
+    assert (told.basis("L"), told.basis("Y")) == (1000, 1000)
+
+
+def test_too_many_shares_of_a_child_are_refused():
+    """Ten of the child for each of 900,000,000,000 shares of the parent is a slip."""
+    told = Told("2018-01-02,A,P,BUY,900000000000,100,p\n2019-06-03,A,P,SPINOFF,10,,,C,0.25", sound=False)
+    assert (told.codes, told.basis("p")) == (["TOO_LARGE"], 100)
+
+
+def test_a_lot_too_small_for_a_share_of_the_child_keeps_its_basis():
+    """A tenth of the smallest share is none: the small lot keeps its 8.00, the other one gives a quarter of 1,000."""
+    told = Told(
+        """
+        2018-01-02,A,P,BUY,0.000000001,8,small
+        2018-01-03,A,P,BUY,20,1000,p
+        2019-06-03,A,P,SPINOFF,0.1,,,C,0.25
+        """
+    )
+    assert (told.basis("small"), told.basis("p")) == (8, 750)
+    assert [lot.key.lot_id for lot in told.lots.values() if lot.ticker == "C"] == ["p~S-C"]

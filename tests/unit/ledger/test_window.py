@@ -1,7 +1,9 @@
 """Purchases and losses that can still meet."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey
@@ -97,3 +99,39 @@ def test_recent_trades_are_known_by_account():
     seen.add_purchase(purchase("a", -30))
     seen.add_loss(loss("b", -31))
     assert (seen.knows("A", "X", DAY), seen.knows("B", "X", DAY), seen.knows("A", "Y", DAY)) == (True, False, False)
+
+
+def test_a_purchase_put_in_twice_is_met_once():
+    """The later one takes the place of the former of the same lot."""
+    seen = window()
+    seen.add_purchase(purchase("a", -3, shares=10))
+    seen.add_purchase(purchase("a", -2, shares=4))
+    assert [(each.lot.lot_id, each.unreplaced) for each in seen.purchases_to_meet(loss("z"))] == [("a", 4)]
+
+
+def test_trades_are_counted_from_what_they_were_before_any_split():
+    """Ten shares 1:3 and then 3:1 are ten again: bought, unreplaced, sold at a loss and still open."""
+    seen = window()
+    seen.add_purchase(purchase("a"))
+    seen.add_loss(loss("b"))
+    for ratio in (Fraction(1, 3), Fraction(3)):
+        seen.scale("X", ratio)
+    (bought,), (sold,) = seen.purchases.values(), seen.losses.values()
+    assert (bought.quantity, bought.exact, bought.unreplaced, bought.exact_unreplaced) == (10, None, 10, None)
+    assert (sold.quantity, sold.exact, sold.open_quantity, sold.exact_open) == (10, None, 10, None)
+
+
+def test_a_purchase_whose_shares_have_all_replaced_meets_nothing():
+    """It is remembered as a trade, and no loss comes upon it."""
+    seen = window()
+    seen.add_purchase(replace(purchase("a"), unreplaced=Decimal(0)))
+    assert list(seen.purchases_to_meet(loss("z"))) == []
+    assert set(seen.purchases) == {LotKey("A", "a")}
+
+
+def test_a_loss_put_in_twice_is_met_once():
+    """The later one takes the place of the former of the same event and lot."""
+    seen = window()
+    seen.add_loss(loss("a", left=10))
+    seen.add_loss(loss("a", left=4))
+    assert [each.open_quantity for each in seen.losses_to_meet("A", "X", DAY)] == [4]

@@ -15,6 +15,7 @@ from prometheus.ledger.shares import split_ratio
 from prometheus.ledger.terms import AccountTerms, Terms
 from prometheus.ledger.tie_rules import DEFAULT_TIES
 
+_ZERO = Decimal(0)
 NO_RATES = TaxRates(Decimal(0), Decimal(0))
 
 
@@ -132,6 +133,24 @@ def terms_of(
     return Terms(regime=regime, accounts=accounts, default=taxable, groups=groups or {}, ties=ties, **more)
 
 
+def sums_of(postings):
+    """Return what postings add up to: shares and bases by lot, cash by account."""
+    lots, cash = defaultdict(lambda: [_ZERO, _ZERO, _ZERO]), defaultdict(Decimal)
+    for row in postings:
+        if row.lot is not None:
+            for i, change in enumerate((row.quantity, row.cost_basis, row.adjusted_basis)):
+                lots[row.lot][i] += change
+        cash[row.account] += row.cash
+    return {key: tuple(sums) for key, sums in lots.items() if any(sums)}, {k: v for k, v in cash.items() if v}
+
+
+def sums_of_state(state):
+    """Return the same of a state."""
+    lots = {key: (lot.quantity, lot.cost_basis, lot.adjusted_basis) for key, lot in state.lots.items()}
+    lots |= {key: (-short.quantity, -short.proceeds, -short.proceeds) for key, short in state.shorts.items()}
+    return lots, {account: amount for account, amount in state.cash.items() if amount}
+
+
 class Line:
     """One lot's part in a disposition, as a tax return reads it."""
 
@@ -153,6 +172,7 @@ class Told:
         self.terms = settings.pop("terms", None) or terms_of(**settings)
         self.events = events_of(told) if isinstance(told, str) else list(told)
         self.state, self.postings, self.findings = fold(self.events, self.terms)
+        assert sums_of(self.postings) == sums_of_state(self.state)
         if sound:
             assert not self.findings, [str(found) for found in self.findings]
         washed = defaultdict(list)

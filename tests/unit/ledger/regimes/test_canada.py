@@ -1,6 +1,7 @@
 """Canada: pools by taxpayer, superficial losses with the counts of day 30, settlement dates."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
@@ -10,12 +11,13 @@ import pytest
 from prometheus.domain.accounts import AccountKind, LotMethod, TaxRegime
 from prometheus.ledger import events as ev
 from prometheus.ledger.fold import advance, fold
-from prometheus.ledger.keys import EVERY_ACCOUNT
+from prometheus.ledger.keys import EVERY_ACCOUNT, EventKey, LotKey
 from prometheus.ledger.postings import DISALLOWANCES, DISPOSITIONS, PostingKind
-from prometheus.ledger.state import EMPTY
+from prometheus.ledger.regimes.canada import merged
+from prometheus.ledger.state import EMPTY, Lot
 from prometheus.ledger.terms import AccountTerms, AssetClass, Terms
 from prometheus.ledger.tie_rules import tie_rules
-from tests.unit.ledger.told import events_of
+from tests.unit.ledger.told import events_of, sums_of, sums_of_state
 
 ZERO = Decimal(0)
 #: A day on which nothing that concerns a test happens, after every window.
@@ -40,6 +42,7 @@ class Told:
             )]  # fmt: skip
         self.events = events
         self.state, self.postings, self.findings = fold(events, self.terms)
+        assert sums_of(self.postings) == sums_of_state(self.state)
         self.gains, self.bases, self.denied = defaultdict(lambda: ZERO), defaultdict(lambda: ZERO), {}
         self.for_good = ZERO
         for row in self.postings:
@@ -991,3 +994,304 @@ def test_a_loss_is_provisional_until_day_thirty_has_passed():
     after = Told(story.format(day="2019-07-04"))
     assert after.disallowed == 100
     assert [row.day.isoformat() for row in after.kinds(PostingKind.LOSS_FINAL)] == ["2019-07-04"]
+
+
+# ---------------------------------------------------------------- what the ledger's own books say
+
+
+def test_the_cost_without_denied_losses_is_of_the_pool_too():
+    """600 for 40 shares in two accounts: 4 sold in A take 60 of both costs, and 540 are left for 6 and 30."""
+    told = Told("2019-01-02,A,X,BUY,10,100\n2019-03-04,B,X,BUY,30,500\n2019-09-03,A,X,SELL,4,70")
+    (sale,) = told.kinds(PostingKind.SELL)
+    assert (sale.cost_basis, sale.adjusted_basis) == (-60, -60)
+    assert [(told.position(each).cost_basis, told.position(each).adjusted_basis) for each in "AB"] == [
+        (90, 90),
+        (450, 450),
+    ]
+
+
+def test_shares_after_splits_that_do_not_end_are_added_exactly():
+    """10/3 and 20/3 shares are ten; 10/3 and one are 13/3, kept beside nine decimals."""
+
+    def lot(quantity, exact=None):
+        return Lot(
+            LotKey("A", "L"), EventKey("A", "b"), "L", "X", date(2019, 1, 2), Decimal(quantity), Decimal(10),
+            Decimal(11), date(2019, 1, 2), exact,
+        )  # fmt: skip
+
+    third, rest = lot("3.333333333", Fraction(10, 3)), lot("6.666666667", Fraction(20, 3))
+    whole = merged(third, rest)
+    assert (whole.quantity, whole.exact, whole.cost_basis, whole.adjusted_basis) == (10, None, 20, 22)
+    for one, other in ((third, lot(1)), (lot(1), third)):
+        both = merged(one, other)
+        assert (both.quantity, both.exact) == (Decimal("4.333333333"), Fraction(13, 3))
+    assert merged(lot(1), lot(2)).exact is None
+
+
+def test_shares_of_the_spouse_sold_before_the_transfer_cost_what_they_did():
+    """S acquires on 17 June what A bought back: the loss of 20 is denied there; the sale before costs 50 still."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100
+        2019-01-02,S,X,BUY,10,100
+        2019-06-03,A,X,SELL,10,80
+        2019-06-10,A,X,BUY,10,90
+        2019-06-12,S,X,SELL,5,100
+        2019-06-17,A,X,TRANSFER_OUT,10,,,S
+        """,
+        taxpayers={"S": "spouse"},
+    )
+    assert told.sold == [(-20, 20), (50, 0)]
+    assert told.pool(taxpayer="spouse") == (15, 50 + 90 + 20)
+
+
+def test_the_state_keeps_open_losses_with_what_is_denied_of_them():
+    """Of 100 on 20 shares 15 are denied: 10 by the owner's purchase, 5 by the plan's for good. A gain is no loss."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,50,500,,,,b1
+        2019-06-03,A,X,SELL,20,100,,,,s1
+        2019-06-10,A,X,BUY,10,100,,,,b2
+        2019-06-10,P,X,BUY,5,50,,,,b3
+        2019-06-20,A,X,SELL,1,100,,,,s2
+        """,
+        plans=["P"],
+        settled=False,
+    )
+    (loss,) = told.state.losses
+    assert (loss.event.event_id, loss.amount, loss.open_quantity) == ("s1", 100, 5)
+    assert (loss.disallowed, loss.denied_for_good) == (75, 25)
+
+
+@pytest.mark.parametrize(
+    ("x_and_y", "groups"), [("X", {}), ("Y", {}), ("X", {"X": "G", "Y": "G"}), ("Y", {"X": "G", "Y": "G"})]
+)
+def test_pools_with_open_losses_become_one_by_a_new_symbol(x_and_y, groups):
+    """Two pools of 50 and 100 are one of 150; ten bought for 150 deny the losses of 10 and 20, and those stay."""
+    other = "Y" if x_and_y == "X" else "X"
+    told = Told(
+        f"""
+        2019-01-02,A,Y,BUY,10,100
+        2019-01-02,A,X,BUY,10,200
+        2019-06-03,A,Y,SELL,5,40
+        2019-06-04,A,X,SELL,5,80
+        2019-06-05,A,{x_and_y},RENAME,,,,{other}
+        2019-06-10,A,{other},BUY,10,150
+        """,
+        groups=groups,
+    )
+    assert told.sold == [(-10, 10), (-20, 20)]
+    assert told.pool(other) == (20, 50 + 100 + 150 + 10 + 20)
+
+
+def test_the_last_event_of_a_day_is_the_cause_of_a_denial():
+    """XA and XB of one group are bought on one day: the rows of the day's denials name the purchase booked last."""
+    told = Told(
+        """
+        2019-01-02,A,XA,BUY,10,100,,,,b1
+        2019-06-03,A,XA,SELL,10,80,,,,s1
+        2019-06-10,A,XA,BUY,5,45,,,,b2
+        2019-06-10,A,XB,BUY,5,45,,,,b3
+        """,
+        groups={"XA": "G", "XB": "G"},
+    )
+    assert told.disallowed == 20
+    assert {row.event.event_id for row in told.kinds(PostingKind.SUPERFICIAL_LOSS)} == {"b3"}
+
+
+@pytest.mark.parametrize(("days", "kept"), [(90, ["b1", "b2"]), (91, ["b2"])])
+def test_purchases_are_kept_for_ninety_days(days, kept):
+    """Thirty days before a loss that is settled up to sixty days later; after that a purchase is forgotten."""
+    bought = date(2019, 1, 2)
+    told = Told(f"{bought},A,X,BUY,1,1,,,,b1\n{bought + timedelta(days)},A,X,BUY,1,1,,,,b2", settled=False)
+    assert [each.event.event_id for each in told.state.purchases] == kept
+
+
+def exchanged(day):
+    """Return the exchange of X for BUYER, share for share."""
+    return ev.Merger(
+        account=EVERY_ACCOUNT, event_id="m", trade_date=day, ticker="X", new_ticker="BUYER", ratio=Fraction(1)
+    )
+
+
+def test_a_purchase_before_an_exchange_counts_for_a_loss_after_it():
+    """ITA s. 85.1: five of X bought a week before the loss of BUYER are five of BUYER; 5/5 of 20 is denied."""
+    told = Told(
+        [
+            *events_of("2019-01-02,A,X,BUY,10,100\n2019-06-03,A,X,BUY,5,50\n2019-06-10,A,BUYER,SELL,5,30"),
+            exchanged(date(2019, 6, 5)),
+        ]
+    )
+    assert (told.sold[-1], told.pool("BUYER")) == ((-20, 20), (10, 120))
+
+
+def test_an_exchange_of_what_was_not_traded_settles_its_group():
+    """X is held for years beside its twin's open loss: its exchange settles that loss on the day."""
+    told = Told(
+        [
+            *events_of(
+                """
+                2018-01-02,A,X,BUY,10,100
+                2018-01-02,A,XB,BUY,20,200
+                2019-06-01,A,XB,BUY,10,100
+                2019-06-03,A,XB,SELL,10,80
+                2019-06-04,A,XB,SELL,5,90
+                """
+            ),
+            exchanged(date(2019, 6, 20)),
+        ],
+        groups={"X": "G", "XB": "G"},
+    )
+    assert [(row.event.event_id, row.day) for row in told.kinds(PostingKind.LOSS_FINAL)] == [
+        ("e004", date(2019, 6, 20))
+    ]
+    assert (told.disallowed, told.cost("BUYER")) == (20, 100)
+
+
+def test_a_loss_that_another_one_makes_is_settled_too():
+    """What b3 lets be denied of s1 belongs to the pool before s2, whose gain becomes a loss: both windows close.
+
+    One share is denied 1.00. On 4 June one is denied of s1 and s2 gains 12 - 21/2. With b3 eleven are: ten of them for
+    b2, so that s2 costs 30/2, loses 3.00 and is denied all of it.
+    """
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,20,200,,,,b1
+        2019-05-20,A,X,BUY,10,100,,,,b2
+        2019-06-03,A,X,SELL,28,252,,,,s1
+        2019-06-04,A,X,SELL,1,12,,,,s2
+        2019-06-10,A,X,BUY,10,100,,,,b3
+        """
+    )
+    assert (told.sold, told.pool()) == ([(-28, 11), (-3, 3)], (11, 119))
+    assert [row.event.event_id for row in told.kinds(PostingKind.LOSS_FINAL)] == ["s1", "s2"]
+
+
+def test_what_an_open_loss_carries_is_not_carried_again_when_an_earlier_one_closes():
+    """Losses of 20 each on 3 and 20 June, both denied: after the first has closed a purchase changes neither."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,40,400
+        2019-06-03,A,X,SELL,10,80
+        2019-06-04,A,X,BUY,10,80
+        2019-06-20,A,X,SELL,10,80
+        2019-06-21,A,X,BUY,10,80
+        2019-07-10,A,X,BUY,10,100
+        """
+    )
+    # 300 + 80 + 20 for 40; 10 cost 100: a loss of 20; 300 + 80 + 20, then 100 more
+    assert told.sold == [(-20, 20), (-20, 20)]
+    assert told.pool() == (50, 500)
+    finals = [row.day for row in told.kinds(PostingKind.LOSS_FINAL)]
+    assert finals == [date(2019, 7, 10), date(2035, 1, 2)]
+
+
+def test_a_cent_that_two_share_is_denied_once():
+    """The loss is 0.01 on two shares; owner and spouse acquire one each: half a cent each, one cent together."""
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,2,2
+        2019-06-03,A,X,SELL,2,1.99
+        2019-06-10,A,X,BUY,1,1
+        2019-06-10,S,X,BUY,1,1
+        """,
+        taxpayers={"S": "spouse"},
+    )
+    assert told.disallowed == Decimal("0.01")
+    assert told.cost() + told.cost(taxpayer="spouse") == Decimal("2.01")
+
+
+def test_the_order_of_a_day_stays_where_pools_become_one():
+    """What is denied at once on 3 June costs a sale of 6 June: 230/3 of the 15 shares that are one pool since the 5th.
+
+    Y costs 100 and carries 10 for the five bought in May; X costs 100 and carries 20, for its loss meets them too.
+    """
+    told = Told(
+        """
+        2019-01-02,A,Y,BUY,10,100
+        2019-01-02,A,X,BUY,10,200
+        2019-05-20,A,Y,BUY,5,50
+        2019-06-03,A,Y,SELL,5,40
+        2019-06-03,A,X,SELL,5,80
+        2019-06-05,A,X,RENAME,,,,Y
+        2019-06-06,A,Y,SELL,5,100
+        """
+    )
+    assert sorted(told.sold) == [(-20, 20), (-10, 10), (Decimal("23.33"), 0)]
+    assert told.pool("Y") == (10, Decimal("153.33"))
+
+
+def test_what_happens_before_an_exchange_belongs_to_what_is_exchanged():
+    """X returns 10 of capital and becomes BUYER, which has an open loss too: 50 + 90 + 150, and 30 denied."""
+    told = Told(
+        [
+            *events_of(
+                """
+                2019-01-02,A,BUYER,BUY,10,100
+                2019-01-02,A,X,BUY,10,200
+                2019-06-03,A,BUYER,SELL,5,40
+                2019-06-04,A,X,SELL,5,80
+                2019-06-05,A,X,ROC,,10
+                2019-06-10,A,BUYER,BUY,10,150
+                """
+            ),
+            exchanged(date(2019, 6, 5)),
+        ]
+    )
+    assert (told.disallowed, told.pool("BUYER")) == (30, (20, 320))
+
+
+def test_part_of_a_pool_that_goes_to_the_spouse_takes_its_part_of_the_cost():
+    """Owner and spouse acquire five each and hold five, so that each is denied half of the loss of 10 on five shares.
+
+    The owner's ten cost 100 and carry 5; four of them take 42 to the spouse, who carries 5 and buys one for 10.
+    """
+    told = Told(
+        """
+        2019-01-02,A,X,BUY,10,100
+        2019-06-03,A,X,SELL,5,40
+        2019-06-10,A,X,BUY,5,50
+        2019-06-17,A,X,TRANSFER_OUT,4,,,S
+        2019-06-18,S,X,BUY,1,10
+        """,
+        taxpayers={"S": "spouse"},
+    )
+    assert told.disallowed == 10
+    assert (told.pool(), told.pool(taxpayer="spouse")) == ((6, 63), (5, 57))
+
+
+def test_a_pool_with_an_open_loss_joins_one_that_is_held():
+    """300 for ten of Y, 100 for the five of X that become Y, 150 for ten more, and the 20 that they deny."""
+    told = Told(
+        """
+        2019-01-02,A,Y,BUY,10,300
+        2019-01-02,A,X,BUY,10,200
+        2019-06-04,A,X,SELL,5,80
+        2019-06-05,A,X,RENAME,,,,Y
+        2019-06-10,A,Y,BUY,10,150
+        """
+    )
+    assert (told.sold, told.pool("Y")) == ([(-20, 20)], (25, 570))
+
+
+def test_shares_that_an_exchange_leaves_behind_are_of_no_other_pool():
+    """The spouse's sliver of X is too small to become BUYER: its cost of 8 is in no pool of BUYER."""
+    told = Told(
+        [
+            *events_of(
+                """
+                2019-01-02,S,BUYER,BUY,10,100
+                2019-01-02,S,X,BUY,0.000000001,8
+                2019-01-02,A,X,BUY,10,200
+                2019-06-03,S,BUYER,SELL,5,40
+                2019-06-04,A,X,SELL,5,80
+                2019-06-10,S,BUYER,BUY,5,50
+                """
+            ),
+            replace(exchanged(date(2019, 6, 5)), ratio=Fraction(1, 10)),
+        ],
+        taxpayers={"S": "spouse"},
+    )
+    assert told.sold[:2] == [(-10, 10), (-20, 20)]
+    assert told.pool("BUYER", "spouse") == (10, 50 + 50 + 10 + 20)
+    assert (told.cost("BUYER"), told.cost("X", "spouse")) == (100, 8)

@@ -132,3 +132,8 @@ def test_a_replay_carries_a_loss_with_the_purchases_that_it_is_for(loss, bought)
     # 200 - 100 + 50 + 20 = 170; half of it 85; 85 + 30 + 20
     assert (result.taken[3], result.bases[ME]) == (85, 135)
     assert [(each.shares, each.amount) for each in result.denied[0]] == [(10, 40)]
+
+
+def test_a_pool_without_shares_denies_nothing(loss):
+    """What was acquired is gone: no pool is named."""
+    assert denied_parts(loss(10), {ME: Decimal(10)}, {ME: Decimal(0)}) == {}

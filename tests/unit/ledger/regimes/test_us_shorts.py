@@ -147,3 +147,37 @@ def test_a_loss_beside_no_shares_is_short_term():
     """A position that is owed for two years was held by nobody: its loss is short-term."""
     told = Told("2019-01-02,A,X,SHORT,10,100,sh\n2021-06-10,A,X,COVER,10,150")
     assert [(sale.realized_gain, sale.term) for sale in told.sales] == [(-50, "SHORT")]
+
+
+def test_a_small_gain_beside_long_term_shares_is_short_term():
+    """26 U.S.C. 1233(d) is for losses: a gain of 0.50 beside shares of two years stays short-term."""
+    told = Told(
+        """
+        2022-01-03,A,X,BUY,10,1200,L
+        2024-06-03,A,X,SHORT,10,1000
+        2024-07-01,A,X,COVER,10,999.50
+        """
+    )
+    assert [(sale.realized_gain, sale.term) for sale in told.sales] == [(Decimal("0.50"), "SHORT")]
+
+
+def test_a_small_gain_of_shares_delivered_is_short_term():
+    """26 U.S.C. 1233(b)(1): beside shares of six months a lot of two years is delivered at a gain of 0.50."""
+    events = events_of(
+        """
+        2022-01-03,A,X,BUY,10,999.50,L
+        2024-01-02,A,X,BUY,10,1200,young
+        2024-06-03,A,X,SHORT,10,1000,P
+        """
+    )
+    cover = CoverShort(
+        account="A",
+        event_id="c",
+        trade_date=date(2024, 6, 20),
+        ticker="X",
+        quantity=Decimal(10),
+        picks=(LotPick("L", Decimal(10)),),
+    )
+    told = Told([*events, cover], sound=False)
+    (line,) = [sale for sale in told.sales if sale.realized_gain]
+    assert (line.lot_id, line.realized_gain, line.term) == ("L", Decimal("0.50"), "SHORT")

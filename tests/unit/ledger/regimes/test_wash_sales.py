@@ -1,5 +1,7 @@
 """Parts of one purchase that come out alike are one lot; parts that differ in anything stay apart."""
 
+from dataclasses import replace
+from datetime import date
 from decimal import Decimal
 
 import pytest
@@ -244,3 +246,71 @@ def test_a_lot_that_comes_late_was_bought_before_the_shares_sold(choice, disallo
         ties=tie_rules({"earlier_purchases_replace": choice}),
     )
     assert told.disallowed == disallowed
+
+
+def test_the_row_of_a_disallowed_loss_has_its_term_and_dates():
+    """A short-term loss sold on 10 June and settled on the 12th is given back as a short-term amount of these days."""
+    events = events_of("2019-01-02,A,X,BUY,10,100,old\n2019-06-03,A,X,BUY,10,90,new\n2019-06-10,A,X,SELL,10,80,old,,,s")
+    events[-1] = replace(events[-1], settle_date=date(2019, 6, 12))
+    (row,) = [row for row in Told(events).postings if row.kind is PostingKind.WASH_SALE]
+    assert (row.realized_gain, row.term, row.settle_date, row.tax_date) == (
+        20,
+        Term.SHORT,
+        date(2019, 6, 12),
+        date(2019, 6, 10),
+    )
+
+
+def test_a_sliver_that_a_split_leaves_is_not_split_off():
+    """A loss of 10 shares is 3.333333333 after 1:3; 3.333333334 bought back carry all of it as one lot."""
+    told = Told(
+        """
+        2018-01-02,A,X,BUY,10,100,old
+        2019-06-03,A,X,SELL,10,80,old
+        2019-06-04,A,X,SPLIT,1:3
+        2019-06-06,A,X,BUY,3.333333334,90,new
+        """
+    )
+    assert [(lot.key.lot_id, lot.adjusted_basis) for lot in told.lots.values()] == [("new", 110)]
+
+
+@pytest.mark.parametrize(
+    ("order", "first", "codes"),
+    [
+        ("SHELTERED_FIRST", "A,X,SELL,5,60,new", []),
+        ("SHELTERED_FIRST", "A,X,DIVIDEND,,1", ["SAME_DAY_SHELTER"]),
+        ("TAXABLE_FIRST", "IRA,X,SELL,5,60,ira", ["SAME_DAY_SHELTER"]),
+    ],
+)
+def test_a_tie_is_remarked_where_the_other_purchase_could_have_served(order, first, codes):
+    """A's shares of the day serve only while they are held; those of a plan serve though they are sold."""
+    told = Told(
+        f"""
+        2019-01-02,A,X,BUY,5,50,old
+        2019-06-03,A,X,BUY,5,45,new
+        2019-06-03,IRA,X,BUY,5,45,ira
+        2019-06-04,{first}
+        2019-06-10,A,X,SELL,5,40,old
+        """,
+        sheltered=("IRA",),
+        ties=tie_rules({"same_day_shelter": order}),
+        sound=False,
+    )
+    assert (told.codes, told.disallowed) == (codes, 10)
+
+
+def test_a_part_of_one_share_that_can_serve_is_not_joined():
+    """Of one share moved to B half serves: it does not go back to the other half, which can serve still."""
+    told = Told(
+        """
+        2019-06-01,B,X,BUY,29.5,265.50,first
+        2019-06-03,A,X,BUY,60,540,new
+        2019-06-04,A,X,TRANSFER_OUT,1,,new,B
+        2019-06-05,B,X,BUY,30,270.01,late
+        2019-06-06,B,X,SELL,30,270,late,,,s
+        """,
+        ties=tie_rules({"scope": "ACCOUNT", "tacking": "ACQUISITION_DATE"}),
+    )
+    half = Decimal("0.5")
+    assert lots_of(told)["new~T1"] == (half, 4.5, 4.5, "2019-06-03")
+    assert lots_of(told)["new~T1~W1-s"] == (half, 4.5, 4.5, "2019-06-03")

@@ -274,3 +274,18 @@ def test_lines_of_the_fold_add_up_to_its_postings():
     assert (first.account, first.gain, first.disallowed_loss) == ("A", 0, 100)
     assert (second.account, second.gain, second.basis, second.cost_basis) == ("B", 300, 4200, 4100)
     assert sum(row.realized_gain for row in told.postings) == first.gain + second.gain
+
+
+def test_rows_of_one_lot_and_event_are_one_line():
+    """A sale written in two rows is one line with the sums: 50 and 50 shares, and costs beside the bases."""
+    row = sale("2024-06-21", "1900", "2000", shares="50", cost="1500")
+    (line,) = disposition_lines([row, row], US)
+    assert (line.quantity, line.proceeds, line.cost_basis, line.basis, line.gain) == (100, 3800, 3000, 4000, -200)
+
+
+def test_two_lines_of_one_lot_and_event_share_what_is_disallowed():
+    """A merger loses 100 and its fraction 60: what is disallowed first is of the merger, the rest of the fraction."""
+    merger = sale("2024-06-21", "3900", "4000", event="m", kind=PostingKind.MERGER)
+    fraction = sale("2024-06-21", "40", "100", event="m", kind=PostingKind.CASH_IN_LIEU)
+    lines = disposition_lines([merger, fraction, disallowance(merger, "100"), disallowance(merger, "50")], US)
+    assert sorted((line.realized_gain, line.disallowed_loss) for line in lines) == [(-100, 100), (-60, 50)]
