@@ -22,6 +22,7 @@ from prometheus.domain.books import Books
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.securities import CorporateAction
 from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import RequestError
 from prometheus.pipeline.shared_inputs import SharedInputs
 
@@ -67,7 +68,7 @@ class Comparison:
         for one in self.trades:
             yield f"{one.subject}: {_trade_words(one.recorded)} recorded, {_trade_words(one.today)} from today's inputs"
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return JSON types."""
         return asdict(self)
 
@@ -266,7 +267,7 @@ def _action_differences(recorded: Snapshot, actions: tuple[CorporateAction, ...]
             )
 
 
-def _parameter_differences(recorded: Mapping[str, Any], today: Mapping[str, Any]) -> Iterator[Difference]:
+def _parameter_differences(recorded: JsonObject, today: JsonObject) -> Iterator[Difference]:
     # A parameter that came later than the record had its default then.
     before = StrategyParams.from_dict(recorded).as_dict()
     for name in sorted(today):

@@ -14,6 +14,7 @@ from prometheus.decision.rebalancing_words import rebalancing_words
 from prometheus.decision.snapshot import LockRecord, Snapshot
 from prometheus.domain.phases import RunStatus
 from prometheus.domain.run_record import TradeRow
+from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import to_jsonable
 from prometheus.foundation.errors import RequestError
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
@@ -166,7 +167,7 @@ def explain_run(run: RecordedRun, arrays: ArraySource, *, label: str, ticker: st
         loss_sale_locks=tuple(
             lock for lock in snapshot.loss_sale_locks if ticker is None or lots.get(lock.subject) == ticker
         ),
-        restrictions=tuple(_restrictions(snapshot, run.record.document("params_snapshot"), ticker)),
+        restrictions=tuple(_restrictions(snapshot, params, ticker)),
         flags=tuple((code, message) for code, message in run.record.flags),
         failures=tuple(f"{failure.code}: {failure.message}" for failure in result.failures),
         rebalancing=rebalancing_words(result.rebalancing),
@@ -261,16 +262,16 @@ def _at_bound(problem: RebalanceProblem, weights: Mapping[str, float]) -> Iterat
             yield NameAtBound(ticker, weight, "may not be sold")
 
 
-def _restrictions(snapshot: Snapshot, params: Mapping[str, Any], ticker: str | None) -> Iterator[str]:
-    for name, words in (
-        ("no_buy", "may not be bought"),
-        ("no_sell", "may not be sold"),
-        ("never_hold", "is never held"),
+def _restrictions(snapshot: Snapshot, params: StrategyParams, ticker: str | None) -> Iterator[str]:
+    for tickers, words in (
+        (params.no_buy, "may not be bought"),
+        (params.no_sell, "may not be sold"),
+        (params.never_hold, "is never held"),
     ):
-        for restricted in params.get(name, ()):
+        for restricted in tickers:
             if ticker in {None, restricted}:
                 yield f"{restricted} {words}"
-    barred = set(params.get("never_hold_sub_industries", ()))
+    barred = set(params.never_hold_sub_industries)
     for one in snapshot.universe:
         if one.sub_industry in barred and ticker in {None, one.ticker}:
             yield f"{one.ticker} is never held ({one.sub_industry})"

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import date
-from typing import Any
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import load_run, targets_of
@@ -12,7 +11,7 @@ from prometheus.decision.snapshot import Snapshot, opened
 from prometheus.decision.stored_result import explanation_json, read_result, stored_explanations
 from prometheus.domain.run_record import StoredRun, TradeRow
 from prometheus.domain.strategy import StrategyParams
-from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.canonical import JsonObject, to_jsonable
 from prometheus.foundation.ids import run_label
 
 
@@ -71,7 +70,7 @@ class RecordedRun:
         return read_result(self.record.document("result"))
 
 
-def readable_run(record: StoredRun, trades: Sequence[TradeRow]) -> dict[str, Any]:
+def readable_run(record: StoredRun, trades: Sequence[TradeRow]) -> JsonObject:
     """Return a run as JSON types for people and other programs: lists for packed columns, hexadecimal for bytes.
 
     Args:
@@ -82,7 +81,7 @@ def readable_run(record: StoredRun, trades: Sequence[TradeRow]) -> dict[str, Any
     result = record.document("result")
     explanations = stored_explanations(result)
     why = None if explanations is None else [explanation_json(one) for one in explanations]
-    readable: dict[str, Any] = to_jsonable(
+    readable: JsonObject = to_jsonable(
         {
             **{name: value.hex() if isinstance(value, bytes) else value for name, value in columns.items()},
             "snapshot": opened(record.document("snapshot")),

@@ -25,7 +25,7 @@ from prometheus.db.blobs import Blob, decoded, encoded
 from prometheus.db.database import Database
 from prometheus.db.run_digests import altered_part
 from prometheus.domain.run_record import StoredRun, TradeRow
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 from prometheus.foundation.errors import DatabaseError, FileRefusedError, PrometheusError
 from prometheus.foundation.files import lines_of
 from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
@@ -168,7 +168,7 @@ def _run(line: Mapping[str, Any]) -> RecordedRun:
     return recorded(StoredRun(**columns), trades, line["previous_targets"])
 
 
-def _blob_line(blob: Blob) -> dict[str, Any]:
+def _blob_line(blob: Blob) -> JsonObject:
     data = base64.b64encode(blob.data).decode()
     return {"blob": {"sha256": blob.address.hex(), "dtype": blob.dtype, "shape": list(blob.shape), "data": data}}
 

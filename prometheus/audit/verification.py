@@ -177,7 +177,7 @@ def _broken(link: ChainLink, following: ChainLink | None, previous: bytes | None
     try:
         part = altered_part(record.digests, record, link.trades, archived=record.archive_id is not None)
         if part is not None:
-            now = run_digests(record, link.trades, digest_format=int(record.digests["format"]))
+            now = run_digests(record, link.trades, digest_format=int(str(record.digests["format"])))
             if run_hash(now, run_seq=number, previous_hash=previous) == stored:
                 return altered("the stored digests were altered; the contents are those of the hash")
             return altered(part)

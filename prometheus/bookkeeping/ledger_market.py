@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final, TypedDict
 
 from prometheus.db.database import Connection
 from prometheus.db.repositories.ledger_events import EventSource, NewEvent, StoredAction, stored_actions
@@ -39,6 +39,15 @@ Closes = Mapping[tuple[str, date], Decimal]
 _ONE_DAY: Final = timedelta(days=1)
 
 
+class _Head(TypedDict):
+    """What every event of an action has."""
+
+    account: str
+    event_id: str
+    trade_date: date
+    ticker: str
+
+
 def event_name(action: CorporateAction) -> str:
     """Return what the event of an action is called, whatever its terms."""
     other = f" {action.other_ticker}" if action.other_ticker else ""
@@ -55,7 +64,7 @@ def event_of_action(action: CorporateAction, closes: Closes) -> Event:
     Raises:
         AccountingError: The action cannot be told without a close (NO_PRICE) or a part of the basis (NO_BASIS_PART).
     """
-    head: dict[str, Any] = {
+    head: _Head = {
         "account": EVERY_ACCOUNT,
         "event_id": event_name(action),
         "trade_date": action.ex_date,
@@ -96,7 +105,7 @@ def event_of_action(action: CorporateAction, closes: Closes) -> Event:
             return Delisting(**head, per_share=action.value)
 
 
-def _split(head: Mapping[str, Any], action: CorporateAction, closes: Closes) -> Split:
+def _split(head: _Head, action: CorporateAction, closes: Closes) -> Split:
     price = closes.get((action.ticker, action.ex_date))
     return Split(**head, ratio=split_ratio(action.value), fraction_price=price)
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
 
+from prometheus.db.database import SqlValue
 from prometheus.db.leases import lease_seconds
 from prometheus.db.repositories.engine_events import Event, record_events
 from prometheus.domain.engine_run import Lease
@@ -75,7 +76,9 @@ class Waiting:
     benchmarks: tuple[str, ...]
 
 
-def _scope(ttl: int, as_of: date | None, account_ids: Sequence[str] | None, horizon: datetime | None) -> dict[str, Any]:
+def _scope(
+    ttl: int, as_of: date | None, account_ids: Sequence[str] | None, horizon: datetime | None
+) -> dict[str, SqlValue]:
     return {
         "ttl": ttl,
         "as_of": as_of,

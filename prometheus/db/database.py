@@ -3,12 +3,13 @@
 import json
 import select
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import date, datetime
 from decimal import Decimal
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import psycopg
 import sqlalchemy
@@ -21,9 +22,14 @@ from prometheus.db.privileges import take_role_sql
 from prometheus.foundation.canonical import canonical_json, to_jsonable
 from prometheus.foundation.errors import ConfigurationError, DatabaseUnavailableError
 
+#: A value of a statement's parameter. Text may be JSON that PostgreSQL casts.
+SqlValue: TypeAlias = (
+    "str | int | float | bool | bytes | Decimal | date | datetime | Sequence[SqlValue] | Mapping[str, str] | None"
+)
+
 #: A dead peer is noticed within about half a minute, also behind a firewall that drops packets silently. Options of the
 #: URL take precedence.
-_CONNECTION_DEFAULTS: Final[Mapping[str, Any]] = {
+_CONNECTION_DEFAULTS: Final[Mapping[str, int | str]] = {
     "connect_timeout": 10,
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -49,6 +55,7 @@ _SECRET_OPTIONS: Final = ("password", "sslpassword")
 __all__ = [
     "Connection",
     "Database",
+    "SqlValue",
     "Timeouts",
     "driver_connection",
     "jsonb_text",

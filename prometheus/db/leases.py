@@ -4,16 +4,16 @@ Every statement that acts for an owner carries run_id, lease token and owner; a 
 matches no row, and so learns that it lost the run.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
 from sqlalchemy import Connection, text
 
 from prometheus.db.kill_switch import hold_switch
 from prometheus.db.repositories.engine_events import record_event
-from prometheus.domain.engine_run import Lease
+from prometheus.domain.engine_run import Lease, RunError
 from prometheus.domain.phases import LEGAL_EDGES, Phase
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 from prometheus.foundation.errors import EngineFrozenError, IllegalTransitionError, RunCancelledError, StaleLeaseError
 
 # All rows are locked in one order first, so that two statements over several runs cannot deadlock.
@@ -121,7 +121,7 @@ def commit_phases(
     steps: Sequence[tuple[Lease, Phase]],
     *,
     ttl: int,
-    error: Mapping[str, Any] | None = None,
+    error: RunError | None = None,
 ) -> frozenset[int]:
     """Make transitions of several runs, each fenced; call it FIRST in the transaction that writes the phases' effects.
 
@@ -150,7 +150,7 @@ def commit_phases(
             "to_phases": [to_phase.value for _, to_phase in steps],
             "owner": steps[0][0].owner,
             "lease_seconds": lease_seconds(ttl),
-            "error": None if error is None else canonical_json(error),
+            "error": None if error is None else canonical_json(error.to_json()),
         },
     ).scalars()
     committed = frozenset(moved)
@@ -165,7 +165,7 @@ def commit_phase(
     to_phase: Phase,
     *,
     ttl: int,
-    error: Mapping[str, Any] | None = None,
+    error: RunError | None = None,
 ) -> None:
     """Make one transition, fenced; call it FIRST in the transaction that writes the phase's effects.
 
@@ -205,7 +205,7 @@ def heartbeat(connection: Connection, leases: Sequence[Lease], *, ttl: int) -> t
 
 
 def release_lease(
-    connection: Connection, lease: Lease, *, kind: str, details: Mapping[str, Any], at_once: bool = False
+    connection: Connection, lease: Lease, *, kind: str, details: JsonObject, at_once: bool = False
 ) -> bool:
     """Give a run back without charging the attempt; record why. Return False where the lease was already lost.
 
@@ -243,7 +243,7 @@ def finish_cancel(connection: Connection, lease: Lease) -> bool:
     return True
 
 
-def schedule_retry(connection: Connection, lease: Lease, *, error: Mapping[str, Any], base_seconds: float) -> bool:
+def schedule_retry(connection: Connection, lease: Lease, *, error: RunError, base_seconds: float) -> bool:
     """Give a run back to be tried again after base * 2^n with jitter; return False where the lease was lost."""
     row = connection.execute(
         _RETRY,
@@ -251,7 +251,7 @@ def schedule_retry(connection: Connection, lease: Lease, *, error: Mapping[str, 
             "run_id": lease.run_id,
             "token": lease.token,
             "owner": lease.owner,
-            "error": canonical_json(error),
+            "error": canonical_json(error.to_json()),
             "base": base_seconds,
         },
     ).one_or_none()
@@ -259,7 +259,7 @@ def schedule_retry(connection: Connection, lease: Lease, *, error: Mapping[str, 
         return False
     record_event(
         connection, lease.run_id, "RETRY", from_phase=lease.phase, lease_token=lease.token, owner=lease.owner,
-        details={**error, "next_attempt_at": row.next_attempt_at.isoformat()},
+        details={**error.to_json(), "next_attempt_at": row.next_attempt_at.isoformat()},
     )  # fmt: skip
     return True
 

@@ -1,13 +1,14 @@
 """The reaper: fails claimed runs whose worker is lost or hangs, and ends cancelled runs of lost workers."""
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
 
 from prometheus.db.kill_switch import hold_switch
 from prometheus.db.repositories.engine_events import Event, record_events
+from prometheus.domain.engine_run import RunError
 from prometheus.domain.phases import Phase
 
 # Reading and updating are one statement: a run that was completed or claimed again in between no longer matches. A dead
@@ -52,9 +53,19 @@ _REAP: Final = text("""
 """)
 
 
+@dataclass(frozen=True, slots=True)
+class ReapedRun:
+    """A run that the reaper failed, and what it recorded as the reason."""
+
+    run_id: int
+    account_id: str
+    as_of: date
+    error: RunError
+
+
 def reap(
     connection: Connection, *, ttl: int, deadline_seconds: float = 0, frozen: bool = False
-) -> tuple[tuple[int, str, date, Mapping[str, Any]], ...]:
+) -> tuple[ReapedRun, ...]:
     """Fail claimed runs whose worker is gone or hangs and that may not be tried again; finish cancellations.
 
     While the fleet is frozen only cancellations are finished.
@@ -66,7 +77,7 @@ def reap(
         frozen: Whether this process is frozen, whatever the database's switch says.
 
     Returns:
-        (run_id, account_id, as_of_date, error) of each run failed now.
+        Each run failed now.
     """
     frozen = hold_switch(connection).frozen or frozen
     rows = connection.execute(_REAP, {"ttl": ttl, "deadline": deadline_seconds, "frozen": frozen}).all()
@@ -84,4 +95,4 @@ def reap(
             for row in rows
         ],
     )
-    return tuple((row.run_id, row.account_id, row.as_of_date, row.error) for row in rows)
+    return tuple(ReapedRun(row.run_id, row.account_id, row.as_of_date, RunError.from_json(row.error)) for row in rows)

@@ -15,7 +15,15 @@ from typing import Any, Final
 from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line
 from prometheus.domain.money import plain_text
 from prometheus.domain.run_record import RunRecord, TradeRow
-from prometheus.foundation.canonical import CanonicalText, canonical_json, sha256_of, text_of_jsonable, to_jsonable
+from prometheus.foundation.canonical import (
+    CanonicalText,
+    JsonObject,
+    JsonValue,
+    canonical_json,
+    sha256_of,
+    text_of_jsonable,
+    to_jsonable,
+)
 from prometheus.foundation.errors import DatabaseError
 
 #: Written with every run from now on; a digest is checked by the rules of the format it names. Format 1 took a trade's
@@ -33,7 +41,8 @@ HASHED_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {1: _COLUMNS, 2: _COLUMNS
 HASHED_TRADE_COLUMNS: Final[Mapping[int, tuple[str, ...]]] = {1: TRADE_COLUMNS, 2: TRADE_COLUMNS}
 _MARK_BYTES: Final = 3
 
-Digests = Mapping[str, Any]
+#: As stored with a run; nothing here trusts them.
+Digests = JsonObject
 
 
 def run_digests(
@@ -42,7 +51,7 @@ def run_digests(
     *,
     digest_format: int = DIGEST_FORMAT,
     lines: Sequence[str] | None = None,
-) -> dict[str, Any]:
+) -> Digests:
     """Return the digests of every part of a run: format, and for each part its SHA-256 and the marks of its fields.
 
     Args:
@@ -90,7 +99,7 @@ def altered_part(stored: Digests, record: RunRecord, trades: Sequence[TradeRow],
     Raises:
         DatabaseError: A format this code has no rules for.
     """
-    now = run_digests(record, trades, digest_format=int(stored.get("format", 0)))
+    now = run_digests(record, trades, digest_format=int(str(stored.get("format", 0))))
     if archived:
         left = next((name for name in DOCUMENTS if name in now), "a trade" if trades else None)
         if left is not None:
@@ -107,10 +116,8 @@ def altered_part(stored: Digests, record: RunRecord, trades: Sequence[TradeRow],
     return None
 
 
-def _first_field(
-    part: str, was: Mapping[str, str], digests: Mapping[str, str], record: RunRecord, trades: Sequence[TradeRow]
-) -> str:
-    before, after = _marks(was["marks"]), _marks(digests["marks"])
+def _first_field(part: str, was: JsonValue, digests: JsonValue, record: RunRecord, trades: Sequence[TradeRow]) -> str:
+    before, after = _marks(was), _marks(digests)
     at = next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
     if part == "trades":
         if len(after) != len(before):
@@ -148,8 +155,10 @@ def _of_fields(digests: Iterable[bytes]) -> dict[str, str]:
     return {"sha256": whole.hexdigest(), "marks": base64.b64encode(bytes(marks)).decode()}
 
 
-def _marks(text: str) -> list[bytes]:
-    raw = base64.b64decode(text)
+def _marks(digests: JsonValue) -> list[bytes]:
+    if not isinstance(digests, Mapping):
+        raise TypeError("the digests of a part are no object")
+    raw = base64.b64decode(str(digests["marks"]))
     return [raw[at : at + _MARK_BYTES] for at in range(0, len(raw), _MARK_BYTES)]
 
 

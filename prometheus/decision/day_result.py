@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
 
 from prometheus.domain.rebalancing import Rebalancing, Scope
+from prometheus.foundation.canonical import JsonObject
 from prometheus.optimizer.result import Certificate, Explanation, SolverFacts
 
 
@@ -25,7 +25,7 @@ class FailedAttempt:
     tolerance: float
     code: str
     message: str
-    details: Mapping[str, Any]
+    details: JsonObject
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import importlib.metadata
 import platform
 from collections.abc import Mapping
 from functools import cache
-from typing import Any, Final
+from typing import Final
 
 from prometheus.decision.day_result import DayResult
 from prometheus.decision.settle import Settlement, TradeLine
@@ -12,7 +12,7 @@ from prometheus.decision.snapshot import Snapshot
 from prometheus.decision.stored_result import RESULT_VERSION
 from prometheus.domain.phases import RunStatus
 from prometheus.domain.run_record import RunRecord, TradeRow
-from prometheus.foundation.canonical import CanonicalText, canonical_document, to_jsonable
+from prometheus.foundation.canonical import CanonicalText, JsonObject, canonical_document, to_jsonable
 
 #: What an auditor needs to know to build the same numbers again.
 _LIBRARIES: Final = ("clarabel", "cvxpy", "llvmlite", "lz4", "numba", "numpy", "scipy")
@@ -21,7 +21,7 @@ _LIBRARIES: Final = ("clarabel", "cvxpy", "llvmlite", "lz4", "numba", "numpy", "
 def run_record(
     snapshot: Snapshot,
     stored_snapshot: CanonicalText,
-    params: Mapping[str, Any],
+    params: JsonObject,
     status: RunStatus,
     result: DayResult,
     stored_solution: Mapping[str, str],

@@ -26,7 +26,7 @@ from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import RecentTrade, TaxLot
 from prometheus.domain.rebalancing import Rebalancing
 from prometheus.domain.securities import ActionType, CorporateAction
-from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.canonical import JsonObject, JsonValue, to_jsonable
 from prometheus.foundation.errors import PrometheusError
 
 SNAPSHOT_VERSION: Final = 4
@@ -133,9 +133,9 @@ class Snapshot:
         """Return the names valued at an earlier day's close."""
         return tuple(name.ticker for name in self.universe if name.price_date != self.as_of)
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the stored form: JSON types, decimals as text, lists by column."""
-        stored: dict[str, Any] = to_jsonable(
+        stored: JsonObject = to_jsonable(
             {
                 "version": SNAPSHOT_VERSION,
                 "account_id": self.account_id,
@@ -280,12 +280,12 @@ def _action(row: Sequence[str | None]) -> CorporateAction:
     )
 
 
-def _universe_columns(universe: Sequence[UniverseName], as_of: date) -> dict[str, Any]:
+def _universe_columns(universe: Sequence[UniverseName], as_of: date) -> JsonObject:
     return {
         "ticker": packed([name.ticker for name in universe]),
         "price": packed([plain(name.price) for name in universe]),
         # Only the exceptions are spelled out: nearly every price is the day's own.
-        "missing_price": {name.ticker: name.price_date for name in universe if name.price_date != as_of},
+        "missing_price": {name.ticker: name.price_date.isoformat() for name in universe if name.price_date != as_of},
         "sector": packed_names([name.sector for name in universe]),
         "sub_industry": packed_names([name.sub_industry for name in universe]),
         "group": {name.ticker: name.group for name in universe if name.group != name.ticker},
@@ -320,20 +320,20 @@ def _universe(columns: Mapping[str, Any], as_of: date) -> tuple[UniverseName, ..
     )
 
 
-def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName], account_id: str) -> dict[str, Any]:
+def _lot_columns(lots: Sequence[TaxLot], universe: Sequence[UniverseName], account_id: str) -> JsonObject:
     index = {name.ticker: str(i) for i, name in enumerate(universe)}
     days = [lot.acquired_on.isoformat() for lot in lots]
     usual = [engine_lot_id(account_id, day, lot.ticker) for day, lot in zip(days, lots, strict=True)]
+    adjusted = [lot for lot in lots if lot.adjusted_basis != lot.cost_basis]
+    tacked = [lot for lot in lots if lot.holding_period_start != lot.acquired_on]
     return {
         "lot_id": packed_unless_usual([lot.lot_id for lot in lots], usual),
         "name": packed([index[lot.ticker] for lot in lots], repeats=True),
         "acquired_on": packed(days, repeats=True),
         "quantity": packed([plain(lot.quantity) for lot in lots]),
         "cost_basis": packed([format(lot.cost_basis, "f") for lot in lots]),
-        "adjusted_basis": {lot.lot_id: lot.adjusted_basis for lot in lots if lot.adjusted_basis != lot.cost_basis},
-        "holding_period_start": {
-            lot.lot_id: lot.holding_period_start for lot in lots if lot.holding_period_start != lot.acquired_on
-        },
+        "adjusted_basis": {lot.lot_id: format(lot.adjusted_basis, "f") for lot in adjusted},
+        "holding_period_start": {lot.lot_id: lot.holding_period_start.isoformat() for lot in tacked},
     }
 
 
@@ -374,16 +374,16 @@ def _lots(columns: Mapping[str, Any], universe: Sequence[UniverseName], account_
     return tuple(lots)
 
 
-def _lock_columns(locks: Sequence[LockRecord], lots: Sequence[TaxLot]) -> dict[str, Any] | list[list[Any]]:
+def _lock_columns(locks: Sequence[LockRecord], lots: Sequence[TaxLot]) -> JsonValue:
     """Return locks of lots: lots of one security have the same causes, which are told once."""
     position = {lot.lot_id: i for i, lot in enumerate(lots)}
     if not locks or any(lock.subject not in position for lock in locks):
-        return [[lock.subject, lock.until, lock.cause] for lock in locks]
+        return [[lock.subject, lock.until.isoformat(), lock.cause] for lock in locks]
     causes: dict[tuple[date, str], str] = {}
     which = [causes.setdefault((lock.until, lock.cause), str(len(causes))) for lock in locks]
     return {
         "lot": packed_positions(position[lock.subject] for lock in locks),
-        "causes": [[until, cause] for until, cause in causes],
+        "causes": [[until.isoformat(), cause] for until, cause in causes],
         "cause": packed(which, repeats=True),
     }
 

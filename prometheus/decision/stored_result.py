@@ -8,7 +8,7 @@ from typing import Any, Final
 from prometheus.decision.columns import packed, unpacked
 from prometheus.decision.day_result import DayResult, FailedAttempt, RebalancingNote
 from prometheus.domain.rebalancing import Rebalancing, Scope
-from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.canonical import JsonObject, to_jsonable
 from prometheus.foundation.errors import PrometheusError
 from prometheus.optimizer.result import Certificate, Explanation, SolverFacts
 
@@ -22,13 +22,13 @@ _SLOPES: Final = ("active_risk", "tax", "trading_cost", "tilt", "cash", "bound",
 _EXPLAINED: Final = tuple(field.name for field in fields(Explanation))
 
 
-def stored_result(result: DayResult) -> dict[str, Any]:
+def stored_result(result: DayResult) -> JsonObject:
     """Return an answer as it is staged and stored, JSON types only.
 
     Raises:
         TypeError: A number that is not finite.
     """
-    stored: dict[str, Any] = to_jsonable(
+    stored: JsonObject = to_jsonable(
         {
             "target_weights": result.target_weights,
             "shares": result.shares,
@@ -45,13 +45,12 @@ def stored_result(result: DayResult) -> dict[str, Any]:
             **({} if result.rebalancing is None else {"rebalancing": rebalancing_json(result.rebalancing)}),
         }
     )
-    stored["explanations"] = explanation_columns(result.explanations or ())
-    return stored
+    return {**stored, "explanations": explanation_columns(result.explanations or ())}
 
 
-def failure_json(failure: FailedAttempt) -> dict[str, Any]:
+def failure_json(failure: FailedAttempt) -> JsonObject:
     """Return the stored form of a failed attempt."""
-    told = {
+    told: JsonObject = {
         "solver": failure.solver,
         "tolerance": failure.tolerance,
         "code": failure.code,
@@ -60,23 +59,23 @@ def failure_json(failure: FailedAttempt) -> dict[str, Any]:
     return {**told, **({"details": failure.details} if failure.details else {})}
 
 
-def rebalancing_json(note: RebalancingNote) -> dict[str, Any]:
-    """Return the stored form of what could trade, JSON types but for dates."""
+def rebalancing_json(note: RebalancingNote) -> JsonObject:
+    """Return the stored form of what could trade."""
     return {
         "kind": note.kind.value,
         "scope": note.scope.value,
         "reasons": [list(reason) for reason in note.reasons],
-        "last_whole": note.last_whole,
-        "whole_on": note.whole_on,
+        "last_whole": None if note.last_whole is None else note.last_whole.isoformat(),
+        "whole_on": None if note.whole_on is None else note.whole_on.isoformat(),
     }
 
 
-def explanation_json(explanation: Explanation) -> dict[str, Any]:
+def explanation_json(explanation: Explanation) -> JsonObject:
     """Return why one asset is traded as a row: ``Explanation``'s fields, the limits' prices by name."""
     return {**{name: getattr(explanation, name) for name in _EXPLAINED}, "limits": dict(explanation.limits)}
 
 
-def explanation_columns(rows: Sequence[Explanation]) -> dict[str, Any]:
+def explanation_columns(rows: Sequence[Explanation]) -> JsonObject:
     """Return explanations by column; a limit's column has nothing where it does not bind."""
     prices = [dict(row.limits) for row in rows]
     limits = sorted({limit for of_row in prices for limit in of_row})

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from prometheus.decision.columns import packed, plain, unpacked
 from prometheus.domain.lots import RecentTrade, Side
+from prometheus.foundation.canonical import JsonObject
 
 _COLUMNS: Final = tuple(field.name for field in fields(RecentTrade))
 _ALWAYS: Final = frozenset({"ticker", "trade_date", "side", "quantity"})
@@ -19,14 +20,14 @@ _USUALLY: Final = {"unreplaced": "quantity", "holding_period_start": "acquired_o
 FOLLOWS: Final = "="
 
 
-def trade_columns(trades: Sequence[RecentTrade], account_id: str) -> dict[str, Any]:
+def trade_columns(trades: Sequence[RecentTrade], account_id: str) -> JsonObject:
     """Return trades by column as JSON types; a column that says nothing is left out.
 
     Args:
         trades: The trades.
         account_id: The account that sees them; the engine's own names of lots and executions are made of it.
     """
-    columns: dict[str, Any] = {}
+    columns: dict[str, str | list[str]] = {}
     following = [_following(trade, account_id) for trade in trades]
     for name in _COLUMNS:
         texts = [_text(name, getattr(trade, name)) for trade in trades]

@@ -1,20 +1,61 @@
 """An engine run as workers and operators read it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Any
 
 from prometheus.domain.phases import Phase
+from prometheus.foundation.canonical import JsonObject, JsonValue
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunError:
+    """Why a run failed, or why its last attempt did.
+
+    Attributes:
+        code: The error's stable word.
+        message: What happened, for a person.
+        previous_phase: Phase in which it happened.
+        attempt: Attempt at the phase, from 1; None where no attempt ended so, like the two that follow.
+        traceback_sha256: Tells whether two failures are the same.
+        details: Values that belong to the failure, JSON types.
+    """
+
+    code: str
+    message: str
+    previous_phase: str | None = None
+    attempt: int | None = None
+    traceback_sha256: str | None = None
+    details: JsonValue = None
+
+    def to_json(self) -> JsonObject:
+        """Return the stored form, without what is None."""
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}
+
+    @classmethod
+    def from_json(cls, stored: JsonObject) -> "RunError":
+        """Return the error from its stored form; one written by hand may lack anything."""
+        attempt = stored.get("attempt")
+        return cls(
+            code=str(stored.get("code", "UNKNOWN")),
+            message=str(stored.get("message", "")),
+            previous_phase=_word(stored.get("previous_phase")),
+            attempt=attempt if isinstance(attempt, int) else None,
+            traceback_sha256=_word(stored.get("traceback_sha256")),
+            details=stored.get("details"),
+        )
+
+
+def _word(value: JsonValue) -> str | None:
+    return value if isinstance(value, str) else None
 
 
 @dataclass(frozen=True, slots=True)
 class EngineRun:
     """One row of engine_runs.
 
-    Instants are the database's. ``error`` is null or {code, message, previous_phase, ...}. ``has_live_lease`` was true
-    when the row was read.
+    Instants are the database's. ``error`` is None where nothing failed.
     """
 
     run_id: int
@@ -27,7 +68,7 @@ class EngineRun:
     phase_completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
-    error: Mapping[str, Any] | None
+    error: RunError | None
     attempt: int
     max_attempts: int
     next_attempt_at: datetime

@@ -1,10 +1,10 @@
 """Messages to the outside of the database, as deliverers and operators read them."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+
+from prometheus.foundation.canonical import JsonObject
 
 
 class MessageKind(StrEnum):
@@ -34,7 +34,7 @@ class ClaimedMessage:
     message_id: int
     kind: MessageKind
     idempotency_key: str
-    payload: Mapping[str, Any]
+    payload: JsonObject
     created_at: datetime
     account_id: str | None
     attempt: int
@@ -60,4 +60,4 @@ class MessageState:
     given_up_at: datetime | None
     taken_by: tuple[str, ...]
     last_error: str | None
-    payload: Mapping[str, Any]
+    payload: JsonObject

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 
-from prometheus.foundation.canonical import CanonicalText
+from prometheus.foundation.canonical import CanonicalText, JsonObject, JsonValue
 
 #: A JSON document: as its text where this process wrote it, as JSON types where it was read.
-Document = CanonicalText | Mapping[str, Any]
+Document = CanonicalText | JsonObject
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +32,47 @@ class TradeRow:
     term: str | None
     disallowed_loss: Decimal | None
     tax: Decimal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettledTotals:
+    """What the settlement of a run adds up to, in the base currency.
+
+    Attributes:
+        cash_after: Cash after the trades.
+        gain_short: Realised short-term gain; negative for a loss, like the two that follow.
+        gain_long: Realised long-term gain.
+        gain_other: Realised gain without a term.
+        disallowed_loss: Losses that wash-sale rules disallow.
+        tax: Tax of the gains; negative where losses reduce other tax.
+        cost: Estimated trading costs.
+        trades: Number of securities traded, each side counted.
+    """
+
+    cash_after: Decimal
+    gain_short: Decimal
+    gain_long: Decimal
+    gain_other: Decimal
+    disallowed_loss: Decimal
+    tax: Decimal
+    cost: Decimal
+    trades: int
+
+    @classmethod
+    def from_json(cls, settlement: JsonValue) -> "SettledTotals":
+        """Return the totals from the member ``settlement`` of a stored result."""
+        assert isinstance(settlement, Mapping)  # written by decision.run_record
+        stored = {name: str(value) for name, value in settlement.items()}
+        return cls(
+            cash_after=Decimal(stored["cash_after"]),
+            gain_short=Decimal(stored["realized_gain_short"]),
+            gain_long=Decimal(stored["realized_gain_long"]),
+            gain_other=Decimal(stored["realized_gain_other"]),
+            disallowed_loss=Decimal(stored["disallowed_loss"]),
+            tax=Decimal(stored["tax"]),
+            cost=Decimal(stored["cost"]),
+            trades=int(stored["trades"]),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +145,14 @@ class StoredRun(RunRecord):
     """
 
     run_seq: int
-    digests: Mapping[str, Any]
+    digests: JsonObject
     prev_hash: bytes | None
     run_hash: bytes
     run_id: int | None = None
     archive_id: int | None = None
     recorded_at: datetime | None = None
 
-    def document(self, name: str) -> Mapping[str, Any]:
+    def document(self, name: str) -> JsonObject:
         """Return one of the three documents as JSON types; the run must not be archived."""
         document = {"snapshot": self.snapshot, "params_snapshot": self.params_snapshot, "result": self.result}[name]
         assert isinstance(document, Mapping)  # a run is read with its documents as JSON types

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Final
 
 from prometheus.domain.rebalancing import CALENDARS, DAILY
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import ConfigurationError
 
 
@@ -129,12 +130,12 @@ class StrategyParams:
         value = float(getattr(self, name))
         return float("inf") if value >= _RANGES[name][1] else value
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Return the parameters as JSON types, lists sorted as given."""
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> "StrategyParams":
+    def from_dict(cls, values: JsonObject) -> "StrategyParams":
         """Build parameters from a mapping; absent ones keep their default.
 
         Raises:
@@ -142,7 +143,7 @@ class StrategyParams:
         """
         return cls().overridden(values)
 
-    def overridden(self, overrides: Mapping[str, Any]) -> "StrategyParams":
+    def overridden(self, overrides: JsonObject) -> "StrategyParams":
         """Return a copy with ``overrides``; lists add to what is there, numbers and words replace it."""
         known = {field.name for field in fields(self)}
         unknown = sorted(set(overrides) - known)
@@ -194,7 +195,7 @@ _RANGES: Final[dict[str, tuple[float, float]]] = {
 
 
 def merge_tag_overrides(
-    params: StrategyParams, tag_overrides: Mapping[str, Mapping[str, Any]], tags: Sequence[str]
+    params: StrategyParams, tag_overrides: Mapping[str, JsonObject], tags: Sequence[str]
 ) -> tuple[StrategyParams, tuple[str, ...]]:
     """Apply the overrides that an account's tags select, in the order of the tags.
 
@@ -220,7 +221,7 @@ def merge_tag_overrides(
     return params, tuple(unmatched)
 
 
-def _find_override(tag_overrides: Mapping[str, Mapping[str, Any]], tag: str) -> tuple[Mapping[str, Any] | None, str]:
+def _find_override(tag_overrides: Mapping[str, JsonObject], tag: str) -> tuple[JsonObject | None, str]:
     if tag in tag_overrides:
         return tag_overrides[tag], ""
     patterns = [key for key in tag_overrides if key.endswith("*") and tag.startswith(key[:-1]) and len(tag) >= len(key)]

@@ -3,12 +3,17 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
+
+#: A value of JSON types. Tuples stand for lists.
+JsonValue: TypeAlias = "str | int | float | bool | Sequence[JsonValue] | Mapping[str, JsonValue] | None"
+#: An object of JSON, as it was read or as it is going to be written.
+JsonObject: TypeAlias = Mapping[str, JsonValue]
 
 #: JSON has these as they are.
 _PLAIN: Final = frozenset({str, int, bool, type(None)})

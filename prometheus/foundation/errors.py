@@ -20,7 +20,9 @@ PrometheusError
         BackendUnavailableError
 """
 
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from prometheus.foundation.canonical import JsonObject
 
 
 class PrometheusError(Exception):
@@ -36,11 +38,11 @@ class PrometheusError(Exception):
     retryable: ClassVar[bool] = False
     exit_code: ClassVar[int] = 1
 
-    def __init__(self, message: str, *, code: str | None = None, details: dict[str, Any] | None = None) -> None:
+    def __init__(self, message: str, *, code: str | None = None, details: JsonObject | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.code = code or self.default_code
-        self.details: dict[str, Any] = details or {}
+        self.details: JsonObject = details or {}
 
 
 class RequestError(PrometheusError):
@@ -84,6 +86,18 @@ class FileRefusedError(RequestError):
     """A file as a whole cannot be read (missing, truncated, wrong columns)."""
 
     default_code = "FILE_REFUSED"
+
+    @property
+    def line(self) -> int | None:
+        """Return the line of the file that the error is about, from 1; None where it is about none."""
+        line = self.details.get("line")
+        return line if isinstance(line, int) else None
+
+    @property
+    def value(self) -> str | None:
+        """Return the value that the error is about; None where it is about none."""
+        value = self.details.get("value")
+        return value if isinstance(value, str) else None
 
 
 class DatabaseError(PrometheusError):
@@ -179,9 +193,28 @@ class InvalidProblemError(OptimizerError):
 
 
 class InfeasibleProblemError(OptimizerError):
-    """No portfolio meets every constraint; the message names the constraints in conflict."""
+    """No portfolio meets every constraint; the message names the constraints in conflict.
+
+    Args:
+        message: One sentence for a person.
+        missed: Name of each limit in conflict, and by how much it is missed, in units of the limit; None where no
+            limit is to blame.
+        code: As for every error.
+        details: As for every error.
+    """
 
     default_code = "INFEASIBLE"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        missed: tuple[tuple[str, float], ...] | None = None,
+        code: str | None = None,
+        details: JsonObject | None = None,
+    ) -> None:
+        super().__init__(message, code=code, details=details)
+        self.missed = missed
 
 
 class SolverFailedError(OptimizerError):

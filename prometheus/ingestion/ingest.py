@@ -100,7 +100,7 @@ def ingest_file(
         table = _read(path, raw, FORMATS[kind], findings)
         progress.step(path.name, "reading", 1, 1)
     except FileRefusedError as error:
-        findings.add(error.code, error.message, line=error.details["line"], value=error.details["value"])
+        findings.add(error.code, error.message, line=error.line, value=error.value)
         return FileReport(path.name, kind, FileStatus.REFUSED, findings.table())
     sha256 = hashlib.sha256(raw).digest()
     if kind is FileKind.EXECUTIONS:

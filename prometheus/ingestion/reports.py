@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import RequestError
 from prometheus.ingestion.columns import IDENTIFIER
 from prometheus.ingestion.finding_table import FindingCollector, FindingTable
@@ -72,7 +73,7 @@ class FileReport:
         """Return whether the file's rows are in the database."""
         return self.status is FileStatus.LOADED
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> JsonObject:
         """Return the report with counts of findings, as JSON types."""
         return {
             "file": self.file,

@@ -56,7 +56,7 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
         file = read_events(_text(path, raw), account=options.file_account, mappings=options.mappings)
         progress.step(path.name, "reading", 1, 1)
     except FileRefusedError as error:
-        findings.add(error.code, error.message, line=error.details.get("line"), value=error.details.get("value"))
+        findings.add(error.code, error.message, line=error.line, value=error.value)
         return FileReport(path.name, KIND, FileStatus.REFUSED, findings.table())
     for remark in file.remarks:
         findings.add("LAYOUT", remark, fatal=False)

@@ -74,7 +74,7 @@ class _Action:
     """One action of a day: its terms, and the event of each account that lists it."""
 
     event: Any
-    listed: dict[str, Any]
+    listed: dict[str, Event]
     reaches_all: bool
 
 
@@ -223,7 +223,7 @@ def _is_known(book: Book, event: Any) -> bool:
     return False
 
 
-def _reached(book: Book, action: _Action, arriving: Collection[tuple[str, str]]) -> dict[str, Any]:
+def _reached(book: Book, action: _Action, arriving: Collection[tuple[str, str]]) -> dict[str, Event]:
     """Return the accounts that an action of the security changes, with the event that says so."""
     event = action.event
     holders = book.holders(event.ticker)
@@ -300,8 +300,13 @@ def _with_symbol_of_the_day(action: _Action, new_tickers: Mapping[str, str]) -> 
     if former not in new_tickers or former in new_tickers.values():
         return action
     ticker = new_tickers[former]
-    listed = {account: replace(event, ticker=ticker) for account, event in action.listed.items()}
-    return _Action(replace(action.event, ticker=ticker), listed, action.reaches_all)
+    listed = {account: _renamed(event, ticker) for account, event in action.listed.items()}
+    return _Action(_renamed(action.event, ticker), listed, action.reaches_all)
+
+
+def _renamed(event: Any, ticker: str) -> Event:
+    renamed: Event = replace(event, ticker=ticker)
+    return renamed
 
 
 def _book(

@@ -4,7 +4,7 @@ from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from prometheus.domain.lots import Term
 from prometheus.ledger.events import Event
@@ -18,6 +18,7 @@ from prometheus.ledger.window import WINDOW, Window
 
 _ZERO: Final = Decimal(0)
 _Name = TypeVar("_Name")
+_Value = TypeVar("_Value")
 _LotOrder = list[tuple[date, LotKey]]
 _Rank = tuple[Decimal, date, LotKey]
 #: What parts that can be one lot have in common: account and name of their purchase's lot, start of the holding period
@@ -376,5 +377,5 @@ def _discard(index: dict[_Name, set[LotKey]], name: _Name, key: LotKey) -> None:
         del index[name]
 
 
-def _ordered(values: Mapping[str, Any]) -> dict[str, Any]:
+def _ordered(values: Mapping[str, _Value]) -> dict[str, _Value]:
     return {name: values[name] for name in sorted(values)}

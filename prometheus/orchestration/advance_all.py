@@ -161,17 +161,17 @@ def _recover(database: Database, config: EngineConfig, summary: AdvanceSummary) 
             deadline_seconds=config.phase_deadline_seconds,
             frozen=config.frozen_by_environment,
         )
-        for run_id, account_id, day, error in reaped:
-            if error["code"] == "CANCELLED":
+        for run in reaped:
+            if run.error.code == "CANCELLED":
                 continue
-            problems.append(f"{account_id} {day}: {error['code']}: {error['message']}")
+            problems.append(f"{run.account_id} {run.as_of}: {run.error.code}: {run.error.message}")
             raise_alert(
                 connection,
-                run_id=run_id,
-                account_id=account_id,
-                as_of=day,
-                code=error["code"],
-                message=error["message"],
+                run_id=run.run_id,
+                account_id=run.account_id,
+                as_of=run.as_of,
+                code=run.error.code,
+                message=run.error.message,
             )
     summary.reaped += len(reaped)
     summary.problems.extend(problems)

@@ -1,9 +1,9 @@
 """Recurring work of the fleet: the tasks, and their due times by the trading calendar."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, time, timedelta
-from typing import Any, Final
+from typing import Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories.due_tasks import (
@@ -17,6 +17,7 @@ from prometheus.db.repositories.due_tasks import (
 )
 from prometheus.db.repositories.engine_events import raise_fleet_alert
 from prometheus.db.repositories.market_data import newest_price_date
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import CollisionError, DatabaseUnavailableError, PrometheusError
 from prometheus.foundation.logging import Logger
 from prometheus.foundation.trading_calendar import LAST_DAY, TradingCalendar
@@ -48,14 +49,14 @@ class DueContext:
     config: EngineConfig
     limits: HealthLimits
     now: datetime
-    previous: Mapping[str, Any]
+    previous: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
     """Result of a task, and alerts that are raised in the transaction that records it."""
 
-    result: Mapping[str, Any]
+    result: JsonObject
     alerts: tuple[Finding, ...] = field(default=())
 
 
@@ -127,7 +128,8 @@ def sweep(context: DueContext) -> Done:
     """Check the fleet's health and raise an alert for each kind of finding that is new since the last time."""
     # A pause was made by a person: engine_health goes on reporting it, but it raises no alert.
     findings = [one for one in engine_health(context.database, context.limits) if one.code != "PAUSED_ACCOUNTS"]
-    known = set(context.previous.get("findings", ()))
+    previous = context.previous.get("findings", ())
+    known = set(previous) if isinstance(previous, Sequence) else set()
     fresh = tuple(finding for finding in findings if finding.code not in known)
     return Done({"findings": sorted({finding.code for finding in findings})}, fresh)
 

@@ -96,7 +96,7 @@ def refresh_risk_model(
             loadings=model.loadings,
             specific_variance=model.specific_variance,
             factor_covariance=model.factor_covariance,
-            diagnostics=model.diagnostics.as_dict(),
+            diagnostics=model.diagnostics,
             specific_correlation=linked,
         )
     return RiskRefresh(model_id, model)

@@ -23,6 +23,7 @@ from prometheus.db.repositories.ledger_inputs import late_actions
 from prometheus.db.repositories.market_data import read_one_state
 from prometheus.db.repositories.unfinished_runs import UnfinishedRun, Wait, unfinished_runs
 from prometheus.domain.attention import remedy_of_hold
+from prometheus.domain.engine_run import RunError
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.foundation.errors import UnknownAccountError
 from prometheus.foundation.ids import run_label
@@ -298,7 +299,7 @@ def _group(one: AccountStatus, wait: Wait | None) -> str:
     if one.phase is Phase.PERSISTED:
         return "persisted"
     if one.phase is Phase.FAILED:
-        return "ended" if (one.error or {}).get("code") in ENDED else "failed"
+        return "ended" if one.error is not None and one.error.code in ENDED else "failed"
     if one.phase is None and one.paused is None:
         return "ended" if one.overtaken else "not_created"
     return "paused" if wait is None else _GROUP_OF[wait]
@@ -346,13 +347,13 @@ def _note(run: UnfinishedRun, changed: datetime | None) -> RunNote:
 
 
 def _failure(one: AccountStatus, as_of: date) -> RunNote:
-    error = one.error or {"code": "SUPERSEDED", "message": "The account's books are past the day."}
+    error = one.error or RunError(code="SUPERSEDED", message="The account's books are past the day.")
     return RunNote(
         account_id=one.account_id,
         as_of=as_of,
-        code=error.get("code"),
-        message=error.get("message"),
-        hopeless=one.reset_from is not None and one.reset_from == error.get("code"),
+        code=error.code,
+        message=error.message,
+        hopeless=one.reset_from is not None and one.reset_from == error.code,
     )
 
 

@@ -4,7 +4,7 @@ import hashlib
 import json
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
@@ -13,9 +13,9 @@ from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import commit_phase, commit_phases, finish_cancel, release_lease, schedule_retry, why_refused
 from prometheus.db.repositories.engine_runs import get_run
 from prometheus.domain.attention import PASSING_HOLDS
-from prometheus.domain.engine_run import EngineRun, Lease, Outcome
+from prometheus.domain.engine_run import EngineRun, Lease, Outcome, RunError
 from prometheus.domain.phases import Phase
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 from prometheus.foundation.errors import (
     BackendUnavailableError,
     CollisionError,
@@ -293,9 +293,7 @@ def _cancel(context: TaskContext, lease: Lease, error: RunCancelledError) -> tup
     return Outcome.CANCELLED, error.message
 
 
-def _release(
-    context: TaskContext, lease: Lease, kind: str, details: Mapping[str, Any], *, at_once: bool = False
-) -> None:
+def _release(context: TaskContext, lease: Lease, kind: str, details: JsonObject, *, at_once: bool = False) -> None:
     try:
         with context.database.transaction() as connection:
             limit_lock_waits(connection, _RELEASE_WAIT_SECONDS)
@@ -329,14 +327,14 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
     Returns:
         The outcome and a sentence for the summary; LOST where the run is somebody else's by now.
     """
-    details = _error_json(lease, error)
+    failure = _run_error(lease, error)
     try:
         with database.transaction() as connection:
-            if lease.attempt < lease.max_attempts and _may_heal(error, details["code"]):
-                kept = schedule_retry(connection, lease, error=details, base_seconds=config.retry_base_seconds)
-                return (Outcome.RETRY if kept else Outcome.LOST), details["message"]
-            commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=details)
-            alert(connection, lease, "RUN_FAILED", details["message"])
+            if lease.attempt < lease.max_attempts and _may_heal(error, failure.code):
+                kept = schedule_retry(connection, lease, error=failure, base_seconds=config.retry_base_seconds)
+                return (Outcome.RETRY if kept else Outcome.LOST), failure.message
+            commit_phase(connection, lease, Phase.FAILED, ttl=config.lease_ttl, error=failure)
+            alert(connection, lease, "RUN_FAILED", failure.message)
     except StaleLeaseError as lost:
         return Outcome.LOST, lost.message
     except RunCancelledError as cancelled:
@@ -347,7 +345,7 @@ def report_failure(database: Database, config: EngineConfig, lease: Lease, error
         with database.transaction() as connection:
             release_lease(connection, lease, kind="KILL_SWITCH", details={"code": frozen.code})
         return Outcome.FROZEN, frozen.message
-    return Outcome.FAILED, details["message"]
+    return Outcome.FAILED, failure.message
 
 
 def _may_heal(error: Exception, code: str) -> bool:
@@ -361,18 +359,18 @@ def _may_heal(error: Exception, code: str) -> bool:
     return not isinstance(error, PrometheusError) or error.retryable or isinstance(error, _OF_SURROUNDINGS)
 
 
-def _error_json(lease: Lease, error: Exception) -> dict[str, Any]:
+def _run_error(lease: Lease, error: Exception) -> RunError:
     trace = "".join(traceback.format_exception(error))
     known = error if isinstance(error, PrometheusError) else None
     message = known.message if known else f"{type(error).__name__}: {error}"
-    return {
-        "code": known.code if known else "EXCEPTION",
-        "message": _storable(message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " ..."),
-        "previous_phase": lease.phase.value,
-        "attempt": lease.attempt,
-        "traceback_sha256": hashlib.sha256(trace.encode(errors="replace")).hexdigest(),
-        **({"details": _storable(known.details)} if known and known.details else {}),
-    }
+    return RunError(
+        code=known.code if known else "EXCEPTION",
+        message=_storable(message if len(message) <= _LONGEST_MESSAGE else message[:_LONGEST_MESSAGE] + " ..."),
+        previous_phase=lease.phase.value,
+        attempt=lease.attempt,
+        traceback_sha256=hashlib.sha256(trace.encode(errors="replace")).hexdigest(),
+        details=_storable(known.details) if known and known.details else None,
+    )
 
 
 def _storable(value: Any) -> Any:

@@ -1,9 +1,9 @@
 """What the engine is told from outside: who it is, how long leases last, how old data may be."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from prometheus.decision.code_version import code_version
+from prometheus.foundation.canonical import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class EngineConfig:
     commit_within_seconds: float = 1.0
     code_version: str = field(default_factory=code_version)
 
-    def as_recorded(self) -> dict[str, Any]:
+    def as_recorded(self) -> JsonObject:
         """Return the settings that shape a run, as they are recorded with it."""
         return {
             "lease_ttl": self.lease_ttl,

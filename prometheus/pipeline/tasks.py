@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from prometheus.db.database import Database
 from prometheus.db.repositories import runs as run_rows
@@ -24,7 +24,7 @@ from prometheus.domain.engine_run import Lease
 from prometheus.domain.phases import Phase, RunStatus
 from prometheus.domain.securities import BenchmarkDay
 from prometheus.domain.strategy import StrategyParams
-from prometheus.foundation.canonical import CanonicalText, canonical_document
+from prometheus.foundation.canonical import CanonicalText, JsonObject, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
 from prometheus.pipeline.data_ages import actions_age, benchmark_age, borrow_age, price_age, risk_age
@@ -52,7 +52,7 @@ class WorkingDay:
     snapshot: Snapshot
     snapshot_text: CanonicalText
     params: StrategyParams
-    params_json: Mapping[str, Any]
+    params_json: JsonObject
     targets: Mapping[str, float] | None
     status: RunStatus | None = None
     result: DayResult | None = None

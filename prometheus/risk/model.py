@@ -1,13 +1,12 @@
 """The risk model as a value, and the covariance matrix that follows from it."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import RiskModelError
 from prometheus.risk.settings import FACTORS
 from prometheus.risk.specific_correlation import SpecificCorrelation, require_blocks_of, specific_covariance
@@ -37,7 +36,7 @@ class ModelDiagnostics:
     floored: tuple[str, ...]
     variance_explained: float
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Return the diagnostics as JSON types."""
         return {
             "first_date": self.first_date.isoformat(),
@@ -120,6 +119,15 @@ def covariance(model: FactorModel) -> FloatArray:
     return systematic + specific_covariance(model.specific_variance.astype(np.float64), model.specific_blocks)
 
 
+@dataclass(frozen=True, slots=True)
+class StoredDiagnostics:
+    """What a stored model's row says of its estimation and people look at later; the meaning is ModelDiagnostics'."""
+
+    fallback: tuple[tuple[str, str], ...]
+    floored: tuple[str, ...]
+    variance_explained: float
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class StoredRiskModel:
     """A model as stored; the matrices are fetched by their addresses. ``age_hours`` by the database's clock.
@@ -137,6 +145,6 @@ class StoredRiskModel:
     loadings_sha256: bytes
     specific_variance_sha256: bytes
     factor_covariance: NDArray[np.float64]
-    diagnostics: Mapping[str, Any]
+    diagnostics: StoredDiagnostics
     age_hours: float
     specific_correlation_sha256: bytes | None = None

@@ -53,7 +53,7 @@ _OPTIONAL_IN_FORMS: Final = (
 )  # fmt: skip
 _ELSEWHERE: Final = "a wider terminal, a pipe, --format csv and json have them"
 _PROGRAM: Final = "Prometheus"
-Row = Mapping[str, Any]
+Row = Mapping[str, str | None]
 
 
 def show_lots(booked: FileBooks, output: Literal["table", "csv", "json"]) -> None:
@@ -66,9 +66,8 @@ def show_lots(booked: FileBooks, output: Literal["table", "csv", "json"]) -> Non
         left_out = [
             {"row": one.row, "code": one.code, "message": one.message, "remedy": one.remedy} for one in booked.left_out
         ]
-        _print_json(
-            {"notice": NOT_ADVICE, "as_of": books.as_of, "lots": rows, "totals": asdict(totals), "left_out": left_out}
-        )
+        document = {"notice": NOT_ADVICE, "as_of": books.as_of, "lots": rows, "totals": asdict(totals)}
+        click.echo(json.dumps(_plain({**document, "left_out": left_out}), indent=2))
     elif output == "csv":
         header = [*_LOT_COLUMNS, "notice"]
         click.echo(csv_text(header, ({**row, "notice": NOT_ADVICE} for row in rows)), nl=False)
@@ -213,10 +212,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Decimal):
         return money_text(to_cents(value))
     return value.isoformat() if isinstance(value, date) else value
-
-
-def _print_json(value: dict[str, Any]) -> None:
-    click.echo(json.dumps(_plain(value), indent=2))
 
 
 def _print_rows(rows: Sequence[Row], *, title: str) -> None:

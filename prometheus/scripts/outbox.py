@@ -3,10 +3,11 @@
 import json
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.csv_text import csv_text
 from prometheus.scripts.boundary import Command, format_option, say_more_rows
 
@@ -68,38 +69,41 @@ def command(
             armed = retry_given_up(connection, owner=owner_instance(), reason=reason)
         else:
             messages = list_messages(connection, undelivered=undelivered, limit=limit + 1)
-            rows = [_row(message) for message in messages[-limit:]]
+            shown = messages[-limit:]
     if not retry and len(messages) > limit:
         say_more_rows(limit, "messages")
     if retry:
         click.echo(f"{armed} message(s) will be tried again at the next tick.")
     elif output == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(message) for message in shown], indent=2))
     elif output == "csv":
-        click.echo(_csv(rows), nl=False)
+        click.echo(_csv(shown), nl=False)
     else:
         from prometheus.scripts.tables import print_table, say, short_time
 
         print_table(
             _SHOWN,
-            [[short_time(row[name]) if name in _TIMES else row[name] for name in _SHOWN] for row in rows],
+            [
+                [short_time(getattr(one, name)) if name in _TIMES else getattr(one, name) for name in _SHOWN]
+                for one in shown
+            ],
             right=("message_id", "attempt"),
             optional=("delivered_at", "attempt", "account_id"),
             below=("last_error",),
             elsewhere="--format csv has them",
         )
-        if not rows:
+        if not shown:
             say("No messages: " + ("every one has reached its receivers." if undelivered else "none was ever written."))
 
 
-def _row(message: "MessageState") -> dict[str, Any]:
+def _row(message: "MessageState") -> JsonObject:
     values = {name: getattr(message, name) for name in COLUMNS}
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in values.items()}
 
 
-def _csv(rows: Sequence[dict[str, Any]]) -> str:
-    """Return the rows as CSV; the payload as JSON, receivers parted by spaces."""
+def _csv(messages: Sequence["MessageState"]) -> str:
+    """Return the messages as CSV; the payload as JSON, receivers parted by spaces."""
     return csv_text(
         COLUMNS,
-        ({**row, "taken_by": " ".join(row["taken_by"]), "payload": json.dumps(row["payload"])} for row in rows),
+        ({**_row(one), "taken_by": " ".join(one.taken_by), "payload": json.dumps(one.payload)} for one in messages),
     )

@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import DATE, Command, OneOf, format_option, workers_option
 from prometheus.scripts.tables import say
 
@@ -191,7 +192,7 @@ def _print_summary(summary: "ReplaySummary") -> None:
     )
 
 
-def _as_json(outcome: "Replayed") -> dict[str, Any]:
+def _as_json(outcome: "Replayed") -> JsonObject:
     weight = outcome.weight_difference
     return {
         "account": outcome.key.account_id,

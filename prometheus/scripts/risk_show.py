@@ -1,12 +1,16 @@
 """``prometheus risk show``: the stored model in numbers."""
 
 import json
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import click
 
 from prometheus.scripts.boundary import DATE, Command, format_option
+
+if TYPE_CHECKING:
+    from prometheus.orchestration.risk_description import RiskDescription
 
 _QUANTILES: Final = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
 
@@ -37,57 +41,57 @@ def command(as_of: datetime | None, names: int, output: Literal["table", "json"]
             database, as_of=date.max if as_of is None else as_of.date(), names=names, quantiles=_QUANTILES
         )
     if output == "json":
-        click.echo(json.dumps(description, indent=2))
+        click.echo(json.dumps(asdict(description), indent=2))
     else:
         _print(description)
 
 
-def _print(description: dict[str, Any]) -> None:
+def _print(description: "RiskDescription") -> None:
     from prometheus.scripts.tables import print_table, say
 
     say(
-        f"risk model {description['risk_model_id']} of {description['as_of']}, {description['estimator']}, "
-        f"built {description['built_at']} ({description['age_hours']:.1f} hours ago): {description['names']} assets, "
-        f"{description['sessions']} sessions, "
-        f"{description['variance_explained']:.0%} of variance explained by factors, "
-        f"{len(description['fallback'])} assets with fallback values, {len(description['floored'])} on the floor"
+        f"risk model {description.risk_model_id} of {description.as_of}, {description.estimator}, "
+        f"built {description.built_at} ({description.age_hours:.1f} hours ago): {description.names} assets, "
+        f"{description.sessions} sessions, "
+        f"{description.variance_explained:.0%} of variance explained by factors, "
+        f"{len(description.fallback)} assets with fallback values, {len(description.floored)} on the floor"
     )
     click.echo()
     print_table(
         ("factor", "volatility_pct", "share_of_factor_variance_pct", "highest", "lowest"),
         (
             (
-                factor["factor"],
-                f"{100 * factor['volatility']:.2f}",
-                f"{100 * factor['share']:.1f}",
-                " ".join(factor["highest"]),
-                " ".join(factor["lowest"]),
+                factor.factor,
+                f"{100 * factor.volatility:.2f}",
+                f"{100 * factor.share:.1f}",
+                " ".join(factor.highest),
+                " ".join(factor.lowest),
             )
-            for factor in description["factors"]
+            for factor in description.factors
         ),
         right=("volatility_pct", "share_of_factor_variance_pct"),
         below=("highest", "lowest"),
     )
     click.echo()
     print_table(
-        tuple(description["specific_volatility"]),
-        [[f"{100 * value:.2f}" for value in description["specific_volatility"].values()]],
+        tuple(description.specific_volatility),
+        [[f"{100 * value:.2f}" for value in description.specific_volatility.values()]],
         title="specific volatility, % a year, by quantile of assets",
-        right=tuple(description["specific_volatility"]),
+        right=tuple(description.specific_volatility),
     )
-    if description["links"]:
+    if description.links:
         click.echo()
         print_table(
             ("linked_names", "pairs", "mean_correlation", "largest", "between"),
             (
                 (
-                    block["names"],
-                    block["pairs"],
-                    f"{block['mean']:.3f}",
-                    f"{block['largest']:.3f}",
-                    " ".join(block["between"]),
+                    block.names,
+                    block.pairs,
+                    f"{block.mean:.3f}",
+                    f"{block.largest:.3f}",
+                    " ".join(block.between),
                 )
-                for block in description["links"]
+                for block in description.links
             ),
             right=("linked_names", "pairs", "mean_correlation", "largest"),
             optional=("between",),

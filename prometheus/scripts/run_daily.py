@@ -3,10 +3,11 @@
 import json
 import sys
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import DATE, REGION, Command, StopSignals, format_option
 from prometheus.scripts.tables import say
 
@@ -122,7 +123,7 @@ def _print_advanced(done: "DailyRun") -> None:
         say(problem, err=True, hanging="  ")
 
 
-def _as_json(done: "DailyRun") -> dict[str, Any]:
+def _as_json(done: "DailyRun") -> JsonObject:
     return {
         "regions": [
             {

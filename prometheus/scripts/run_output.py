@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, Final, overload
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.ids import run_label
 from prometheus.scripts.tables import print_facts, print_table, say, short_time
 
 if TYPE_CHECKING:
+    from prometheus.db.repositories.engine_events import RecordedEvent
     from prometheus.db.repositories.runs import RunSummary
     from prometheus.domain.run_record import StoredRun, TradeRow
 
@@ -20,31 +22,30 @@ _SECURITIES_SHOWN: Final = 10
 _FLAGS_SHOWN: Final = 3
 
 
-def summary_row(run: "RunSummary") -> dict[str, Any]:
+def summary_row(run: "RunSummary") -> JsonObject:
     """Return a run's line of a list, JSON types; risk in percent a year, turnover in percent of NAV."""
     # Of an archived run the columns are left.
-    result = run.result or {}
-    settled = result.get("settlement", {})
+    settled = run.settled
     return {
         "as_of": run.as_of_date.isoformat(),
         "account": run.account_id,
         "run": run_label(run.run_seq),
         "status": run.status,
-        "te_before_pct": _percent(result.get("tracking_error_before")),
-        "te_after_pct": _percent(result.get("tracking_error_after")),
-        "turnover_pct": _percent(result.get("turnover")),
-        "gain_short": settled.get("realized_gain_short"),
-        "gain_long": settled.get("realized_gain_long"),
-        "gain_ca": settled.get("realized_gain_other"),
-        "tax": settled.get("tax"),
-        "trades": settled.get("trades"),
+        "te_before_pct": _percent(run.tracking_error_before),
+        "te_after_pct": _percent(run.tracking_error_after),
+        "turnover_pct": _percent(run.turnover),
+        "gain_short": None if settled is None else f"{settled.gain_short:f}",
+        "gain_long": None if settled is None else f"{settled.gain_long:f}",
+        "gain_ca": None if settled is None else f"{settled.gain_other:f}",
+        "tax": None if settled is None else f"{settled.tax:f}",
+        "trades": None if settled is None else settled.trades,
         "gap_bps": _rounded(run.gap_bps, 4),
         "gap_rounded_bps": _rounded(run.rounded_gap_bps, 3),
         "flags": len(run.flags),
     }
 
 
-def print_summaries(rows: list[dict[str, Any]]) -> None:
+def print_summaries(rows: Sequence[JsonObject]) -> None:
     """Print run summaries as a table."""
     header = (
         "as_of", "account", "run", "status", "te_before_pct", "te_after_pct", "turnover_pct", "gain_short", "gain_long",
@@ -80,16 +81,16 @@ def print_run(record: "StoredRun", trades: Sequence["TradeRow"], *, details: boo
     say(f"Every trade by lot, and why: 'prometheus runs show {label} --details'.")
 
 
-def print_events(events: Sequence[Mapping[str, Any]]) -> None:
-    """Print the history of a run, JSON types."""
+def print_events(events: Sequence["RecordedEvent"]) -> None:
+    """Print the history of a run."""
     header = ("recorded_at", "kind", "from_phase", "to_phase", "lease_token", "owner_instance", "details")
     print_table(
         header,
         [
             (
-                short_time(event["recorded_at"]),
-                *(event[name] or None for name in header[1:-1]),
-                _event_text(event["details"]),
+                short_time(event.recorded_at),
+                *(getattr(event, name) or None for name in header[1:-1]),
+                _event_text(event.details),
             )
             for event in events
         ],
@@ -100,7 +101,7 @@ def print_events(events: Sequence[Mapping[str, Any]]) -> None:
     )
 
 
-def _event_text(details: Mapping[str, Any] | None) -> str | None:
+def _event_text(details: JsonObject) -> str | None:
     """Return the text of an event: code and sentence, then the rest."""
     if not details:
         return None
@@ -114,11 +115,12 @@ def _facts(record: "StoredRun", *, details: bool) -> list[tuple[str, Any]]:
     from prometheus.decision.rebalancing_words import rebalancing_words
     from prometheus.decision.snapshot import opened
     from prometheus.decision.stored_result import read_result
+    from prometheus.domain.run_record import SettledTotals
 
     result = read_result(record.document("result"))
     rebalancing = rebalancing_words(result.rebalancing)
     same = told_apart(record.code_version) is None
-    certificate, settled = result.certificate, record.document("result")["settlement"]
+    certificate, settled = result.certificate, SettledTotals.from_json(record.document("result")["settlement"])
     snapshot = opened(record.document("snapshot"))
     currency = snapshot["base_currency"]
     facts: list[tuple[str, Any]] = [
@@ -143,14 +145,14 @@ def _facts(record: "StoredRun", *, details: bool) -> list[tuple[str, Any]]:
         (
             "realised gains",
             (
-                f"short-term {_money(settled['realized_gain_short'])}, "
-                f"long-term {_money(settled['realized_gain_long'])}, "
-                f"without term {_money(settled['realized_gain_other'])}, "
-                f"disallowed {_money(settled['disallowed_loss'])}"
+                f"short-term {_money(settled.gain_short)}, "
+                f"long-term {_money(settled.gain_long)}, "
+                f"without term {_money(settled.gain_other)}, "
+                f"disallowed {_money(settled.disallowed_loss)}"
             ),
         ),
-        ("tax", f"{_money(settled['tax'])} {currency} (negative: losses that reduce other tax)"),
-        ("cash after", f"{_money(settled['cash_after'])} {currency}, estimated costs {_money(settled['cost'])}"),
+        ("tax", f"{_money(settled.tax)} {currency} (negative: losses that reduce other tax)"),
+        ("cash after", f"{_money(settled.cash_after)} {currency}, estimated costs {_money(settled.cost)}"),
         (
             "wash-sale locks",
             f"{len(snapshot['buy_locks'])} securities not to buy, {len(snapshot['loss_sale_locks'])} lots not to sell",

@@ -1,6 +1,7 @@
 """``prometheus runs``: the engine's decisions, account by account."""
 
 import json
+from dataclasses import asdict
 from datetime import datetime
 from typing import Literal
 
@@ -110,8 +111,8 @@ def history(account_id: str, as_of: datetime, output: Literal["table", "json"]) 
                 f"{account_id}'.",
                 code="NO_RUN",
             )
-        events = [to_jsonable(event) for event in list_events(connection, runs[0].run_id)]
+        events = list_events(connection, runs[0].run_id)
     if output == "json":
-        click.echo(json.dumps(events, indent=2))
+        click.echo(json.dumps([to_jsonable(asdict(event)) for event in events], indent=2))
         return
     print_events(events)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from prometheus.domain.phases import Phase
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.csv_text import csv_text
 from prometheus.scripts.boundary import DATE, REGION, Command, OneOf, format_option, say_more_rows
 
@@ -84,20 +85,23 @@ def command(
             active_only=active,
             limit=limit + 1,
         )
-    rows = [_row(run) for run in runs[-limit:]]
+    latest = runs[-limit:]
     if len(runs) > limit:
         say_more_rows(limit, "runs")
     if output == "csv":
-        click.echo(csv_text(COLUMNS, rows), nl=False)
+        click.echo(csv_text(COLUMNS, map(_row, latest)), nl=False)
     elif output == "json":
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps([_row(run) for run in latest], indent=2))
     else:
-        _print_table(rows)
+        _print_table(latest)
 
 
-def _row(run: "EngineRun") -> dict[str, Any]:
-    error = run.error or {}
-    values = {"error_code": error.get("code"), "error_message": error.get("message")}
+def _row(run: "EngineRun") -> JsonObject:
+    error = run.error
+    values = {
+        "error_code": None if error is None else error.code,
+        "error_message": None if error is None else error.message,
+    }
     row = {name: values[name] if name in values else getattr(run, name) for name in COLUMNS}
     return {name: _text(value) for name, value in row.items()}
 
@@ -111,7 +115,7 @@ def _text(value: Any) -> Any:
     return value.value if isinstance(value, Phase) else value
 
 
-def _print_table(rows: Sequence[dict[str, Any]]) -> None:
+def _print_table(runs: Sequence["EngineRun"]) -> None:
     from prometheus.scripts.tables import print_table, short_time
 
     shown = (
@@ -126,7 +130,10 @@ def _print_table(rows: Sequence[dict[str, Any]]) -> None:
     )
     print_table(
         shown,
-        [[short_time(row[name]) if name == "phase_entered_at" else row[name] for name in shown] for row in rows],
+        [
+            [short_time(run.phase_entered_at) if name == "phase_entered_at" else row[name] for name in shown]
+            for run, row in ((run, _row(run)) for run in runs)
+        ],
         right=("attempt",),
         optional=("attempt", "region", "phase_entered_at"),
         below=("error_message",),

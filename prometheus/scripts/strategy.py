@@ -2,10 +2,11 @@
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import Group
 
 #: A strategy has some dozen parameters.
@@ -70,7 +71,7 @@ def load(file: Path) -> None:
     click.echo(f"strategy {strategy_id}: version {version}")
 
 
-def _read(file: Path) -> tuple[str, dict[str, Any], dict[str, Any]]:
+def _read(file: Path) -> tuple[str, JsonObject, JsonObject]:
     """Return the strategy's id, parameters and tag overrides, all checked."""
     from prometheus.domain.strategy import StrategyParams
     from prometheus.foundation.errors import ConfigurationError

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import DATE, REGION, Command, format_option
 from prometheus.scripts.tables import print_table, say, short_time
 
@@ -63,9 +64,9 @@ def command(as_of: datetime | None, regions: tuple[str, ...], output: Literal["t
         sys.exit(1)
 
 
-def today_json(today: "Today", step: "NextStep") -> dict[str, Any]:
+def today_json(today: "Today", step: "NextStep") -> JsonObject:
     """Return the report as JSON types; decimals are text."""
-    document: dict[str, Any] = _plain({**asdict(today), "next": asdict(step)})
+    document: JsonObject = _plain({**asdict(today), "next": asdict(step)})
     return document
 
 

@@ -3,10 +3,11 @@
 import json
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import DATE, Group, format_option
 from prometheus.scripts.tables import print_table, say
 
@@ -134,7 +135,7 @@ def _day(as_of: datetime | None) -> date | None:
     return None if as_of is None else as_of.date()
 
 
-def _row(order: "OpenOrder") -> dict[str, Any]:
+def _row(order: "OpenOrder") -> JsonObject:
     from prometheus.domain.money import plain_text
     from prometheus.foundation.ids import run_label
 

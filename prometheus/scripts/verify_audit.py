@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.scripts.boundary import Command, format_option
 from prometheus.scripts.tables import say
 
@@ -106,7 +107,7 @@ def _print_report(report: "AuditReport") -> None:
     )
 
 
-def _as_json(report: "AuditReport") -> dict[str, object]:
+def _as_json(report: "AuditReport") -> JsonObject:
     return {
         "accounts": report.accounts,
         "runs": report.runs,

@@ -1,10 +1,9 @@
 """Simulated execution: a day's trades filled at its close, without commission, and carried into the books once."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 from prometheus.bookkeeping.executions import book_executed
 from prometheus.db.database import Database
@@ -12,6 +11,7 @@ from prometheus.db.repositories.runs import trades_of_day
 from prometheus.decision.settle import planned_fill
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
+from prometheus.domain.run_record import TradeRow
 from prometheus.foundation.errors import AccountingError
 
 
@@ -37,16 +37,17 @@ def fill_day(database: Database, as_of: date) -> int:
     return booked
 
 
-def _fills(account_id: str, as_of: date, lines: Sequence[Mapping[str, Any]]) -> tuple[Fill, ...]:
+def _fills(account_id: str, as_of: date, lines: Sequence[TradeRow]) -> tuple[Fill, ...]:
     """Return an execution for each line, so that what is booked is what was planned to the cent."""
     number: Counter[str] = Counter()
     fills = []
     for line in lines:
-        ticker, quantity, price = line["ticker"], line["quantity"], line["price"]
-        if line["side"] == Side.BUY:
+        ticker, quantity, price = line.ticker, line.quantity, line.price
+        if line.side == Side.BUY:
             fills.append(planned_fill(account_id, as_of, ticker, quantity, price, ()))
             continue
         number[ticker] += 1
-        fill = planned_fill(account_id, as_of, ticker, -quantity, price, (LotPick(line["lot_id"], quantity),))
+        picks = () if line.lot_id is None else (LotPick(line.lot_id, quantity),)
+        fill = planned_fill(account_id, as_of, ticker, -quantity, price, picks)
         fills.append(replace(fill, execution_id=f"{fill.execution_id}:{number[ticker]}"))
     return tuple(fills)

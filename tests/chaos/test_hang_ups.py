@@ -49,7 +49,7 @@ def test_a_reader_that_goes_away_stops_nothing(fleet, workers_of_call):
     )
     os.close(writing)
     assert done.returncode == 1
-    assert fleet.run("ACC-1").error["code"] == "EXCEPTION"
+    assert fleet.run("ACC-1").error.code == "EXCEPTION"
     assert fleet.run("ACC-2").phase == "PERSISTED"
 
 

@@ -116,7 +116,7 @@ def test_a_run_that_kills_its_worker_every_time_stops_and_blocks_nobody(fleet):
 
     run = fleet.run("ACC-1")
     assert deaths == most
-    assert (run.phase, run.error["code"]) == ("FAILED", "WORKER_LOST")
+    assert (run.phase, run.error.code) == ("FAILED", "WORKER_LOST")
     assert ("ACC-1", "WORKER_LOST") in fleet.alerts()
     assert fleet.phases() == {
         ("ACC-1", MONDAY): "FAILED", ("ACC-2", MONDAY): "PERSISTED", ("ACC-3", MONDAY): "PERSISTED",

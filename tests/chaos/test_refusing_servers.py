@@ -69,7 +69,7 @@ def test_a_full_disk_leaves_the_phase_where_it_was(fleet, server):
         assert done.exit_code == 1
         assert "The database server's disk is full" in done.stderr
         run = fleet.run("ACC-1")
-        assert (run.phase, run.error["code"]) == (Phase.SNAPSHOT_BUILT, "DISK_FULL")
+        assert (run.phase, run.error.code) == (Phase.SNAPSHOT_BUILT, "DISK_FULL")
         assert fleet.kinds("ACC-1")[-1] == "RETRY"
     fleet.set_clock("1 hour")
     check_liveness(fleet)
@@ -114,7 +114,7 @@ def test_a_statement_past_the_servers_limit_is_tried_again(fleet):
     )
     assert done.exit_code == 1
     run = fleet.run("ACC-1")
-    assert (run.phase, run.error["code"]) == (Phase.SNAPSHOT_BUILT, "TIMEOUT")
+    assert (run.phase, run.error.code) == (Phase.SNAPSHOT_BUILT, "TIMEOUT")
     assert fleet.one("SELECT count(*) FROM staged_solutions") == 0
     fleet.leave_alone("staged_solutions")
     fleet.set_clock("1 hour")

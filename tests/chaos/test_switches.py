@@ -111,7 +111,7 @@ def test_cancels_at_random_moments_end_every_run_in_one_true_state(crowd, chaos_
         if first[account] in {"PERSISTED", "FAILED"}:
             assert run.phase == first[account], "a terminal run stays what it was"
         if run.phase == "FAILED":
-            assert run.error["code"] == "CANCELLED"
+            assert run.error.code == "CANCELLED"
         if "PERSISTED" in counts:
             assert run.phase == "PERSISTED", "what was reported as done was done"
         before = crowd.dump(events=True)
@@ -135,10 +135,10 @@ def test_a_stuck_workers_run_can_be_cancelled(fleet):
         wait_for_lease_end(fleet)
         fleet.advance()
         run = fleet.run("ACC-1")
-        assert (run.phase, run.error["code"]) == ("FAILED", "CANCELLED")
+        assert (run.phase, run.error.code) == ("FAILED", "CANCELLED")
         stuck.send(signal.SIGCONT)
         assert stuck.wait() == 0
-    assert fleet.run("ACC-1").error["code"] == "CANCELLED"
+    assert fleet.run("ACC-1").error.code == "CANCELLED"
     assert fleet.one("SELECT count(*) FROM runs") == 0
     check_safety(fleet)
 
@@ -193,7 +193,7 @@ def test_a_run_that_moves_between_the_reapers_look_and_its_update_is_left_alone(
         assert not reaper.is_alive()
     run = fleet.run("ACC-1")
     assert reaped == []
-    assert (run.error or {}).get("code") == ("OTHER" if rival == "completes" else None)
+    assert (run.error and run.error.code) == ("OTHER" if rival == "completes" else None)
     assert fleet.one("SELECT count(*) FROM engine_run_events WHERE to_phase = 'FAILED'") == 0
 
 

@@ -12,12 +12,13 @@ from prometheus.db.leases import commit_phase, finish_cancel, heartbeat, release
 from prometheus.db.reaper import reap
 from prometheus.db.repositories.engine_events import record_event
 from prometheus.db.repositories.engine_runs import ensure_runs, mark_data_ready
+from prometheus.domain.engine_run import RunError
 from prometheus.domain.phases import LEGAL_EDGES, Phase
 from prometheus.foundation.errors import IllegalTransitionError, StaleLeaseError
 
 ACCOUNTS = tuple(f"E-{number}" for number in range(1, 6))
 DAY, NEXT_DAY = date(2018, 6, 1), date(2018, 6, 4)
-ERROR = {"code": "EXCEPTION", "message": "no"}
+ERROR = RunError(code="EXCEPTION", message="no")
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ def test_retry_waits_longer_each_time(fleet):
             assert schedule_retry(connection, lease, error=ERROR, base_seconds=100)
         run = run_of(fleet)
         delays.append((run["next_attempt_at"] - run["updated_at"]).total_seconds())
-        assert run["error"] == ERROR
+        assert run["error"] == ERROR.to_json()
     for delay, nominal in zip(delays, (100, 200, 400, 800), strict=True):
         assert 0.74 * nominal < delay < 1.26 * nominal
 
@@ -294,9 +295,10 @@ def test_reaper_fails_what_lost_its_worker_too_often(fleet):
         assert reap(connection, ttl=300) == ()
     skew(fleet, "301 seconds")
     with fleet.transaction() as connection:
-        ((run_id, account_id, day, error),) = reap(connection, ttl=300)
-    assert (account_id, day, error["code"], error["previous_phase"]) == (ACCOUNTS[0], DAY, "WORKER_LOST", "DATA_READY")
-    assert kinds(fleet, run_id)[-1] == "REAPED"
+        (reaped,) = reap(connection, ttl=300)
+    assert (reaped.account_id, reaped.as_of) == (ACCOUNTS[0], DAY)
+    assert (reaped.error.code, reaped.error.previous_phase) == ("WORKER_LOST", "DATA_READY")
+    assert kinds(fleet, reaped.run_id)[-1] == "REAPED"
     assert run_of(fleet)["phase"] == "FAILED"
     assert run_of(fleet, ACCOUNTS[1])["phase"] == "DATA_READY"
 
@@ -309,8 +311,8 @@ def test_reaper_fails_a_worker_that_hangs(fleet):
     with fleet.transaction() as connection:
         assert reap(connection, ttl=10_000, deadline_seconds=0) == ()
         assert reap(connection, ttl=10_000, deadline_seconds=120) == ()
-        ((_, _, _, error),) = reap(connection, ttl=10_000, deadline_seconds=60)
-    assert error["code"] == "PHASE_DEADLINE"
+        (reaped,) = reap(connection, ttl=10_000, deadline_seconds=60)
+    assert reaped.error.code == "PHASE_DEADLINE"
     with pytest.raises(StaleLeaseError), fleet.transaction() as connection:
         commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=10_000)
 
@@ -331,8 +333,8 @@ def test_clock_put_forward_is_no_time_that_a_phase_took(fleet):
         skew(fleet, f"{minutes} minutes")
         assert beat_and_reap() == ()
     skew(fleet, "119 minutes")
-    ((_, _, _, error),) = beat_and_reap()
-    assert error["code"] == "PHASE_DEADLINE"
+    (reaped,) = beat_and_reap()
+    assert reaped.error.code == "PHASE_DEADLINE"
 
 
 def test_reaper_leaves_idle_runs_alone(fleet):
@@ -353,8 +355,8 @@ def test_reaper_waits_while_the_fleet_is_frozen(fleet):
     change(fleet, "UPDATE engine_flags SET frozen = true, reason = 'test'")
     skew(fleet, "301 seconds")
     with fleet.transaction() as connection:
-        ((run_id, _, _, error),) = reap(connection, ttl=300)
-    assert (run_id, error["code"]) == (leases[1].run_id, "CANCELLED")
+        (reaped,) = reap(connection, ttl=300)
+    assert (reaped.run_id, reaped.error.code) == (leases[1].run_id, "CANCELLED")
 
 
 def test_edges_outside_the_table_are_refused_in_the_code(fleet):

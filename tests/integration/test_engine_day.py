@@ -80,10 +80,10 @@ def test_failed_record_leaves_neither_transition_nor_effect(fleet, table, phase)
     assert summary.needs_a_person
     run = fleet.run("ACC-1")
     assert (run.phase, run.attempt, run.owner_instance) == (phase, 1, None)
-    assert run.error["code"] == "EXCEPTION"
-    assert run.error["previous_phase"] == phase
-    assert "is on fire" in run.error["message"]
-    assert len(run.error["traceback_sha256"]) == 64
+    assert run.error.code == "EXCEPTION"
+    assert run.error.previous_phase == phase
+    assert "is on fire" in run.error.message
+    assert len(run.error.traceback_sha256) == 64
     assert 700 < (run.next_attempt_at - run.updated_at).total_seconds() < 1300
     assert fleet.one(f"SELECT count(*) FROM {table} WHERE run_id = :run", run=mine) == 0
     assert fleet.one("SELECT count(*) FROM run_trades WHERE run_id = :run", run=mine) == 0
@@ -112,7 +112,7 @@ def test_attempts_are_limited(fleet, table, phase):
     assert outcomes == [Outcome.RETRY] * 4 + [Outcome.FAILED, None]
     run = fleet.run()
     assert (run.phase, run.attempt, run.owner_instance) == ("FAILED", 5, None)
-    assert {name: run.error[name] for name in ("code", "previous_phase", "attempt")} == {
+    assert {name: getattr(run.error, name) for name in ("code", "previous_phase", "attempt")} == {
         "code": "EXCEPTION",
         "previous_phase": phase,
         "attempt": 5,

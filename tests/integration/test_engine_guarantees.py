@@ -65,9 +65,9 @@ def test_failure_of_any_wording_is_written_down(fleet, before_task, error, said)
     summary = fleet.advance(retry_base_seconds=1000.0)
     assert summary.outcomes == {Outcome.RETRY: 1, Outcome.PERSISTED: 1}
     stored = fleet.run().error
-    assert stored["message"] == said
-    assert stored["previous_phase"] == "SNAPSHOT_BUILT"
-    assert len(stored["traceback_sha256"]) == 64
+    assert stored.message == said
+    assert stored.previous_phase == "SNAPSHOT_BUILT"
+    assert len(stored.traceback_sha256) == 64
 
 
 def test_books_that_move_meanwhile_put_the_snapshot_off(fleet):
@@ -101,7 +101,7 @@ def test_rows_that_cannot_be_read_end_one_run_alone(fleet):
     fleet.sql("UPDATE ledger_states SET state = 'odd' WHERE household = 'ACC-2'")
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1, Outcome.FAILED: 1}
     assert (fleet.run("ACC-1", TUESDAY).phase, fleet.run("ACC-2", TUESDAY).phase) == ("PERSISTED", "FAILED")
-    assert "a stored ledger state cannot be read" in fleet.run("ACC-2", TUESDAY).error["message"]
+    assert "a stored ledger state cannot be read" in fleet.run("ACC-2", TUESDAY).error.message
 
 
 def test_record_without_its_staged_snapshot_is_not_written(fleet, before_task):
@@ -109,7 +109,7 @@ def test_record_without_its_staged_snapshot_is_not_written(fleet, before_task):
     fleet.ready(account_id="ACC-1")
     before_task(Phase.SOLVED, lambda _: fleet.sql("DELETE FROM staged_snapshots"))
     assert fleet.advance(retry_base_seconds=1000.0).outcomes == {Outcome.RETRY: 1}
-    assert (fleet.run().phase, fleet.run().error["code"]) == ("SOLVED", "NOT_STAGED")
+    assert (fleet.run().phase, fleet.run().error.code) == ("SOLVED", "NOT_STAGED")
     assert fleet.one("SELECT count(*) FROM runs") == 0
 
 
@@ -137,7 +137,7 @@ def test_books_past_the_day_end_its_run_at_once(fleet):
     fleet.ready(account_id="ACC-1")
     fleet.sql("UPDATE accounts SET books_as_of = :day WHERE account_id = 'ACC-1'", day=TUESDAY)
     assert fleet.advance().outcomes == {Outcome.FAILED: 1}
-    assert fleet.run().error["code"] == "SUPERSEDED"
+    assert fleet.run().error.code == "SUPERSEDED"
 
 
 def test_day_behind_its_books_is_not_made_ready(fleet):
@@ -145,7 +145,7 @@ def test_day_behind_its_books_is_not_made_ready(fleet):
     fleet.ensure(MONDAY, "ACC-1")
     fleet.sql("UPDATE accounts SET books_as_of = :day WHERE account_id = 'ACC-1'", day=TUESDAY)
     assert fleet.ready(MONDAY, "ACC-1").superseded == ("ACC-1",)
-    assert fleet.run().error["code"] == "SUPERSEDED"
+    assert fleet.run().error.code == "SUPERSEDED"
 
 
 def test_commit_whose_answer_was_lost_is_looked_up(fleet, monkeypatch):
@@ -186,7 +186,7 @@ def test_cancel_seen_when_a_failure_is_reported_ends_the_run(fleet, before_task)
 
     before_task(Phase.DATA_READY, cancel_and_fail)
     assert fleet.advance().outcomes == {Outcome.CANCELLED: 1}
-    assert fleet.run().error["code"] == "CANCELLED"
+    assert fleet.run().error.code == "CANCELLED"
     assert fleet.alerts() == []
 
 

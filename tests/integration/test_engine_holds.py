@@ -116,7 +116,7 @@ def test_what_cannot_heal_ends_the_run_at_once(fleet, monkeypatch, error, code):
     fleet.ready(account_id="ACC-1")
     assert fleet.advance().outcomes == {Outcome.FAILED: 1}
     run = fleet.run()
-    assert (run.phase, run.attempt, run.error["code"], run.error["attempt"]) == ("FAILED", 1, code, 1)
+    assert (run.phase, run.attempt, run.error.code, run.error.attempt) == ("FAILED", 1, code, 1)
     assert fleet.kinds().count("RETRY") == 0
     assert fleet.alerts() == [("ACC-1", "RUN_FAILED")]
     assert fleet.advance().outcomes == {}

@@ -113,7 +113,7 @@ def test_a_run_is_cancelled_and_begins_anew(fleet):
     """A cancelled run fails at once; re-opening it needs a reason and the phase in which its work begins."""
     run = ready(fleet)
     run = update_phase(fleet.database, run, Phase.FAILED, reason="wrong prices")
-    assert (run.phase, run.error["code"]) == (Phase.FAILED, "CANCELLED")
+    assert (run.phase, run.error.code) == (Phase.FAILED, "CANCELLED")
     with pytest.raises(RequestError, match="with a reason only"):
         update_phase(fleet.database, run, Phase.DATA_READY)
     with pytest.raises(IllegalTransitionError, match="begins anew at DATA_READY"):
@@ -140,7 +140,7 @@ def test_a_day_that_can_no_longer_be_traded_becomes_neither_ready_nor_open(fleet
     early, late = created(fleet, MONDAY), ready(fleet, FRIDAY)
     assert advance_run(fleet.database, late).phase is Phase.PERSISTED
     ended = update_phase(fleet.database, early, Phase.DATA_READY)
-    assert (ended.phase, ended.error["code"]) == (Phase.FAILED, "SUPERSEDED")
+    assert (ended.phase, ended.error.code) == (Phase.FAILED, "SUPERSEDED")
     with pytest.raises(RequestError) as refused:
         update_phase(fleet.database, ended, Phase.WAITING_FOR_DATA, reason="test")
     assert refused.value.code == "SUPERSEDED"
@@ -189,7 +189,7 @@ def test_a_failed_phase_is_written_down(fleet, monkeypatch):
 
     monkeypatch.setitem(tasks.TASKS, Phase.SNAPSHOT_BUILT, fails)
     after = advance_run(fleet.database, run)
-    assert (after.phase, after.error["code"], after.owner_instance) == (Phase.SNAPSHOT_BUILT, "EXCEPTION", None)
+    assert (after.phase, after.error.code, after.owner_instance) == (Phase.SNAPSHOT_BUILT, "EXCEPTION", None)
     assert after.next_attempt_at > after.updated_at
 
 

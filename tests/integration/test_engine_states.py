@@ -177,7 +177,7 @@ def test_day_overtaken_by_a_later_one_is_superseded(fleet):
     assert done.exit_code == 0
     assert "SUPERSEDED" in done.stdout
     run = fleet.run()
-    assert (run.phase, run.error["code"], run.error["previous_phase"]) == ("FAILED", "SUPERSEDED", "WAITING_FOR_DATA")
+    assert (run.phase, run.error.code, run.error.previous_phase) == ("FAILED", "SUPERSEDED", "WAITING_FOR_DATA")
     assert fleet.kinds() == ["CREATED", "SUPERSEDED"]
     before = fleet.dump(heartbeats=True, events=True)
     fleet.invoke("--as-of", MONDAY, "--account", "ACC-1", "--reset", "--reason", "again")
@@ -189,8 +189,8 @@ def test_unclaimed_run_is_cancelled_at_once(fleet):
     fleet.ready()
     assert state.cancel(fleet.database, fleet.scope(), reason="wrong prices") == {"CANCELLED": 2}
     run = fleet.run()
-    assert (run.phase, run.error["code"], run.error["previous_phase"]) == ("FAILED", "CANCELLED", "DATA_READY")
-    assert run.error["message"] == "wrong prices"
+    assert (run.phase, run.error.code, run.error.previous_phase) == ("FAILED", "CANCELLED", "DATA_READY")
+    assert run.error.message == "wrong prices"
     before = fleet.dump(heartbeats=True, events=True)
     assert state.cancel(fleet.database, fleet.scope(), reason="again") == {"FAILED": 2}
     assert fleet.dump(heartbeats=True, events=True) == before
@@ -212,7 +212,7 @@ def test_owner_of_a_cancelled_run_sees_it(fleet):
         commit_phase(connection, lease, Phase.SNAPSHOT_BUILT, ttl=300)
     with fleet.database.transaction() as connection:
         assert finish_cancel(connection, lease)
-    assert (fleet.run().phase, fleet.run().error["code"]) == ("FAILED", "CANCELLED")
+    assert (fleet.run().phase, fleet.run().error.code) == ("FAILED", "CANCELLED")
 
 
 def test_cancel_during_a_phase_does_not_wait_for_it(fleet):
@@ -230,7 +230,7 @@ def test_cancel_during_a_phase_does_not_wait_for_it(fleet):
         assert fleet.advance().outcomes == {Outcome.CANCELLED: 1}
     hurried.close()
     run = fleet.run()
-    assert (run.phase, run.error["code"], run.error["previous_phase"]) == ("FAILED", "CANCELLED", "SNAPSHOT_BUILT")
+    assert (run.phase, run.error.code, run.error.previous_phase) == ("FAILED", "CANCELLED", "SNAPSHOT_BUILT")
     assert fleet.one("SELECT count(*) FROM staged_solutions") == 0
 
 
@@ -242,7 +242,7 @@ def test_cancelled_run_of_a_dead_worker_is_ended_by_the_next_heartbeat(fleet):
     assert fleet.advance().reaped == 0
     fleet.set_clock("301 seconds")
     assert fleet.advance().reaped == 1
-    assert (fleet.run().phase, fleet.run().error["code"]) == ("FAILED", "CANCELLED")
+    assert (fleet.run().phase, fleet.run().error.code) == ("FAILED", "CANCELLED")
 
 
 def test_cancel_never_downgrades_a_persisted_run(fleet):

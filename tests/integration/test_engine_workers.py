@@ -69,10 +69,10 @@ def test_run_that_kills_its_worker_stops_at_its_limit(fleet, pool, monkeypatch):
     )
     first = pool()
     assert first.outcomes == {Outcome.RETRY: 1, Outcome.PERSISTED: 1}
-    assert fleet.run("ACC-1").error["code"] == "WORKER_LOST"
+    assert fleet.run("ACC-1").error.code == "WORKER_LOST"
     assert fleet.run("ACC-2").attempt == 1
     assert pool().outcomes == {Outcome.FAILED: 1}
-    assert fleet.run("ACC-1").error["previous_phase"] == "SNAPSHOT_BUILT"
+    assert fleet.run("ACC-1").error.previous_phase == "SNAPSHOT_BUILT"
     assert fleet.alerts() == [("ACC-1", "RUN_FAILED")]
 
 
@@ -146,7 +146,7 @@ def test_cancelled_solve_is_ended(fleet, pool, monkeypatch):
     # One at a time: what waits behind a long phase is given back, also where the phase is long on a slow machine.
     done = pool(1, must_stop=cancel, lease_ttl=LONG_LEASE, batch=1)
     assert done.outcomes == {Outcome.CANCELLED: 1, Outcome.PERSISTED: 1}
-    assert fleet.run("ACC-1").error["code"] == "CANCELLED"
+    assert fleet.run("ACC-1").error.code == "CANCELLED"
 
 
 def test_hanging_phase_meets_its_deadline(fleet, pool, monkeypatch):
@@ -174,7 +174,7 @@ def test_hanging_phase_meets_its_deadline(fleet, pool, monkeypatch):
     frequent_heartbeats(monkeypatch)
     summary = pool(1, must_stop=past_its_deadline, lease_ttl=LONG_LEASE, phase_deadline_seconds=3600)
     assert summary.outcomes == {Outcome.LOST: 1, Outcome.PERSISTED: 1}
-    assert fleet.run("ACC-1").error["code"] == "PHASE_DEADLINE"
+    assert fleet.run("ACC-1").error.code == "PHASE_DEADLINE"
     assert fleet.alerts() == [("ACC-1", "PHASE_DEADLINE")]
 
 

@@ -99,7 +99,7 @@ def _store_linked(connection, model, blocks):
         loadings=model.loadings,
         specific_variance=model.specific_variance,
         factor_covariance=model.factor_covariance,
-        diagnostics={},
+        diagnostics=model.diagnostics,
         specific_correlation=packed_blocks(blocks),
     )
 

@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, Final
+from typing import IO, Final
 
 from prometheus.db.embedded.home import SOCKET_NAME, private_directory
 from prometheus.db.embedded.watch import works_in
@@ -175,9 +175,7 @@ def run_as(
         lock: A file the program inherits open.
         stdin: What the program reads.
     """
-    become: dict[str, Any] = (
-        {} if os.geteuid() != 0 else {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    )
+    as_root = os.geteuid() == 0
     environment = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "TZ") if name in os.environ}
     keep = () if lock is None else (lock.fileno(),)
     # Output goes through files: a pipe would be kept open by a daemon that the command starts.
@@ -186,7 +184,8 @@ def run_as(
         feed.seek(0)
         done = subprocess.run(
             command, stdin=feed, stdout=out, stderr=err, text=True, check=False, cwd="/", env=environment,
-            start_new_session=True, pass_fds=keep, **become,
+            start_new_session=True, pass_fds=keep, user=account.pw_uid if as_root else None,
+            group=account.pw_gid if as_root else None, extra_groups=[] if as_root else None,
         )  # fmt: skip
         out.seek(0)
         err.seek(0)

@@ -1,7 +1,6 @@
 """Accounts and their settings."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from sqlalchemy import Connection, RowMapping, select
 
@@ -35,22 +34,21 @@ def accounts_of(
 
 
 def _account(row: RowMapping) -> Account:
-    values: dict[str, Any] = dict(row)
     return Account(
-        account_id=values["account_id"],
-        name=values["name"],
-        region=Region(values["region"]),
-        base_currency=values["base_currency"],
-        tax_regime=TaxRegime(values["tax_regime"]),
-        lot_method=LotMethod(values["lot_method"]),
-        benchmark_id=values["benchmark_id"],
-        rates=TaxRates(st=values["st_rate"], lt=values["lt_rate"], niit=values["niit_rate"]),
-        cash=values["cash"],
-        fractional_shares=values["fractional_shares"],
-        tags=tuple(values["tags"]),
-        strategy_id=values["strategy_id"],
-        books_as_of=values["books_as_of"],
-        paused=values["paused"],
-        household=values["household"],
-        account_type=AccountType(values["account_type"]),
+        account_id=row["account_id"],
+        name=row["name"],
+        region=Region(row["region"]),
+        base_currency=row["base_currency"],
+        tax_regime=TaxRegime(row["tax_regime"]),
+        lot_method=LotMethod(row["lot_method"]),
+        benchmark_id=row["benchmark_id"],
+        rates=TaxRates(st=row["st_rate"], lt=row["lt_rate"], niit=row["niit_rate"]),
+        cash=row["cash"],
+        fractional_shares=row["fractional_shares"],
+        tags=tuple(row["tags"]),
+        strategy_id=row["strategy_id"],
+        books_as_of=row["books_as_of"],
+        paused=row["paused"],
+        household=row["household"],
+        account_type=AccountType(row["account_type"]),
     )

@@ -12,6 +12,7 @@ from prometheus.db.models import AccountRow, ArchiveRow, AuditAnchorRow, BlobRow
 from prometheus.db.repositories.runs import stored_run
 from prometheus.db.trade_lines import trade_of
 from prometheus.domain.run_record import StoredRun, TradeRow
+from prometheus.foundation.canonical import JsonObject
 
 #: Runs read at a time: a record is some tens of kilobytes.
 _BATCH: Final = 64
@@ -209,7 +210,7 @@ def anchors(connection: Connection) -> tuple[Anchor, ...]:
     return tuple(_anchor(row) for row in rows)
 
 
-def add_anchor(connection: Connection, *, as_of: date, digest: bytes, heads: Mapping[str, Any]) -> bool:
+def add_anchor(connection: Connection, *, as_of: date, digest: bytes, heads: JsonObject) -> bool:
     """Store an anchor; return False where the same one exists already."""
     added = connection.execute(
         upsert(AuditAnchorRow)

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
 
+from prometheus.domain.engine_run import RunError
 from prometheus.domain.phases import Phase, RunStatus
 
 _ACCOUNTS: Final = text("""
@@ -48,7 +49,7 @@ class AccountStatus:
         account_id: The account.
         paused: Reason of its pause, None where it is not paused.
         phase: Of its run; None where it has none.
-        error: Of its run as {code, message, ...}, or None.
+        error: Of its run; None where nothing failed.
         status: How its solve ended, where the run is PERSISTED.
         run_seq: Number of its decision within the account, where the run is PERSISTED.
         trades: Lines of its trade list.
@@ -59,7 +60,7 @@ class AccountStatus:
     account_id: str
     paused: str | None
     phase: Phase | None
-    error: Mapping[str, Any] | None
+    error: RunError | None
     status: RunStatus | None
     run_seq: int | None
     trades: int
@@ -83,7 +84,7 @@ def account_statuses(connection: Connection, *, as_of: date, region: str) -> tup
             account_id=row.account_id,
             paused=(row.pause_reason or "no reason given") if row.paused else None,
             phase=None if row.phase is None else Phase(row.phase),
-            error=row.error,
+            error=None if row.error is None else RunError.from_json(row.error),
             status=None if row.status is None else RunStatus(row.status),
             run_seq=row.run_seq,
             trades=row.trades,

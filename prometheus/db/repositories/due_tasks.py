@@ -1,13 +1,13 @@
 """Recurring work as rows: claimed with lease and token like runs, by the database's clock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, text
 
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 
 _LOOK: Final = text("SELECT name, next_due_at <= engine_now() AS due FROM due_tasks")
 
@@ -57,7 +57,7 @@ class DueClaim:
     owner: str
     attempt: int
     now: datetime
-    previous: Mapping[str, Any]
+    previous: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class DueTaskState:
     owner_instance: str | None
     lease_expires_at: datetime | None
     finished_at: datetime | None
-    error: Mapping[str, Any] | None
-    result: Mapping[str, Any]
+    error: JsonObject | None
+    result: JsonObject
 
 
 def due_names(connection: Connection) -> tuple[frozenset[str], frozenset[str]]:
@@ -95,17 +95,17 @@ def claim_due_task(
     return None if row is None else DueClaim(row.name, row.lease_token, owner, row.attempt, row.now, row.result)
 
 
-def finish_due_task(connection: Connection, claim: DueClaim, *, due: datetime, result: Mapping[str, Any]) -> bool:
+def finish_due_task(connection: Connection, claim: DueClaim, *, due: datetime, result: JsonObject) -> bool:
     """Record that a task was done and when it is due next; return False where the claim was lost."""
     return _finish(connection, claim, due=due, result=result, error=None)
 
 
-def fail_due_task(connection: Connection, claim: DueClaim, *, due: datetime, error: Mapping[str, Any]) -> bool:
+def fail_due_task(connection: Connection, claim: DueClaim, *, due: datetime, error: JsonObject) -> bool:
     """Record that a task failed and when it is tried again; return False where the claim was lost."""
     return _finish(connection, claim, due=due, result=None, error=error)
 
 
-def skip_due_task(connection: Connection, claim: DueClaim, *, due: datetime, error: Mapping[str, Any]) -> bool:
+def skip_due_task(connection: Connection, claim: DueClaim, *, due: datetime, error: JsonObject) -> bool:
     """Give a task up until its next regular time, with its attempts counted anew; False where the claim was lost."""
     return _finish(connection, claim, due=due, result=claim.previous, error=error)
 
@@ -115,8 +115,8 @@ def _finish(
     claim: DueClaim,
     *,
     due: datetime,
-    result: Mapping[str, Any] | None,
-    error: Mapping[str, Any] | None,
+    result: JsonObject | None,
+    error: JsonObject | None,
 ) -> bool:
     done = connection.execute(
         _FINISH,

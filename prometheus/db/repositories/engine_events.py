@@ -1,14 +1,14 @@
 """The append-only history of runs, and alerts a person should see."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Any, Final
+from datetime import date, datetime
+from typing import Final
 
 from sqlalchemy import Connection, delete, insert, select, text
 
 from prometheus.domain.phases import Phase
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 
 # One statement writes the alert and its message, so that neither exists without the other. An alert is raised once for
 # each run and code: a phase that is held at every tick alerts once. The key has the row's number and a digest of its
@@ -44,7 +44,22 @@ class Event:
     to_phase: Phase | None = None
     lease_token: int = 0
     owner: str | None = None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    details: JsonObject = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEvent:
+    """One row of a run's history; phases are the stored words, ``recorded_at`` is the database's clock."""
+
+    event_id: int
+    run_id: int
+    kind: str
+    from_phase: str | None
+    to_phase: str | None
+    lease_token: int
+    owner_instance: str | None
+    details: JsonObject
+    recorded_at: datetime
 
 
 def record_event(
@@ -56,7 +71,7 @@ def record_event(
     to_phase: Phase | None = None,
     lease_token: int = 0,
     owner: str | None = None,
-    details: Mapping[str, Any] | None = None,
+    details: JsonObject | None = None,
 ) -> None:
     """Append one event to a run's history."""
     record_events(
@@ -106,7 +121,7 @@ def raise_alert(
     as_of: date,
     code: str,
     message: str,
-    details: Mapping[str, Any] | None = None,
+    details: JsonObject | None = None,
 ) -> bool:
     """Record an alert unless this run already has one of this code; return True where it is new."""
     inserted = connection.execute(
@@ -141,8 +156,8 @@ def fleet_alert_exists(connection: Connection, *, code: str, message: str) -> bo
     return rows.one_or_none() is not None
 
 
-def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ...]:
-    """Return every event of a run, oldest first, by column."""
+def list_events(connection: Connection, run_id: int) -> tuple[RecordedEvent, ...]:
+    """Return every event of a run, oldest first."""
     from prometheus.db.models import EngineRunEventRow  # noqa: PLC0415 -- the ORM, which an idle tick does without
 
     rows = connection.execute(
@@ -150,7 +165,7 @@ def list_events(connection: Connection, run_id: int) -> tuple[dict[str, Any], ..
         .where(EngineRunEventRow.run_id == run_id)
         .order_by(EngineRunEventRow.event_id)
     ).mappings()
-    return tuple({str(name): value for name, value in row.items()} for row in rows)
+    return tuple(RecordedEvent(**row) for row in rows)
 
 
 def take_alerts(connection: Connection, run_id: int) -> dict[str, str]:

@@ -1,16 +1,16 @@
 """Rows of engine_runs: creating, reading, marking ready, cancelling, resetting."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, RowMapping, select, text
 
 from prometheus.db.models import EngineRunRow
 from prometheus.db.repositories.engine_events import Event, record_event, record_events, take_alerts
-from prometheus.domain.engine_run import EngineRun
+from prometheus.domain.engine_run import EngineRun, RunError
 from prometheus.domain.phases import TERMINAL_PHASES, Phase
-from prometheus.foundation.canonical import canonical_json
+from prometheus.foundation.canonical import JsonObject, canonical_json
 from prometheus.foundation.errors import ActiveRunCapError
 
 _COLUMNS: Final = (
@@ -163,7 +163,7 @@ def ensure_runs(
     account_ids: Sequence[str],
     code_version: str,
     cap: int,
-    config: Mapping[str, Any] | None = None,
+    config: JsonObject | None = None,
 ) -> tuple[int, ...]:
     """Create the runs of a day that are missing, in WAITING_FOR_DATA; return the ids of the new ones.
 
@@ -325,7 +325,7 @@ def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) 
         to_phase=phase,
         details={
             "reason": reason,
-            "error": dict(failed.error or {}),
+            "error": {} if failed.error is None else failed.error.to_json(),
             "alerts": take_alerts(connection, run.run_id),
         },
     )
@@ -333,5 +333,6 @@ def reset_run(connection: Connection, run: EngineRun, *, reason: str, cap: int) 
 
 
 def _engine_run(row: RowMapping) -> EngineRun:
-    values: dict[str, Any] = {str(name): value for name, value in row.items()}
-    return EngineRun(**{**values, "phase": Phase(values["phase"])})
+    values = {str(name): value for name, value in row.items()}
+    error = None if row["error"] is None else RunError.from_json(row["error"])
+    return EngineRun(**{**values, "phase": Phase(row["phase"]), "error": error})

@@ -1,9 +1,9 @@
 """Orders of runs as they were placed, and a person's settlements of what was left unfilled."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 from sqlalchemy import Connection, insert, text
 
@@ -12,6 +12,7 @@ from prometheus.domain.books import LotPick
 from prometheus.domain.lots import Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.orders import OpenOrder, OrderName, RunOrder, Settled
+from prometheus.foundation.canonical import JsonObject
 
 # A sale has a line for each lot; the order's id has the first of them.
 _ORDERS: Final = text("""
@@ -96,7 +97,7 @@ def settle_run(
     )
 
 
-def _rest(order: OpenOrder) -> Mapping[str, Any]:
+def _rest(order: OpenOrder) -> JsonObject:
     return {
         "client_order_id": str(order.name),
         "ticker": order.ticker,

@@ -9,6 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, text
 
+from prometheus.db.database import SqlValue
 from prometheus.domain.outbox import ClaimedMessage, MessageKind, MessageState
 from prometheus.foundation.canonical import canonical_json
 
@@ -212,7 +213,7 @@ def retry_given_up(connection: Connection, *, owner: str, reason: str) -> int:
     return len(connection.execute(_RETRY, {"owner": owner, "reason": reason}).all())
 
 
-def _held(message: ClaimedMessage, taken_by: frozenset[str]) -> dict[str, object]:
+def _held(message: ClaimedMessage, taken_by: frozenset[str]) -> dict[str, SqlValue]:
     return {
         "message_id": message.message_id,
         "token": message.token,

@@ -1,8 +1,7 @@
 """Stored risk models."""
 
-from collections.abc import Mapping
 from datetime import date
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +9,7 @@ from sqlalchemy import Connection, insert, text
 
 from prometheus.db.blobs import put_array
 from prometheus.db.models import RiskModelRow
-from prometheus.risk.model import StoredRiskModel
+from prometheus.risk.model import ModelDiagnostics, StoredDiagnostics, StoredRiskModel
 
 _LATEST: Final = text("""
     SELECT risk_model_id, as_of_date, built_at, estimator, sessions, tickers, loadings_sha256, specific_variance_sha256,
@@ -30,7 +29,7 @@ def add_risk_model(
     loadings: NDArray[np.float32],
     specific_variance: NDArray[np.float32],
     factor_covariance: NDArray[np.float64],
-    diagnostics: Mapping[str, Any],
+    diagnostics: ModelDiagnostics,
     specific_correlation: NDArray[np.float32] | None = None,
 ) -> int:
     """Store a model and its matrices; return its id.
@@ -50,7 +49,7 @@ def add_risk_model(
                 None if specific_correlation is None else put_array(connection, specific_correlation)
             ),
             factor_covariance=factor_covariance.tolist(),
-            diagnostics=dict(diagnostics),
+            diagnostics=diagnostics.as_dict(),
         )
         .returning(RiskModelRow.risk_model_id)
     )
@@ -72,7 +71,11 @@ def latest_risk_model(connection: Connection, as_of: date) -> StoredRiskModel | 
         loadings_sha256=bytes(row.loadings_sha256),
         specific_variance_sha256=bytes(row.specific_variance_sha256),
         factor_covariance=np.array(row.factor_covariance, dtype=np.float64),
-        diagnostics=row.diagnostics,
+        diagnostics=StoredDiagnostics(
+            fallback=tuple(row.diagnostics["fallback"].items()),
+            floored=tuple(row.diagnostics["floored"]),
+            variance_explained=float(row.diagnostics["variance_explained"]),
+        ),
         age_hours=float(row.age_hours),
         specific_correlation_sha256=(
             None if row.specific_correlation_sha256 is None else bytes(row.specific_correlation_sha256)

@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, RowMapping, select, text
 
-from prometheus.db.database import driver_connection, jsonb_text
+from prometheus.db.database import SqlValue, driver_connection, jsonb_text
 from prometheus.db.models import RunRow, RunTradeRow
 from prometheus.db.run_digests import run_digests, run_hash
 from prometheus.db.trade_lines import TRADE_COLUMNS, trade_line, trade_of
-from prometheus.domain.run_record import RunRecord, StoredRun, TradeRow
+from prometheus.domain.run_record import RunRecord, SettledTotals, StoredRun, TradeRow
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import DatabaseError, RequestError
 from prometheus.foundation.ids import run_label
 
@@ -81,7 +82,23 @@ class RiskForecast:
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a list of runs shows; ``result`` is None where the run was archived."""
+    """What a list of runs shows.
+
+    Attributes:
+        account_id: The account.
+        run_seq: Number within the account.
+        as_of_date: The day.
+        status: OPTIMAL or NON_OPTIMAL.
+        solver: Back-end that answered.
+        gap_bps: Certified gap before rounding, bps of NAV.
+        rounded_gap_bps: Certified gap after it.
+        tracking_error_before: Annualised, as a fraction; None where the run was archived, like the two that follow.
+        tracking_error_after: The same after trading.
+        turnover: One way, fraction of NAV.
+        settled: What its settlement adds up to; None where the run was archived.
+        flags: Code and sentence of what was unusual.
+        recorded_at: When it was written.
+    """
 
     account_id: str
     run_seq: int
@@ -90,8 +107,11 @@ class RunSummary:
     solver: str
     gap_bps: float | None
     rounded_gap_bps: float | None
-    result: Mapping[str, Any] | None
-    flags: Sequence[Any]
+    tracking_error_before: float | None
+    tracking_error_after: float | None
+    turnover: float | None
+    settled: SettledTotals | None
+    flags: Sequence[Sequence[str]]
     recorded_at: datetime
 
 
@@ -102,7 +122,7 @@ class NewRun:
     run_id: int
     record: RunRecord
     lines: tuple[str, ...]
-    digests: Mapping[str, Any]
+    digests: JsonObject
 
     @property
     def account_id(self) -> str:
@@ -160,16 +180,22 @@ def insert_runs(connection: Connection, runs: Sequence[NewRun]) -> None:
                     copy.write("".join(numbered))
 
 
-def _columns(run: NewRun, run_seq: int, previous_hash: bytes | None) -> dict[str, Any]:
-    values: dict[str, Any] = {name: getattr(run.record, name) for name in _NEW_COLUMNS if hasattr(run.record, name)}
-    values |= {
+def _columns(run: NewRun, run_seq: int, previous_hash: bytes | None) -> dict[str, SqlValue]:
+    values = {name: _sent(name, getattr(run.record, name)) for name in _NEW_COLUMNS if hasattr(run.record, name)}
+    return {
+        **values,
         "run_id": run.run_id,
         "run_seq": run_seq,
-        "digests": run.digests,
+        "digests": jsonb_text(run.digests),
         "prev_hash": previous_hash,
         "run_hash": run_hash(run.digests, run_seq=run_seq, previous_hash=previous_hash),
     }
-    return {name: jsonb_text(value) if _NEW_COLUMNS[name] == "jsonb" else value for name, value in values.items()}
+
+
+def _sent(name: str, value: Any) -> SqlValue:
+    """Return a value of the record as its column takes it."""
+    sent: SqlValue = jsonb_text(value) if _NEW_COLUMNS[name] == "jsonb" else value
+    return sent
 
 
 def previous_targets(connection: Connection, account_id: str, before: date) -> dict[str, float] | None:
@@ -195,7 +221,10 @@ def list_persisted(
         RunRow.solver,
         RunRow.gap_bps,
         RunRow.rounded_gap_bps,
-        RunRow.result,
+        RunRow.result["tracking_error_before"].label("tracking_error_before"),
+        RunRow.result["tracking_error_after"].label("tracking_error_after"),
+        RunRow.result["turnover"].label("turnover"),
+        RunRow.result["settlement"].label("settled"),
         RunRow.flags,
         RunRow.recorded_at,
     ).order_by(RunRow.as_of_date.desc(), RunRow.account_id.desc())
@@ -204,7 +233,11 @@ def list_persisted(
     if as_of is not None:
         query = query.where(RunRow.as_of_date == as_of)
     rows = connection.execute(query.limit(limit)).mappings().all()
-    return tuple(RunSummary(**{str(name): value for name, value in row.items()}) for row in reversed(rows))
+    return tuple(RunSummary(**{**row, "settled": _settled(row["settled"])}) for row in reversed(rows))
+
+
+def _settled(stored: JsonObject | None) -> SettledTotals | None:
+    return None if stored is None else SettledTotals.from_json(stored)
 
 
 def risk_forecasts(connection: Connection, *, first: date, last: date) -> tuple[RiskForecast, ...]:
@@ -223,7 +256,7 @@ def risk_forecasts(connection: Connection, *, first: date, last: date) -> tuple[
     )
 
 
-def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[dict[str, Any]]]:
+def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[TradeRow]]:
     """Return the trades of every run of a day by account, in the order of each run's trade list."""
     rows = connection.execute(
         select(RunRow.account_id, RunTradeRow.__table__)
@@ -231,9 +264,9 @@ def trades_of_day(connection: Connection, as_of: date) -> dict[str, list[dict[st
         .where(RunRow.as_of_date == as_of)
         .order_by(RunRow.account_id, RunTradeRow.trade_no)
     ).mappings()
-    trades: dict[str, list[dict[str, Any]]] = {}
+    trades: dict[str, list[TradeRow]] = {}
     for row in rows:
-        trades.setdefault(row["account_id"], []).append({str(name): value for name, value in row.items()})
+        trades.setdefault(row["account_id"], []).append(trade_of(row))
     return trades
 
 
@@ -274,8 +307,7 @@ def load_run(connection: Connection, account_id: str, run_seq: int) -> tuple[Sto
 
 def stored_run(row: RowMapping) -> StoredRun:
     """Return a run from every column of its row."""
-    columns: dict[str, Any] = {str(name): value for name, value in row.items()}
-    return StoredRun(**columns)
+    return StoredRun(**{str(name): value for name, value in row.items()})
 
 
 def targets_of(connection: Connection, account_id: str, run_seq: int) -> dict[str, float] | None:

@@ -1,6 +1,6 @@
 """Staged snapshots and solutions of runs in work."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, LiteralString
 
@@ -8,7 +8,7 @@ from sqlalchemy import Connection, select
 
 from prometheus.db.database import driver_connection, jsonb_text
 from prometheus.db.models import StagedSnapshotRow, StagedSolutionRow
-from prometheus.foundation.canonical import CanonicalText
+from prometheus.foundation.canonical import CanonicalText, JsonObject
 
 _STAGE_SNAPSHOT: Final = """
     INSERT INTO staged_snapshots (run_id, snapshot, params, risk_model_id) VALUES (%s, %s::jsonb, %s::jsonb, %s)
@@ -31,7 +31,7 @@ class NewSnapshot:
 
     run_id: int
     snapshot: CanonicalText
-    params: Mapping[str, Any]
+    params: JsonObject
     risk_model_id: int
 
 
@@ -48,8 +48,8 @@ class NewSolution:
 class StagedSnapshot:
     """Stored form of a snapshot, and the merged parameters."""
 
-    snapshot: Mapping[str, Any]
-    params: Mapping[str, Any]
+    snapshot: JsonObject
+    params: JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class StagedSolution:
     """Status and stored form of a solution."""
 
     status: str
-    result: Mapping[str, Any]
+    result: JsonObject
 
 
 def stage_snapshots(connection: Connection, snapshots: Sequence[NewSnapshot]) -> None:

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import Connection, insert, select, text
 
 from prometheus.db.models import StrategyRow
+from prometheus.foundation.canonical import JsonObject
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +15,8 @@ class StrategyRecord:
 
     strategy_id: str
     version: int
-    params: Mapping[str, Any]
-    tag_overrides: Mapping[str, Mapping[str, Any]]
+    params: JsonObject
+    tag_overrides: Mapping[str, JsonObject]
 
 
 def latest_strategy(connection: Connection, strategy_id: str) -> StrategyRecord | None:
@@ -31,7 +31,7 @@ def latest_strategy(connection: Connection, strategy_id: str) -> StrategyRecord 
 
 
 def add_strategy_version(
-    connection: Connection, strategy_id: str, params: Mapping[str, Any], tag_overrides: Mapping[str, Any]
+    connection: Connection, strategy_id: str, params: JsonObject, tag_overrides: JsonObject
 ) -> int:
     """Store the next version of a strategy and return its number; an equal newest version is returned as it is."""
     # Writers of one strategy queue here, so that version numbers stay gap-free.

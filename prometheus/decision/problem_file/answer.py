@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from prometheus.decision.solve import Solution, solve_day
 from prometheus.decision.stored_result import explanation_json, failure_json, rebalancing_json
 from prometheus.domain.money import to_cents
 from prometheus.domain.phases import RunStatus
-from prometheus.foundation.canonical import to_jsonable
+from prometheus.foundation.canonical import JsonObject, to_jsonable
 from prometheus.foundation.errors import BackendUnavailableError, InvalidProblemError, RequestError
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
@@ -31,7 +31,7 @@ class Answer:
     """The answer to a problem file; ``document`` has JSON types and fits result.schema.json."""
 
     status: RunStatus
-    document: Mapping[str, Any]
+    document: JsonObject
 
 
 def answer_problem(file_problem: FileProblem, *, solver: str | None = None) -> Answer:
@@ -98,7 +98,7 @@ def _document(
     solution: Solution,
     settlement: Settlement,
     settle_seconds: float,
-) -> dict[str, Any]:
+) -> JsonObject:
     snapshot, result = file_problem.snapshot, solution.result
     proof, solver = result.certificate, result.solver
     assert solver is not None  # an answer that was just found has it
@@ -109,7 +109,7 @@ def _document(
     if solution.answer is not None:
         weights = solution.answer.target_weights
         targets = {problem.tickers[i]: float(weights[i]) for i in np.flatnonzero(weights)}
-    document: dict[str, Any] = to_jsonable(
+    document: JsonObject = to_jsonable(
         {
             "version": RESULT_VERSION,
             "problem": {
@@ -185,5 +185,5 @@ def _weights_held(problem: RebalanceProblem) -> dict[str, float]:
     return {problem.tickers[i]: float(held[i]) for i in np.flatnonzero(held)}
 
 
-def _lock(subject: str, lock: LockRecord) -> dict[str, Any]:
-    return {subject: lock.subject, "until": lock.until, "cause": lock.cause}
+def _lock(subject: str, lock: LockRecord) -> JsonObject:
+    return {subject: lock.subject, "until": lock.until.isoformat(), "cause": lock.cause}

@@ -18,13 +18,14 @@ from prometheus.decision.wash_locks import buy_locks
 from prometheus.domain.lots import RecentTrade, Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.strategy import StrategyParams
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import PrometheusError
 from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, SpecificBlock
 
 
 def export_problem(
     snapshot: Snapshot,
-    params: Mapping[str, Any],
+    params: JsonObject,
     matrices: Matrices,
     previous_targets: Mapping[str, float] | None,
 ) -> str:
@@ -93,7 +94,7 @@ def export_problem(
     return text
 
 
-def _blocks(snapshot: Snapshot, matrices: Matrices) -> dict[str, Any]:
+def _blocks(snapshot: Snapshot, matrices: Matrices) -> JsonObject:
     """Return the correlations between names of the universe, nothing where there are none."""
     blocks = [block for whole in matrices.specific_correlation if (block := universe_correlation(snapshot, whole))]
     if not blocks:
@@ -109,7 +110,7 @@ def _blocks(snapshot: Snapshot, matrices: Matrices) -> dict[str, Any]:
     }
 
 
-def _asset(snapshot: Snapshot, matrices: Matrices, problem: RebalanceProblem, position: int) -> dict[str, Any]:
+def _asset(snapshot: Snapshot, matrices: Matrices, problem: RebalanceProblem, position: int) -> JsonObject:
     name = snapshot.universe[position]
     return {
         "ticker": name.ticker,
@@ -134,8 +135,8 @@ def _stored_weight(name: UniverseName, matrices: Matrices) -> float:
     return float(matrices.benchmark_weights[name.benchmark_index]) if name.benchmark_index >= 0 else 0.0
 
 
-def _trade(trade: RecentTrade, group: str | None) -> dict[str, Any]:
-    row: dict[str, Any] = {
+def _trade(trade: RecentTrade, group: str | None) -> JsonObject:
+    row: JsonObject = {
         "ticker": trade.ticker,
         "group": group,
         "date": trade.trade_date.isoformat(),
@@ -183,7 +184,7 @@ def _money(amount: Decimal) -> str:
     return format(amount, "f")
 
 
-def _written(document: Mapping[str, Any]) -> str:
+def _written(document: JsonObject) -> str:
     """Return JSON with a line for each entry, and for each element of a list: a file that can be read and compared."""
     lines = [
         f"  {json.dumps(name)}: "

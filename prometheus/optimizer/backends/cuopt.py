@@ -11,18 +11,17 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
 from importlib import metadata
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
 from prometheus.foundation.errors import BackendUnavailableError, CertificateRejectedError, SolverFailedError
 from prometheus.optimizer.backends.base import QuadraticBackend, QuadraticProgram, QuadraticSolution, check_form
 from prometheus.optimizer.backends.cuopt_translation import settings, translate
-from prometheus.optimizer.backends.cuopt_worker import CuoptWorker
+from prometheus.optimizer.backends.cuopt_worker import CuoptWorker, Facts
 from prometheus.optimizer.problem.rebalance_problem import read_only
 
 #: Quadratic programs left their trial stage in this release.
@@ -111,9 +110,9 @@ class CuoptBackend:
         point = QuadraticSolution(
             x=read_only(translation.point(arrays["primal"])),
             z=read_only(np.zeros(len(program.b))),
-            status=facts["status"],
-            iterations=facts["iterations"],
-            seconds=facts["seconds"],
+            status=str(facts["status"]),
+            iterations=int(facts["iterations"]),
+            seconds=float(facts["seconds"]),
         )
         check_form(program, point, self.name)
         _require_rows(program, point)
@@ -124,7 +123,7 @@ class CuoptBackend:
         self._worker.close()
 
 
-def _require_optimal(facts: Mapping[str, Any], tolerance: float) -> None:
+def _require_optimal(facts: Facts, tolerance: float) -> None:
     message = str(facts["message"])
     if "raised" in facts:
         _refuse_raised(str(facts["raised"]), message)

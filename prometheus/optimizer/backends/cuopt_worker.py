@@ -22,10 +22,13 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from prometheus.foundation.canonical import JsonObject
 from prometheus.foundation.errors import SolverFailedError
 from prometheus.optimizer.backends.cuopt_translation import CuoptModel
 
-Message = tuple[dict[str, Any], dict[str, NDArray[Any]]]
+#: What cuOpt says of its answer, or ``raised`` and ``message`` where it has none.
+Facts = Mapping[str, str | int | float]
+Message = tuple[Facts, dict[str, NDArray[Any]]]
 
 #: Seconds for starting the process and importing cuOpt (seven were seen), on top of the solver's own limit.
 _START: Final = 120.0
@@ -152,7 +155,7 @@ def _answer(model: CuoptModel, parameters: Mapping[str, int | float]) -> Message
         for name, value in parameters.items():
             chosen.set_parameter(name, value)
         solution = linear_programming.Solve(data_model, chosen)
-        facts = {
+        facts: Facts = {
             "status": str(solution.get_termination_reason()),
             "error": int(solution.get_error_status()),
             "message": str(solution.get_error_message()),
@@ -169,13 +172,13 @@ def _answer(model: CuoptModel, parameters: Mapping[str, int | float]) -> Message
     }
 
 
-def _packed(facts: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> bytes:
+def _packed(facts: JsonObject, arrays: Mapping[str, NDArray[Any]]) -> bytes:
     buffer = BytesIO()
     np.savez(buffer, allow_pickle=False, __facts__=np.array(json.dumps(facts)), **arrays)
     return buffer.getvalue()
 
 
-def _unpacked(message: bytes) -> Message:
+def _unpacked(message: bytes) -> tuple[Any, dict[str, NDArray[Any]]]:
     with np.load(BytesIO(message), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     return json.loads(str(arrays.pop("__facts__"))), arrays

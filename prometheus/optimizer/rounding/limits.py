@@ -85,6 +85,7 @@ class AllLimits:
             f"the limits can be met before rounding, but not in whole steps of shares: {listed}. Widen them by what "
             "one share is worth, or trade in fractions.",
             details={**worst, "constraint": f"{worst['constraint']} in whole steps", "conflicts": conflicts},
+            missed=tuple((str(item["constraint"]), float(item["violation"])) for item in conflicts),
         )
 
     def best_pair(

@@ -156,11 +156,10 @@ def _within_limits(parts: WholeShares) -> tuple[FloatArray | None, InfeasiblePro
             return round_trades(parts.model(one_side(answer.limits, answer.trades)), answer.trades, answer.dual), None
         except InfeasibleProblemError as error:
             refusal = refusal or error
-            if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any or "conflicts" not in error.details:
+            if attempt == _ROUNDINGS - 1 or not lagrangian.rows.any or error.missed is None:
                 break
-            for conflict in error.details["conflicts"]:
-                name = conflict["constraint"]
-                margins[name] = margins.get(name, 0.0) + _MARGIN * conflict["violation"]
+            for name, violation in error.missed:
+                margins[name] = margins.get(name, 0.0) + _MARGIN * violation
         again = _searched(parts, replace(lagrangian, rows=lagrangian.rows.tightened(margins)))
         if again is None:
             break

@@ -51,6 +51,7 @@ def limit_assets(
                 "violation": float(must - limit),
                 "conflicts": [],
             },
+            missed=(),
         )
     part = lagrangian
     for _ in range(_MAX_ROUNDS):
@@ -74,6 +75,7 @@ def limit_assets(
                     "violation": float(excess),
                     "conflicts": [],
                 },
+                missed=(),
             )
         part = part.within(_without(part, empty))
         answer = search_again(part)

@@ -82,6 +82,7 @@ def conflicting_limits(
         f"the limits conflict ({unbuyable} assets may not be bought, {unsellable} may not be sold): {listed}; {how}, "
         "everything else as it is.",
         details={**conflicts[0], "conflicts": conflicts, "together": not alone},
+        missed=tuple((str(item["constraint"]), float(item["violation"])) for item in conflicts),
     )
 
 
@@ -92,6 +93,7 @@ def no_sides(problem: RebalanceProblem, lagrangian: Lagrangian) -> InfeasiblePro
         f"no trades were found that meet {', '.join(limits)} together with the lot order and the group rules, although "
         "each limit can be met. Widen the tightest of them.",
         details={"constraint": ", ".join(limits), "required": 0.0, "reachable": 0.0, "violation": 0.0, "conflicts": []},
+        missed=(),
     )
 
 

@@ -88,6 +88,7 @@ def out_of_reach(problem: RebalanceProblem, lagrangian: Lagrangian) -> Infeasibl
             f"range and the group rules ({unbuyable} assets may not be bought, {unsellable} may not be sold): the "
             f"least is {nearest:.4%} or more. Raise the limit to that at least.",
             details={**conflict, "conflicts": [conflict], "together": False},
+            missed=((str(conflict["constraint"]), nearest - required),),
         )
     return None
 

@@ -14,7 +14,7 @@ from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade, Side
 from prometheus.domain.securities import ActionType, BenchmarkDay, CorporateAction, LastPrice, Security
 from prometheus.foundation.errors import PhaseHeldError
-from prometheus.risk.model import StoredRiskModel
+from prometheus.risk.model import StoredDiagnostics, StoredRiskModel
 from tests.unit.decision.small_day import AS_OF, lot
 
 DAY_BEFORE = date(2024, 6, 27)
@@ -54,7 +54,7 @@ MODEL = StoredRiskModel(
     loadings_sha256=bytes(32),
     specific_variance_sha256=b"\x01" * 32,
     factor_covariance=np.array([[0.04]]),
-    diagnostics={},
+    diagnostics=StoredDiagnostics(fallback=(), floored=(), variance_explained=0.5),
     age_hours=1.0,
 )
 INPUTS = AccountInputs(

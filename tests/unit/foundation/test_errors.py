@@ -81,3 +81,11 @@ def test_every_public_class_is_an_error_of_the_tree():
     """The module defines nothing but the tree."""
     defined = {cls for _, cls in inspect.getmembers(errors, inspect.isclass) if cls.__module__ == errors.__name__}
     assert defined == set(ALL)
+
+
+def test_a_refused_file_tells_its_line_and_value():
+    """Line and value come from the details; what is not there or is of another type is None."""
+    refused = errors.FileRefusedError("the sentence.", details={"line": 3, "value": "x"})
+    assert (refused.line, refused.value) == (3, "x")
+    bare = errors.FileRefusedError("the sentence.", details={"line": "three"})
+    assert (bare.line, bare.value) == (None, None)
