@@ -97,21 +97,20 @@ def book_cover(book: Book, regime: Regime, event: CoverShort) -> None:
     if delivered:
         _deliver(book, event, parts, delivered)
     else:
-        costs = shared_out(event.in_base(event.amount), [quantity for _, quantity in parts])
-        for (short, quantity), cost in zip(parts, costs, strict=True):
-            _close(book, event, short, quantity, cost)
+        quantities = [quantity for _, quantity in parts]
+        costs, fees = shared_out(event.in_base(event.amount), quantities), shared_out(event.fee, quantities)
+        for (short, quantity), cost, fee in zip(parts, costs, fees, strict=True):
+            _close(book, event, short, quantity, cost, fee)
     for short, _ in parts:
         _restart_periods(book, event, short)
 
 
-def _close(book: Book, event: CoverShort, short: ShortLot, quantity: Decimal, cost: Decimal) -> None:
+def _close(book: Book, event: CoverShort, short: ShortLot, quantity: Decimal, cost: Decimal, fee: Decimal) -> None:
     proceeds = _reduce(book, short, quantity)
     gain = proceeds - cost
     is_long = gain < 0 and short.was_held_long  # 26 U.S.C. 1233(d)
     term = Term.LONG if is_long else Term.SHORT
-    _post(
-        book, event, PostingKind.COVER_SHORT, short, quantity, proceeds, cash=-cost, gain=gain, term=term, fee=event.fee
-    )
+    _post(book, event, PostingKind.COVER_SHORT, short, quantity, proceeds, cash=-cost, gain=gain, term=term, fee=fee)
     if gain < 0:
         _remark_on_wash(book, event, short)
 

@@ -2,12 +2,14 @@
 
 from datetime import date
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 
-from prometheus.ledger.events import CashInLieu, Merger
+from prometheus.ledger.events import CashInLieu, Delisting, Merger
 from prometheus.ledger.fold import advance
 from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.state import UnlistedAction
 from tests.unit.ledger.told import Told, events_of, terms_of
 
 
@@ -319,3 +321,22 @@ def test_cash_in_lieu_that_is_told_by_itself_is_a_sale():
     )
     told = Told([*events_of("2018-01-02,A,X,BUY,10.5,1050,L"), paid])
     assert (told.recognized, told.lot("L").quantity, told.basis("L")) == (10, 10, 1000)
+
+
+def test_capital_returned_on_shares_that_come_in_that_day_is_refused():
+    """The shares of an opening lot are those after the day's actions."""
+    told = Told("2024-06-03,A,X,ROC,,5\n2024-06-03,A,X,OPEN,10,100,L", sound=False)
+    assert told.codes == ["ON_OPENING_DAY"]
+
+
+def test_a_delisting_can_pay_by_the_share():
+    """Ten shares of 100 end for 12 each: a gain of 20."""
+    (bought,) = events_of("2018-01-02,A,X,BUY,10,100")
+    ended = Delisting(account="A", event_id="d", trade_date=date(2019, 6, 3), ticker="X", per_share=Decimal(12))
+    assert Told([bought, ended]).recognized == 20
+
+
+def test_what_was_not_listed_is_remembered_by_its_terms():
+    """B's split is kept with ticker, ratio and day; it names no other security."""
+    told = Told("2024-01-02,A,X,BUY,1,1\n2024-01-02,B,X,BUY,1,1\n2024-06-03,A,X,SPLIT,2", sound=False)
+    assert told.state.unlisted == (UnlistedAction("B", "Split", "X", "", Fraction(2), date(2024, 6, 3)),)

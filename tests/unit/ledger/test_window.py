@@ -90,7 +90,8 @@ def test_parts_of_a_purchase_go_their_own_way():
     seen = window()
     seen.add_purchase(purchase("a"))
     seen.move(LotKey("A", "a"), LotKey("B", "a~T1"), Decimal(4), whole=False)
-    assert {key: each.unreplaced for key, each in seen.purchases.items()} == {("A", "a"): 6, ("B", "a~T1"): 4}
+    counts = {key: (each.quantity, each.unreplaced) for key, each in seen.purchases.items()}
+    assert counts == {("A", "a"): (6, 6), ("B", "a~T1"): (4, 4)}
 
 
 def test_recent_trades_are_known_by_account():

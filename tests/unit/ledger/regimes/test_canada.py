@@ -1295,3 +1295,17 @@ def test_shares_that_an_exchange_leaves_behind_are_of_no_other_pool():
     assert told.sold[:2] == [(-10, 10), (-20, 20)]
     assert told.pool("BUYER", "spouse") == (10, 50 + 50 + 10 + 20)
     assert (told.cost("BUYER"), told.cost("X", "spouse")) == (100, 8)
+
+
+def test_a_small_loss_of_a_group_that_falls_apart_is_settled_too():
+    """The loss is 0.50, and its window closes on the day of the exchange; the new lot says which one it was."""
+    told = Told(
+        [
+            *events_of("2019-01-02,A,XB,BUY,20,200\n2019-06-03,A,XB,SELL,10,99.50\n2019-06-10,A,X,BUY,10,90"),
+            exchanged(date(2019, 6, 20)),
+        ],
+        groups={"X": "G", "XB": "G"},
+    )
+    assert [row.day for row in told.kinds(PostingKind.LOSS_FINAL)] == [date(2019, 6, 20)]
+    (arrived,) = [row for row in told.kinds(PostingKind.MERGER) if row.ticker == "BUYER"]
+    assert (arrived.lot_id, arrived.former) == ("ACB-BUYER", ("A", "ACB-X"))

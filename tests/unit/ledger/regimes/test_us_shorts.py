@@ -1,5 +1,6 @@
 """Short positions of the United States."""
 
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -181,3 +182,16 @@ def test_a_small_gain_of_shares_delivered_is_short_term():
     told = Told([*events, cover], sound=False)
     (line,) = [sale for sale in told.sales if sale.realized_gain]
     assert (line.lot_id, line.realized_gain, line.term) == ("L", Decimal("0.50"), "SHORT")
+
+
+def test_the_commission_of_a_cover_is_shared_out():
+    """Ten and five shares are covered for a commission of 3.00: 2.00 and 1.00 of it."""
+    events = events_of(
+        """
+        2024-05-21,S,X,SHORT,10,1000,P
+        2024-05-22,S,X,SHORT,5,450,Q
+        2024-06-10,S,X,COVER,15,1203
+        """
+    )
+    told = Told([*events[:-1], replace(events[-1], fee=Decimal(3))])
+    assert [(sale.lot_id, sale.posting.fee) for sale in told.sales] == [("P", 2), ("Q", 1)]
