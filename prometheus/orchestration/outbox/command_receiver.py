@@ -6,6 +6,7 @@ import subprocess
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, Final
 
 from prometheus.orchestration.outbox.receivers import DeliveryError, OutgoingMessage
@@ -36,6 +37,8 @@ class CommandReceiver:
         """Run the command to its end."""
         # A file, not a pipe: a process that the command leaves behind with its standard error open delays nothing.
         with tempfile.TemporaryFile() as complaint:
+            # Told to end while the command is being started, this process would not know yet whom to kill.
+            mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
             try:
                 command = subprocess.Popen(
                     self.arguments,
@@ -44,10 +47,13 @@ class CommandReceiver:
                     stdout=subprocess.DEVNULL,
                     stderr=complaint,
                     start_new_session=True,
+                    preexec_fn=partial(signal.pthread_sigmask, signal.SIG_SETMASK, mask),  # noqa: PLW1509 -- one thread
                 )
             except OSError as error:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 raise DeliveryError(f"The command {self.arguments[0]} cannot be started: {error.strerror}.") from error
             try:
+                signal.pthread_sigmask(signal.SIG_SETMASK, mask)
                 command.communicate(f"{message.text}\n".encode(), timeout=self.seconds)
             except subprocess.TimeoutExpired as error:
                 raise DeliveryError(
