@@ -125,13 +125,27 @@ def top_up_calendar(context: DueContext) -> Done:
 
 
 def sweep(context: DueContext) -> Done:
-    """Check the fleet's health and raise an alert for each kind of finding that is new since the last time."""
+    """Check the fleet's health and raise one alert for each code of a finding that is new since the last time."""
     # A pause was made by a person: engine_health goes on reporting it, but it raises no alert.
     findings = [one for one in engine_health(context.database, context.limits) if one.code != "PAUSED_ACCOUNTS"]
     previous = context.previous.get("findings", ())
     known = set(previous) if isinstance(previous, Sequence) else set()
-    fresh = tuple(finding for finding in findings if finding.code not in known)
-    return Done({"findings": sorted({finding.code for finding in findings})}, fresh)
+    fresh: dict[str, list[Finding]] = {}
+    for finding in findings:
+        if finding.code not in known:
+            fresh.setdefault(finding.code, []).append(finding)
+    return Done(
+        {"findings": sorted({finding.code for finding in findings})}, tuple(_as_one(same) for same in fresh.values())
+    )
+
+
+def _as_one(same: Sequence[Finding]) -> Finding:
+    """Return findings of one code as one: an outage makes every recurring task late, and wakes a person once."""
+    first, *others = same
+    if not others:
+        return first
+    message = f"{first.message} 'engine_health' shows {len(others)} more of this kind."
+    return Finding(first.code, message, sum(one.count for one in same))
 
 
 def anchor_chains(context: DueContext) -> Done:

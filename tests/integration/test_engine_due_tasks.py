@@ -132,6 +132,16 @@ def test_task_that_kills_its_workers_is_given_up(fleet, monkeypatch):
     assert rows(fleet)["risk-refresh"].attempt == 0
 
 
+def test_tasks_that_one_outage_made_late_are_one_alert(fleet):
+    """After an outage of hours every recurring task is late; that is one alert, which counts them."""
+    fleet.advance()
+    fleet.sql("UPDATE due_tasks SET next_due_at = engine_now() - interval '2 hours' WHERE name <> 'risk-refresh'")
+    fleet.sql("UPDATE due_tasks SET next_due_at = next_due_at - interval '1 hour' WHERE name = 'monitoring-sweep'")
+    fleet.advance()
+    (alert,) = fleet.sql("SELECT code, message FROM alerts WHERE code = 'DUE_TASK_LATE'")
+    assert alert.message == ("audit-anchor has been due for 120 minutes. 'engine_health' shows 2 more of this kind.")
+
+
 def test_frozen_fleet_does_no_recurring_work(fleet):
     """While the fleet is frozen what is due waits, and follows afterwards."""
     make_due(fleet, "calendar-top-up")
