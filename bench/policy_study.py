@@ -33,7 +33,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,6 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.engine_flags import set_database_purpose
 from prometheus.db.repositories.strategies import add_strategy_version
 from prometheus.domain.strategy import StrategyParams
-from prometheus.foundation.clock import SystemClock
 from prometheus.ingestion.ingest import ingest_directory
 from prometheus.ingestion.reports import IngestOptions
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
@@ -232,7 +231,7 @@ def run_demo(database: Database, settings: Settings, variants: Sequence[str]) ->
 
 def ingest(database: Database, folder: Path) -> None:
     """Load a folder; a refused file ends the study."""
-    today = SystemClock().now().date()
+    today = datetime.now(UTC).date()
     for report in ingest_directory(database, folder, options=IngestOptions(today=today, allow_demo=True)):
         if not report.loaded:
             raise SystemExit(f"{report.file} was refused: {report.to_json()}")

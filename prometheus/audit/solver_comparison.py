@@ -14,8 +14,8 @@ from prometheus.audit.recorded_run import RecordedRun, RunKey, load_recorded_run
 from prometheus.audit.replay import decide
 from prometheus.db.database import Database
 from prometheus.decision.day_result import DayResult
-from prometheus.foundation import csv_text
 from prometheus.foundation.errors import PrometheusError, RequestError
+from prometheus.foundation.files import write_csv
 from prometheus.optimizer.backends.base import backend_named
 from prometheus.optimizer.result import Certificate
 from prometheus.pipeline.shared_inputs import ArraySource, SharedInputs
@@ -109,11 +109,11 @@ def compare_solvers(
         yield from pool.map(partial(_compare, database, a, b), keys, chunksize=_CHUNK)
 
 
-def write_csv(rows: Sequence[SolverRow], path: Path) -> None:
+def write_table_csv(rows: Sequence[SolverRow], path: Path) -> None:
     """Write the table as CSV; empty cells where there is no answer."""
     with path.open("w", encoding="utf-8", newline="") as stream:
         columns = [field.name for field in fields(SolverRow)]
-        csv_text.write_csv(stream, columns, (dict(zip(columns, astuple(row), strict=True)) for row in rows))
+        write_csv(stream, columns, (dict(zip(columns, astuple(row), strict=True)) for row in rows))
 
 
 def write_plot(rows: Sequence[SolverRow], a: str, b: str, path: Path) -> None:

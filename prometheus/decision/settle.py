@@ -24,9 +24,8 @@ from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import DISALLOWANCES, Posting, PostingKind
 from prometheus.ledger.regimes.pool_costs import PoolCosts
 from prometheus.ledger.regimes.superficial import Acquired, denied_parts
-from prometheus.ledger.selection import SaleTerms, order_lots, walk_lots
+from prometheus.ledger.selection import SaleTerms, Selection, Taking, order_lots, walk_lots
 from prometheus.ledger.state import Lot, PoolKey, State
-from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.terms import Terms
 
 _BPS: Final = Decimal("0.0001")

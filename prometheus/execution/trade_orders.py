@@ -14,8 +14,8 @@ from prometheus.db.repositories.runs import day_of_run
 from prometheus.domain.books import LotPick
 from prometheus.domain.money import plain_text
 from prometheus.domain.orders import OpenOrder, RunOrder, Settled, picks_text
-from prometheus.foundation.csv_text import csv_text
 from prometheus.foundation.errors import RequestError
+from prometheus.foundation.files import csv_text
 from prometheus.foundation.ids import run_label
 
 #: Columns of a file of executions; those that the broker fills in are empty in an export.

@@ -7,7 +7,7 @@ from typing import Final, overload
 
 import polars as pl
 
-from prometheus.foundation.csv_text import write_csv
+from prometheus.foundation.files import write_csv
 
 _SCHEMA: Final = {
     "code": pl.String,

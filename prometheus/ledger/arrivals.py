@@ -9,8 +9,8 @@ from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import TRANSFERRED_MARK
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes import Regime
+from prometheus.ledger.selection import Taking
 from prometheus.ledger.state import Lot, Purchase
-from prometheus.ledger.taking import Taking
 
 
 def book_opening_cash(book: Book, regime: Regime, event: OpeningCash) -> None:  # noqa: ARG001 - one signature for the table

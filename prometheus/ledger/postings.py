@@ -10,8 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from prometheus.domain.lots import Term
-from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.values import value
+from prometheus.ledger.keys import EventKey, LotKey, value
 
 _ZERO: Final = Decimal(0)
 

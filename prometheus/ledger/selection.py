@@ -2,6 +2,7 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -15,11 +16,35 @@ from prometheus.ledger.findings import RefusedError
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import term_of
 from prometheus.ledger.state import Lot
-from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.tie_rules import EqualLots
 
 _ZERO: Final = Decimal(0)
 _SortKey = Callable[[Lot, "SaleTerms"], tuple[Any, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """Shares that a sale, a transfer or the like wants.
+
+    Attributes:
+        account: Who gives them.
+        ticker: The security.
+        quantity: How many, positive.
+        picks: Lots named, adding up to ``quantity``; empty where a method chooses.
+        method: Lot method; that of the account where None.
+        price: Proceeds of one share; only LEAST_TAX_FIRST looks at it.
+    """
+
+    account: str
+    ticker: str
+    quantity: Decimal
+    picks: tuple[LotPick, ...] = ()
+    method: LotMethod | None = None
+    price: Decimal = _ZERO
+
+
+#: Lots and the shares taken of each, each lot once, in the order in which they are booked.
+Selection = list[tuple[Lot, Decimal]]
 
 
 class SaleTerms:

@@ -14,10 +14,9 @@ from prometheus.ledger.keys import LotKey
 from prometheus.ledger.lots import CHILD_MARK
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime
-from prometheus.ledger.selection import oversold
+from prometheus.ledger.selection import Selection, Taking, oversold
 from prometheus.ledger.shares import MOST_SHARES, scaled, scaled_counts
 from prometheus.ledger.state import Lot
-from prometheus.ledger.taking import Selection, Taking
 
 _ZERO: Final = Decimal(0)
 

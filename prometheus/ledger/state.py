@@ -8,9 +8,8 @@ from fractions import Fraction
 from typing import Final, NamedTuple
 
 from prometheus.domain.lots import Term
-from prometheus.ledger.keys import EventKey, LotKey, Position
+from prometheus.ledger.keys import EventKey, LotKey, Position, value
 from prometheus.ledger.postings import PostingKind
-from prometheus.ledger.values import value
 
 _ZERO: Final = Decimal(0)
 #: Days for which a loss is kept beyond its window, for lots that come in later but were bought then.

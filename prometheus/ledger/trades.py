@@ -8,8 +8,8 @@ from prometheus.ledger.events import Buy, Reinvestment, Sell
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes import Regime
+from prometheus.ledger.selection import Taking
 from prometheus.ledger.state import Lot, Purchase
-from prometheus.ledger.taking import Taking
 
 _ZERO: Final = Decimal(0)
 

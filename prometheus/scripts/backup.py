@@ -1,4 +1,4 @@
-"""``prometheus backup``: the embedded database in one verified file."""
+"""``prometheus backup`` and ``prometheus restore``: the embedded database in one verified file, and back."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from prometheus.scripts.boundary import Command
 @click.command("backup", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 @click.option("--no-trial", is_flag=True, help="Do not load the backup once to compare every table; half the time.")
-def command(file: Path, no_trial: bool) -> None:  # noqa: FBT001 -- click passes options by keyword
+def backup_command(file: Path, no_trial: bool) -> None:  # noqa: FBT001 -- click passes options by keyword
     """Write the embedded database into FILE, which must not exist yet; the engine may work meanwhile.
 
     FILE appears when it is complete: written, read back, and loaded once into a database of its own, in which every
@@ -31,3 +31,35 @@ def command(file: Path, no_trial: bool) -> None:  # noqa: FBT001 -- click passes
         + ("not tried" if no_trial else "tried and complete")
     )
     click.echo(f"Restore it with: prometheus restore {file}")
+
+
+@click.command("restore", cls=Command)
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--replace", is_flag=True, help="Put a database that is there aside; its directory is renamed and kept.")
+def restore_command(file: Path, replace: bool) -> None:  # noqa: FBT001 -- click passes options by keyword
+    """Put the database of FILE, made by 'prometheus backup', into PROMETHEUS_HOME.
+
+    It is loaded aside and compared with the backup's manifest before the existing database is changed. A backup of an
+    older version is upgraded, one of a newer version refused. Stop the timer first: other commands must not use the
+    database.
+
+    \b
+    Example:
+      systemctl stop prometheus-engine.timer
+      prometheus restore /backup/prometheus-2018-06-01.zip --replace
+
+    Exit codes: 0 restored, 1 it cannot be loaded, 2 the request cannot be met; then nothing is changed.
+    """
+    from prometheus.bootstrap.backups import restore
+    from prometheus.bootstrap.settings import load_settings
+
+    settings = load_settings()
+    manifest = restore(settings, file, replace=replace, say=lambda step: click.echo(step, err=True))
+    click.echo(
+        f"{settings.home}: {manifest.rows:,} rows of {len(manifest.tables)} tables as of {manifest.made_at}, every one "
+        "compared with the backup"
+    )
+    if replace:
+        click.echo("The old database is kept as data.replaced-* beside it; remove that when you are sure.")
+    click.echo("Check what it proves with: prometheus verify-audit")
+    click.echo("What was traded and booked after the backup is not in it: compare with the orders that left.")

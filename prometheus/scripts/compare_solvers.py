@@ -47,7 +47,7 @@ def command(
       prometheus compare-solvers --from 2018-06-01 --to 2018-06-29 --csv t.csv
     """
     from prometheus.audit.replay_range import runs_of_period
-    from prometheus.audit.solver_comparison import compare_solvers, require_solvers, write_csv, write_plot
+    from prometheus.audit.solver_comparison import compare_solvers, require_solvers, write_plot, write_table_csv
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.db.repositories.accounts import accounts_of
@@ -70,7 +70,7 @@ def command(
                 count(1)
     _print_rows(rows, a, b)
     if table is not None:
-        write_csv(rows, table)
+        write_table_csv(rows, table)
     if plot is not None:
         write_plot(rows, a, b, plot)
     if any(row.status_a != row.status_b or "ERROR" in {row.status_a, row.status_b} for row in rows):

@@ -42,8 +42,9 @@ def command() -> None:
 
 
 def _run(database: "Database", settings: "Settings") -> bool:
+    from datetime import UTC, datetime
+
     from prometheus.bootstrap.engine import advance_everything, engine_config
-    from prometheus.foundation.clock import SystemClock
     from prometheus.scripts.ingest import ingest_progress
     from prometheus.scripts.progress import counting
     from prometheus.simulation.corporate_events import DEMO_SESSIONS
@@ -51,7 +52,7 @@ def _run(database: "Database", settings: "Settings") -> bool:
     from prometheus.simulation.sessions import run_session
 
     with ingest_progress() as progress:
-        load_demo(database, today=SystemClock().now().date(), progress=progress, say=say)
+        load_demo(database, today=datetime.now(UTC).date(), progress=progress, say=say)
     config = engine_config(settings)
 
     stop = StopSignals()

@@ -81,15 +81,16 @@ def command(
 
     Exit codes: 0 every file loaded, 2 a file was refused, 130 ended by Ctrl-C.
     """
+    from datetime import UTC, datetime
+
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.foundation.clock import SystemClock
     from prometheus.ingestion.finding_table import write_findings
     from prometheus.ingestion.reports import IngestOptions
     from prometheus.scripts.ledger_reports import read_mappings
 
     options = IngestOptions(
-        today=SystemClock().now().date(),
+        today=datetime.now(UTC).date(),
         skip_bad_rows=skip_bad_rows,
         benchmark_id=benchmark_id,
         mappings=read_mappings(mappings),

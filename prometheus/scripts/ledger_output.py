@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import click
 
 from prometheus.domain.money import plain_text, to_cents
-from prometheus.foundation.csv_text import csv_text
 from prometheus.foundation.errors import RequestError
+from prometheus.foundation.files import csv_text
 from prometheus.ledger.files.book_file import FileBooks
 from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
 from prometheus.ledger.reports.form_rows import form_rows
@@ -164,9 +164,9 @@ def _print_txf(reports: Sequence[HouseholdReport], return_name: str | None) -> N
     years = [schedule.year for schedule in filed[0].schedules_d]
     if len(years) > 1:
         raise RequestError(f"TXF is of one tax year; choose one with --years. There are {years[0]} to {years[-1]}.")
-    from prometheus.foundation.clock import SystemClock
+    from datetime import UTC, datetime
 
-    file = txf_file(filed[0].form_8949, program=_PROGRAM, exported_on=SystemClock().now().date())
+    file = txf_file(filed[0].form_8949, program=_PROGRAM, exported_on=datetime.now(UTC).date())
     click.echo(file.text.encode(), nl=False)
     for sentence in file.by_hand:
         say(sentence, err=True)

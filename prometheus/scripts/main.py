@@ -8,7 +8,8 @@ import click
 from prometheus import __version__
 from prometheus.scripts.boundary import Group
 
-#: Command to the module that defines it as ``command``; imported when it is used, so that --help answers at once.
+#: Command to the module that defines it, imported when it is used, so that --help answers at once. It is called
+#: ``command`` there, ``<name>_command`` where a module has two.
 _COMMANDS: Final = {
     "audit": "prometheus.scripts.audit",
     "backup": "prometheus.scripts.backup",
@@ -22,7 +23,7 @@ _COMMANDS: Final = {
     "ledger": "prometheus.scripts.ledger",
     "optimize": "prometheus.scripts.optimize",
     "replay": "prometheus.scripts.replay",
-    "restore": "prometheus.scripts.restore",
+    "restore": "prometheus.scripts.backup",
     "risk": "prometheus.scripts.risk",
     "run-daily": "prometheus.scripts.run_daily",
     "run-engine-state": "prometheus.scripts.run_engine_state",
@@ -43,7 +44,8 @@ class _LazyGroup(Group):
         module = _COMMANDS.get(cmd_name)
         if module is None:
             return None
-        command: click.Command = importlib.import_module(module).command
+        defined = importlib.import_module(module)
+        command: click.Command = getattr(defined, f"{cmd_name}_command", None) or defined.command
         return command
 
 

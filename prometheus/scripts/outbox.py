@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import click
 
 from prometheus.foundation.canonical import JsonObject
-from prometheus.foundation.csv_text import csv_text
+from prometheus.foundation.files import csv_text
 from prometheus.scripts.boundary import Command, format_option, say_more_rows
 
 if TYPE_CHECKING:

@@ -38,9 +38,10 @@ def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
     Example:
       PROMETHEUS_HOME=/var/lib/prometheus-audit prometheus audit year --sessions 252 --workers 2
     """
+    from datetime import UTC, datetime
+
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.foundation.clock import SystemClock
     from prometheus.scripts.ingest import ingest_progress
     from prometheus.simulation.demo import load_demo
     from prometheus.simulation.sessions import AUDIT_PURPOSE, audit_accounts, audit_sessions, sessions_left
@@ -53,7 +54,7 @@ def year(sessions: int, accounts: int, workers: int, *, replay: bool) -> None:
             with ingest_progress() as progress:
                 load_demo(
                     database,
-                    today=SystemClock().now().date(),
+                    today=datetime.now(UTC).date(),
                     progress=progress,
                     say=say,
                     first=days[0],
@@ -124,12 +125,13 @@ def _temporary() -> Iterator[Path]:
 
 
 def _ingest(database: "Database", folder: Path) -> None:
-    from prometheus.foundation.clock import SystemClock
+    from datetime import UTC, datetime
+
     from prometheus.foundation.errors import RequestError
     from prometheus.ingestion.ingest import ingest_directory
     from prometheus.ingestion.reports import IngestOptions
 
-    for report in ingest_directory(database, folder, options=IngestOptions(today=SystemClock().now().date())):
+    for report in ingest_directory(database, folder, options=IngestOptions(today=datetime.now(UTC).date())):
         if not report.loaded:
             reason = next(iter(report.findings.leading(1))).reason
             raise RequestError(f"{report.file} was refused: {reason}", code="FILE_REFUSED")

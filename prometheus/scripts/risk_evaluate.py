@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from prometheus.foundation.csv_text import write_csv
+from prometheus.foundation.files import write_csv
 from prometheus.scripts.boundary import DATE, REGION, Command
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import click
 
 from prometheus.domain.phases import Phase
 from prometheus.foundation.canonical import JsonObject
-from prometheus.foundation.csv_text import csv_text
+from prometheus.foundation.files import csv_text
 from prometheus.scripts.boundary import DATE, REGION, Command, OneOf, format_option, say_more_rows
 
 if TYPE_CHECKING:

@@ -24,15 +24,6 @@ SHORTEST = 40
 #: Modules that are shorter, each with the reason. The list may only become shorter.
 SHORTER = {
     "bootstrap/health.py": "read without the engine, whose imports take longer than the question",
-    "db/models/base.py": "what every table's module imports",
-    "foundation/clock.py": "the clock that is handed in",
-    "foundation/csv_text.py": "the one place where CSV is written for people and programs",
-    "ledger/files/symbols.py": "one hint, which readers of several files call too",
-    "ledger/keys.py": "what every module of the ledger imports",
-    "ledger/taking.py": "what the protocol of a regime and its parts share",
-    "ledger/values.py": "what makes the ledger's values cheap",
-    "scripts/backup.py": "one command a file",
-    "scripts/restore.py": "one command a file",
 }
 
 

@@ -31,7 +31,7 @@ AT_AN_EDGE = {
     "domain/strategy.py": 1,
     # Writers of JSON and CSV.
     "foundation/canonical.py": 2,
-    "foundation/csv_text.py": 2,
+    "foundation/files.py": 2,
     # Rows of a CSV file and of JSON lines.
     "ingestion/executions.py": 1,
     "ingestion/json_lines.py": 2,

@@ -11,7 +11,12 @@ from sqlalchemy.orm import DeclarativeBase, mapped_column
 # Exact, and wide enough for a price of 1e12 with eight decimals.
 Price = Annotated[Decimal, mapped_column(Numeric(20, 8))]
 Shares = Annotated[Decimal, mapped_column(Numeric(24, 8))]
+#: Shares of the ledger have nine decimals, and so has an amount of an event, which may be in any currency.
+LedgerShares = Annotated[Decimal, mapped_column(Numeric(28, 9))]
+EventAmount = Annotated[Decimal, mapped_column(Numeric(28, 9))]
+#: Cents.
 Money = Annotated[Decimal, mapped_column(Numeric(20, 2))]
+#: A rate, a weight or a share of basis: 0.05 is five percent.
 Fraction = Annotated[Decimal, mapped_column(Numeric(16, 12))]
 Json = Annotated[Any, mapped_column(JSONB)]
 Instant = Annotated[datetime, mapped_column(DateTime(timezone=True))]

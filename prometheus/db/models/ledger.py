@@ -1,8 +1,6 @@
 """The ledger: events as facts, postings that explain the books, corrections of postings, and states kept for speed."""
 
 from datetime import date
-from decimal import Decimal
-from typing import Annotated
 
 from sqlalchemy import (
     ARRAY,
@@ -12,17 +10,13 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
-    Numeric,
     Text,
     UniqueConstraint,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
-from prometheus.db.models.base import Base, BigKey, Json, Money, Recorded
-
-#: Shares of the ledger have nine decimals.
-LedgerShares = Annotated[Decimal, mapped_column(Numeric(28, 9))]
+from prometheus.db.models.base import Base, BigKey, EventAmount, Json, LedgerShares, Money, Recorded
 
 
 class LedgerEventRow(Base):
@@ -53,7 +47,7 @@ class LedgerEventRow(Base):
     ticker: Mapped[str]
     quantity: Mapped[LedgerShares | None]
     #: In ``currency`` of the content; the ledger books cents of the base currency.
-    amount: Mapped[Decimal | None] = mapped_column(Numeric(28, 9))
+    amount: Mapped[EventAmount | None]
     #: The event that a correction replaces or a cancellation removes.
     target_id: Mapped[str | None]
     #: Of a market's action: its ``corporate_actions.change_id``.

@@ -11,7 +11,7 @@ from prometheus.ledger.events import Cancellation, Correction, Event, OpeningCas
 from prometheus.ledger.files.event_names import content_name, with_names
 from prometheus.ledger.files.file_terms import FileTerms, Statement, terms_of
 from prometheus.ledger.files.findings import RefusedRowError, RowFinding, ordered_rows
-from prometheus.ledger.files.symbols import separator_hints
+from prometheus.ledger.files.row_checks import separator_hints
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.keys import EventKey
 

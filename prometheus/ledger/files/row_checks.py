@@ -1,5 +1,7 @@
-"""What a row of the own format must say and what it must not, before its event is built."""
+"""What a row of the own format must say and what it must not, before its event is built; symbols that look alike."""
 
+import re
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Final
 
@@ -11,12 +13,13 @@ from prometheus.ledger.files.columns import (
     allowed_columns,
     use_of,
 )
-from prometheus.ledger.files.findings import RefusedRowError
+from prometheus.ledger.files.findings import RefusedRowError, RowFinding
 from prometheus.ledger.files.values import read_number
 from prometheus.ledger.shares import MOST_SHARES
 
 #: A row by column; columns that are missing are empty.
 Values = Mapping[str, str]
+_SEPARATORS: Final = re.compile(r"[./ -]")
 _RATIOS: Final = frozenset({Action.SPLIT, Action.SPINOFF, Action.MERGER})
 #: Actions whose amount may be negative: a refund, interest paid.
 _SIGNED: Final = frozenset({Action.FEE, Action.INTEREST})
@@ -123,3 +126,31 @@ def _check_complete(action: Action, ticker: str, values: Values) -> None:
     for column in ("per_share", "price"):
         if column in needs and not values.get(column):
             raise RefusedRowError("NO_PRICE", f"A {action} needs '{column}'.", f"Fill in '{column}'.")
+
+
+def separator_hints(tickers: Mapping[str, int]) -> list[RowFinding]:
+    """Return a hint for each symbol that differs from another one by the separator only, such as BRK.B and BRK/B.
+
+    Brokers write the class of a share behind a point, a slash, a hyphen or a blank.
+    The rows are booked as two securities: the ledger does not guess that they are one.
+
+    Args:
+        tickers: Symbol to the first line that names it.
+    """
+    spellings: dict[str, list[str]] = defaultdict(list)
+    for ticker in tickers:
+        spellings[_SEPARATORS.sub("", ticker)].append(ticker)
+    hints = []
+    for names in spellings.values():
+        first, *others = sorted(names, key=lambda name: (tickers[name], name))
+        hints += [
+            RowFinding(
+                tickers[other],
+                "SIMILAR_SYMBOLS",
+                f"{other} and {first} differ by the separator only, and are booked as two securities.",
+                "Write one symbol throughout where they are one, or enter a RENAME.",
+                refused=False,
+            )
+            for other in others
+        ]
+    return hints

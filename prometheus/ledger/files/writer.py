@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any, Final
 
 from prometheus.domain.money import plain_text
-from prometheus.foundation.csv_text import csv_text
+from prometheus.foundation.files import csv_text
 from prometheus.ledger.events import (
     Buy,
     Cancellation,

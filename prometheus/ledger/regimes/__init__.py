@@ -14,8 +14,8 @@ from prometheus.ledger.book import Book
 from prometheus.ledger.events import Event
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import PostingKind
+from prometheus.ledger.selection import Selection, Taking
 from prometheus.ledger.state import Lot, Purchase
-from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.window import Window
 
 _ZERO: Final = Decimal(0)

@@ -17,9 +17,8 @@ from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import shared_out, take_shares, term_of, without_shares
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes.wash_sales import LOSS_ORDERS, WashSales
-from prometheus.ledger.selection import select_lots
+from prometheus.ledger.selection import Selection, Taking, select_lots
 from prometheus.ledger.state import Loss, Lot, Purchase, SoldShares
-from prometheus.ledger.taking import Selection, Taking
 from prometheus.ledger.terms import AssetClass, Terms
 from prometheus.ledger.tie_rules import ReplacementOrder, SameDayShelter, WashScope
 from prometheus.ledger.window import WINDOW_DAYS, GroupKey, Window

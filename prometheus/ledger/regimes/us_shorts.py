@@ -19,8 +19,8 @@ from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import long_term_from, shared_out, take_shares, term_of
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime
+from prometheus.ledger.selection import Taking
 from prometheus.ledger.state import Lot, ShortLot
-from prometheus.ledger.taking import Taking
 from prometheus.ledger.window import WINDOW
 
 _ZERO: Final = Decimal(0)

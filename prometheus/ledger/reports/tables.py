@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.money import plain_text
-from prometheus.foundation.csv_text import csv_text
+from prometheus.foundation.files import csv_text
 from prometheus.ledger.reports.amounts import NOT_ADVICE, money_text
 from prometheus.ledger.reports.form_1099b import Compared, Comparison
 from prometheus.ledger.reports.form_8949 import BoxTotal, Form8949Line, us_date

@@ -1,4 +1,4 @@
-from prometheus.ledger.files.symbols import separator_hints
+from prometheus.ledger.files.row_checks import separator_hints
 
 
 def test_symbols_that_differ_by_the_separator_are_hinted_at():
