@@ -6,7 +6,7 @@ from datetime import date
 import numpy as np
 
 from prometheus.optimizer.problem.active_risk import tracking_error
-from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem
+from prometheus.optimizer.problem.rebalance_problem import RebalanceProblem, SpecificBlock
 
 SHORT_RATE, LONG_RATE = 0.408, 0.238
 
@@ -76,6 +76,23 @@ def account(seed, names, factors, lots_a_name, nav=10_000_000.0):
         share_step=np.ones(names),
         tolerance=1e-9,
     )
+
+
+def linked(problem, blocks, seed):
+    """Return the problem with its specific returns linked in blocks of equal size, correlations up to 0.5."""
+    random = np.random.default_rng(seed)
+    parts = np.array_split(random.permutation(problem.size), blocks)
+    made = []
+    for part in parts:
+        names = np.sort(part)
+        common = random.uniform(0.2, 0.7, len(names))
+        correlation = np.outer(common, common)
+        np.fill_diagonal(correlation, 1.0)
+        deviation = np.sqrt(problem.specific_variance[names])
+        covariance = correlation * np.outer(deviation, deviation)
+        np.fill_diagonal(covariance, problem.specific_variance[names])
+        made.append(SpecificBlock(names, covariance))
+    return replace(problem, specific_blocks=tuple(made))
 
 
 def tax_free(problem):

@@ -1,6 +1,6 @@
 """What a fixed cost of an order costs the optimizer in time, and what it does to orders and gaps.
 
-    python bench/optimizer_order_cost.py [--accounts 20] [--names 500] [--factors 6] [--lots 4]
+    python bench/optimizer_order_cost.py [--accounts 20] [--names 500] [--factors 6] [--lots 4] [--links 0]
 
 Every account is answered with and without the cost (the larger of 1 and 0.1 bp of NAV) in turn, by every back-end, in
 one run. Times are the thread's CPU time of ``rebalance``, everything from the problem to certified whole shares;
@@ -16,7 +16,7 @@ from dataclasses import replace
 from statistics import median
 
 import numpy as np
-from optimizer_accounts import account
+from optimizer_accounts import account, linked
 
 from prometheus.optimizer import rebalance
 
@@ -41,9 +41,13 @@ def main(arguments):
     asked.add_argument("--names", type=int, default=500)
     asked.add_argument("--factors", type=int, default=6)
     asked.add_argument("--lots", type=int, default=4)
+    asked.add_argument("--links", type=int, default=0, help="blocks of linked specific returns")
     asked.add_argument("--repetitions", type=int, default=3)
     shape = asked.parse_args(arguments)
-    print(f"{shape.accounts} accounts of {shape.names} assets, {shape.factors} factors, {shape.lots} lots an asset")
+    print(
+        f"{shape.accounts} accounts of {shape.names} assets, {shape.factors} factors, {shape.lots} lots an asset, "
+        f"{shape.links} blocks of links"
+    )
     print("solver            NAV   ms without, with  ratio: sums, medians   orders        gap before, after (greatest)")
     holds = True
     for backend in ("CLARABEL", "STRUCTURED"):
@@ -51,6 +55,8 @@ def main(arguments):
             free, charged = [], []
             for seed in range(shape.accounts):
                 problem = account(seed, shape.names, shape.factors, shape.lots, nav)
+                if shape.links:
+                    problem = linked(problem, shape.links, seed)
                 order_cost = max(1 / nav, 1e-5)
                 free.append(timed(problem, backend, shape.repetitions))
                 charged.append(timed(replace(problem, order_cost=order_cost), backend, shape.repetitions))

@@ -108,6 +108,9 @@ def whole_shares(parts: WholeShares, bound: float) -> FloatArray:
         raise refusal
     steps = _with_orders_settled(parts, steps)
     best = worth(both_sides, steps)
+    if parts.wishes is not None:
+        # what branching left open between orders is no loss of rounding, and no share that is settled can win it back
+        bound = max(bound, answer.objective)
     if best - bound > _NARROW:
         for other in _settled_roundings(parts, both_sides, best - bound):
             settled = _with_orders_settled(parts, other)
