@@ -1,4 +1,4 @@
-"""The facts: what happened in an account, each kind a frozen class of its own.
+"""The facts: what happened in an account, each kind a frozen class of its own (``keys.fact``).
 
 A row of a broker's file, an execution and a market-wide corporate action become the same events. An event never says
 what follows from it: which lots a sale takes and what a loss meets is for the fold.
@@ -8,7 +8,6 @@ nine decimals.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -18,13 +17,13 @@ from typing import Final
 from prometheus.domain.accounts import LotMethod
 from prometheus.domain.books import LotPick
 from prometheus.domain.money import to_cents
-from prometheus.ledger.keys import EventKey
+from prometheus.ledger.keys import EventKey, fact
 
 _ONE: Final = Decimal(1)
 _ZERO: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Event:
     """What every event has.
 
@@ -58,7 +57,7 @@ class Event:
 # ---------------------------------------------------------------- what comes in and goes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class OpeningLot(Event):
     """A lot that an account has when its books open. The day's actions have happened to it already.
 
@@ -86,19 +85,19 @@ class OpeningLot(Event):
     lot_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class TransferIn(OpeningLot):
     """A lot from outside the household. It counts as the purchase it was. Fields as for ``OpeningLot``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class OpeningCash(Event):
     """Cash that an account has when its books open; negative for a debt."""
 
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class CashTransfer(Event):
     """Cash that comes in (positive) or goes (negative) without a security.
 
@@ -109,7 +108,7 @@ class CashTransfer(Event):
     other_account: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class TransferOut(Event):
     """Shares that go to another account of the household, with basis and dates, or leave it (``other_account`` None).
 
@@ -129,7 +128,7 @@ class TransferOut(Event):
 # ---------------------------------------------------------------- trades
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Buy(Event):
     """A purchase.
 
@@ -148,12 +147,12 @@ class Buy(Event):
     lot_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Reinvestment(Buy):
     """A dividend put back into shares: a purchase like another. Fields as for ``Buy``."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Sell(Event):
     """A sale of shares held.
 
@@ -174,7 +173,7 @@ class Sell(Event):
     method: LotMethod | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class ShortSale(Event):
     """A sale of borrowed shares; opens a short position. ``amount`` is the proceeds after commission."""
 
@@ -185,7 +184,7 @@ class ShortSale(Event):
     lot_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class CoverShort(Event):
     """Shares delivered against a short position.
 
@@ -215,7 +214,7 @@ class DividendKind(StrEnum):
     CAPITAL_GAIN = "CAPITAL_GAIN"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Dividend(Event):
     """Cash paid on shares; no lot changes.
 
@@ -229,7 +228,7 @@ class Dividend(Event):
     kind: DividendKind = DividendKind.ORDINARY
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class NotionalDistribution(Event):
     """A distribution that a fund reinvests without giving units: the cost of the units held rises by ``amount``.
 
@@ -241,7 +240,7 @@ class NotionalDistribution(Event):
     per_share: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class ReturnOfCapital(Event):
     """Cash that lowers the basis of the shares; what exceeds the basis is a gain.
 
@@ -253,14 +252,14 @@ class ReturnOfCapital(Event):
     per_share: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Fee(Event):
     """A charge of the account; cash goes."""
 
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Interest(Event):
     """Interest received (positive) or paid (negative)."""
 
@@ -270,7 +269,7 @@ class Interest(Event):
 # ---------------------------------------------------------------- corporate actions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Split(Event):
     """Another number of shares for the same basis and dates.
 
@@ -287,7 +286,7 @@ class Split(Event):
     fraction_price: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class CashInLieu(Event):
     """``amount`` paid for a fraction of a share that an action left: a sale of ``quantity`` out of the earliest lots.
 
@@ -299,7 +298,7 @@ class CashInLieu(Event):
     amount: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class SpinOff(Event):
     """Shares of a child company, with a part of the basis and all of the holding period.
 
@@ -322,7 +321,7 @@ class SpinOff(Event):
     fraction_price: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class StockDistribution(Event):
     """Shares of a company that nobody names, received and sold at once.
 
@@ -337,7 +336,7 @@ class StockDistribution(Event):
     close: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class SymbolChange(Event):
     """A new symbol of the same shares."""
 
@@ -345,7 +344,7 @@ class SymbolChange(Event):
     new_ticker: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Merger(Event):
     """Shares exchanged for cash, for shares of another company, or for both.
 
@@ -372,7 +371,7 @@ class Merger(Event):
     fraction_price: Decimal | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Delisting(Event):
     """The end of a security: all shares of the account are disposed of.
 
@@ -391,7 +390,7 @@ class Delisting(Event):
 # ---------------------------------------------------------------- corrections
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Correction(Event):
     """Another event in the place of one told before; ``trade_date`` is the day on which the correction was told.
 
@@ -402,7 +401,7 @@ class Correction(Event):
     replacement: Event
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@fact
 class Cancellation(Event):
     """The event called ``target_id`` of the same account never happened; ``trade_date`` is the day of the news."""
 

@@ -41,3 +41,9 @@ def value(cls: type[_Class]) -> type[_Class]:
     as long, and a fold makes several such values an event.
     """
     return dataclass(slots=True, unsafe_hash=True)(cls)
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def fact(cls: type[_Class]) -> type[_Class]:
+    """Make a class of typed fields a value whose fields are given by name; see ``value``."""
+    return dataclass(slots=True, unsafe_hash=True, kw_only=True)(cls)

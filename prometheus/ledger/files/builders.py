@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any, Final, cast
+from functools import lru_cache
+from typing import Final, NamedTuple, TypedDict
 
 from prometheus.domain.accounts import LotMethod
 from prometheus.ledger.events import (
@@ -37,11 +38,52 @@ from prometheus.ledger.events import (
 )
 from prometheus.ledger.files.columns import ALIASES, Action
 from prometheus.ledger.files.findings import RefusedRowError
-from prometheus.ledger.files.row_checks import Values, check_columns, check_names, check_numbers
+from prometheus.ledger.files.row_checks import Money, Values, check_columns, read_money
 from prometheus.ledger.files.values import read_day, read_number, read_picks, read_ratio, read_yes
 from prometheus.ledger.shares import MOST_SHARES
 
 _ONE: Final = Decimal(1)
+_ZERO: Final = Decimal(0)
+
+
+class Head(TypedDict):
+    """What every event has; see ``Event``."""
+
+    account: str
+    event_id: str
+    trade_date: date
+    settle_date: date | None
+    currency: str
+    rate: Decimal
+
+
+class OwnRow(NamedTuple):
+    """A row whose columns and amounts were checked.
+
+    Attributes:
+        values: The row by column; columns without a value are left out.
+        money: Its amounts by column.
+        ticker: Its security in capitals, empty where it names none.
+        head: What every event has.
+    """
+
+    values: Values
+    money: Money
+    ticker: str
+    head: Head
+
+    def text(self, column: str) -> str:
+        """Return a value, empty where there is none."""
+        return self.values.get(column, "")
+
+    def amount(self, column: str = "amount") -> Decimal:
+        """Return an amount, 0 where there is none."""
+        return self.money.get(column, _ZERO)
+
+    def shares(self, column: str = "quantity") -> Decimal:
+        """Return a number of shares, 0 where there is none."""
+        number = read_number(self.values.get(column, ""), column)
+        return _ZERO if number is None else number
 
 
 def event_of(values: Values) -> Event:
@@ -50,7 +92,7 @@ def event_of(values: Values) -> Event:
     A REVERSE becomes a Cancellation of the text in ``reverses``, which may still be the number of a line.
 
     Args:
-        values: The row by column; missing columns are empty.
+        values: The row by column; columns without a value are left out.
 
     Raises:
         RefusedRowError: A value cannot be read, is missing, or is one that the action has no use for.
@@ -58,28 +100,31 @@ def event_of(values: Values) -> Event:
     Source: docs/specs/broker_files.md, "The own format".
     """
     action = action_of(values.get("action", ""))
-    ticker = values.get("ticker", "").upper()
-    check_names(action, ticker, values)
-    check_columns(action, ticker, values)
+    check_columns(action, values)
     day = read_day(values.get("date", ""), "date")
-    account, name = values.get("account", ""), values.get("entry_id", "")
+    account, name = values["account"], values.get("entry_id", "")
     if action is Action.REVERSE:
         return Cancellation(account=account, event_id=name, trade_date=day, target_id=values["reverses"])
-    common: dict[str, Any] = {
-        "account": account,
-        "event_id": values.get("corrects") or name,
-        "trade_date": day,
-        "settle_date": _day(values, "settle_date"),
-    }
-    common["currency"], common["rate"] = _currency(values)
-    check_numbers(action, ticker, values)
-    event = (_CASH if not ticker and action in _CASH else _BUILDERS)[action](values, ticker, common)
-    if not values.get("corrects"):
+    corrects = values.get("corrects", "")
+    currency, rate = _currency(values)
+    head = Head(
+        account=account,
+        event_id=corrects or name,
+        trade_date=day,
+        settle_date=_day(values, "settle_date"),
+        currency=currency,
+        rate=rate,
+    )
+    ticker = values.get("ticker", "").upper()
+    row = OwnRow(values, read_money(action, values), ticker, head)
+    event = (_CASH if not ticker and action in _CASH else _BUILDERS)[action](row)
+    if not corrects:
         return event
     told = read_day(values.get("corrected_on", ""), "corrected_on")
     return Correction(account=account, event_id=name, trade_date=told, replacement=event)
 
 
+@lru_cache(maxsize=1024)
 def action_of(text: str) -> Action:
     """Return the action of a text, in any case and with blanks or hyphens.
 
@@ -97,6 +142,8 @@ def action_of(text: str) -> Action:
 
 def _currency(values: Values) -> tuple[str, Decimal]:
     currency, text = values.get("currency", "").upper(), values.get("rate", "")
+    if not currency and not text:
+        return "", _ONE
     if bool(currency) is not bool(text):
         what = f"The currency {currency} has no rate." if currency else f"The rate {text} has no currency."
         raise RefusedRowError(
@@ -113,118 +160,129 @@ def _currency(values: Values) -> tuple[str, Decimal]:
 # ---------------------------------------------------------------- one builder for each action
 
 
+_Builder = Callable[[OwnRow], Event]
+
+
 def _day(values: Values, column: str) -> date | None:
-    return read_day(values[column], column) if values.get(column) else None
+    return read_day(values[column], column) if column in values else None
 
 
-def _number(values: Values, column: str) -> Decimal | None:
-    return read_number(values.get(column, ""), column)
-
-
-def _amount(values: Values, column: str = "amount") -> Decimal:
-    number = read_number(values.get(column, ""), column)
-    return Decimal(0) if number is None else number
-
-
-def _lot_in(kind: type[OpeningLot]) -> Callable[[Values, str, dict[str, Any]], Event]:
-    def build(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-        basis, cost = _amount(values), _number(values, "cost_basis")
+def _lot_in(kind: type[OpeningLot]) -> _Builder:
+    def build(row: OwnRow) -> Event:
+        basis, cost = row.amount(), row.money.get("cost_basis")
         return kind(
-            **common,
-            ticker=ticker,
-            quantity=_amount(values, "quantity"),
+            **row.head,
+            ticker=row.ticker,
+            quantity=row.shares(),
             cost_basis=basis if cost is None else cost,
             adjusted_basis=None if cost is None else basis,
-            acquired_on=_day(values, "acquired_on"),
-            holding_period_start=_day(values, "holding_period_start"),
-            replaced_quantity=_amount(values, "replaced_quantity"),
-            lot_id=values.get("lot_id") or None,
+            acquired_on=_day(row.values, "acquired_on"),
+            holding_period_start=_day(row.values, "holding_period_start"),
+            replaced_quantity=row.shares("replaced_quantity"),
+            lot_id=row.text("lot_id") or None,
         )
 
     return build
 
 
-def _purchase(kind: type[Buy | ShortSale]) -> Callable[[Values, str, dict[str, Any]], Event]:
-    def build(values: Values, ticker: str, common: dict[str, Any]) -> Event:
+def _purchase(kind: type[Buy | ShortSale]) -> _Builder:
+    def build(row: OwnRow) -> Event:
         return kind(
-            **common,
-            ticker=ticker,
-            quantity=_amount(values, "quantity"),
-            amount=_amount(values),
-            fee=_amount(values, "fee"),
-            lot_id=values.get("lot_id") or None,
+            **row.head,
+            ticker=row.ticker,
+            quantity=row.shares(),
+            amount=row.amount(),
+            fee=row.amount("fee"),
+            lot_id=row.text("lot_id") or None,
         )
 
     return build
 
 
-def _payment(payment: type[Any], **more: Any) -> Callable[[Values, str, dict[str, Any]], Event]:
-    def build(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-        paid = {"amount": _number(values, "amount"), "per_share": _number(values, "per_share")}
-        return cast("Event", payment(**common, ticker=ticker, **paid, **more))
+def _dividend(kind: DividendKind) -> _Builder:
+    def build(row: OwnRow) -> Event:
+        return Dividend(
+            **row.head,
+            ticker=row.ticker,
+            amount=row.money.get("amount"),
+            per_share=row.money.get("per_share"),
+            kind=kind,
+        )
 
     return build
 
 
-def _sell(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-    quantity, method = _amount(values, "quantity"), values.get("method", "").upper()
+def _payment(kind: type[NotionalDistribution | ReturnOfCapital]) -> _Builder:
+    def build(row: OwnRow) -> Event:
+        return kind(**row.head, ticker=row.ticker, amount=row.money.get("amount"), per_share=row.money.get("per_share"))
+
+    return build
+
+
+def _sell(row: OwnRow) -> Event:
+    quantity, method = row.shares(), row.text("method").upper()
     if method and method not in set(LotMethod):
         raise RefusedRowError("UNKNOWN_METHOD", f"'{method}' is no lot method.", f"Use one of {', '.join(LotMethod)}.")
     return Sell(
-        **common,
-        ticker=ticker,
+        **row.head,
+        ticker=row.ticker,
         quantity=quantity,
-        amount=_amount(values),
-        fee=_amount(values, "fee"),
-        picks=read_picks(values.get("lot_id", ""), quantity),
+        amount=row.amount(),
+        fee=row.amount("fee"),
+        picks=read_picks(row.text("lot_id"), quantity),
         method=LotMethod(method) if method else None,
     )
 
 
-def _cover(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-    quantity = _amount(values, "quantity")
-    picks = read_picks(values.get("lot_id", ""), quantity)
-    if not picks and not values.get("amount"):
+def _cover(row: OwnRow) -> Event:
+    quantity = row.shares()
+    picks = read_picks(row.text("lot_id"), quantity)
+    if not picks and not row.text("amount"):
         raise RefusedRowError(
             "NO_AMOUNT",
             "A COVER needs what the shares cost, or the lots that are delivered.",
             "Fill in the amount, or name lots in 'lot_id'.",
         )
     return CoverShort(
-        **common, ticker=ticker, quantity=quantity, amount=_amount(values), fee=_amount(values, "fee"), picks=picks
+        **row.head, ticker=row.ticker, quantity=quantity, amount=row.amount(), fee=row.amount("fee"), picks=picks
     )
 
 
-def _transfer_out(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-    quantity = _amount(values, "quantity")
+def _transfer_out(row: OwnRow) -> Event:
+    quantity = row.shares()
     return TransferOut(
-        **common,
-        ticker=ticker,
+        **row.head,
+        ticker=row.ticker,
         quantity=quantity,
-        picks=read_picks(values.get("lot_id", ""), quantity),
-        other_account=values.get("other_account") or None,
+        picks=read_picks(row.text("lot_id"), quantity),
+        other_account=row.text("other_account") or None,
     )
 
 
-def _ratio(values: Values, *, is_quoted: bool = False) -> Fraction:
-    ratio = read_ratio(values.get("quantity", ""), is_quoted=is_quoted) or Fraction(0)
+def _ratio(row: OwnRow, *, is_quoted: bool = False) -> Fraction:
+    ratio = read_ratio(row.text("quantity"), is_quoted=is_quoted) or Fraction(0)
     if ratio > MOST_SHARES:
         raise RefusedRowError(
-            "TOO_LARGE", f"The ratio {values['quantity']} is larger than {MOST_SHARES:,}.", "Correct the quantity."
+            "TOO_LARGE", f"The ratio {row.text('quantity')} is larger than {MOST_SHARES:,}.", "Correct the quantity."
         )
     return ratio
 
 
-def _fractions(values: Values) -> dict[str, Any]:
-    return {"cash_in_lieu": _number(values, "amount"), "fraction_price": _number(values, "fraction_price")}
+class _Fractions(TypedDict):
+    cash_in_lieu: Decimal | None
+    fraction_price: Decimal | None
 
 
-def _split(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-    return Split(**common, ticker=ticker, ratio=_ratio(values, is_quoted=True), **_fractions(values))
+def _fractions(row: OwnRow) -> _Fractions:
+    return {"cash_in_lieu": row.money.get("amount"), "fraction_price": row.money.get("fraction_price")}
 
 
-def _spin_off(values: Values, ticker: str, common: dict[str, Any]) -> Event:
-    part = _amount(values, "basis_fraction")
+def _split(row: OwnRow) -> Event:
+    return Split(**row.head, ticker=row.ticker, ratio=_ratio(row, is_quoted=True), **_fractions(row))
+
+
+def _spin_off(row: OwnRow) -> Event:
+    part = row.shares("basis_fraction")
     if not 0 < part < 1:
         raise RefusedRowError(
             "BAD_BASIS_FRACTION",
@@ -232,39 +290,38 @@ def _spin_off(values: Values, ticker: str, common: dict[str, Any]) -> Event:
             "Fill in 'basis_fraction' from the company's Form 8937.",
         )
     return SpinOff(
-        **common,
-        ticker=ticker,
-        child=values["other_ticker"].upper(),
-        ratio=_ratio(values),
+        **row.head,
+        ticker=row.ticker,
+        child=row.text("other_ticker").upper(),
+        ratio=_ratio(row),
         basis_fraction=part,
-        **_fractions(values),
+        **_fractions(row),
     )
 
 
-def _merger(values: Values, ticker: str, common: dict[str, Any]) -> Event:
+def _merger(row: OwnRow) -> Event:
     return Merger(
-        **common,
-        ticker=ticker,
-        new_ticker=values.get("other_ticker", "").upper(),
-        ratio=_ratio(values),
-        cash_per_share=_amount(values, "per_share"),
-        new_price=_number(values, "price"),
-        is_taxable=read_yes(values.get("taxable", ""), "taxable"),
-        **_fractions(values),
+        **row.head,
+        ticker=row.ticker,
+        new_ticker=row.text("other_ticker").upper(),
+        ratio=_ratio(row),
+        cash_per_share=row.amount("per_share"),
+        new_price=row.money.get("price"),
+        is_taxable=read_yes(row.text("taxable"), "taxable"),
+        **_fractions(row),
     )
 
 
-def _delist(values: Values, ticker: str, common: dict[str, Any]) -> Event:
+def _delist(row: OwnRow) -> Event:
     return Delisting(
-        **common,
-        ticker=ticker,
-        amount=_number(values, "amount"),
-        per_share=_number(values, "per_share"),
-        quantity=_number(values, "quantity"),
+        **row.head,
+        ticker=row.ticker,
+        amount=row.money.get("amount"),
+        per_share=row.money.get("per_share"),
+        quantity=read_number(row.text("quantity"), "quantity"),
     )
 
 
-_Builder = Callable[[Values, str, dict[str, Any]], Event]
 _BUILDERS: Final[Mapping[Action, _Builder]] = {
     Action.OPEN: _lot_in(OpeningLot),
     Action.TRANSFER_IN: _lot_in(TransferIn),
@@ -274,31 +331,29 @@ _BUILDERS: Final[Mapping[Action, _Builder]] = {
     Action.SHORT: _purchase(ShortSale),
     Action.SELL: _sell,
     Action.COVER: _cover,
-    Action.DIVIDEND: _payment(Dividend),
-    Action.SPECIAL_DIVIDEND: _payment(Dividend, kind=DividendKind.SPECIAL),
-    Action.CAPITAL_GAIN_DIVIDEND: _payment(Dividend, kind=DividendKind.CAPITAL_GAIN),
+    Action.DIVIDEND: _dividend(DividendKind.ORDINARY),
+    Action.SPECIAL_DIVIDEND: _dividend(DividendKind.SPECIAL),
+    Action.CAPITAL_GAIN_DIVIDEND: _dividend(DividendKind.CAPITAL_GAIN),
     Action.NOTIONAL_DISTRIBUTION: _payment(NotionalDistribution),
     Action.RETURN_OF_CAPITAL: _payment(ReturnOfCapital),
-    Action.INTEREST: lambda values, _, common: Interest(**common, amount=_amount(values)),
-    Action.FEE: lambda values, _, common: Fee(**common, amount=_amount(values)),
+    Action.INTEREST: lambda row: Interest(**row.head, amount=row.amount()),
+    Action.FEE: lambda row: Fee(**row.head, amount=row.amount()),
     Action.SPLIT: _split,
-    Action.CASH_IN_LIEU: lambda values, ticker, common: CashInLieu(
-        **common, ticker=ticker, quantity=_amount(values, "quantity"), amount=_amount(values)
+    Action.CASH_IN_LIEU: lambda row: CashInLieu(
+        **row.head, ticker=row.ticker, quantity=row.shares(), amount=row.amount()
     ),
     Action.SPINOFF: _spin_off,
-    Action.STOCK_DISTRIBUTION: lambda values, ticker, common: StockDistribution(
-        **common, ticker=ticker, value=_amount(values, "per_share"), close=_amount(values, "price")
+    Action.STOCK_DISTRIBUTION: lambda row: StockDistribution(
+        **row.head, ticker=row.ticker, value=row.amount("per_share"), close=row.amount("price")
     ),
-    Action.RENAME: lambda values, ticker, common: SymbolChange(
-        **common, ticker=ticker, new_ticker=values["other_ticker"].upper()
-    ),
+    Action.RENAME: lambda row: SymbolChange(**row.head, ticker=row.ticker, new_ticker=row.text("other_ticker").upper()),
     Action.MERGER: _merger,
     Action.DELIST: _delist,
 }
 _CASH: Final[Mapping[Action, _Builder]] = {
-    Action.OPEN: lambda values, _, common: OpeningCash(**common, amount=_amount(values)),
-    Action.TRANSFER_IN: lambda values, _, common: CashTransfer(**common, amount=_amount(values)),
-    Action.TRANSFER_OUT: lambda values, _, common: CashTransfer(
-        **common, amount=-_amount(values), other_account=values.get("other_account") or None
+    Action.OPEN: lambda row: OpeningCash(**row.head, amount=row.amount()),
+    Action.TRANSFER_IN: lambda row: CashTransfer(**row.head, amount=row.amount()),
+    Action.TRANSFER_OUT: lambda row: CashTransfer(
+        **row.head, amount=-row.amount(), other_account=row.text("other_account") or None
     ),
 }

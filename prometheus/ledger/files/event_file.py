@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
-from typing import Any
+from typing import Any, Final, NamedTuple
 
 from prometheus.ledger.checks import check_event
 from prometheus.ledger.events import Cancellation, Correction, Event, OpeningCash, OpeningLot, TransferIn
@@ -54,13 +54,12 @@ class EventFile:
         return ordered_rows((*self.findings, *told))
 
 
-@dataclass(frozen=True, slots=True)
-class ReadRow:
-    """A row that could be read: its event, not yet named, and what it says about terms."""
+class ReadRow(NamedTuple):
+    """A row that could be read: its event, not yet named, and what it says about terms, None for nothing."""
 
     row: int
     event: Event
-    statement: Statement
+    statement: Statement | None
 
 
 def put_together(
@@ -84,19 +83,19 @@ def put_together(
     sound.sort(key=lambda row: (row.event.trade_date, row.row))
     sound = _without_repeated_names(sound, collected)
     sound = _after_opening(sound, collected)
-    terms, conflicts = terms_of(row.statement for row in sound)
+    terms, conflicts = terms_of(
+        (row.statement for row in sound if row.statement is not None),
+        {row.event.account for row in sound if row.statement is None},
+    )
     collected += conflicts
-    refused = {conflict.row for conflict in conflicts}
-    sound = [row for row in sound if row.row not in refused]
+    if conflicts:
+        refused = {conflict.row for conflict in conflicts}
+        sound = [row for row in sound if row.row not in refused]
     nameless = {row.row for row in sound if not row.event.event_id}
     facts = _named(row for row in sound if not _is_news(row.event))
     news = _with_targets([row for row in sound if _is_news(row.event)], facts, collected)
     sound = facts + _named(news)
-    tickers: dict[str, int] = {}
-    for row in sorted(sound, key=lambda row: row.row):
-        for ticker in _tickers(row.event):
-            tickers.setdefault(ticker, row.row)
-    collected += separator_hints(tickers)
+    collected += separator_hints(_first_rows(sound))
     return EventFile(
         layout=layout,
         events=tuple(row.event for row in sound),
@@ -120,10 +119,29 @@ def _is_refused(row: ReadRow, findings: list[RowFinding]) -> bool:
     return True
 
 
-def _tickers(event: Any) -> list[str]:
-    told = event.replacement if isinstance(event, Correction) else event
-    names = (getattr(told, name, "") for name in ("ticker", "child", "new_ticker"))
-    return [name for name in names if name]
+def _first_rows(rows: Iterable[ReadRow]) -> dict[str, int]:
+    """Return the first line that names each security."""
+    first: dict[str, int] = {}
+    for row in rows:
+        event: Any = row.event
+        told = event.replacement if type(event) is Correction else event
+        for name in _TICKERS[type(told)]:
+            ticker = getattr(told, name)
+            if ticker and first.get(ticker, row.row) >= row.row:
+                first[ticker] = row.row
+    return first
+
+
+class _TickerFields(dict[type[Event], tuple[str, ...]]):
+    """Fields of each kind of event that name a security."""
+
+    def __missing__(self, kind: type[Event]) -> tuple[str, ...]:
+        named = {each.name for each in fields(kind)}
+        self[kind] = tuple(name for name in ("ticker", "child", "new_ticker") if name in named)
+        return self[kind]
+
+
+_TICKERS: Final = _TickerFields()
 
 
 def _without_repeated_names(rows: list[ReadRow], findings: list[RowFinding]) -> list[ReadRow]:
@@ -131,10 +149,12 @@ def _without_repeated_names(rows: list[ReadRow], findings: list[RowFinding]) -> 
 
     The row with the earliest date counts, then the one whose content comes first, whatever their order in the file.
     """
+    named = [row for row in rows if row.event.event_id and not isinstance(row.event, Correction)]
+    if len({(row.event.account, row.event.event_id) for row in named}) == len(named):
+        return rows
     of_name: dict[EventKey, list[ReadRow]] = defaultdict(list)
-    for row in rows:
-        if row.event.event_id and not isinstance(row.event, Correction):
-            of_name[row.event.key].append(row)
+    for row in named:
+        of_name[row.event.key].append(row)
     refused = set()
     for key, same in of_name.items():
         if len(same) == 1:
@@ -160,6 +180,8 @@ def _after_opening(rows: list[ReadRow], findings: list[RowFinding]) -> list[Read
         if _opens(row.event):
             day = row.event.trade_date
             opens[row.event.account] = max(day, opens.get(row.event.account, day))
+    if not opens:
+        return rows
     kept = []
     for row in rows:
         account, day = row.event.account, row.event.trade_date
@@ -187,7 +209,8 @@ def _is_news(event: Event) -> bool:
 
 def _named(rows: Iterable[ReadRow]) -> list[ReadRow]:
     rows = list(rows)
-    return [replace(row, event=event) for row, event in zip(rows, with_names(row.event for row in rows), strict=True)]
+    events = with_names(row.event for row in rows)
+    return [row if row.event is event else row._replace(event=event) for row, event in zip(rows, events, strict=True)]
 
 
 def _with_targets(news: list[ReadRow], facts: list[ReadRow], findings: list[RowFinding]) -> list[ReadRow]:
@@ -202,7 +225,7 @@ def _with_targets(news: list[ReadRow], facts: list[ReadRow], findings: list[RowF
     kept = []
     for row in news:
         try:
-            kept.append(replace(row, event=_aimed(row, by_name, by_line)))
+            kept.append(row._replace(event=_aimed(row, by_name, by_line)))
         except RefusedRowError as error:
             findings.append(error.in_row(row.row))
     return kept

@@ -19,6 +19,10 @@ _ASSET_WORDS: Final[Mapping[str, AssetClass]] = {
 }
 
 
+#: Columns by which a row says more than that there is an account.
+_SAYING: Final = frozenset({"account_type", "taxpayer", "group", "asset_class", "other_account"})
+
+
 @dataclass(frozen=True, slots=True)
 class FileTerms:
     """The terms that a file states.
@@ -85,12 +89,14 @@ class Statement:
     asset_class: str
 
 
-def statement_of(row: int, day: date, values: Mapping[str, str]) -> Statement:
-    """Return what a row of the own format says about its account and its security.
+def statement_of(row: int, day: date, values: Mapping[str, str]) -> Statement | None:
+    """Return what a row of the own format says about its account and its security, None where it says nothing.
 
     Raises:
         RefusedRowError: UNKNOWN_TYPE or UNKNOWN_ASSET_CLASS.
     """
+    if _SAYING.isdisjoint(values):
+        return None
     kind = values.get("account_type", "").upper()
     if kind and kind not in TAXABLE | SHELTERED:
         known = ", ".join(sorted(SHELTERED | TAXABLE))
@@ -112,11 +118,15 @@ def statement_of(row: int, day: date, values: Mapping[str, str]) -> Statement:
     )
 
 
-def terms_of(statements: Iterable[Statement]) -> tuple[FileTerms, list[RowFinding]]:
+def terms_of(statements: Iterable[Statement], others: Iterable[str] = ()) -> tuple[FileTerms, list[RowFinding]]:
     """Return what all rows say together, and a finding for each row that contradicts an earlier one.
 
     The row with the earliest date counts, of one day that whose word comes first in the alphabet; so the order of the
     rows does not matter.
+
+    Args:
+        statements: What rows say.
+        others: Accounts of rows that say nothing.
     """
     ordered = sorted(
         statements,
@@ -127,7 +137,7 @@ def terms_of(statements: Iterable[Statement]) -> tuple[FileTerms, list[RowFindin
     groups: dict[str, str] = {}
     classes: dict[str, str] = {}
     findings: list[RowFinding] = []
-    accounts: set[str] = set()
+    accounts = set(others)
     for each in ordered:
         conflict = _conflict(each, types, taxpayers, groups, classes)
         if conflict is not None:

@@ -9,7 +9,7 @@ from prometheus.ledger.files.columns import COLUMNS, OPTIONAL, REQUIRED
 from prometheus.ledger.files.event_file import EventFile, ReadRow, put_together
 from prometheus.ledger.files.file_terms import statement_of
 from prometheus.ledger.files.findings import RefusedRowError, RowFinding
-from prometheus.ledger.files.records import Record, records_of, values_of
+from prometheus.ledger.files.records import Record, filled_values, records_of
 
 LAYOUT: Final = "own format"
 _OTHER_SIGNS: Final = ";\t|"
@@ -37,7 +37,7 @@ def read_own_records(records: Sequence[Record]) -> EventFile:
     findings: list[RowFinding] = []
     for record in records[1:]:
         try:
-            values = values_of(record, names)
+            values = filled_values(record, names)
             event = event_of(values)
             rows.append(ReadRow(record.last, event, statement_of(record.last, event.trade_date, values)))
         except RefusedRowError as error:

@@ -14,6 +14,7 @@ from prometheus.ledger.files.mapping import FileFormat, FileMapping, read_mappin
 from prometheus.ledger.files.own_format import is_own_format, is_own_header, read_own_records, split_cells
 from prometheus.ledger.files.records import is_printable
 from prometheus.ledger.files.tables import FileRows, SourceText, find_rows, fits
+from prometheus.ledger.fold import without_collector
 
 _PRESETS = "prometheus.ledger.files.presets"
 
@@ -44,13 +45,18 @@ def read_events(
 
     Source: docs/specs/broker_files.md.
     """
+    with without_collector(text.count("\n")):
+        return _read(text, account, mappings, base_currency, rates or {})
+
+
+def _read(text: str, account: str, mappings: Sequence[FileMapping], base_currency: str, rates: Rates) -> EventFile:
     source = SourceText(text)
     records = source.records()
     if not mappings and not source.is_xml and (not records or is_own_format(records[0].cells)):
         return read_own_records(records)
     mapping = recognised_mapping(source, mappings)
     if mapping is not None:
-        return _read_mapped(mapping, source, account, base_currency.upper(), rates or {})
+        return _read_mapped(mapping, source, account, base_currency.upper(), rates)
     if not source.is_xml and (not records or is_own_header(split_cells(records[0].cells))):
         return read_own_records(records)
     names = ", ".join(each.name for each in presets())
@@ -112,7 +118,8 @@ def _read_mapped(mapping: FileMapping, source: SourceText, account: str, base_cu
             values = reading.own_values(row)
             if values is None:
                 continue
-            unnamed += not values["account"]
+            values = {column: text for column, text in values.items() if text}
+            unnamed += "account" not in values
             event = event_of(values)
             rows.append(ReadRow(row.row, event, statement_of(row.row, event.trade_date, values)))
         except RefusedRowError as error:

@@ -4,8 +4,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus.foundation.errors import FileRefusedError
 from prometheus.ledger.files.findings import RefusedRowError
@@ -13,8 +12,7 @@ from prometheus.ledger.files.findings import RefusedRowError
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """One record of a CSV text.
 
     Attributes:
@@ -45,7 +43,7 @@ def records_of(text: str, delimiter: str = ",") -> Iterator[Record]:
     try:
         for raw in reader:
             first, line = line + 1, reader.line_num
-            cells = tuple(value.strip() for value in raw)
+            cells = tuple([value.strip() for value in raw])
             if any(cells):
                 yield Record(first, line, cells, tuple(raw))
     except csv.Error as error:
@@ -57,7 +55,12 @@ def records_of(text: str, delimiter: str = ",") -> Iterator[Record]:
 
 
 def values_of(record: Record, names: Sequence[str]) -> dict[str, str]:
-    """Return the values of a record by column; columns that the record does not reach are empty.
+    """Return the values of a record by column; columns without a value are empty. Errors as for ``filled_values``."""
+    return {**dict.fromkeys(names, ""), **filled_values(record, names)}
+
+
+def filled_values(record: Record, names: Sequence[str]) -> dict[str, str]:
+    """Return the values of a record by column; columns without a value are left out.
 
     Args:
         record: The record.
@@ -66,6 +69,15 @@ def values_of(record: Record, names: Sequence[str]) -> dict[str, str]:
     Raises:
         RefusedRowError: UNCLOSED_QUOTE, BAD_TEXT or TOO_MANY_VALUES.
     """
+    cells = record.cells
+    if not "".join(record.raw).isprintable():  # told at once of nearly every row
+        _check_text(record)
+    if len(cells) > len(names) and any(cells[len(names) :]):
+        raise RefusedRowError("TOO_MANY_VALUES", "The row has more values than columns.", "Quote values with commas.")
+    return {name: value for name, value in zip(names, cells, strict=False) if value}
+
+
+def _check_text(record: Record) -> None:
     if any("\n" in value or "\r" in value for value in record.raw):
         raise RefusedRowError(
             "UNCLOSED_QUOTE",
@@ -74,11 +86,6 @@ def values_of(record: Record, names: Sequence[str]) -> dict[str, str]:
         )
     if not all(is_printable(value) for value in record.cells):
         raise RefusedRowError("BAD_TEXT", "A value has characters that cannot be printed.", "Remove them.")
-    if any(record.cells[len(names) :]):
-        raise RefusedRowError("TOO_MANY_VALUES", "The row has more values than columns.", "Quote values with commas.")
-    values = dict.fromkeys(names, "")
-    values.update(zip(names, record.cells, strict=False))
-    return values
 
 
 def is_printable(text: str) -> bool:

@@ -3,6 +3,8 @@
 import re
 from collections import defaultdict
 from collections.abc import Mapping
+from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 
 from prometheus.ledger.files.columns import (
@@ -17,8 +19,10 @@ from prometheus.ledger.files.findings import RefusedRowError, RowFinding
 from prometheus.ledger.files.values import read_number
 from prometheus.ledger.shares import MOST_SHARES
 
-#: A row by column; columns that are missing are empty.
+#: A row by column; columns without a value are left out.
 Values = Mapping[str, str]
+#: The amounts of a row by column.
+Money = Mapping[str, Decimal]
 _SEPARATORS: Final = re.compile(r"[./ -]")
 _RATIOS: Final = frozenset({Action.SPLIT, Action.SPINOFF, Action.MERGER})
 #: Actions whose amount may be negative: a refund, interest paid.
@@ -26,12 +30,39 @@ _SIGNED: Final = frozenset({Action.FEE, Action.INTEREST})
 _MONEY: Final = ("amount", "fee", "cost_basis", "per_share", "price", "fraction_price")
 
 
-def check_names(action: Action, ticker: str, values: Values) -> None:
-    """Refuse a row that lacks a name it needs.
+def check_columns(action: Action, values: Values) -> None:
+    """Refuse a row that lacks a name it needs, or has a value that its action has no use for.
 
     Raises:
-        RefusedRowError: NO_ACCOUNT, NO_TICKER or NO_TARGET.
+        RefusedRowError: NO_ACCOUNT, NO_TICKER, NO_TARGET or UNUSED_VALUE.
     """
+    if not _is_sound(action, tuple(values)):
+        ticker = values.get("ticker", "").upper()
+        _check_names(action, ticker, values)
+        _check_uses(action, ticker, values)
+
+
+@lru_cache(maxsize=1024)
+def _is_sound(action: Action, columns: tuple[str, ...]) -> bool:
+    """Return whether every row with values in these columns has what its action needs, and nothing else.
+
+    A file has few such shapes. False where the values themselves decide.
+    """
+    values = dict.fromkeys(columns, "x")
+    if "other_ticker" in values:
+        return False
+    ticker = values.get("ticker", "")
+    try:
+        _check_names(action, ticker, values)
+        _check_uses(action, ticker, values)
+        if action is not Action.REVERSE:
+            _check_complete(action, ticker, values)
+    except RefusedRowError:
+        return False
+    return True
+
+
+def _check_names(action: Action, ticker: str, values: Values) -> None:
     if not values.get("account"):
         raise RefusedRowError("NO_ACCOUNT", "The row names no account.", "Fill in the account.")
     if action is Action.REVERSE:
@@ -46,14 +77,8 @@ def check_names(action: Action, ticker: str, values: Values) -> None:
         raise RefusedRowError("NO_TARGET", "A correction names no row.", "Name the row in 'corrects'.")
 
 
-def check_columns(action: Action, ticker: str, values: Values) -> None:
-    """Refuse a value that the action has no use for: a row says nothing that is not read.
-
-    A zero in a column of numbers says nothing.
-
-    Raises:
-        RefusedRowError: UNUSED_VALUE.
-    """
+def _check_uses(action: Action, ticker: str, values: Values) -> None:
+    """Refuse a value that is not read. A zero in a column of numbers says nothing."""
     allowed = allowed_columns(action, ticker)
     for column, text in values.items():
         if column in allowed or not text or (column in NUMBER_COLUMNS and _is_zero(text)):
@@ -70,28 +95,33 @@ def _is_zero(text: str) -> bool:
         return False
 
 
-def check_numbers(action: Action, ticker: str, values: Values) -> None:
-    """Refuse a row whose numbers are impossible or missing.
+def read_money(action: Action, values: Values) -> Money:
+    """Return the amounts of a row, and refuse one whose numbers are impossible or missing.
 
     Raises:
         RefusedRowError: TOO_LARGE, NEGATIVE_AMOUNT, and what says which value is missing.
     """
-    signed = action in _SIGNED or (action is Action.OPEN and not ticker)
+    money: dict[str, Decimal] = {}
     for column in _MONEY:
-        number = read_number(values.get(column, ""), column)
+        number = read_number(values[column], column) if column in values else None
         if number is None:
+            continue
+        money[column] = number
+        if 0 <= number <= MOST_SHARES:
             continue
         if abs(number) > MOST_SHARES:
             raise RefusedRowError(
                 "TOO_LARGE", f"The {column} {number} is larger than {MOST_SHARES:,}.", f"Correct the {column}."
             )
-        if number < 0 and not (signed and column == "amount"):
+        if not (column == "amount" and (action in _SIGNED or (action is Action.OPEN and "ticker" not in values))):
             raise RefusedRowError(
                 "NEGATIVE_AMOUNT",
                 f"The {column} {number} is negative.",
                 "Give money as a positive number; the action says which way it goes.",
             )
-    _check_complete(action, ticker, values)
+    if not _is_sound(action, tuple(values)):
+        _check_complete(action, values.get("ticker", "").upper(), values)
+    return money
 
 
 def _check_complete(action: Action, ticker: str, values: Values) -> None:

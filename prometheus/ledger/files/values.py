@@ -53,6 +53,8 @@ def read_number(text: str, column: str, form: NumberFormat = PLAIN) -> Decimal |
     """
     if not text:
         return None
+    if form is PLAIN and len(text) <= _LONGEST and text.isascii() and text.replace(".", "", 1).isdigit():
+        return Decimal(text)  # as nearly every number is written
     body = text
     is_negative = False
     if form.has_parentheses and body.startswith("(") and body.endswith(")"):

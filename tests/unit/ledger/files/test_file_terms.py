@@ -67,7 +67,7 @@ def test_words_that_nobody_knows_are_refused(values, code):
 
 def test_terms_of_the_file_are_added_to_those_of_the_household():
     """The file lists its accounts and overrides what it speaks of; the rest stays."""
-    terms, _ = terms_of([told(2, account_type="RRSP", taxpayer="ME", group="G"), told(3, account="B")])
+    terms, _ = terms_of([told(2, account_type="RRSP", taxpayer="ME", group="G")], {"B"})
     given = Terms(accounts={"B": AccountTerms(taxpayer="SPOUSE", kind=AccountKind.SHELTERED)}, groups={"Y": "H"})
     joint = terms.added_to(given)
     assert {name: (one.taxpayer, one.kind) for name, one in joint.accounts.items()} == {
