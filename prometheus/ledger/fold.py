@@ -162,6 +162,9 @@ def without_collector(events: int) -> Iterator[None]:
         yield
     finally:
         if pauses:
+            # into the oldest generation: else the first collection would walk over all of them
+            gc.freeze()
+            gc.unfreeze()
             gc.enable()
 
 
