@@ -40,7 +40,7 @@ from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.foundation.trading_calendar import TradingCalendar
 from prometheus.optimizer.backends.base import backend_named
-from prometheus.orchestration import run_work, worker
+from prometheus.orchestration import worker
 from prometheus.orchestration.advance_all import advance_all
 from prometheus.orchestration.worker_pool import WorkerPool
 from prometheus.pipeline import advance, tasks
@@ -203,7 +203,7 @@ def one_day(url: str, workers: int) -> dict[str, float]:
         gc.collect()
         gc.freeze()
     began = {}
-    for owner, function in ((run_work, "work"), (WorkerPool, "run")):
+    for owner, function in ((worker, "work"), (WorkerPool, "run")):
         setattr(owner, function, noted(getattr(owner, function), began))
     size = database_size(database)
     counted["statements"] = 0

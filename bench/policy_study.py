@@ -43,7 +43,7 @@ import polars as pl
 import structlog
 from sqlalchemy import text
 
-from prometheus.bootstrap.engine import advance_everything, engine_config
+from prometheus.bootstrap.engine import tick_of
 from prometheus.bootstrap.settings import Settings, load_settings
 from prometheus.bootstrap.wiring import open_database, shipped_strategies
 from prometheus.db.database import Database
@@ -52,6 +52,7 @@ from prometheus.db.repositories.strategies import add_strategy_version
 from prometheus.domain.strategy import StrategyParams
 from prometheus.ingestion.ingest import ingest_directory
 from prometheus.ingestion.reports import IngestOptions
+from prometheus.orchestration.advance_all import advance_all
 from prometheus.simulation.corporate_events import DEMO_SESSIONS
 from prometheus.simulation.demo import PURPOSE
 from prometheus.simulation.demo_files import write_demo_files
@@ -245,17 +246,18 @@ def sessions(
     before_session: Callable[[date], None],
 ) -> None:
     """Run what is left of the sessions."""
-    config, left = engine_config(settings), sessions_left(database, days, len(members))
+    tick, left = tick_of(settings), sessions_left(database, days, len(members))
     print(f"{len(members)} accounts, {len(days)} sessions, {len(left)} to run", flush=True)
 
     def beat() -> None:
-        for problem in advance_everything(database, settings, workers=0).problems:
+        summary = advance_all(database, tick.config, database.sibling, limits=tick.limits, outbox=tick.outbox)
+        for problem in summary.problems:
             print(f"  {problem}", flush=True)
 
     for number, day in enumerate(left, start=1):
         began = time.perf_counter()
         before_session(day)
-        done = run_session(database, day, config, advance=beat, say=lambda _: None, account_ids=members)
+        done = run_session(database, day, tick.config, advance=beat, say=lambda _: None, account_ids=members)
         spent = time.perf_counter() - began
         print(f"{day}: {number} of {len(left)}, {done.persisted} runs, {done.filled} fills, {spent:.0f} s", flush=True)
 

@@ -11,8 +11,8 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
-from prometheus.bookkeeping.ledger_fold import PartialFold, changes_of, fold_in_parts
 from prometheus.bookkeeping.ledger_terms import open_household
+from prometheus.bookkeeping.ledger_work import PartialFold, changes_of, fold_in_parts
 from prometheus.db.database import Connection
 from prometheus.db.repositories.account_books import stored_cash
 from prometheus.db.repositories.ledger_events import events_after

@@ -1,10 +1,14 @@
-"""What booking a household's events changes, worked out of what was read. Pure: no database, no clock."""
+"""What booking a household's events changes, worked out of what was read. Pure: no database, no clock.
 
+The fold goes in parts that end with a month, so that checkpoints come out of it.
+"""
+
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
+from typing import Final
 
-from prometheus.bookkeeping.ledger_fold import PartialFold, changes_of, fold_in_parts
 from prometheus.bookkeeping.ledger_market import MarketSpan, missing_actions, tickers_in, tickers_of
 from prometheus.bookkeeping.ledger_news import ToldEvents
 from prometheus.bookkeeping.ledger_terms import LedgerHousehold
@@ -12,12 +16,35 @@ from prometheus.db.repositories.ledger_events import NewEvent
 from prometheus.db.repositories.ledger_postings import NewPosting, StoredPosting
 from prometheus.db.repositories.ledger_states import StoredState
 from prometheus.foundation.errors import AccountingError
+from prometheus.ledger.corrections import compare
 from prometheus.ledger.events import Cancellation, Correction, Event
 from prometheus.ledger.facts import effective_events, target_of
 from prometheus.ledger.findings import Finding, ordered_findings
+from prometheus.ledger.fold import fold
 from prometheus.ledger.keys import EVERY_ACCOUNT, EventKey
 from prometheus.ledger.postings import Posting
 from prometheus.ledger.state import EMPTY, State
+from prometheus.ledger.terms import Terms
+
+_ONE_DAY: Final = timedelta(days=1)
+_PAST_ANY_MONTH: Final = timedelta(days=32)
+
+
+@dataclass(frozen=True, slots=True)
+class PartialFold:
+    """What the fold of the events of some days gave.
+
+    Attributes:
+        last_day: Last of the days.
+        state: The household afterwards.
+        postings: What they wrote, in the order of booking, with the day of the fold.
+        findings: Remarks on events.
+    """
+
+    last_day: date
+    state: State
+    postings: tuple[NewPosting, ...]
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +259,49 @@ def _states(
     """Return a checkpoint for each month that is over, and the state of the last day."""
     over = [StoredState(one.last_day, accounts, seen, one.state) for one in parts if one.last_day < through]
     return (*over, StoredState(through, accounts, seen, state))
+
+
+# ---------------------------------------------------------------- the fold in parts
+
+
+def month_end(day: date) -> date:
+    """Return the last day of a day's month."""
+    return (day.replace(day=1) + _PAST_ANY_MONTH).replace(day=1) - _ONE_DAY
+
+
+def fold_in_parts(events: Sequence[Event], terms: Terms, state: State, days: Iterable[date] = ()) -> list[PartialFold]:
+    """Fold events in parts that end with a month or on a day asked for; a part without events is left out.
+
+    Args:
+        events: Events that count, all of them after the state; no corrections.
+        terms: Under what terms the household's books are kept.
+        state: The household before.
+        days: Days at whose end the state is asked for, besides the ends of months.
+    """
+    ends = sorted({*days, *(month_end(event.trade_date) for event in events)})
+    parts: dict[date, list[Event]] = {}
+    for event in events:
+        parts.setdefault(ends[bisect_left(ends, event.trade_date)], []).append(event)
+    folded: list[PartialFold] = []
+    for last_day, of_part in sorted(parts.items()):
+        first = min(event.trade_date for event in of_part)
+        state, postings, findings = fold(of_part, terms, state)
+        # A window that closed before is settled by the first fold after it, on an earlier day. The row belongs to this
+        # fold all the same: a fold that begins at a checkpoint in between writes it again.
+        dated = tuple(NewPosting(posting, max(posting.day, first)) for posting in postings)
+        folded.append(PartialFold(last_day, state, dated, findings))
+    return folded
+
+
+def changes_of(
+    stored: Sequence[StoredPosting], folded: Sequence[NewPosting]
+) -> tuple[list[NewPosting], list[NewPosting]]:
+    """Return the reversals and the new postings that turn stored postings into those of a fold.
+
+    Args:
+        stored: Postings of the days that were folded, in the order of writing, reversals among them.
+        folded: Postings of the fold.
+    """
+    reversals, new = compare({one.number: one.posting for one in stored}, [one.posting for one in folded])
+    days = {one.number: one.fold_day for one in stored}
+    return [NewPosting(row, days[number]) for number, row in reversals.items()], [folded[i] for i in new]

@@ -1,15 +1,13 @@
-"""The engine's configuration from the settings."""
+"""What a tick of the engine needs to know, from the settings: limits, and the receivers of the outbox."""
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from typing import NamedTuple
 
-from prometheus.bootstrap.health import age_limits, health_limits
+from prometheus.bootstrap.limits import engine_config, health_limits
 from prometheus.bootstrap.settings import Settings
-from prometheus.db.database import Database
-from prometheus.domain.engine_run import Lease, Outcome
-from prometheus.foundation.ids import owner_instance
-from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
+from prometheus.orchestration.health import HealthLimits
 from prometheus.orchestration.outbox.command_receiver import CommandReceiver
 from prometheus.orchestration.outbox.delivery import OutboxConfig
 from prometheus.orchestration.outbox.file_receivers import DirectoryReceiver, FileReceiver
@@ -17,18 +15,17 @@ from prometheus.orchestration.outbox.receivers import LogReceiver, Receiver
 from prometheus.pipeline.engine_config import EngineConfig
 
 
-def engine_config(settings: Settings) -> EngineConfig:
-    """Return the configuration of this process as a worker."""
-    return EngineConfig(
-        owner=owner_instance(),
-        lease_ttl=settings.run_heartbeat_stale_seconds,
-        retry_base_seconds=settings.retry_base_seconds,
-        risk_model_max_age_hours=settings.risk_model_max_age_hours,
-        ages=age_limits(settings),
-        phase_deadline_seconds=settings.phase_deadline_seconds,
-        max_active_runs=settings.max_active_runs_per_account,
-        frozen_by_environment=settings.runner_flag_frozen,
-    )
+class Tick(NamedTuple):
+    """What ``advance_all`` needs to know of the settings."""
+
+    config: EngineConfig
+    limits: HealthLimits
+    outbox: OutboxConfig
+
+
+def tick_of(settings: Settings) -> Tick:
+    """Return the settings of a tick."""
+    return Tick(engine_config(settings), health_limits(settings), outbox_config(settings))
 
 
 def outbox_config(settings: Settings) -> OutboxConfig:
@@ -68,26 +65,3 @@ def _without_secrets(environment: Mapping[str, str]) -> dict[str, str]:
 def default_workers() -> int:
     """Return the cores this process may use."""
     return len(os.sched_getaffinity(0))
-
-
-def advance_everything(
-    database: Database,
-    settings: Settings,
-    *,
-    workers: int = 0,
-    time_budget_seconds: float | None = None,
-    on_outcome: Callable[[Lease, Outcome], None] | None = None,
-    must_stop: Callable[[], bool] = lambda: False,
-) -> AdvanceSummary:
-    """Run one tick of the engine on an open database."""
-    return advance_all(
-        database,
-        engine_config(settings),
-        database.sibling,
-        workers=workers,
-        time_budget_seconds=time_budget_seconds,
-        on_outcome=on_outcome,
-        must_stop=must_stop,
-        limits=health_limits(settings),
-        outbox=outbox_config(settings),
-    )

@@ -105,8 +105,10 @@ def advance_all(
     if waiting and not must_stop():
         loading = time.monotonic()
         # Imported only here: the modules that work on runs take seconds to load, and most ticks have no runs.
-        from prometheus.orchestration.run_work import work_on_runs  # noqa: PLC0415 -- as said above
-        from prometheus.orchestration.worker import WorkScope  # noqa: PLC0415 -- likewise
+        from prometheus.orchestration.worker import WorkScope, work_here  # noqa: PLC0415 -- as said above
+        from prometheus.orchestration.worker_pool import work_in_pool  # noqa: PLC0415 -- likewise
+        from prometheus.pipeline.shared_inputs import SharedInputs  # noqa: PLC0415 -- likewise
+        from prometheus.pipeline.tasks import TaskContext  # noqa: PLC0415 -- likewise
 
         loaded = time.monotonic() - loading
 
@@ -115,22 +117,26 @@ def advance_all(
             if on_outcome is not None and outcome is not Outcome.RELEASED:
                 on_outcome(lease, outcome)
 
-        work_on_runs(
-            database,
-            config,
-            open_database,
-            WorkScope(
-                as_of=as_of,
-                account_ids=None if account_ids is None else tuple(account_ids),
-                horizon=horizon,
-                deadline=None if time_budget_seconds is None else started + loaded + time_budget_seconds,
-            ),
-            waiting,
-            workers=workers,
-            note=note,
-            on_beat=lambda: _tend(database, config, summary),
-            must_stop=must_stop,
+        context = TaskContext(database, config, SharedInputs(database))
+        scope = WorkScope(
+            as_of=as_of,
+            account_ids=None if account_ids is None else tuple(account_ids),
+            horizon=horizon,
+            deadline=None if time_budget_seconds is None else started + loaded + time_budget_seconds,
         )
+        if workers == 0:
+            work_here(context, scope, open_database, note=note, must_stop=must_stop)
+        else:
+            work_in_pool(
+                context,
+                scope,
+                open_database,
+                waiting,
+                workers,
+                note=note,
+                on_beat=lambda: _tend(database, config, summary),
+                must_stop=must_stop,
+            )
         _deliver(database, config, outbox, summary, must_stop)
     summary.stopped = must_stop()
     summary.seconds = time.monotonic() - started

@@ -4,7 +4,6 @@ The parent only listens and sends heartbeats, so a long solve in a worker's inte
 forked and share the pages that the parent has loaded, until one of them writes to a page.
 """
 
-import ctypes
 import gc
 import multiprocessing
 import os
@@ -17,6 +16,7 @@ from multiprocessing.connection import wait
 from multiprocessing.context import ForkProcess
 from typing import Any, Final
 
+from prometheus.db.claims import Waiting
 from prometheus.db.database import Database, limit_lock_waits
 from prometheus.db.leases import finish_cancel, heartbeat, release_lease
 from prometheus.domain.engine_run import Lease, Outcome
@@ -24,12 +24,10 @@ from prometheus.foundation.errors import (
     DatabaseError,
     EngineError,
     PrometheusError,
-    RunCancelledError,
-    StaleLeaseError,
 )
 from prometheus.foundation.logging import Logger
-from prometheus.orchestration.worker import WorkScope, work
-from prometheus.pipeline.account_inputs import AccountReader
+from prometheus.optimizer.backends.base import backend_named
+from prometheus.orchestration.worker import WorkScope, WorkShare, work_forked
 from prometheus.pipeline.advance import report_failure
 from prometheus.pipeline.lease_keeper import beat_pause
 from prometheus.pipeline.tasks import TaskContext
@@ -43,7 +41,8 @@ _GRACE_SECONDS: Final = 5.0
 _UNEXPLAINED_DEATHS: Final = 3
 #: How long the return of a run may wait for a commit under way.
 _RELEASE_WAIT_SECONDS: Final = 1.0
-_PR_SET_PDEATHSIG: Final = 1
+#: Imported before workers are forked, so that it happens once.
+_USUAL_SOLVER: Final = "CLARABEL"
 _FORK: Final = multiprocessing.get_context("fork")
 
 
@@ -59,6 +58,40 @@ class _Worker:
     #: When the parent told it to abandon its run, and why.
     warned: float | None = None
     finished: bool = False
+
+
+def work_in_pool(
+    context: TaskContext,
+    scope: WorkScope,
+    open_database: Callable[[], Database],
+    waiting: Sequence[Waiting],
+    workers: int,
+    *,
+    note: Callable[[Lease, Outcome, str], None],
+    on_beat: Callable[[], bool],
+    must_stop: Callable[[], bool],
+) -> None:
+    """Claim and advance the runs of a scope in several processes.
+
+    Args:
+        context: Database, configuration, shared inputs.
+        scope: What may be claimed, and until when.
+        open_database: Opens the heartbeat's own database.
+        waiting: Waiting runs by day, at least one; the first day's inputs are read before workers are forked.
+        workers: Most processes.
+        note: Called with the end of each run's advance.
+        on_beat: Called with each heartbeat; recovers what is stale and returns True where it ended a run.
+        must_stop: True once the process was told to end.
+
+    Raises:
+        DatabaseUnavailableError: The database is gone.
+    """
+    backend_named(_USUAL_SOLVER)
+    context.shared.load_ahead(waiting[0].as_of, waiting[0].benchmarks)
+    runs = sum(day.runs for day in waiting)
+    scope = replace(scope, share=WorkShare(runs, workers))
+    pool = WorkerPool(context, scope, open_database, on_outcome=note, on_beat=on_beat, must_stop=must_stop)
+    pool.run(min(workers, runs))
 
 
 class WorkerPool:
@@ -134,7 +167,7 @@ class WorkerPool:
         try:
             ours, theirs = _FORK.Pipe()
             process = _FORK.Process(
-                target=_child, args=(theirs, self._context, self._scope, os.getpid()), name="worker", daemon=True
+                target=work_forked, args=(theirs, self._context, self._scope, os.getpid()), name="worker", daemon=True
             )
             process.start()
         except OSError as error:
@@ -303,76 +336,3 @@ def _ending(code: int | None) -> str:
     if code is not None and code < 0:
         return f"signal {signal.Signals(-code).name}"
     return f"exit code {code}"
-
-
-class _ParentMonitor:
-    """The child's side of the pipe."""
-
-    def __init__(self, pipe: Pipe, scope: WorkScope) -> None:
-        self._pipe = pipe
-        self._scope = scope
-        self._stop = False
-        self._lost: set[int] = set()
-        self._cancelled: set[int] = set()
-
-    def hold(self, leases: Sequence[Lease]) -> None:
-        self._lost.clear()
-        self._cancelled.clear()
-        self._pipe.send(("hold", tuple(leases)))
-
-    def begin(self, lease: Lease) -> None:
-        self._pipe.send(("begin", lease))
-
-    def ended(self, lease: Lease, outcome: Outcome, reason: str) -> None:
-        self._pipe.send(("ended", lease, outcome, reason))
-
-    def spent(self) -> bool:
-        return self._scope.spent()
-
-    def must_stop(self) -> bool:
-        self._read()
-        return self._stop
-
-    def check(self, lease: Lease) -> None:
-        self._read()
-        if lease.run_id in self._lost:
-            raise StaleLeaseError(f"The lease on run {lease.run_id} of {lease.account_id} was lost.")
-        if lease.run_id in self._cancelled:
-            raise RunCancelledError(f"Run {lease.run_id} of {lease.account_id} was cancelled by an operator.")
-
-    def _read(self) -> None:
-        try:
-            while self._pipe.poll():
-                match self._pipe.recv():
-                    case ("stop",):
-                        self._stop = True
-                    case ("lost", run_id):
-                        self._lost.add(run_id)
-                    case ("cancelled", run_id):
-                        self._cancelled.add(run_id)
-        except (EOFError, OSError):
-            # The parent is gone, so the leases are no longer renewed.
-            self._stop = True
-
-
-def _child(pipe: Pipe, context: TaskContext, scope: WorkScope, parent: int) -> None:
-    # Only the parent handles signals and tells its workers; if it dies they must not go on without heartbeats.
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        return
-    database = context.database.after_fork()
-    context.shared.use(database)
-    error: PrometheusError | None = None
-    try:
-        work(replace(context, database=database, days={}, accounts=AccountReader()), scope, _ParentMonitor(pipe, scope))
-    except PrometheusError as failure:
-        error = type(failure)(failure.message, code=failure.code)
-    except Exception as failure:  # noqa: BLE001 -- the parent is told, and ends with it
-        _log.exception("worker failed")
-        error = EngineError(f"A worker failed: {type(failure).__name__}: {failure}", code="WORKER_FAILED")
-    database.close()
-    pipe.send(("done", error))
-    pipe.close()

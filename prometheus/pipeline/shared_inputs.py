@@ -16,6 +16,10 @@ from prometheus.db.repositories.data_dates import DataDates, data_dates
 from prometheus.db.repositories.risk_models import latest_risk_model
 from prometheus.decision.build_snapshot import DayInputs
 from prometheus.domain.securities import BenchmarkDay
+from prometheus.foundation.errors import DatabaseUnavailableError
+from prometheus.foundation.logging import Logger
+
+_log = Logger(__name__)
 
 
 class ArraySource(Protocol):
@@ -79,6 +83,20 @@ class SharedInputs:
             benchmark = self.benchmark(benchmark_id, as_of)
             if benchmark is not None:
                 self.weights(benchmark)
+
+    def load_ahead(self, as_of: date, benchmarks: Iterable[str]) -> None:
+        """``load``; a failure is logged, and recorded later with the runs that need the inputs. Other days go on.
+
+        Raises:
+            DatabaseUnavailableError: The database is gone.
+        """
+        try:
+            self.forget_if_changed()
+            self.load(as_of, benchmarks)
+        except DatabaseUnavailableError:
+            raise
+        except Exception:  # noqa: BLE001 -- logged, and met again by each run that needs it
+            _log.exception("a day's shared inputs cannot be read", as_of=as_of.isoformat())
 
     def day(self, as_of: date) -> DayInputs:
         """Return the day's market data and the risk model in force."""

@@ -44,7 +44,8 @@ def command() -> None:
 def _run(database: "Database", settings: "Settings") -> bool:
     from datetime import UTC, datetime
 
-    from prometheus.bootstrap.engine import advance_everything, engine_config
+    from prometheus.bootstrap.engine import tick_of
+    from prometheus.orchestration.advance_all import advance_all
     from prometheus.scripts.ingest import ingest_progress
     from prometheus.scripts.progress import counting
     from prometheus.simulation.corporate_events import DEMO_SESSIONS
@@ -53,15 +54,18 @@ def _run(database: "Database", settings: "Settings") -> bool:
 
     with ingest_progress() as progress:
         load_demo(database, today=datetime.now(UTC).date(), progress=progress, say=say)
-    config = engine_config(settings)
+    tick = tick_of(settings)
 
     stop = StopSignals()
 
     def advance() -> None:
         with counting("advancing runs") as count, stop.heard():
-            summary = advance_everything(
+            summary = advance_all(
                 database,
-                settings,
+                tick.config,
+                database.sibling,
+                limits=tick.limits,
+                outbox=tick.outbox,
                 on_outcome=lambda *_: count(1),
                 must_stop=lambda: stop.received is not None,
             )
@@ -72,7 +76,7 @@ def _run(database: "Database", settings: "Settings") -> bool:
 
     for session in DEMO_SESSIONS:
         say(f"Session {session}")
-        run_session(database, session, config, advance=advance, say=say)
+        run_session(database, session, tick.config, advance=advance, say=say)
     return demo_is_complete(database)
 
 

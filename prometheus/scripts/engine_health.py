@@ -30,7 +30,7 @@ def command(output: Literal["text", "json"], silent_minutes: float | None) -> No
     """Print the findings."""
     from dataclasses import asdict, replace
 
-    from prometheus.bootstrap.health import health_limits
+    from prometheus.bootstrap.limits import health_limits
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.foundation.errors import DatabaseError

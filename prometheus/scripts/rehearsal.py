@@ -15,6 +15,7 @@ from prometheus.scripts.boundary import DATE, Command, StopSignals, workers_opti
 from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
+    from prometheus.bootstrap.engine import Tick
     from prometheus.bootstrap.settings import Settings
     from prometheus.db.database import Database
 
@@ -160,20 +161,20 @@ def _run_sessions(
     workers: int,
     before_session: Callable[[date], None] = lambda _: None,
 ) -> None:
-    from prometheus.bootstrap.engine import engine_config
+    from prometheus.bootstrap.engine import tick_of
     from prometheus.scripts.progress import counting
     from prometheus.simulation.sessions import run_session, sessions_left
 
     left = sessions_left(database, days, len(members))
     if len(left) < len(days):
         say(f"{len(days) - len(left)} of {len(days)} sessions are done already.")
-    config = engine_config(settings)
+    tick = tick_of(settings)
     began, runs = time.monotonic(), 0
-    advance = _heartbeat(database, settings, workers)
+    advance = _heartbeat(database, tick, workers)
     with counting("sessions", len(left), threads=False) as count:
         for number, session in enumerate(left, start=1):
             before_session(session)
-            done = run_session(database, session, config, advance=advance, say=_silent, account_ids=members)
+            done = run_session(database, session, tick.config, advance=advance, say=_silent, account_ids=members)
             runs += done.persisted
             count(1)
             elapsed = time.monotonic() - began
@@ -184,17 +185,20 @@ def _run_sessions(
         say(f"Ran {runs} runs in {seconds:.1f} s with {workers} workers: {runs / seconds:.1f} runs a second")
 
 
-def _heartbeat(database: "Database", settings: "Settings", workers: int) -> Callable[[], None]:
+def _heartbeat(database: "Database", tick: "Tick", workers: int) -> Callable[[], None]:
     """Return a function that runs one tick of the engine and prints on standard error what needs a person."""
-    from prometheus.bootstrap.engine import advance_everything
+    from prometheus.orchestration.advance_all import advance_all
 
     stop = StopSignals()
 
     def beat() -> None:
         with stop.heard():
-            summary = advance_everything(
+            summary = advance_all(
                 database,
-                settings,
+                tick.config,
+                database.sibling,
+                limits=tick.limits,
+                outbox=tick.outbox,
                 workers=workers if workers > 1 else 0,
                 must_stop=lambda: stop.received is not None,
             )

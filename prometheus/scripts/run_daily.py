@@ -46,10 +46,10 @@ def command(
     Exit codes: 0 every run is PERSISTED and nothing is left to do, 1 something is refused, held, failed or waits (the
     last line says what to do), 2 the request cannot be met, 130 ended by Ctrl-C, 143 by SIGTERM, 129 by SIGHUP.
     """
-    from prometheus.bootstrap.engine import advance_everything, default_workers, engine_config
+    from prometheus.bootstrap.engine import default_workers, tick_of
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.orchestration.advance_all import AdvanceSummary
+    from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
     from prometheus.orchestration.next_step import next_step
     from prometheus.orchestration.run_daily import run_daily
     from prometheus.orchestration.today import read_today
@@ -57,7 +57,7 @@ def command(
     from prometheus.scripts.today import print_today, today_json
 
     settings = load_settings()
-    config = engine_config(settings)
+    tick = tick_of(settings)
     processes = default_workers() if workers is None else workers
     day = None if as_of is None else as_of.date()
     stop = StopSignals()
@@ -65,9 +65,12 @@ def command(
 
         def advance() -> AdvanceSummary:
             with counting("advancing runs", threads=processes == 0) as count, stop.heard():
-                return advance_everything(
+                return advance_all(
                     database,
-                    settings,
+                    tick.config,
+                    database.sibling,
+                    limits=tick.limits,
+                    outbox=tick.outbox,
                     workers=processes,
                     on_outcome=lambda *_: count(1),
                     must_stop=lambda: stop.received is not None,
@@ -75,7 +78,7 @@ def command(
 
         done = run_daily(
             database,
-            config,
+            tick.config,
             as_of=day,
             regions=regions,
             advance=advance,
@@ -84,7 +87,7 @@ def command(
         stop.leave_if_told()
         today = read_today(
             database,
-            config,
+            tick.config,
             as_of=day,
             regions=regions,
             undelivered_minutes=settings.health_undelivered_minutes,

@@ -12,7 +12,7 @@ from prometheus.scripts.boundary import DATE, REGION, Command, StopSignals
 from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
-    from prometheus.bootstrap.settings import Settings
+    from prometheus.bootstrap.engine import Tick
     from prometheus.db.database import Database
 
 
@@ -75,12 +75,12 @@ def command(
         raise click.UsageError("--reset needs --reason: it is recorded in the run's history.")
     if reason and not (reset or cancel):
         raise click.UsageError("--reason belongs to --reset and --cancel; nothing else records it.")
-    from prometheus.bootstrap.engine import default_workers, engine_config
+    from prometheus.bootstrap.engine import default_workers, tick_of
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
 
     settings = load_settings()
-    config = engine_config(settings)
+    tick = tick_of(settings)
     said: list[str] = []
     failed = False
     stop = StopSignals()
@@ -91,7 +91,7 @@ def command(
             assert as_of is not None  # _check_usage has refused it
             scope = state.resolve_scope(database, as_of=as_of.date(), region=region, account_id=account_id)
             if reset:
-                counts = state.reset(database, scope, config, reason=reason)
+                counts = state.reset(database, scope, tick.config, reason=reason)
                 said.append("reset: " + _counts(counts))
                 if counts.get("UNCHANGED"):
                     _say(
@@ -117,7 +117,7 @@ def command(
                         err=True,
                     )
             if ensure or data_ready:
-                done = state.prepare(database, scope, config, ensure=ensure, data_ready=data_ready)
+                done = state.prepare(database, scope, tick.config, ensure=ensure, data_ready=data_ready)
                 said.append(f"{done.created} created, {done.ready} marked ready, {len(scope.accounts)} in scope")
                 if done.superseded:
                     said.append(
@@ -126,7 +126,7 @@ def command(
                     )
         if advance_all:
             processes = default_workers() if workers is None else workers
-            failed = _advance(database, settings, time_budget, processes, stop, said) or failed
+            failed = _advance(database, tick, time_budget, processes, stop, said) or failed
     _say("run_engine_state: " + "; ".join(said))
     if stop.received is not None:
         sys.exit(128 + stop.received)
@@ -149,19 +149,22 @@ def _check_usage(
 
 def _advance(
     database: "Database",
-    settings: "Settings",
+    tick: "Tick",
     time_budget: float | None,
     workers: int,
     stop: StopSignals,
     said: list[str],
 ) -> bool:
-    from prometheus.bootstrap.engine import advance_everything
+    from prometheus.orchestration.advance_all import advance_all
     from prometheus.scripts.progress import counting
 
     with counting("advancing runs", threads=workers == 0) as count, stop.heard():
-        summary = advance_everything(
+        summary = advance_all(
             database,
-            settings,
+            tick.config,
+            database.sibling,
+            limits=tick.limits,
+            outbox=tick.outbox,
             workers=workers,
             time_budget_seconds=time_budget,
             on_outcome=lambda *_: count(1),

@@ -40,7 +40,7 @@ def command(as_of: datetime | None, regions: tuple[str, ...], output: Literal["t
 
     Exit codes: 0 nothing is left to do, 1 something is (the last line says what), 2 the request cannot be met.
     """
-    from prometheus.bootstrap.engine import engine_config
+    from prometheus.bootstrap.limits import engine_config
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
     from prometheus.orchestration.next_step import next_step

@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prometheus.bookkeeping.ledger_fold import changes_of, fold_in_parts, month_end
+from prometheus.bookkeeping.ledger_work import changes_of, fold_in_parts, month_end
 from prometheus.db.repositories.ledger_postings import StoredPosting
 from prometheus.ledger.facts import effective_events
 from prometheus.ledger.fold import fold
