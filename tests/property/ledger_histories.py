@@ -80,12 +80,46 @@ def histories(draw, *, most=14, corrections=True):
         )
     for number in range(draw(st.integers(1, most))):
         day += timedelta(days=draw(st.sampled_from(GAPS)))
+        if number + 4 <= most and draw(st.integers(0, 5)) == 0:
+            events += draw(loss_bought_back(day, f"w{number:02d}"))
+            day = events[-1].trade_date
         event = draw(single_event(day, f"e{number:02d}"))
         events.append(event)
         if corrections and draw(st.integers(0, 7)) == 0:
             target = draw(st.sampled_from([each for each in events if type(each) in ev.EVENT_TYPES.values()]))
             events.append(draw(correction_of(target, day, f"c{number:02d}")))
     return tuple(events)
+
+
+@st.composite
+def loss_bought_back(draw, day, stem):
+    """Draw a purchase, its sale at a loss, and purchases on the way that may replace what was sold.
+
+    Sales drawn at random seldom meet a position that they can sell, and seldom at a loss.
+    """
+    seller, ticker = draw(st.sampled_from(ACCOUNTS)), draw(st.sampled_from(TICKERS))
+    quantity = Decimal(draw(st.integers(2, 60)))
+    sold = quantity - Decimal(draw(st.integers(0, int(quantity) - 1)))
+    gaps = st.sampled_from((0, 1, 7, 15, 30, 31))
+    dates = [day]
+    dates += [dates[-1] + timedelta(days=draw(gaps)) for _ in range(draw(st.integers(1, 3)))]
+    sale = draw(st.integers(1, len(dates) - 1))
+    events = []
+    for number, on in enumerate(dates):
+        own = {"event_id": f"{stem}-{number}", "trade_date": on}
+        if number == 0:
+            own |= {"account": seller, "ticker": ticker}
+            events.append(ev.Buy(**own, quantity=quantity, amount=50 * quantity + draw(money)))
+        elif number == sale:
+            own |= {"account": seller, "ticker": ticker}
+            amount = (sold * Decimal(draw(st.integers(100, 4900))) / 100).quantize(Decimal("0.01"))
+            events.append(ev.Sell(**own, quantity=sold, amount=amount))
+        else:
+            # the other class of the same company replaces too
+            own |= {"account": draw(st.sampled_from(ACCOUNTS)), "ticker": draw(st.sampled_from((ticker, *TICKERS)))}
+            part = draw(st.sampled_from((sold, sold / 2, Decimal(1))))
+            events.append(ev.Buy(**own, quantity=part, amount=30 * part))
+    return events
 
 
 @st.composite
