@@ -157,8 +157,8 @@ def work_out(loaded: LoadedBooks) -> Work:
         loaded: What was read.
 
     Raises:
-        AccountingError: An event that was booked before could not be booked any more (LOTS_GONE), or an action of the
-            market cannot be told (NO_PRICE, NO_BASIS_PART).
+        AccountingError: An event that was booked before could not be booked any more (LOTS_GONE), an action of the
+            market cannot be told (NO_PRICE, NO_BASIS_PART), or it leaves a fraction that has no price (NO_PRICE).
     """
     start, newest, through = loaded.start, loaded.newest, loaded.through
     own = loaded.own
@@ -174,6 +174,7 @@ def work_out(loaded: LoadedBooks) -> Work:
     remarks += [one for part in parts for one in part.findings]
     kept = _kept(own, remarks, {event.key for event in loaded.known})
     _require_sound(remarks, told_now)
+    _require_prices(remarks, [new.event for new in (*own, *market)])
     folded = [one for part in parts for one in part.postings]
     reversals, postings = changes_of(loaded.stored, folded)
     state = parts[-1].state if parts else before
@@ -250,6 +251,26 @@ def _require_sound(findings: Iterable[Finding], new: Collection[EventKey]) -> No
                 f"{finding.message.rstrip('.')}. Cancel it first, or correct it together with this.",
                 code="LOTS_GONE",
                 details={"account_id": finding.event.account, "event_id": finding.event.event_id, "code": finding.code},
+            )
+
+
+def _require_prices(findings: Iterable[Finding], new: Iterable[Event]) -> None:
+    """Refuse new actions of the market that leave a fraction of a share without a close to pay it at.
+
+    Raises:
+        AccountingError: NO_PRICE.
+    """
+    market = {
+        (event.replacement if isinstance(event, Correction) else event).key
+        for event in new
+        if event.account == EVERY_ACCOUNT
+    }
+    for finding in findings:
+        if finding.code == "NO_PRICE" and finding.event in market:
+            raise AccountingError(
+                f"{finding.message} {finding.remedy}",
+                code="NO_PRICE",
+                details={"event_id": finding.event.event_id},
             )
 
 

@@ -10,7 +10,7 @@ from prometheus.domain.money import plain_text, to_cents
 from prometheus.ledger.book import Book
 from prometheus.ledger.events import CashInLieu, Delisting, Event, Merger, SpinOff, Split, StockDistribution
 from prometheus.ledger.findings import RefusedError
-from prometheus.ledger.keys import LotKey
+from prometheus.ledger.keys import EVERY_ACCOUNT, LotKey
 from prometheus.ledger.lots import CHILD_MARK
 from prometheus.ledger.postings import Posting, PostingKind
 from prometheus.ledger.regimes import Regime
@@ -219,11 +219,12 @@ def book_distribution(book: Book, regime: Regime, event: StockDistribution, acco
 def pay_fraction(book: Book, regime: Regime, event: Split | SpinOff | Merger, account: str, ticker: str) -> None:
     """Sell the fraction of a position: for what the account was paid, or at a price where it holds whole shares only.
 
-    The earliest lots give it, as nobody has identified others.
+    The earliest lots give it, as nobody has identified others. Where the market's action has no price for it, it stays,
+    with a remark (NO_PRICE); what a broker lists for one account without a payment is paid by an event of its own.
 
     Source: Rev. Rul. 66-365; Treas. Reg. 1.1012-1(c).
     """
-    if event.cash_in_lieu is None and (event.fraction_price is None or book.terms.of(account).is_fractional):
+    if event.cash_in_lieu is None and book.terms.of(account).is_fractional:
         return
     lots = book.lots_of(account, ticker)
     position = sum((lot.quantity for lot in lots), _ZERO)
@@ -232,9 +233,18 @@ def pay_fraction(book: Book, regime: Regime, event: Split | SpinOff | Merger, ac
         return
     if event.cash_in_lieu is not None:
         amount = event.in_base(event.cash_in_lieu)
-    else:
-        assert event.fraction_price is not None  # returned above
+    elif event.fraction_price is not None:
         amount = to_cents(fraction * event.fraction_price * event.rate)
+    else:
+        if event.account == EVERY_ACCOUNT:
+            book.remark(
+                event.key,
+                "NO_PRICE",
+                f"The {type(event).__name__} of {event.ticker} on {event.trade_date} leaves {account}, which holds "
+                f"whole shares, {plain_text(fraction)} of a share of {ticker}, and there is no close to pay it at.",
+                f"Load the close of {ticker} on that day.",
+            )
+        return
     regime.realise(book, PostingKind.CASH_IN_LIEU, event, earliest(lots, fraction), amount)
 
 

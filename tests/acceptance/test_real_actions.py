@@ -1,6 +1,7 @@
 """Real corporate actions through the ledger: value is conserved, and seven years of holding follow the total return."""
 
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
@@ -112,6 +113,29 @@ def test_every_security_follows_its_total_return(actions, closes):
         for action in of_day
     )
     assert {ticker: deviation for ticker, deviation in deviations.items() if deviation > Decimal("0.001")} == {}
+
+
+def test_a_portfolio_of_all_securities_keeps_every_identity(actions, closes):
+    """All in one account of whole shares through seven years of actions: each row has cash less basis for its gain."""
+    events = []
+    for ticker, every_day in closes.items():
+        first = min((day for day in every_day if FIRST <= day <= LAST), default=None)
+        if first is None:
+            continue
+        lot = opening(ticker, first, SHARES, SHARES)
+        events.append(replace(lot, event_id=f"opening:{ticker}", lot_id=f"L-{ticker}"))
+        for day, of_day in actions[ticker].items():
+            if first < day <= LAST:
+                events += told(of_day, every_day[day][0])
+    state, postings, findings = fold(events, WHOLE)
+    assert not findings
+    assert len({lot.ticker for lot in state.lots.values()}) == 504
+    booked = [row for row in postings if row.kind is not PostingKind.OPENING]
+    assert all(row.cash + row.adjusted_basis == row.realized_gain for row in booked if row.lot_id is not None)
+    assert cash_of(state) == sum(row.cash for row in booked)
+    basis = sum(row.adjusted_basis for row in postings)
+    assert basis == sum(lot.adjusted_basis for lot in state.lots.values())
+    assert all(state.quantity_of("A", ticker) % 1 == 0 for ticker in closes)
 
 
 def _held_through(ticker, series, of_period):

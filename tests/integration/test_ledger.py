@@ -208,6 +208,19 @@ def test_actions_that_cannot_be_told(smith):
     assert refused.value.code == "NO_BASIS_PART"
 
 
+def test_a_fraction_without_a_close_stops_the_booking(smith):
+    """191 for 200 leave whole-share accounts half a share: without the close nothing is booked, with it 10 is paid."""
+    with smith.transaction() as connection:
+        connection.execute(text("UPDATE accounts SET fractional_shares = false"))
+    add_action(smith, "AAA", MONDAY, "split", "0.955")
+    with pytest.raises(AccountingError, match="leaves A, which holds whole shares") as refused:
+        process(smith, FRIDAY)
+    assert refused.value.code == "NO_PRICE"
+    add_close(smith, "AAA", MONDAY, 20)
+    booked = process(smith, FRIDAY)
+    assert (booked.state.quantity_of("A", "AAA"), booked.state.cash["A"]) == (95, 10_010)
+
+
 def test_every_kind_of_action_is_told(smith):
     """Price factors, a new symbol and the end of a security become the events that the ledger knows."""
     add_close(smith, "AAA", MONDAY, 20)

@@ -1,13 +1,23 @@
 """Lots taken apart, and holding periods."""
 
-from datetime import date
+from dataclasses import replace
+from datetime import date, timedelta
 from decimal import Decimal
 from fractions import Fraction
 
 import pytest
 
+from prometheus.domain.lots import Term
 from prometheus.ledger.keys import EventKey, LotKey
-from prometheus.ledger.lots import is_part, long_term_from, shared_out, split_lot, take_shares, without_shares
+from prometheus.ledger.lots import (
+    is_part,
+    long_term_from,
+    shared_out,
+    split_lot,
+    take_shares,
+    term_of,
+    without_shares,
+)
 from prometheus.ledger.state import Lot
 
 DAY = date(2018, 1, 2)
@@ -22,6 +32,22 @@ def test_parts_add_up_to_the_lot():
     assert (left.cost_basis, left.adjusted_basis) == (Decimal("66.67"), Decimal("73.34"))
     assert left == without_shares(LOT, Decimal(1))
     assert (taken, left) == split_lot(LOT, Decimal(1), Decimal("33.33"), Decimal("36.67"))
+
+
+@pytest.mark.parametrize(("cost", "part"), [("0.05", "0.02"), ("0.07", "0.04")])
+def test_half_a_cent_goes_to_the_even_cent(cost, part):
+    """One of two shares for 0.05 or 0.07 has exactly half a cent beside its cents."""
+    lot = replace(LOT, quantity=Decimal(2), cost_basis=Decimal(cost), adjusted_basis=Decimal(cost))
+    taken, _ = take_shares(lot, Decimal(1))
+    assert (taken.cost_basis, taken.adjusted_basis) == (Decimal(part), Decimal(part))
+
+
+def test_each_basis_has_its_own_cents():
+    """A third of 100.00 and of 100.03 is 33.33 and 33.34; 66.67 and 66.69 stay."""
+    taken, left = take_shares(replace(LOT, adjusted_basis=Decimal("100.03")), Decimal(1))
+    assert left is not None
+    assert (taken.cost_basis, taken.adjusted_basis) == (Decimal("33.33"), Decimal("33.34"))
+    assert (left.cost_basis, left.adjusted_basis) == (Decimal("66.67"), Decimal("66.69"))
 
 
 def test_a_lot_taken_whole_leaves_nothing():
@@ -43,11 +69,19 @@ def test_what_stays_keeps_the_rest_of_the_fraction():
         ("2011-02-28", "2012-03-01"),
         ("2012-02-29", "2013-03-01"),
         ("2012-02-28", "2013-03-01"),
+        # 29 February inside the year: the 366th day is still short-term.
+        ("2011-09-19", "2012-09-20"),
+        ("2019-06-03", "2020-06-04"),
+        # The last day of a year and of a month.
+        ("2015-12-31", "2017-01-01"),
+        ("2015-06-30", "2016-07-01"),
     ],
 )
 def test_long_term_begins_after_a_year(start, first):
     """26 U.S.C. 1222(3); Rev. Rul. 66-7: the anniversary of the day after the purchase."""
-    assert long_term_from(date.fromisoformat(start)) == date.fromisoformat(first)
+    bought, sold = date.fromisoformat(start), date.fromisoformat(first)
+    assert long_term_from(bought) == sold
+    assert (term_of(bought, sold), term_of(bought, sold - timedelta(days=1))) == (Term.LONG, Term.SHORT)
 
 
 def test_cents_are_shared_out_exactly():

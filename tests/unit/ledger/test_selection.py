@@ -7,7 +7,8 @@ from decimal import Decimal
 import pytest
 
 from prometheus.domain.accounts import LotMethod, TaxRates
-from prometheus.ledger.events import Sell
+from prometheus.ledger.events import OpeningLot, Sell
+from prometheus.ledger.selection import LOT_ORDERS
 from tests.unit.ledger.told import Told, events_of
 
 LOTS = """
@@ -197,3 +198,68 @@ def test_parts_of_a_named_lot_come_in_the_order_of_the_method():
         method=LotMethod.HIFO,
     )
     assert [(line.lot_id, -line.posting.quantity) for line in told.sales[2:]] == [("new", 10), ("new~W1-s2", 20)]
+
+
+THREE = """
+    2010-01-04,A,X,BUY,10,100,old-cheap
+    2011-01-04,A,X,BUY,10,400,old-dear
+    2018-05-01,A,X,BUY,10,410,young-dearer
+"""
+TOP_BRACKET = TaxRates(Decimal("0.37"), Decimal("0.20"), Decimal("0.038"))
+
+
+def test_every_lot_method_has_an_order():
+    """The table of orders covers every lot method there is."""
+    assert set(LOT_ORDERS) == set(LotMethod)
+
+
+@pytest.mark.parametrize(
+    ("method", "price", "order"),
+    [
+        (LotMethod.HIFO, 450, ["young-dearer", "old-dear", "old-cheap"]),
+        (LotMethod.FIFO, 450, ["old-cheap", "old-dear", "young-dearer"]),
+        # At 45 the short gain of 4 costs 1.63 at 0.408, the long gain of 5 costs 1.19 at 0.238.
+        (LotMethod.LEAST_TAX_FIRST, 45, ["old-dear", "young-dearer", "old-cheap"]),
+        # At 30 the short loss of 11 at 0.408 saves more than the long loss of 10 at 0.238.
+        (LotMethod.LEAST_TAX_FIRST, 30, ["young-dearer", "old-dear", "old-cheap"]),
+    ],
+)
+def test_the_surtax_is_part_of_both_rates(method, price, order):
+    """Two lots are sold whole and half of the third: the order is that of the method, with 3.8 % in both rates."""
+    told = Told(f"{THREE}\n2018-06-01,A,X,SELL,25,{25 * price}", method=method, rates=TOP_BRACKET)
+    assert [(sale.lot_id, -sale.posting.quantity) for sale in told.sales] == list(zip(order, (10, 10, 5), strict=True))
+
+
+def test_hifo_looks_at_the_adjusted_basis():
+    """A loss of 200 in the basis of 300 moves a lot of cost 100 before one of cost 200."""
+    opened = [
+        OpeningLot(
+            account="A",
+            event_id=name,
+            trade_date=date(2017, 1, 3),
+            ticker="X",
+            quantity=Decimal(10),
+            cost_basis=Decimal(cost),
+            adjusted_basis=Decimal(adjusted),
+        )
+        for name, cost, adjusted in (("a", 100, 300), ("b", 200, 200))
+    ]
+    told = Told([*opened, *events_of("2018-06-01,A,X,SELL,10,450,,,,s")], method=LotMethod.HIFO)
+    assert [sale.lot_id for sale in told.sales] == ["a"]
+
+
+@pytest.mark.parametrize("method", [LotMethod.HIFO, LotMethod.FIFO, LotMethod.LEAST_TAX_FIRST])
+@pytest.mark.parametrize("turn", [1, -1])
+def test_ties_go_to_the_earlier_purchase_then_the_lesser_name(method, turn):
+    """Lots of 3.33 a share are sold by acquired_on, then lot_id, whatever the order they are told in."""
+    bought = ["2017-01-03,A,X,BUY,3,10,b", "2017-01-03,A,X,BUY,6,20,a", "2016-01-04,A,X,BUY,3,10,c"]
+    sold = events_of("2018-06-01,A,X,SELL,12,600,,,,s")
+    told = Told([*events_of("\n".join(bought))[::turn], *sold], method=method, rates=TOP_BRACKET)
+    assert [sale.lot_id for sale in told.sales] == ["c", "a", "b"]
+
+
+def test_the_last_lot_of_the_order_is_sold_in_part():
+    """Twelve and a half shares are one lot of ten and 2.5 of the next."""
+    told = Told(f"{THREE}\n2018-06-01,A,X,SELL,12.5,500")
+    taken = [(sale.lot_id, -sale.posting.quantity) for sale in told.sales]
+    assert taken == [("old-cheap", 10), ("old-dear", Decimal("2.5"))]

@@ -95,6 +95,15 @@ def test_whole_share_accounts_are_paid_their_fraction_at_the_price():
     assert (told.lot("L").quantity, told.lot("L", "B").quantity) == (2, Decimal("2.5"))
 
 
+@pytest.mark.parametrize(("account", "codes"), [("*", ["NO_PRICE"]), ("A", [])])
+def test_a_fraction_that_has_no_price_stays_with_a_remark(account, codes):
+    """1 for 10 of 25 shares without a price: half a share is left; a broker's own listing pays it by another event."""
+    events = events_of(f"2018-01-02,A,X,BUY,25,250,L\n2019-06-03,{account},X,SPLIT,1:10")
+    told = Told(events, terms=Terms(accounts={"A": AccountTerms(is_fractional=False)}), sound=False)
+    assert [(found.code, found.refused) for found in told.findings] == [(code, False) for code in codes]
+    assert (told.lot("L").quantity, told.basis("L"), told.sales) == (Decimal("2.5"), 250, [])
+
+
 def test_a_lot_that_a_split_leaves_nothing_of_is_refused():
     """A ratio that takes a lot below the smallest share is a finding."""
     told = Told("2018-01-02,A,X,BUY,0.000000001,100,L\n2019-06-03,A,X,SPLIT,1:10", sound=False)

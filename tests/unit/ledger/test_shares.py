@@ -34,7 +34,16 @@ def test_a_count_has_one_text(exact, text):
 
 @pytest.mark.parametrize(
     ("value", "ratio"),
-    [("2", Fraction(2)), ("0.333333", Fraction(1, 3)), ("1.5", Fraction(3, 2)), ("0.0001", Fraction(1, 10000))],
+    [
+        ("2", Fraction(2)),
+        ("0.333333", Fraction(1, 3)),
+        ("1.5", Fraction(3, 2)),
+        ("0.0001", Fraction(1, 10000)),
+        ("7.0", Fraction(7)),
+        ("0.25", Fraction(1, 4)),
+        ("0.955", Fraction(191, 200)),
+        ("1.0003333", Fraction(10003333, 10000000)),
+    ],
 )
 def test_a_factor_is_read_as_a_ratio(value, ratio):
     """The smallest denominator within one millionth of the factor is taken."""

@@ -287,6 +287,15 @@ def test_sales_inside_the_window_cost_what_is_denied_in_the_end():
     ]
 
 
+def test_a_loss_beside_a_purchase_of_the_days_before():
+    """Forty of 100 sold at 5, ten bought 12 days before: 240 lost, 60 denied, 720 left; nothing where all are sold."""
+    bought = "2015-01-05,A,X,BUY,90,1000\n2018-05-20,A,X,BUY,10,100"
+    told = Told(f"{bought}\n2018-06-01,A,X,SELL,40,200")
+    assert (told.sold, told.cost()) == ([(-240, 60)], 720)
+    everything = Told(f"{bought}\n2018-06-01,A,X,SELL,100,500")
+    assert (everything.sold, everything.cost()) == ([(-600, 0)], 0)
+
+
 def test_a_second_purchase_denies_the_rest_only():
     """With each further purchase only what is not yet denied goes into the pool, and the parts add up to the cent."""
     told = Told(

@@ -1,7 +1,7 @@
 """Parts of one purchase that come out alike are one lot; parts that differ in anything stay apart."""
 
 from dataclasses import replace
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -314,3 +314,146 @@ def test_a_part_of_one_share_that_can_serve_is_not_joined():
     half = Decimal("0.5")
     assert lots_of(told)["new~T1"] == (half, 4.5, 4.5, "2019-06-03")
     assert lots_of(told)["new~T1~W1-s"] == (half, 4.5, 4.5, "2019-06-03")
+
+
+# ---------------------------------------------------------------- who meets whom, and what each carries
+
+
+def test_an_earlier_purchase_takes_a_loss_of_the_day():
+    """Of 250 lost on 100 shares 40 bought 12 days before carry 100: 300 + 100; the row has the loss's term and day."""
+    told = Told(
+        """
+        2017-01-03,A,X,BUY,100,1000,old
+        2018-05-20,A,X,BUY,40,300,new
+        2018-06-01,A,X,SELL,100,750,old
+        """
+    )
+    assert (told.basis("new"), told.lot("new").cost_basis) == (400, 300)
+    (row,) = told.sales[0].disallowances
+    assert (row.realized_gain, row.term, row.loss.day) == (100, Term.LONG, date(2018, 6, 1))
+
+
+@pytest.mark.parametrize("names", ["ab", "ba"])
+def test_shares_sold_on_the_day_of_the_loss_replace_nothing(names):
+    """What is recent goes together with the loss lot, whatever the executions are called: no wash sale."""
+    told = Told(
+        f"""
+        2017-01-03,A,X,BUY,100,1000,old
+        2018-05-20,A,X,BUY,40,300,new
+        2018-06-01,A,X,SELL,100,750,old,,,{names[0]}
+        2018-06-01,A,X,SELL,40,300,new,,,{names[1]}
+        """
+    )
+    assert (told.disallowed, told.lots) == (0, {})
+
+
+def test_a_loss_is_washed_by_one_purchase_after_the_other():
+    """100 sold, 60 bought twice: 60 and 40 shares serve, and the two purchases carry the whole loss of 250."""
+    told = Told(
+        """
+        2017-01-03,A,X,BUY,100,1000,old
+        2018-06-01,A,X,SELL,100,750,old
+        2018-06-02,A,X,BUY,60,480,p1
+        2018-06-03,A,X,BUY,60,480,p2
+        """
+    )
+    assert [row.loss.shares for row in told.sales[0].disallowances] == [60, 40]
+    assert sum(lot.adjusted_basis - lot.cost_basis for lot in told.lots.values()) == 250
+
+
+def test_losses_are_met_in_the_order_of_disposition():
+    """The earliest loss first, those of a day by acquisition (Reg. 1.1091-1(b)): 25 shares serve 10, 10 and 5."""
+    told = Told(
+        """
+        2017-05-01,A,X,BUY,10,1000,sold-first
+        2017-03-01,A,X,BUY,10,1000,a-bought-later
+        2017-02-01,A,X,BUY,10,1000,z-bought-first
+        2018-06-01,A,X,SELL,10,900,sold-first
+        2018-06-04,A,X,SELL,20,1800,a-bought-later=10;z-bought-first=10
+        2018-06-10,A,X,BUY,25,2250,new
+        """
+    )
+    washed = {sale.lot_id: sum(row.loss.shares for row in sale.disallowances) for sale in told.sales}
+    assert washed == {"sold-first": 10, "z-bought-first": 10, "a-bought-later": 5}
+
+
+def test_a_replacement_share_is_used_once():
+    """Losses of 100 and 200 on ten shares each, fifteen bought: 100 and half of 200; two more take two shares' loss."""
+    text = """
+        2017-01-03,A,X,BUY,10,1000,a
+        2017-02-03,A,X,BUY,10,1100,b
+        2018-06-01,A,X,SELL,20,1800,a=10;b=10,,,s1
+        2018-06-10,A,X,BUY,15,1350,new
+    """
+    told = Told(text)
+    assert [sale.disallowed_loss for sale in told.sales] == [100, 100]
+    # The lot keeps its name for the part that served last, as no share of it is fresh.
+    assert (told.lot("new~W1-s1").quantity, told.basis("new~W1-s1")) == (10, 1000)
+    assert (told.lot("new").quantity, told.basis("new")) == (5, 550)
+    again = Told(f"{text}\n2018-06-11,A,X,BUY,2,180,next")
+    assert [sum(row.loss.shares for row in sale.disallowances) for sale in again.sales] == [10, 7]
+    assert (again.lot("new"), again.basis("next")) == (told.lot("new"), 220)
+
+
+def test_a_lot_that_served_whole_does_not_serve_again():
+    """Of 25 bought 15 are sold and 10 replace a first loss; a second meets none (Reg. 1.1091-1(e))."""
+    told = Told(
+        """
+        2017-01-03,A,X,BUY,10,1000,a
+        2017-02-03,A,X,BUY,10,1000,b
+        2018-05-20,A,X,BUY,25,2250,new
+        2018-05-25,A,X,SELL,15,1350,new
+        2018-06-01,A,X,SELL,20,1800,a=10;b=10
+        """
+    )
+    assert {sale.lot_id: sale.disallowed_loss for sale in told.sales} == {"new": 0, "a": 100, "b": 0}
+    assert [purchase.unreplaced for purchase in told.state.purchases] == [0]
+
+
+def test_three_losses_split_a_lot_three_times():
+    """Lots of three months, sold on one day, give three starts: parts numbered in the order of the matches."""
+    told = Told(
+        """
+        2017-01-03,A,X,BUY,10,1000,L1
+        2017-02-03,A,X,BUY,10,1000,L2
+        2017-03-03,A,X,BUY,10,1000,L3
+        2018-06-01,A,X,SELL,30,2700,L1=10;L2=10;L3=10,,,s1
+        2018-06-10,A,X,BUY,40,3600,new
+        """
+    )
+    assert {lot.lot_id: lot.quantity for lot in told.lots.values()} == {
+        "new": 10,
+        "new~W1-s1": 10,
+        "new~W2-s1": 10,
+        "new~W3-s1": 10,
+    }
+
+
+def test_a_chain_carries_days_and_losses_along():
+    """100 after 60 days, bought back 20 days later; then 150 after 10 days: the last lot has 860 + 150 and 70 days."""
+    text = """
+        2018-01-10,A,X,BUY,10,1000,a
+        2018-03-11,A,X,SELL,10,900,a
+        2018-03-31,A,X,BUY,10,900,b
+    """
+    first = Told(text).lot("b")
+    assert (first.acquired_on, first.holding_period_start) == (date(2018, 3, 31), date(2018, 3, 31) - timedelta(60))
+    told = Told(f"{text}\n2018-04-10,A,X,SELL,10,850,b\n2018-04-20,A,X,BUY,10,860,c")
+    assert (told.sales[1].realized_gain, told.basis("c")) == (-150, 1010)
+    assert told.lot("c").holding_period_start == date(2018, 4, 20) - timedelta(70)
+
+
+def test_rounding_neither_loses_nor_creates_loss():
+    """Met share by share, a loss of 100.00 on 3 shares is disallowed in parts that add up to 100.00."""
+    told = Told(
+        """
+        2017-01-03,A,X,BUY,3,400,old
+        2018-06-01,A,X,SELL,3,300,old
+        2018-06-10,A,X,BUY,1,100,n0
+        2018-06-11,A,X,BUY,1,100,n1
+        2018-06-12,A,X,BUY,1,100,n2
+        """
+    )
+    parts = [row.realized_gain for row in told.sales[0].disallowances]
+    assert parts == [Decimal("33.33"), Decimal("33.34"), Decimal("33.33")]
+    assert sum(lot.adjusted_basis - lot.cost_basis for lot in told.lots.values()) == 100
