@@ -34,7 +34,7 @@ from sqlalchemy import text
 
 from bench.engine_server import Bench, durable_server, settle
 from bench.server_load import server_cpu_seconds
-from prometheus.bookkeeping.opening import open_books
+from prometheus.bookkeeping.ledger import open_books
 from prometheus.bootstrap.wiring import upgrade_database
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of

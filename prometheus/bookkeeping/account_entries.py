@@ -12,10 +12,9 @@ from itertools import groupby
 from typing import Final
 
 from prometheus.bookkeeping.entry_rules import EntryRules
-from prometheus.bookkeeping.ledger import book_events
+from prometheus.bookkeeping.ledger import book_events, open_books
 from prometheus.bookkeeping.ledger_view import read_books
 from prometheus.bookkeeping.ledger_work import Booking
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Connection
 from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.ledger_events import EventSource, events_named

@@ -5,23 +5,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date
 
-from prometheus.bookkeeping.account_entries import EntryBooking, FileRow, book_file_events
 from prometheus.bookkeeping.late_actions import action_words
-from prometheus.bookkeeping.order_executions import ExecutionBooking, book_executions
 from prometheus.db import bulk_load
 from prometheus.db.bulk_load import Chunks, FileIdentity, LoadCounts, MergeTarget
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories import ingest_lots, ingest_reference, ledger_inputs
 from prometheus.db.repositories.ingest_reference import KnownAccount
 from prometheus.db.repositories.ledger_inputs import households_of
-from prometheus.domain.orders import Execution
 
 OnRows = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class BulkSession:
-    """What a load may ask and do, all of it in one transaction."""
+    """What a load may ask and do, all of it in one transaction; events are booked upon its connection."""
 
     connection: Connection
 
@@ -101,22 +98,10 @@ class BulkSession:
         """Return the household of accounts by account; an account by itself is one of its own name."""
         return households_of(self.connection, account_ids)
 
-    def book_file_events(
-        self, household: str, rows: Sequence[FileRow], source_name: str, on_rows: OnRows
-    ) -> EntryBooking:
-        """Book a file's events of one household; ``on_rows`` hears how many more are dealt with."""
-        return book_file_events(self.connection, household, rows, source_name=source_name, on_rows=on_rows)
-
     def account_regions(self, account_ids: Sequence[str]) -> dict[str, str]:
         """Return the region of those of the accounts that exist, locked until the load ends."""
         self.lock_accounts(account_ids)
         return ingest_reference.account_regions(self.connection, account_ids)
-
-    def book_executions(
-        self, account_id: str, executions: Sequence[Execution], on_executions: OnRows
-    ) -> ExecutionBooking:
-        """Book executions of an account's orders; ``on_executions`` hears how many more are dealt with."""
-        return book_executions(self.connection, account_id, executions, on_executions=on_executions)
 
     def record_file(self, kind: str, file: FileIdentity, counts: LoadCounts) -> None:
         """Remember the file, unless it is known and changes nothing."""

@@ -8,8 +8,7 @@ from decimal import Decimal
 from itertools import groupby
 from typing import Final
 
-from prometheus.bookkeeping.executions import book_executed
-from prometheus.bookkeeping.ledger import book_events
+from prometheus.bookkeeping.ledger import book_events, book_executed
 from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.open_orders import filled_shares
 from prometheus.bookkeeping.planned_lots import STORED_STEP, LotsLeft, planned_picks

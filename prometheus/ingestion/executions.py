@@ -9,6 +9,7 @@ from typing import Any, Final
 import polars as pl
 
 from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
+from prometheus.bookkeeping.order_executions import book_executions
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
 from prometheus.db.database import Database
 from prometheus.domain.lots import Side
@@ -229,7 +230,7 @@ def _booked(
         progress.step(name, "booking", done, len(executions))
 
     for account_id, of_account in sorted(by_account.items()):
-        result = session.book_executions(account_id, of_account, count)
+        result = book_executions(session.connection, account_id, of_account, on_executions=count)
         booked, unchanged = booked + result.booked, unchanged + result.unchanged
         for finding in sorted(result.findings, key=lambda finding: finding.row):
             findings.add(finding.code, f"{finding.message} {finding.remedy}".strip(), line=finding.row)

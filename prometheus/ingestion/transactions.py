@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from prometheus.bookkeeping.account_entries import FileRow
+from prometheus.bookkeeping.account_entries import FileRow, book_file_events
 from prometheus.bookkeeping.bulk_session import BulkSession, bulk_session
 from prometheus.bookkeeping.entry_rules import place_refusal
 from prometheus.db.bulk_load import FileIdentity, LoadCounts
@@ -68,11 +68,12 @@ def load_transactions(database: Database, path: Path, *, options: IngestOptions,
             known = _known_names(rows, session, findings)
             booked = unchanged = 0
             for household, of_household in sorted(_by_household(known, session).items()):
-                result = session.book_file_events(
+                result = book_file_events(
+                    session.connection,
                     household,
                     of_household,
-                    path.name,
-                    _Booked(progress, path.name, booked + unchanged, len(known)),
+                    source_name=path.name,
+                    on_rows=_Booked(progress, path.name, booked + unchanged, len(known)),
                 )
                 booked, unchanged = booked + result.booked, unchanged + result.unchanged
                 _report(findings, result.findings)

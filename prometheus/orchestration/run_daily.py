@@ -1,4 +1,4 @@
-"""The day in one call: create the runs, mark the data ready or say why not, advance, report.
+"""The day before its tick: create the runs, mark the data ready or say why not.
 
 It calls the same functions as the separate commands, in the same order; a second call changes nothing.
 """
@@ -13,7 +13,6 @@ from prometheus.db.repositories.engine_runs import list_runs
 from prometheus.domain.phases import Phase
 from prometheus.foundation.errors import RequestError
 from prometheus.foundation.trading_calendar import TradingCalendar
-from prometheus.orchestration.advance_all import AdvanceSummary
 from prometheus.orchestration.today import days_of
 from prometheus.pipeline.data_ages import DataAge, data_ages
 from prometheus.pipeline.engine_config import EngineConfig
@@ -43,32 +42,22 @@ class PreparedRegion:
     refused: tuple[DataAge, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class DailyRun:
-    """Result of one call: region by region, then the tick."""
-
-    regions: tuple[PreparedRegion, ...]
-    advanced: AdvanceSummary
-
-
-def run_daily(
+def prepare_day(
     database: Database,
     config: EngineConfig,
     *,
     as_of: date | None,
     regions: Sequence[str],
-    advance: Callable[[], AdvanceSummary],
     on_prepared: Callable[[PreparedRegion], None] = lambda _: None,
-) -> DailyRun:
-    """Run the fleet's day as far as its data allow.
+) -> tuple[PreparedRegion, ...]:
+    """Make the runs of the fleet's day and mark them ready as far as its data allow; ``advance_all`` does the rest.
 
     Args:
         database: The database.
         config: Limits of ages and of unfinished runs.
         as_of: The day; None for each region's newest session whose close has passed.
         regions: Only these; none for all that have accounts.
-        advance: Runs one tick of the engine.
-        on_prepared: Called for each region before the tick, which takes longer.
+        on_prepared: Called for each region as soon as it is prepared.
 
     Raises:
         RequestError: There is no account (NO_ACCOUNTS), the session has not closed yet (SESSION_OPEN), the day is none
@@ -95,7 +84,7 @@ def run_daily(
         done = _prepare(database, config, region, day) if session else PreparedRegion(region, day, session=False)
         on_prepared(done)
         prepared.append(done)
-    return DailyRun(tuple(prepared), advance())
+    return tuple(prepared)
 
 
 def _prepare(database: Database, config: EngineConfig, region: str, day: date) -> PreparedRegion:

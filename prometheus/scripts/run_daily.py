@@ -12,7 +12,10 @@ from prometheus.scripts.boundary import DATE, REGION, Command, StopSignals, form
 from prometheus.scripts.tables import say
 
 if TYPE_CHECKING:
-    from prometheus.orchestration.run_daily import DailyRun, PreparedRegion
+    from collections.abc import Iterable
+
+    from prometheus.orchestration.advance_all import AdvanceSummary
+    from prometheus.orchestration.run_daily import PreparedRegion
 
 
 @click.command(
@@ -49,9 +52,9 @@ def command(
     from prometheus.bootstrap.engine import default_workers, tick_of
     from prometheus.bootstrap.settings import load_settings
     from prometheus.bootstrap.wiring import open_database
-    from prometheus.orchestration.advance_all import AdvanceSummary, advance_all
+    from prometheus.orchestration.advance_all import advance_all
     from prometheus.orchestration.next_step import next_step
-    from prometheus.orchestration.run_daily import run_daily
+    from prometheus.orchestration.run_daily import prepare_day
     from prometheus.orchestration.today import read_today
     from prometheus.scripts.progress import counting
     from prometheus.scripts.today import print_today, today_json
@@ -62,28 +65,24 @@ def command(
     day = None if as_of is None else as_of.date()
     stop = StopSignals()
     with open_database(settings) as database:
-
-        def advance() -> AdvanceSummary:
-            with counting("advancing runs", threads=processes == 0) as count, stop.heard():
-                return advance_all(
-                    database,
-                    tick.config,
-                    database.sibling,
-                    limits=tick.limits,
-                    outbox=tick.outbox,
-                    workers=processes,
-                    on_outcome=lambda *_: count(1),
-                    must_stop=lambda: stop.received is not None,
-                )
-
-        done = run_daily(
+        prepared = prepare_day(
             database,
             tick.config,
             as_of=day,
             regions=regions,
-            advance=advance,
             on_prepared=_print_prepared if output == "table" else lambda _: None,
         )
+        with counting("advancing runs", threads=processes == 0) as count, stop.heard():
+            advanced = advance_all(
+                database,
+                tick.config,
+                database.sibling,
+                limits=tick.limits,
+                outbox=tick.outbox,
+                workers=processes,
+                on_outcome=lambda *_: count(1),
+                must_stop=lambda: stop.received is not None,
+            )
         stop.leave_if_told()
         today = read_today(
             database,
@@ -94,12 +93,12 @@ def command(
         )
     step = next_step(today)
     if output == "json":
-        click.echo(json.dumps({**_as_json(done), "today": today_json(today, step)}, indent=2))
+        click.echo(json.dumps({**_as_json(prepared, advanced), "today": today_json(today, step)}, indent=2))
     else:
-        _print_advanced(done)
+        _print_advanced(advanced)
         click.echo()
         print_today(today, step)
-    if not step.done or done.advanced.needs_a_person:
+    if not step.done or advanced.needs_a_person:
         sys.exit(1)
 
 
@@ -115,8 +114,7 @@ def _print_prepared(region: "PreparedRegion") -> None:
         say(f"  refused, the data are not ready: {', '.join(refused)}", hanging="    ")
 
 
-def _print_advanced(done: "DailyRun") -> None:
-    summary = done.advanced
+def _print_advanced(summary: "AdvanceSummary") -> None:
     outcomes = ", ".join(f"{count} {outcome.value}" for outcome, count in sorted(summary.outcomes.items()))
     say(
         f"advanced {sum(summary.outcomes.values())} runs in {summary.seconds:.1f} s"
@@ -126,7 +124,7 @@ def _print_advanced(done: "DailyRun") -> None:
         say(problem, err=True, hanging="  ")
 
 
-def _as_json(done: "DailyRun") -> JsonObject:
+def _as_json(prepared: "Iterable[PreparedRegion]", advanced: "AdvanceSummary") -> JsonObject:
     return {
         "regions": [
             {
@@ -138,11 +136,11 @@ def _as_json(done: "DailyRun") -> JsonObject:
                 "superseded": list(region.superseded),
                 "refused": [{"code": age.code, "reason": age.reason, "remedy": age.remedy} for age in region.refused],
             }
-            for region in done.regions
+            for region in prepared
         ],
         "advanced": {
-            "outcomes": {outcome.value: count for outcome, count in sorted(done.advanced.outcomes.items())},
-            "problems": list(done.advanced.problems),
-            "seconds": round(done.advanced.seconds, 3),
+            "outcomes": {outcome.value: count for outcome, count in sorted(advanced.outcomes.items())},
+            "problems": list(advanced.problems),
+            "seconds": round(advanced.seconds, 3),
         },
     }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import trades_of_day
 from prometheus.decision.settle import planned_fill

@@ -5,12 +5,11 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.bookkeeping.ledger import ex_date_processing
+from prometheus.bookkeeping.ledger import ex_date_processing, open_books
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.bookkeeping.ledger_view import books_of, read_books
 from prometheus.bookkeeping.ledger_work import changes_of, fold_in_parts
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import events_after

@@ -13,9 +13,9 @@ import numpy as np
 from click.testing import CliRunner, Result
 from sqlalchemy import text
 
+from prometheus.bookkeeping.ledger import open_books
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.claims import claim_batch
 from prometheus.db.database import Connection, Database
 from prometheus.db.repositories.account_books import write_columns

@@ -5,10 +5,9 @@ from datetime import date
 from decimal import Decimal
 from pathlib import Path
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed, open_books
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import Database
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_inputs import households_of

@@ -6,9 +6,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from prometheus.bookkeeping.ledger import ex_date_processing
+from prometheus.bookkeeping.ledger import ex_date_processing, open_books
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.ingestion.ingest import IngestOptions, ingest_file
 from prometheus.ingestion.kinds import FileKind
 from prometheus.scripts.main import main

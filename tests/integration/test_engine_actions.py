@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed
 from prometheus.decision.build_snapshot import build_snapshot
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.books import Fill

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side
 from prometheus.domain.money import plain_text

@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 from psycopg.errors import IntegrityConstraintViolation
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed, open_books
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.database import driver_connection
 from prometheus.domain.books import Fill
 from prometheus.domain.lots import Side

@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from prometheus.bookkeeping.opening import open_books
+from prometheus.bookkeeping.ledger import open_books
 from prometheus.db.database import Database, driver_connection
 from prometheus.ingestion.ingest import ingest_directory, ingest_file
 from prometheus.ingestion.kinds import STEMS, FileKind

@@ -8,10 +8,9 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
-from prometheus.bookkeeping.ledger import ex_date_processing
+from prometheus.bookkeeping.ledger import ex_date_processing, open_books
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.repositories.ledger_postings import postings_after
 from prometheus.ingestion.ingest import IngestOptions, ingest_directory, ingest_file
 from prometheus.ingestion.kinds import FileKind

@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed
 from prometheus.bookkeeping.ledger_terms import open_household
 from prometheus.bookkeeping.ledger_view import read_books, recent_trades_of
 from prometheus.domain.books import Fill, LotPick

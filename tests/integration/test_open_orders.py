@@ -3,7 +3,7 @@
 from datetime import date
 from decimal import Decimal
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed
 from prometheus.bookkeeping.open_orders import open_orders
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side

@@ -6,10 +6,9 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import text
 
-from prometheus.bookkeeping.executions import book_executed
+from prometheus.bookkeeping.ledger import book_executed, open_books
 from prometheus.bookkeeping.ledger_checks import rebuild_check
 from prometheus.bookkeeping.ledger_view import books_of, read_books
-from prometheus.bookkeeping.opening import open_books
 from prometheus.db.repositories.account_books import books_to_open
 from prometheus.db.repositories.ingest_reference import lock_accounts
 from prometheus.domain.books import Fill, LotPick

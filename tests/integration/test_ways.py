@@ -1,14 +1,19 @@
 """How many modules a reader crosses: from a command to the first snapshot, and from a fill to its lots."""
 
 import sys
+from decimal import Decimal
 
 import pytest
 
+from prometheus.domain.books import Fill, LotPick
+from prometheus.domain.lots import Side
 from prometheus.ledger.book import Book
 from prometheus.pipeline import tasks
 from tests.conftest import REPOSITORY, clone_of
 from tests.integration.commands_fleet import AS_OF, call
-from tests.integration.test_ledger_fills import book, fleet, sale  # noqa: F401 -- fixtures
+from tests.integration.engine_fleet import MONDAY, TUESDAY
+from tests.integration.ledger_books import booking
+from tests.integration.test_trades import executed, exported, loaded, written
 
 #: Every command is called through it, and it calls none of ours.
 BOUNDARY = "scripts/boundary"
@@ -20,14 +25,18 @@ TO_A_SNAPSHOT = (
     "pipeline/tasks",
     "decision/build_snapshot",
 )
+FROM_A_FILE = ("scripts/ingest", "ingestion/ingest", "ingestion/executions", "bookkeeping/order_executions")
+WASH_SALES = "ledger/regimes/wash_sales"
 TO_LOTS = (
-    "bookkeeping/executions",
     "bookkeeping/ledger",
     "bookkeeping/ledger_work",
     "ledger/fold",
     "ledger/regimes/us",
+    WASH_SALES,
     "ledger/book",
 )
+TO_LOTS_WITHOUT_WASH = tuple(name for name in TO_LOTS if name != WASH_SALES)
+TO_POOLS = tuple(name.replace("/us", "/canada") for name in TO_LOTS_WITHOUT_WASH)
 
 
 def way_to_here():
@@ -43,7 +52,7 @@ def way_to_here():
 
 @pytest.fixture
 def reached(monkeypatch):
-    """Notes how a function was reached when it is called first."""
+    """Notes how a function was reached, call by call."""
     ways = []
 
     def watch(owner, name, module):
@@ -59,21 +68,60 @@ def reached(monkeypatch):
     return watch
 
 
-def test_six_modules_from_a_tick_to_the_first_snapshot(server, loaded_template, reached):
-    """``run_engine_state --advance-all`` in one process reaches the first snapshot over six modules of ours."""
+@pytest.fixture
+def snapshots(server, loaded_template, reached):
+    """Runs commands one after the other upon a fleet that has data, and returns the way to the first snapshot."""
     ways = reached(tasks, "build_snapshot", "decision/build_snapshot")
-    with clone_of(server, loaded_template) as url:
-        day = ("--as-of", AS_OF.isoformat(), "--region", "US")
-        call(url, "run-engine-state", *day, "--ensure", "--data-ready")
-        call(url, "run-engine-state", "--advance-all", "--workers", "0")
-    assert ways[0] == TO_A_SNAPSHOT
+
+    def run(*commands: tuple[str, ...]):
+        with clone_of(server, loaded_template) as url:
+            for words in commands:
+                call(url, *words)
+        return ways[0]
+
+    return run
 
 
-def test_six_modules_from_a_fill_to_its_lots(book, reached):  # noqa: F811 -- the fixture
-    """An execution reaches the lot that it sells over six modules of ours."""
+DAY = ("--as-of", AS_OF.isoformat(), "--region", "US")
+
+
+def test_six_modules_from_a_tick_to_the_first_snapshot(snapshots):
+    """``run_engine_state --advance-all`` in one process reaches the first snapshot over six modules of ours."""
+    ready = ("run-engine-state", *DAY, "--ensure", "--data-ready")
+    assert snapshots(ready, ("run-engine-state", "--advance-all", "--workers", "0")) == TO_A_SNAPSHOT
+
+
+def test_the_day_in_one_command_is_no_longer(snapshots):
+    """``run-daily`` begins with its own module and goes the same way from there on."""
+    assert snapshots(("run-daily", *DAY, "--workers", "0")) == ("scripts/run_daily", *TO_A_SNAPSHOT[1:])
+
+
+@pytest.mark.parametrize(
+    ("account", "picks", "ways_there"),
+    [("ACC-1", (LotPick("L2", Decimal(10)),), {TO_LOTS, TO_LOTS_WITHOUT_WASH}), ("ACC-3", (), {TO_POOLS})],
+    ids=["US", "CA"],
+)
+def test_six_modules_at_most_from_a_fill_to_its_lots(fleet, reached, account, picks, ways_there):
+    """A purchase and a sale at a loss reach every lot that they change over six modules of ours at most."""
     ways = reached(Book, "change", "ledger/book")
-    assert book(sale("F1", AS_OF.replace(month=6, day=4), 10, 15)) == 1
-    assert TO_LOTS in ways
+    booking(fleet.database)(
+        account,
+        Fill("B1", "AAA", Side.BUY, MONDAY, Decimal(5), Decimal(1)),
+        Fill("S1", "AAA", Side.SELL, TUESDAY, Decimal(10), Decimal(1), lot_picks=picks),
+    )
+    # The books open on the way, and the test has them checked afterwards.
+    assert {way for way in ways if way[0] == TO_LOTS[0] and "ledger/arrivals" not in way} == ways_there
+
+
+def test_a_file_comes_to_its_fills_over_four_modules(fleet, reached, tmp_path):
+    """``ingest FILE --kind executions`` has four modules before the ledger's."""
+    fleet.ready(account_id="ACC-1")
+    fleet.advance()
+    path = written(tmp_path / "executions.csv", [executed(row) for row in exported(fleet)])
+    ways = reached(Book, "change", "ledger/book")
+    assert loaded(fleet, path)["inserted"] > 0
+    assert (*FROM_A_FILE, *TO_LOTS_WITHOUT_WASH) in ways
+    assert {way[: len(FROM_A_FILE)] for way in ways} == {FROM_A_FILE}
 
 
 def test_the_document_names_them():
@@ -82,3 +130,4 @@ def test_the_document_names_them():
     for way in (TO_A_SNAPSHOT, TO_LOTS):
         for number, name in enumerate(way, 1):
             assert f"{number}. `{name}`" in text
+    assert ", ".join(f"`{name}`" for name in FROM_A_FILE[:-1]) in text
