@@ -161,18 +161,40 @@ def test_a_delisting_s_loss_meets_purchases_already_made(fleet, household):
     assert fleet.differences() == []
 
 
-def test_an_action_without_its_close_holds_the_day(opened):
-    """A distribution of shares needs the close of its day: without it the day waits, and goes on when it is there."""
-    fleet = opened
+def without_close(fleet):
+    """Take BBB's close of Tuesday away; return a function that brings it back."""
     fleet.sql("CREATE TABLE kept AS SELECT * FROM prices WHERE price_date = :day", day=TUESDAY)
     of_bbb = "security_id = (SELECT security_id FROM securities WHERE ticker = 'BBB')"
     fleet.sql(f"DELETE FROM prices WHERE price_date = :day AND {of_bbb}", day=TUESDAY)
+    return lambda: fleet.sql(f"INSERT INTO prices SELECT * FROM kept WHERE {of_bbb}")
+
+
+def test_an_action_without_its_close_holds_the_day(opened):
+    """A distribution of shares needs the close of its day: without it the day waits, and goes on when it is there."""
+    fleet = opened
+    bring_back = without_close(fleet)
     act(fleet, "BBB", TUESDAY, "spinoff_value", 2)
     fleet.ready(TUESDAY, "ACC-1")
     assert fleet.advance().outcomes == {Outcome.HELD: 1}
     assert ("ACC-1", "NO_PRICE") in fleet.alerts()
     assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
-    fleet.sql(f"INSERT INTO prices SELECT * FROM kept WHERE {of_bbb}")
+    bring_back()
     assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
     assert sum(row.cash for row in fleet.postings("STOCK_DISTRIBUTION", "SPINOFF")) == 500 * 2
+    assert fleet.differences() == []
+
+
+def test_a_fraction_without_its_close_holds_the_day(opened):
+    """500 shares at 1,001 for 1,000 are 500.5: the half share waits for the close, and is paid then."""
+    fleet = opened
+    bring_back = without_close(fleet)
+    act(fleet, "BBB", TUESDAY, "split", "1.001")
+    fleet.ready(TUESDAY, "ACC-1")
+    assert fleet.advance().outcomes == {Outcome.HELD: 1}
+    assert ("ACC-1", "NO_PRICE") in fleet.alerts()
+    assert fleet.one("SELECT books_as_of FROM accounts WHERE account_id = 'ACC-1'") == MONDAY
+    bring_back()
+    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
+    (paid,) = fleet.postings("CASH_IN_LIEU")
+    assert (paid.quantity, paid.cash > 0) == (Decimal("-0.5"), True)
     assert fleet.differences() == []
