@@ -3,8 +3,9 @@
     python tools/ledger_mutants.py [--mutants 300] [--seed 1] [--only us canada] [--signs] [--show]
 
 Each mutant is one change of one rule module: another comparison, plus for minus, a statement or an argument left out.
-It runs in a process of its own, which runs the ledger's unit and property tests until one fails. Places are drawn by
-seed, from every rule module as many as its size asks for. Mutants that no test notices are listed.
+It runs in a process of its own, which runs the ledger's unit and property tests, and its recorded histories last,
+until one fails. Places are drawn by seed, from every rule module as many as its size asks for. Mutants that no test
+notices are listed.
 tools/equal_mutants.toml has those that change no result, each with the reason; they are tried too, and one that a
 test notices is said to be listed wrongly. The command ends with exit code 1 where fewer than 95 of 100 of the others
 are noticed.
@@ -57,7 +58,9 @@ MODULES = (
 )
 #: Modules in which every plus and minus decides an amount that is denied, or the day until which it can change.
 SIGNED = ("regimes/superficial", "regimes/denials", "regimes/pool_costs", "reports/dispositions")
-PROPERTIES = ("differential", "canada", "canada_oracle", "wash_oracle")
+PROPERTIES = ("differential", "canada", "canada_oracle", "wash_oracle", "conservation")
+#: Histories whose books were written down; they say what changed, the other tests say what is right.
+RECORDED = ROOT / "tests" / "golden" / "test_ledger_books.py"
 _TESTS = ("test_*.py", "regimes/test_*.py", "reports/test_dispositions.py")
 ENOUGH = 0.95
 #: Characters of a change that are said, and of what comes before it.
@@ -359,7 +362,7 @@ def _put_in_place(name: str, changed: CodeType) -> None:
 def _arguments() -> list[str]:
     tests = ROOT / "tests" / "unit" / "ledger"
     properties = [ROOT / "tests" / "property" / f"test_ledger_{name}.py" for name in PROPERTIES]
-    files = [*sorted(file for pattern in _TESTS for file in tests.glob(pattern)), *properties]
+    files = [*sorted(file for pattern in _TESTS for file in tests.glob(pattern)), *properties, RECORDED]
     plugins = ["-p", "tests.property.conftest", "-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:xdist"]
     return ["-q", "--noconftest", f"--rootdir={ROOT}", "--hypothesis-profile=mutants", *plugins, *map(str, files)]
 
