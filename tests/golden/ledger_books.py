@@ -26,7 +26,7 @@ _RATES = TaxRates(Decimal("0.37"), Decimal("0.2"))
 _TWINS = {"XX": "TWINS", "XY": "TWINS"}
 
 
-def _us(method, **ties):
+def _us(method, **ties: object):
     return Terms(
         accounts={
             "A": AccountTerms(method=method, rates=_RATES),
@@ -38,7 +38,7 @@ def _us(method, **ties):
     )
 
 
-def _canada(spouse, **ties):
+def _canada(spouse, **ties: object):
     return Terms(
         regime=TaxRegime.CA,
         accounts={
