@@ -52,7 +52,7 @@ from prometheus.ledger.findings import Finding, RefusedError, ordered_findings
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.payments import book_dividend
 from prometheus.ledger.postings import Posting, PostingKind
-from prometheus.ledger.regimes import Regime, us_shorts
+from prometheus.ledger.regimes import Regime, canada_shorts, us_shorts
 from prometheus.ledger.regimes.canada import CanadaRegime
 from prometheus.ledger.regimes.us import USRegime
 from prometheus.ledger.selection import Taking
@@ -283,7 +283,7 @@ class _Fold:
         self._book_trades(parts.get("sale", []), parts.get("purchase", []))
         if "short" in parts:
             for event in sorted(parts["short"], key=lambda each: isinstance(each, CoverShort)):
-                self._try(event, _SHORTS.get(book.terms.regime, {}).get(type(event), _refuse_short))
+                self._try(event, _SHORTS[book.terms.regime][type(event)])
         for event in parts.get("charge", ()):
             _book_charge(book, event)
         if late_delistings:
@@ -359,14 +359,6 @@ def _renamed(event: Any, told: Mapping[tuple[str, str], str]) -> Event:
     return replace(event, ticker=ticker) if seen else event  # type: ignore[no-any-return]
 
 
-def _refuse_short(book: Book, regime: Regime, event: ShortSale | CoverShort) -> None:  # noqa: ARG001 - one signature for the table
-    raise RefusedError(
-        "SHORT_SALE",
-        f"The {type(event).__name__} of {event.ticker} on {event.trade_date} cannot be booked under these rules.",
-        "Leave short positions out of these books.",
-    )
-
-
 def _book_charge(book: Book, event: Fee | Interest) -> None:
     if isinstance(event, Fee):
         book.move_cash(PostingKind.FEE, event, event.account, -event.in_base(event.amount))
@@ -374,9 +366,10 @@ def _book_charge(book: Book, event: Fee | Interest) -> None:
         book.move_cash(PostingKind.INTEREST, event, event.account, event.in_base(event.amount))
 
 
-#: How short positions are booked, where a country's rules for them are known.
+#: How short positions are booked in each country.
 _SHORTS: Final[Mapping[TaxRegime, Mapping[type[Event], Callable[[Book, Regime, Any], None]]]] = {
     TaxRegime.US: {ShortSale: us_shorts.book_short_sale, CoverShort: us_shorts.book_cover},
+    TaxRegime.CA: {ShortSale: canada_shorts.book_short_sale, CoverShort: canada_shorts.book_cover},
 }
 _ARRIVALS: Final[Mapping[type[Event], Callable[[Book, Regime, Any], None]]] = {
     OpeningCash: book_opening_cash,

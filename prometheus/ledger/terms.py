@@ -58,7 +58,10 @@ class Terms:
             that of the symbol it had before.
         asset_classes: Ticker to asset class; SECURITY where not listed.
         ties: The readings chosen where sources differ.
-        elects_capital_shorts: Canada: whether short sales are on capital account (ITA s. 39(4)); otherwise income.
+        capital_elections: Canada: taxpayer to the first tax year of the election of ITA s. 39(4), which holds for good:
+            short sales of Canadian securities are on capital account from then on, all others are income.
+        canadian_securities: Canada: tickers that are Canadian securities (ITA s. 39(6)); only ``capital_elections``
+            looks at them.
     """
 
     regime: TaxRegime = TaxRegime.US
@@ -67,7 +70,8 @@ class Terms:
     groups: Mapping[str, str] = field(default_factory=dict)
     asset_classes: Mapping[str, AssetClass] = field(default_factory=dict)
     ties: TieRules = DEFAULT_TIES
-    elects_capital_shorts: bool = False
+    capital_elections: Mapping[str, int] = field(default_factory=dict)
+    canadian_securities: frozenset[str] = frozenset()
 
     def of(self, account: str) -> AccountTerms:
         """Return the terms of an account."""
@@ -84,6 +88,14 @@ class Terms:
     def group_of(self, ticker: str) -> str:
         """Return the group of substantially identical securities that a ticker is in; its own where none is told."""
         return self.groups.get(ticker, ticker)
+
+    def is_capital_short(self, taxpayer: str, ticker: str, year: int) -> bool:
+        """Return whether a Canadian short sale that a tax year counts is on capital account instead of income.
+
+        Source: ITA s. 39(4)-(6); IT-479R pars. 2, 6 and 18.
+        """
+        first = self.capital_elections.get(taxpayer)
+        return first is not None and year >= first and ticker in self.canadian_securities
 
     def asset_class_of(self, ticker: str) -> AssetClass:
         """Return what a security is in the law of wash sales."""

@@ -21,6 +21,7 @@ from prometheus.ledger.reports.request import HouseholdReport
 from prometheus.ledger.reports.tables import (
     Table,
     comparison_table,
+    income_short_table,
     report_json,
     report_tables,
     schedule_3_totals,
@@ -149,7 +150,9 @@ def _csv_tables(
         return compared
     filed = [one for each in reports for one in each.report.returns]
     schedules = [schedule_d_table(one.schedules_d) for one in filed if one.schedules_d]
-    return [*schedules, *(schedule_3_totals(one.schedules_3) for one in filed if one.schedules_3)]
+    totals = [schedule_3_totals(one.schedules_3) for one in filed if one.schedules_3]
+    shorts = [income_short_table(one.schedules_3, one.filing.name) for one in filed]
+    return [*schedules, *totals, *(table for table in shorts if table.rows)]
 
 
 def _print_txf(reports: Sequence[HouseholdReport], return_name: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -86,6 +87,10 @@ def wash_sales(file: Path, *, output: Literal["table", "csv", "json"], **options
 @click.option("--form-1099b", "statements", multiple=True, type=_FILE, help="A Form 1099-B received, CSV; repeatable.")
 @click.option("--part", type=OneOf(["FORMS", "SCHEDULES", "COMPARISON"]), default="FORMS", show_default=True,
               help="Which part CSV has.")  # fmt: skip
+@click.option("--capital-election", "elections", multiple=True, metavar="[TAXPAYER=]YEAR",
+              help="First year of the election of ITA s. 39(4) (CA); repeatable.")  # fmt: skip
+@click.option("--canadian-security", "canadian_securities", multiple=True, metavar="TICKER",
+              help="A Canadian security, to which the election applies (CA); repeatable.")  # fmt: skip
 @click.option("--return", "return_name", help="TXF: the return, where there are several.")
 @_file_options
 @format_option("table", "csv", "json", "txf", default="table")
@@ -103,6 +108,8 @@ def tax_report(
     broker_view: str,
     statements: tuple[Path, ...],
     part: Literal["FORMS", "SCHEDULES", "COMPARISON"],
+    elections: tuple[str, ...],
+    canadian_securities: tuple[str, ...],
     return_name: str | None,
     output: Literal["table", "csv", "json", "txf"],
     **options: Any,
@@ -112,8 +119,9 @@ def tax_report(
     Of ACCOUNT_ID, a household, or all of the database, or of a broker's history with --file. Later purchases count: a
     loss that one of them washed is reported with code W. Lines that a purchase can still change carry the date until
     which it can. Losses are carried from year to year. A Form 1099-B is compared line by line, and what it says is
-    what columns (e) to (g) adjust. --format txf is for tax programs: one return and one year. A calculation, not tax
-    advice.
+    what columns (e) to (g) adjust. Canadian short sales are income, in a table of their own; those of a
+    --canadian-security are capital gains from the year of a --capital-election. --format txf is for tax programs: one
+    return and one year. A calculation, not tax advice.
 
     Exit codes: 0; 1 rows of the file were left out, each named on standard error; 2 the account, the years, a carried
     loss or a file cannot be used.
@@ -127,12 +135,20 @@ def tax_report(
     from prometheus.foundation.errors import RequestError
     from prometheus.scripts.ledger_output import show_reports
 
+    elected = _elections(elections, canadian_securities)
+    if (elections or canadian_securities) and (file is None or options["regime"] != "CA"):
+        raise RequestError("--capital-election and --canadian-security are of a Canadian FILE: give --regime CA.")
     if sum(bool(one) for one in (account_id, household, everybody, file)) != 1:
         raise RequestError("Say whose gains: an ACCOUNT_ID, --household NAME, --all, or --file FILE; one of them.")
     request = _request(years, status, carried_short, carried_long, returns_file, broker_view, statements)
     booked = None
     if file is not None:
-        booked, reports, regime = _of_file(file, _file_settings(**options), request)
+        settings = replace(
+            _file_settings(**options),
+            capital_elections=elected,
+            canadian_securities=frozenset(ticker.upper() for ticker in canadian_securities),
+        )
+        booked, reports, regime = _of_file(file, settings, request)
     else:
         reports, regime = _of_database(account_id, household, request)
     show_reports(reports, regime, output, part=part, return_name=return_name)
@@ -211,6 +227,22 @@ def _years(text: str | None) -> tuple[int, ...]:
     if first > last:
         raise RequestError(f"The period from {first} to {last} ends before it begins.")
     return tuple(range(first, last + 1))
+
+
+def _elections(texts: tuple[str, ...], canadian_securities: tuple[str, ...]) -> dict[str, int]:
+    from prometheus.foundation.errors import RequestError
+
+    elected: dict[str, int] = {}
+    for text in texts:
+        taxpayer, _, year = text.rpartition("=")
+        if not (len(year) == 4 and year.isdecimal()):
+            raise RequestError(f"--capital-election {text}: give the first year, such as 2024 or Ann=2024.")
+        if taxpayer.strip() in elected:
+            raise RequestError(f"--capital-election {text}: an election is made once; give its first year only.")
+        elected[taxpayer.strip()] = int(year)
+    if bool(elected) is not bool(canadian_securities):
+        raise RequestError("--capital-election and --canadian-security are given together: who elects, and of what.")
+    return elected
 
 
 def _loss(option: str, text: str | None) -> Decimal:

@@ -177,6 +177,36 @@ def test_schedule_3_of_the_database(fleet):
     assert (row["added_to_cost"], row["denied_for_good"]) == ("100.00", "0.00")
 
 
+def test_canadian_short_sales_of_a_file(tmp_path):
+    """Income in a table of their own; with the election those of a Canadian security are on Schedule 3."""
+    path = tmp_path / "shorts.csv"
+    path.write_text(
+        "date,account,ticker,action,quantity,amount,taxpayer\n2024-05-21,M,RY,SHORT,10,1300,Ann\n"
+        "2024-06-10,M,RY,COVER,10,1240,Ann\n2024-05-22,M,AAPL,SHORT,5,900,Ann\n2024-06-11,M,AAPL,COVER,5,980,Ann\n"
+    )
+    file = ("--file", path, "--regime", "CA")
+    election = ("--capital-election", "Ann=2024", "--canadian-security", "ry")
+    assert rows_of(*file) == []
+    plain = run(*file).stdout
+    assert "Short sales on income account, Ann" in plain
+    assert "2024          total" in plain
+    (row,) = rows_of(*file, *election)
+    assert (row["name"], row["proceeds"], row["gain"]) == ("10 sh. RY (short sale)", "1300.00", "60.00")
+    schedules = run(*file, *election, "--format", "csv", "--part", "schedules").stdout
+    assert "13200 gains of shares,60.00" in schedules
+    assert "short sales that are income,-80.00" in schedules
+    assert "2024,5,5 sh. AAPL (short sale),2024-06-11,2024-06-12,900.00,980.00,-80.00,M" in schedules
+    for wrong, said in [
+        (election[:2], "given together"),
+        ((*election, "--capital-election", "Ann=2025"), "made once"),
+        (("--capital-election", "Ann", *election[2:]), "give the first year"),
+        (("--capital-election", "Bob=2024", *election[2:]), "no taxpayer 'Bob'"),
+        ((*election, "--regime", "US"), "give --regime CA"),
+    ]:
+        refused = run(*file, *wrong)
+        assert (refused.exit_code, said in refused.stderr) == (2, True), refused.stderr
+
+
 def test_a_year_without_sales(fleet):
     """A report of nothing says so; as CSV it is the header alone, so that a program finds its columns."""
     assert "Form 8949, A, 2017: none" in run("A", "--years", "2017").stdout

@@ -60,8 +60,11 @@ def us_terms(draw):
 
 
 @st.composite
-def histories(draw, *, most=14, corrections=True):
-    """Draw events, most of which can be booked; days ascending, corrections of what was told before among them."""
+def histories(draw, *, most=14, corrections=True, shorts=False):
+    """Draw events, most of which can be booked; days ascending, corrections of what was told before among them.
+
+    ``shorts`` adds short sales with their covers, some of them later than what follows.
+    """
     day, events = START, []
     for account in draw(st.sets(st.sampled_from(ACCOUNTS))):
         bought = START - timedelta(days=draw(st.sampled_from([0, 5, 30, 31, 400])))
@@ -85,6 +88,10 @@ def histories(draw, *, most=14, corrections=True):
             day = events[-1].trade_date
         event = draw(single_event(day, f"e{number:02d}"))
         events.append(event)
+        if shorts and draw(st.booleans()):
+            short = draw(short_sale(day, f"s{number:02d}"))
+            covered = day + timedelta(days=draw(st.sampled_from(GAPS)))
+            events += [short, draw(cover_of(short, covered, f"v{number:02d}"))]
         if corrections and draw(st.integers(0, 7)) == 0:
             target = draw(st.sampled_from([each for each in events if type(each) in ev.EVENT_TYPES.values()]))
             events.append(draw(correction_of(target, day, f"c{number:02d}")))
@@ -120,6 +127,34 @@ def loss_bought_back(draw, day, stem):
             part = draw(st.sampled_from((sold, sold / 2, Decimal(1))))
             events.append(ev.Buy(**own, quantity=part, amount=30 * part))
     return events
+
+
+@st.composite
+def short_sale(draw, day, event_id):
+    """Draw a short sale."""
+    return ev.ShortSale(
+        account=draw(st.sampled_from(ACCOUNTS)),
+        event_id=event_id,
+        trade_date=day,
+        ticker=draw(st.sampled_from(TICKERS)),
+        quantity=draw(shares),
+        amount=draw(money),
+    )
+
+
+@st.composite
+def cover_of(draw, short, day, event_id):
+    """Draw the cover of a short sale, or of a part of it."""
+    part = draw(st.sampled_from([1, 1, 2])) if short.quantity >= 2 else 1
+    return ev.CoverShort(
+        account=short.account,
+        event_id=event_id,
+        trade_date=day,
+        ticker=short.ticker,
+        quantity=short.quantity / part,
+        amount=draw(money),
+        fee=draw(st.sampled_from([Decimal(0), Decimal("1.99")])),
+    )
 
 
 @st.composite

@@ -3,8 +3,9 @@
     python -m tests.property.prove_ledger [--histories 20000] [--first 0]
 
 Every history is told in every way: at once, day by day through stored bytes, in another order and twice, in a file, and
-with every event arriving late once. Half of them are booked under US terms and half under Canadian ones. A slice has
-500 histories and a seed of its own, so ``--first 7`` goes on with slice 7. The command says how many ran.
+with every event arriving late once. Half of them are booked under US terms and half under Canadian ones, and half of
+each have many short sales. A slice has 500 histories and a seed of its own, so ``--first 7`` goes on with slice 7. The
+command says how many ran.
 """
 
 import argparse
@@ -50,7 +51,7 @@ def run_slice(number, size, ran):
         suppress_health_check=list(HealthCheck),
     )
     @given(
-        histories(),
+        histories(shorts=number % 4 > 1),
         us_terms() if number % 2 == 0 else canada.canadian_terms(),
         st.randoms(use_true_random=False),
     )

@@ -1,6 +1,6 @@
 """A file of a household's history, read and booked: the use case behind the commands and every other way in."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 
@@ -30,7 +30,8 @@ class FileSettings:
         mappings: Layouts besides the shipped ones.
         base_currency: Currency of amounts whose rows say none; that of the layout where empty.
         rates: Base currency for one unit, by currency and day.
-        elects_capital_shorts: Canada: whether short sales are on capital account (ITA s. 39(4)).
+        capital_elections: Canada: taxpayer to the first year of the election of ITA s. 39(4), as in ``Terms``.
+        canadian_securities: Canada: tickers to which it applies.
     """
 
     regime: TaxRegime = TaxRegime.US
@@ -42,7 +43,8 @@ class FileSettings:
     mappings: Sequence[FileMapping] = ()
     base_currency: str = ""
     rates: Rates = field(default_factory=dict)
-    elects_capital_shorts: bool = False
+    capital_elections: Mapping[str, int] = field(default_factory=dict)
+    canadian_securities: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def book_file(
 
     Raises:
         FileRefusedError: The file as a whole cannot be read; UNKNOWN_LAYOUT where no layout fits it.
-        RequestError: A sheltered account that the file does not name.
+        RequestError: A sheltered account or an electing taxpayer that the file does not name.
 
     Source: docs/specs/broker_files.md; docs/specs/ledger.md.
     """
@@ -103,7 +105,7 @@ def terms_of_file(file: EventFile, settings: FileSettings) -> Terms:
     """Return the terms that a file states, under settings that come first.
 
     Raises:
-        RequestError: A sheltered account that the file does not name.
+        RequestError: A sheltered account or an electing taxpayer that the file does not name.
     """
     unknown = sorted(settings.sheltered - file.terms.accounts)
     if unknown:
@@ -117,11 +119,19 @@ def terms_of_file(file: EventFile, settings: FileSettings) -> Terms:
             settings.regime,
             default=default,
             ties=settings.ties,
-            elects_capital_shorts=settings.elects_capital_shorts,
+            capital_elections=settings.capital_elections,
+            canadian_securities=settings.canadian_securities,
         )
     )
     accounts = {
         name: replace(one, kind=AccountKind.SHELTERED) if name in settings.sheltered else one
         for name, one in terms.accounts.items()
     }
+    taxpayers = {one.taxpayer for one in accounts.values()}
+    unknown = sorted(settings.capital_elections.keys() - taxpayers)
+    if unknown:
+        raise RequestError(
+            f"There is no taxpayer '{unknown[0]}' in the file to elect under s. 39(4); it has "
+            f"{', '.join(repr(name) for name in sorted(taxpayers))}."
+        )
     return replace(terms, accounts=accounts)

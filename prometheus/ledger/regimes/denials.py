@@ -25,6 +25,11 @@ def pool_lot_id(ticker: str) -> str:
     return f"{_PREFIX}{ticker}"
 
 
+def is_pool_lot_id(lot_id: str) -> bool:
+    """Return whether a lot_id is one that ``pool_lot_id`` gives."""
+    return lot_id.startswith(_PREFIX)
+
+
 class Pools(Protocol):
     """What is asked about a household's pools."""
 

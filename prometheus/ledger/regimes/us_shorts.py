@@ -11,14 +11,12 @@ from decimal import Decimal
 from typing import Final
 
 from prometheus.domain.lots import Term
-from prometheus.domain.money import plain_text, to_cents
 from prometheus.ledger.book import Book
 from prometheus.ledger.events import CoverShort, ShortSale
-from prometheus.ledger.findings import RefusedError
-from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import long_term_from, shared_out, take_shares, term_of
-from prometheus.ledger.postings import Posting, PostingKind
+from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.regimes import Regime
+from prometheus.ledger.regimes.shorts import costs_to_cover, open_short, positions_to_cover, post_cover, reduce_short
 from prometheus.ledger.selection import Taking
 from prometheus.ledger.state import Lot, ShortLot
 from prometheus.ledger.window import WINDOW
@@ -35,25 +33,14 @@ def book_short_sale(book: Book, regime: Regime, event: ShortSale) -> None:  # no
     Raises:
         RefusedError: LOT_EXISTS.
     """
-    key = LotKey(event.account, event.lot_id or event.event_id)
-    if book.is_taken(key):
-        raise RefusedError(
-            "LOT_EXISTS", f"{key.account} has a position called {key.lot_id} already.", "Give it a name of its own."
-        )
-    proceeds = event.in_base(event.amount)
     lots = _identical(book, event.ticker)
-    short = ShortLot(
-        key=key,
-        ticker=event.ticker,
-        sold_on=book.day,
-        quantity=event.quantity,
-        proceeds=proceeds,
+    short = open_short(
+        book,
+        event,
         was_held=any(not _is_long(lot, book.day) for lot in lots),
         was_held_long=any(_is_long(lot, book.day) for lot in lots),
     )
-    book.shorts[key] = short
-    _post(book, event, PostingKind.SHORT_SALE, short, -event.quantity, -proceeds, cash=proceeds, fee=event.fee)
-    price = proceeds / event.quantity
+    price = short.proceeds / event.quantity
     appreciated = [lot for lot in lots if lot.quantity * price > lot.adjusted_basis]
     if appreciated:
         book.remark(
@@ -71,46 +58,25 @@ def book_cover(book: Book, regime: Regime, event: CoverShort) -> None:
     Raises:
         RefusedError: NO_SHORT_POSITION, or as for a sale of the lots named.
     """
-    shorts = [
-        short
-        for _, short in sorted(book.shorts.items(), key=lambda item: (item[1].sold_on, item[0]))
-        if short.key.account == event.account and short.ticker == event.ticker
-    ]
-    owed = sum((short.quantity for short in shorts), _ZERO)
-    if event.quantity > owed:
-        raise RefusedError(
-            "NO_SHORT_POSITION",
-            f"{event.account} covers {plain_text(event.quantity)} shares of {event.ticker} on {book.day}; it owes "
-            f"{plain_text(owed)}.",
-            "Add the short sale, or enter a purchase.",
-        )
+    parts = positions_to_cover(book, event)
     delivered = (
         regime.select(book, Taking(event.account, event.ticker, event.quantity, event.picks)) if event.picks else []
     )
-    parts: list[tuple[ShortLot, Decimal]] = []
-    missing = event.quantity
-    for short in shorts:
-        if missing <= 0:
-            break
-        parts.append((short, min(missing, short.quantity)))
-        missing -= parts[-1][1]
     if delivered:
         _deliver(book, event, parts, delivered)
     else:
-        quantities = [quantity for _, quantity in parts]
-        costs, fees = shared_out(event.in_base(event.amount), quantities), shared_out(event.fee, quantities)
-        for (short, quantity), cost, fee in zip(parts, costs, fees, strict=True):
+        for short, quantity, cost, fee in costs_to_cover(event, parts):
             _close(book, event, short, quantity, cost, fee)
     for short, _ in parts:
         _restart_periods(book, event, short)
 
 
 def _close(book: Book, event: CoverShort, short: ShortLot, quantity: Decimal, cost: Decimal, fee: Decimal) -> None:
-    proceeds = _reduce(book, short, quantity)
+    proceeds = reduce_short(book, short, quantity)
     gain = proceeds - cost
     is_long = gain < 0 and short.was_held_long  # 26 U.S.C. 1233(d)
     term = Term.LONG if is_long else Term.SHORT
-    _post(book, event, PostingKind.COVER_SHORT, short, quantity, proceeds, cash=-cost, gain=gain, term=term, fee=fee)
+    post_cover(book, event, short, quantity, proceeds, cost=cost, gain=gain, term=term, fee=fee, tax_date=book.day)
     if gain < 0:
         _remark_on_wash(book, event, short)
 
@@ -121,9 +87,9 @@ def _deliver(
     """Close positions with shares held: proceeds of the short sale less the basis of the lots is the gain."""
     proceeds = _ZERO
     for short, quantity in parts:
-        part = _reduce(book, short, quantity)
+        part = reduce_short(book, short, quantity)
         proceeds += part
-        _post(book, event, PostingKind.COVER_SHORT, short, quantity, part)
+        post_cover(book, event, short, quantity, part)
     amounts = shared_out(proceeds, [quantity for _, quantity in delivered])
     was_held, was_long = any(short.was_held for short, _ in parts), any(short.was_held_long for short, _ in parts)
     for (lot, quantity), amount in zip(delivered, amounts, strict=True):
@@ -144,18 +110,6 @@ def _deliver(
             tax_date=book.day,
             former=parts[0][0].key,
         )
-
-
-def _reduce(book: Book, short: ShortLot, quantity: Decimal) -> Decimal:
-    """Take shares out of a short position, and return their part of its proceeds."""
-    if quantity == short.quantity:
-        del book.shorts[short.key]
-        return short.proceeds
-    proceeds = to_cents(short.proceeds * quantity / short.quantity)
-    book.shorts[short.key] = replace(
-        short, quantity=short.quantity - quantity, proceeds=short.proceeds - proceeds, exact=None
-    )
-    return proceeds
 
 
 def _restart_periods(book: Book, event: CoverShort, short: ShortLot) -> None:
@@ -200,44 +154,3 @@ def _identical(book: Book, ticker: str) -> list[Lot]:
 
 def _is_long(lot: Lot, day: date) -> bool:
     return day >= long_term_from(lot.holding_period_start)
-
-
-def _post(
-    book: Book,
-    event: ShortSale | CoverShort,
-    kind: PostingKind,
-    short: ShortLot,
-    quantity: Decimal,
-    basis: Decimal,
-    *,
-    cash: Decimal = _ZERO,
-    gain: Decimal = _ZERO,
-    term: Term = Term.NONE,
-    fee: Decimal = _ZERO,
-) -> None:
-    """Write a change of a short position, whose shares and proceeds count as negative shares and basis."""
-    account = short.key.account
-    if cash:
-        book.cash[account] = book.cash.get(account, _ZERO) + cash
-    realises = kind is PostingKind.COVER_SHORT and term is not Term.NONE
-    book.note(
-        Posting(
-            kind,
-            book.day,
-            account,
-            EventKey(event.account, event.event_id),
-            short.ticker,
-            short.key.lot_id,
-            quantity,
-            cash,
-            basis,
-            basis,
-            gain,
-            term,
-            short.sold_on,
-            short.sold_on,
-            fee,
-            event.settle_date,
-            book.day if realises else None,
-        )
-    )

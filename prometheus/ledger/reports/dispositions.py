@@ -147,14 +147,17 @@ def _line(row: Posting, terms: Terms) -> DispositionLine:
     acquired_on = row.acquired_on or row.day
     start = row.holding_period_start or acquired_on
     sold_on = row.day
-    basis, cost = -row.adjusted_basis, -row.cost_basis
+    basis, cost, fee = -row.adjusted_basis, -row.cost_basis, row.fee
     match row.kind:
         case PostingKind.COVER_SHORT:
             # Shares bought to cover were acquired on that day and are delivered when the purchase settles; shares held
             # keep their dates. Source: Instructions for Form 8949, columns (b) and (c), "short sale".
-            sold_on = row.settle_date or row.day
+            if terms.regime is TaxRegime.US:
+                sold_on = row.settle_date or row.day
             if row.quantity > 0:
+                # The commission of the purchase is part of its cost; that of the short sale is off its proceeds.
                 basis = cost = -row.cash
+                fee = _ZERO
                 acquired_on = start = row.day
         case PostingKind.RETURN_OF_CAPITAL:
             # The part that lowers the basis is no proceeds. Source: Instructions for Form 8949, "Nondividend
@@ -171,7 +174,7 @@ def _line(row: Posting, terms: Terms) -> DispositionLine:
         sold_on=sold_on,
         tax_date=tax_date,
         proceeds=row.realized_gain + basis,
-        fee=row.fee,
+        fee=fee,
         cost_basis=cost,
         basis=basis,
         realized_gain=row.realized_gain,
@@ -273,10 +276,12 @@ def _replacement(link: LossLink, row: Posting, terms: Terms) -> Replacement:
 def _provisional(line: DispositionLine, terms: Terms, as_of: date) -> DispositionLine:
     """Mark a loss that a purchase can still change.
 
-    In Canada a denial depends on what is held on day 30, so every loss can change; in the US only what is still
-    allowed can change.
+    In Canada a denial depends on what is held on day 30, so every loss can change but that of a short sale, of which
+    nothing is denied; in the US only what is still allowed can change.
     """
     is_us = terms.regime is TaxRegime.US
+    if not is_us and line.key.kind is PostingKind.COVER_SHORT:
+        return line
     # The window runs from the trade date, which taxes in the US; a covered short sale is delivered later.
     last_day = (line.tax_date if is_us else line.sold_on) + WINDOW
     if line.realized_gain >= 0 or as_of > last_day:

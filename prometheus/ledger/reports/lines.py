@@ -68,7 +68,7 @@ class DispositionLine:
         quantity: Shares, positive; zero for value received without giving up shares.
         acquired_on: Trade date of the purchase; of a covered short sale, of the shares delivered.
         holding_period_start: The date used in its place when the holding period is counted.
-        sold_on: Trade date of the sale; of a covered short sale, the day of delivery.
+        sold_on: Trade date of the sale; of a covered short sale the day of delivery (US), trade date of the cover (CA).
         tax_date: Day whose calendar year taxes the gain.
         proceeds: After commission.
         fee: Commission within the proceeds, positive.

@@ -152,7 +152,7 @@ def _canadian(
     all_years: tuple[int, ...],
 ) -> ReturnReport:
     own = tuple(line for line in lines if line.taxpayer in filing.taxpayers)
-    schedules = schedules_3(filing, own, dividends, all_years, elects_capital_shorts=terms.elects_capital_shorts)
+    schedules = schedules_3(filing, own, dividends, all_years, terms)
     return ReturnReport(
         filing=filing,
         lines=tuple(line for line in own if line.year in years),

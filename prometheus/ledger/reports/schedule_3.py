@@ -104,7 +104,8 @@ class Schedule3:
         inclusion_rate: The taxable part at the end of the year, as a fraction; each line has that of its day.
         line_12700: Taxable capital gains, not negative.
         net_capital_loss: What is left of allowable losses, positive.
-        income_shorts: Gains less losses of short sales that are income, not capital; they are in no other amount.
+        income_lines: Short sales on income account, laid out as the others; they are in no other amount.
+        income_shorts: Their gains less losses, which are income in full, not capital.
     """
 
     return_name: str
@@ -119,6 +120,7 @@ class Schedule3:
     inclusion_rate: Decimal
     line_12700: Decimal
     net_capital_loss: Decimal
+    income_lines: tuple[Schedule3Line, ...]
     income_shorts: Decimal
 
 
@@ -197,8 +199,7 @@ def schedules_3(
     lines: Iterable[DispositionLine],
     dividends: Mapping[tuple[str, int], Decimal],
     years: Iterable[int],
-    *,
-    elects_capital_shorts: bool = False,
+    terms: Terms,
 ) -> tuple[Schedule3, ...]:
     """Fill in Schedule 3 year by year.
 
@@ -207,12 +208,13 @@ def schedules_3(
         lines: Dispositions of the person, of all years; those with a US term are passed over.
         dividends: As ``capital_gains_dividends`` returns them.
         years: Tax years.
-        elects_capital_shorts: Whether short sales are on capital account (ITA s. 39(4)); otherwise they are income.
+        terms: Under what terms they were booked; they say whose short sales are on capital account.
 
     Raises:
         ConfigurationError: No inclusion rate is recorded for a day.
 
-    Source: Schedule 3 lines 13199, 13200, 15199, 15300, 17400; line 12700; CRA 2012-0468931C6 (year of settlement).
+    Source: Schedule 3 lines 13199, 13200, 15199, 15300, 17400; line 12700; CRA 2012-0468931C6 (year of settlement);
+    ITA s. 39(4) and IT-479R par. 18 (short sales).
     """
     by_year: dict[int, list[DispositionLine]] = {}
     for line in lines:
@@ -221,16 +223,20 @@ def schedules_3(
     schedules = []
     for year in years:
         of_year = by_year.get(year, [])
-        is_income = [not elects_capital_shorts and line.key.kind is PostingKind.COVER_SHORT for line in of_year]
-        capital = [line for line, income in zip(of_year, is_income, strict=True) if not income]
+        income = [line for line in of_year if _is_income(line, terms)]
+        capital = [line for line in of_year if not _is_income(line, terms)]
         paid = total(dividends.get((taxpayer, year), _ZERO) for taxpayer in filing.taxpayers)
-        income_shorts = total(line.gain for line, income in zip(of_year, is_income, strict=True) if income)
-        schedules.append(_schedule(filing.name, year, capital, paid, income_shorts))
+        schedules.append(_schedule(filing.name, year, capital, paid, income))
     return tuple(schedules)
 
 
+def _is_income(line: DispositionLine, terms: Terms) -> bool:
+    is_short = line.key.kind is PostingKind.COVER_SHORT
+    return is_short and not terms.is_capital_short(line.taxpayer, line.ticker, line.year)
+
+
 def _schedule(
-    name: str, year: int, lines: Sequence[DispositionLine], dividends: Decimal, income_shorts: Decimal
+    name: str, year: int, lines: Sequence[DispositionLine], dividends: Decimal, income: Sequence[DispositionLine]
 ) -> Schedule3:
     rows = sorted((schedule_3_line(line) for line in lines), key=_row_order)
     shares = [row for row in rows if not row.is_crypto_asset]
@@ -251,7 +257,8 @@ def _schedule(
         inclusion_rate=rate,
         line_12700=max(taxable, _ZERO),
         net_capital_loss=max(-taxable, _ZERO),
-        income_shorts=income_shorts,
+        income_lines=tuple(sorted((schedule_3_line(line) for line in income), key=_row_order)),
+        income_shorts=total(line.gain for line in income),
     )
 
 

@@ -144,6 +144,8 @@ def report_tables(report: TaxReport) -> tuple[Table, ...]:
             tables.append(schedule_d_table(each.schedules_d))
             continue
         tables += [schedule_3_table(each.schedules_3, name), schedule_3_totals(each.schedules_3)]
+        if any(schedule.income_lines for schedule in each.schedules_3):
+            tables.append(income_short_table(each.schedules_3, name))
         if each.net_capital_losses is not None:
             tables.append(net_capital_loss_table(each.net_capital_losses))
     return tuple(tables)
@@ -283,6 +285,23 @@ def schedule_3_table(schedules: Iterable[Schedule3], name: str) -> Table:
         for line in each.lines
     )
     return Table(f"Schedule 3, {name}", columns, rows)
+
+
+def income_short_table(schedules: Iterable[Schedule3], name: str) -> Table:
+    """Lay out the short sales that are income, with a total for each year."""
+    columns = ("year", "number", "name", "covered", "settled", "proceeds", "cost", "gain", "account")
+    rows: list[tuple[Cell, ...]] = []
+    for each in schedules:
+        rows += [
+            (
+                *(str(each.year), plain_text(line.number), line.name, line.sold_on, line.settled_on),
+                *(line.proceeds, line.adjusted_cost_base, line.gain, line.account),
+            )
+            for line in each.income_lines
+        ]
+        if each.income_lines:
+            rows.append((str(each.year), "", "total", None, None, None, None, each.income_shorts, ""))
+    return Table(f"Short sales on income account, {name}", columns, tuple(rows))
 
 
 def schedule_3_totals(schedules: Sequence[Schedule3]) -> Table:

@@ -1,9 +1,11 @@
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
 
 from prometheus.domain.accounts import LotMethod, TaxRegime
+from prometheus.foundation.errors import RequestError
 from prometheus.ledger.files.book_file import FileSettings, book_file
 from prometheus.ledger.reports.dispositions import disposition_lines
 from tests.unit.ledger.told_file import Told, positions
@@ -362,6 +364,23 @@ def _booked(text, regime=TaxRegime.US):
     return book_file(
         _COLUMNS + "\n".join(line.strip() for line in text.strip().splitlines()) + "\n", FileSettings(regime=regime)
     )
+
+
+def test_an_election_needs_a_taxpayer_of_the_file():
+    """ITA s. 39(4): the election and its securities are terms of the books; nobody else may elect."""
+    rows = _COLUMNS + "2019-06-03,A,RY,SHORT,10,80,,,,\n"
+    ry = frozenset({"RY"})
+    elected = FileSettings(capital_elections={"": 2019}, canadian_securities=ry, **CA)
+    terms = book_file(rows, elected).books.terms
+    assert [
+        terms.is_capital_short("", ticker, year) for ticker, year in (("RY", 2019), ("RY", 2018), ("TD", 2019))
+    ] == [
+        True,
+        False,
+        False,
+    ]
+    with pytest.raises(RequestError, match="no taxpayer 'Ann'"):
+        book_file(rows, replace(elected, capital_elections={"Ann": 2019}))
 
 
 def sale_lines_of(booked):

@@ -154,6 +154,26 @@ def test_short_sales_of_the_fold_have_the_dates_of_the_form():
     assert (line.proceeds, line.basis, line.gain, line.quantity) == (950, 900, 50, 10)
 
 
+def test_a_canadian_short_sale_is_final_and_dated_by_its_cover():
+    """Nothing is denied of a short sale, so its loss of 50 is final on the day; it is of the year of its settlement."""
+    told = Told("2024-12-20,S,X,SHORT,10,950,P\n2024-12-31,S,X,COVER,10,1000", regime=CANADA.regime)
+    (line,) = disposition_lines(told.postings, told.terms)
+    assert (line.acquired_on, line.sold_on, line.tax_date) == (
+        date(2024, 12, 31),
+        date(2024, 12, 31),
+        date(2025, 1, 2),
+    )
+    assert (line.proceeds, line.basis, line.gain, line.provisional_until) == (950, 1000, -50, None)
+
+
+def test_the_commission_of_a_cover_is_no_part_of_the_proceeds():
+    """Bought to cover for 4,600 with a commission of 10 in it: the line has no commission, proceeds stay 5,000."""
+    row = sale("2024-03-08", "0", "0", kind=PostingKind.COVER_SHORT, fee="10")
+    row = replace(row, cash=Decimal(-4600), realized_gain=Decimal(400), quantity=Decimal(100))
+    (line,) = disposition_lines([row], US)
+    assert (line.proceeds, line.fee, line.basis) == (5000, 0, 4600)
+
+
 def test_lots_of_the_fold_that_close_a_short_sale_are_lines():
     """Ten held at 800 since 2022 are delivered for a short sale of 1,000: proceeds 1,000, a long-term gain of 200."""
     events = Told("2022-01-03,A,X,BUY,10,800,L\n2024-06-03,A,X,SHORT,10,1000,P", sound=False).events

@@ -25,6 +25,7 @@ from prometheus.ledger.terms import AssetClass, Terms
 from tests.unit.ledger.reports.rows import CANADA, disallowance, sale, terms_for
 
 OWNER = Return("", ("",))
+ELECTED = Terms(regime=CANADA.regime, capital_elections={"": 2024}, canadian_securities=frozenset({"XYZ"}))
 DENIAL = {"kind": PostingKind.SUPERFICIAL_LOSS}
 
 
@@ -33,11 +34,23 @@ def sold(day, proceeds, acb, **more: object):
     return sale(day, proceeds, acb, term=Term.NONE, **more)
 
 
-def filed(postings, years, *, terms=CANADA, filing=OWNER, **more: object):
+def covered(day, proceeds, cost, *, account="A", **more: object):
+    """Return the posting of a Canadian short sale that is covered with shares bought."""
+    row = sold(day, proceeds, cost, kind=PostingKind.COVER_SHORT, account=account, **more)
+    return replace(
+        row,
+        quantity=-row.quantity,
+        cash=-Decimal(cost),
+        cost_basis=Decimal(proceeds),
+        adjusted_basis=Decimal(proceeds),
+    )
+
+
+def filed(postings, years, *, terms=CANADA, filing=OWNER):
     """Return Schedule 3 of postings, year by year."""
     lines = disposition_lines(postings, terms, as_of=date(2030, 1, 1))
     own = [line for line in lines if line.taxpayer in filing.taxpayers]
-    return schedules_3(filing, own, capital_gains_dividends(postings, terms), years, **more)
+    return schedules_3(filing, own, capital_gains_dividends(postings, terms), years, terms)
 
 
 def losses_of(gains, **settings: object):
@@ -123,13 +136,52 @@ def test_capital_gains_dividends_are_on_line_17400():
 
 
 def test_short_sales_are_income_unless_elected():
-    """ITA s. 39(4): without the election a short sale is income and in no line of Schedule 3."""
-    row = sold("2024-06-21", "0", "0", kind=PostingKind.COVER_SHORT)
-    row = replace(row, realized_gain=Decimal(400))
+    """ITA s. 39(4), IT-479R par. 18: without the election a short sale is income and in no line of Schedule 3."""
+    row = covered("2024-06-21", "5000", "4600")
     (schedule,) = filed([row], [2024])
-    assert (schedule.gain, schedule.income_shorts, schedule.lines) == (0, 400, ())
-    (schedule,) = filed([row], [2024], elects_capital_shorts=True)
-    assert (schedule.gain, schedule.income_shorts) == (400, 0)
+    assert (schedule.gain, schedule.line_12700, schedule.lines) == (0, 0, ())
+    assert schedule.income_shorts == 400
+    assert [(line.proceeds, line.adjusted_cost_base, line.gain) for line in schedule.income_lines] == [
+        (5000, 4600, 400)
+    ]
+    (schedule,) = filed([row], [2024], terms=ELECTED)
+    assert (schedule.gain, schedule.line_12700) == (400, 200)
+    assert (schedule.income_shorts, schedule.income_lines) == (0, ())
+
+
+def test_an_election_begins_with_its_year_and_holds_for_good():
+    """ITA s. 39(4): elected in the return for 2024, a short sale settled in 2023 is income, one of 2026 is not."""
+    rows = [
+        covered("2023-12-29", "5000", "4600", event="a"),
+        covered("2023-12-29", "5000", "4700", event="b", tax="2024-01-02"),
+        covered("2026-03-02", "5000", "5200", event="c"),
+    ]
+    schedules = filed(rows, (2023, 2024, 2025, 2026), terms=ELECTED)
+    assert [(each.gain, each.income_shorts) for each in schedules] == [(0, 400), (300, 0), (0, 0), (-200, 0)]
+
+
+def test_an_election_is_of_its_taxpayer_and_of_canadian_securities():
+    """ITA s. 39(4), (6): a short sale of another security, and one of the spouse, stay income."""
+    terms = terms_for(
+        {"A": "Ann", "B": "Bob"},
+        regime=CANADA.regime,
+        capital_elections={"Ann": 2024},
+        canadian_securities=frozenset({"XYZ"}),
+    )
+    rows = [
+        covered("2024-06-21", "50", "40", event="a"),
+        covered("2024-06-21", "50", "42", event="b", ticker="AAPL"),
+        covered("2024-06-21", "50", "44", event="c", account="B"),
+    ]
+    (ann,) = filed(rows, [2024], terms=terms, filing=Return("Ann", ("Ann",)))
+    (bob,) = filed(rows, [2024], terms=terms, filing=Return("Bob", ("Bob",)))
+    assert [(each.gain, each.income_shorts) for each in (ann, bob)] == [(10, 8), (0, 6)]
+
+
+def test_the_commission_of_a_cover_is_part_of_its_cost():
+    """Sold short for 5,000 net, bought for 4,600 with a commission of 10: cost 4,600 and no outlays."""
+    (line,) = filed([covered("2024-06-21", "5000", "4600", fee="10")], [2024], terms=ELECTED)[0].lines
+    assert (line.proceeds, line.adjusted_cost_base, line.outlays, line.gain) == (5000, 4600, 0, 400)
 
 
 def test_a_year_without_an_inclusion_rate_is_refused():

@@ -141,6 +141,36 @@ def test_all_tables_of_a_return_are_named():
     assert all(NOT_ADVICE in table_text(table) for table in tables)
 
 
+def test_short_sales_on_income_account_have_a_table_with_totals():
+    """60 and -80 of 2024 are -20, and 50 covered on 31 December are of 2025; no line of Schedule 3 has them."""
+    told = Told(
+        """
+        2024-05-21,S,RY,SHORT,10,1300
+        2024-06-10,S,RY,COVER,10,1240
+        2024-06-11,S,TD,SHORT,5,1200
+        2024-06-12,S,TD,COVER,5,1280
+        2024-12-20,S,BCE,SHORT,5,500
+        2024-12-31,S,BCE,COVER,5,450
+        """,
+        regime=CANADA.regime,
+    )
+    tables = {table.title: of_csv(table) for table in report_tables(tax_report(told.postings, told.terms))}
+    assert tables["Schedule 3, the taxpayer"] == []
+    assert [
+        (row["year"], row["name"], row["proceeds"], row["cost"], row["gain"])
+        for row in tables["Short sales on income account, the taxpayer"]
+    ] == [
+        ("2024", "10 sh. RY (short sale)", "1300.00", "1240.00", "60.00"),
+        ("2024", "5 sh. TD (short sale)", "1200.00", "1280.00", "-80.00"),
+        ("2024", "total", "", "", "-20.00"),
+        ("2025", "5 sh. BCE (short sale)", "500.00", "450.00", "50.00"),
+        ("2025", "total", "", "", "50.00"),
+    ]
+    totals = {row["line"]: (row["2024"], row["2025"]) for row in tables["Schedule 3, totals"]}
+    assert totals["short sales that are income"] == ("-20.00", "50.00")
+    assert totals["gains less losses"] == ("0.00", "0.00")
+
+
 def test_each_tax_year_has_a_form_8949_of_its_own():
     """Rows of 2022 and 2024 are in two tables; 2023 has an empty one and no totals."""
     report = tax_report([sale("2022-06-21", "5", "4"), sale("2024-06-21", "5", "4", event="t")], US)
