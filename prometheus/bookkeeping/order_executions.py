@@ -33,6 +33,9 @@ from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.shares import split_ratio
 from prometheus.ledger.state import EMPTY
 
+#: Sides that cash pays for, and sides that open a lot.
+_PAYING: Final = frozenset({Side.BUY, Side.BUY_TO_COVER})
+_OPENING: Final = frozenset({Side.BUY, Side.SELL_SHORT})
 _OVERDRAWN: Final = "Load the day's sales with it, or book cash that came in as a TRANSFER_IN without ticker."
 _OTHERWISE: Final = "Correct the row, or what was booked before it."
 
@@ -151,9 +154,9 @@ class _Booking:
             )
             return False
         picked = sum((pick.quantity for pick in one.lot_picks), Decimal(0))
-        if one.lot_picks and (one.side is Side.BUY or picked != one.quantity):
+        if one.lot_picks and (one.side is not Side.SELL or picked != one.quantity):
             message = f"lot_picks name {plain_text(picked)} shares for {one.side.value} {plain_text(one.quantity)}."
-            self._refuse(one, "BAD_LOT_PICKS", message, "A sale's lots add up to its quantity; a purchase names none.")
+            self._refuse(one, "BAD_LOT_PICKS", message, "A sale's lots add up to its quantity; other trades name none.")
             return False
         if one.trade_date < order.as_of_date:
             message = f"The order '{one.order}' was given on {order.as_of_date}, after {one.trade_date}."
@@ -189,7 +192,7 @@ class _Booking:
         self._state = moved.state
         if not self._attempt(allowed, orders) and len(allowed) > 1:
             # One by one, to find out which cannot be; purchases may need what sales of the day bring in.
-            for one in sorted(allowed, key=lambda one: one.side is Side.BUY):
+            for one in sorted(allowed, key=lambda one: one.side in _PAYING):
                 self._attempt([one], orders)
 
     def _within(self, one: Execution, order: RunOrder) -> bool:
@@ -266,7 +269,7 @@ class _Booking:
                     price=one.price,
                     fee=one.fee,
                     lot_picks=picks,
-                    new_lot_id=_lot_of(one) if one.side is Side.BUY else None,
+                    new_lot_id=_lot_of(one) if one.side in _OPENING else None,
                 )
             )
         return fills
@@ -325,5 +328,5 @@ def _lots_taken(booking: Booking, account_id: str) -> dict[str, tuple[LotPick, .
 
 
 def _lot_of(one: Execution) -> str:
-    """Return what the lot of a purchase is called: the run's own way of naming it, and the execution."""
+    """Return what the lot of a purchase or short sale is called: the run's own way of naming it, and the execution."""
     return f"{one.account_id}-{one.trade_date:%Y%m%d}-{one.ticker}-{one.execution_id}"

@@ -281,14 +281,14 @@ def _trades_broken(account: Account, result: Mapping[str, Any]) -> Iterator[str]
             yield f"{ticker}: {quantity} shares at {price} are not {amount}"
         if abs(cost - amount * account.cost_rate(ticker)) > CENT / 2:
             yield f"{ticker}: the cost {cost} is not the rate times {amount}"
-        sign = 1 if line["side"] == "BUY" else -1
+        sign = 1 if line["side"].startswith("BUY") else -1
         if moved[ticker] * sign < 0:
             yield f"{ticker} is bought and sold"
         moved[ticker] += sign * quantity
         after[ticker] += sign * quantity
         cash -= sign * amount + cost
         costs += cost
-        if sign < 0 and line["lot_id"] is not None:
+        if line["side"] == "SELL":
             yield from _sale_broken(account, line)
             lot = account.lots[line["lot_id"]]
             sold[line["lot_id"]] += quantity
