@@ -145,6 +145,43 @@ def test_a_week_with_short_positions(shorting, tmp_path):
         assert done.exit_code == 0, done.output
 
 
+def test_a_broker_s_short_sale_brings_its_proceeds_less_the_commission(shorting, tmp_path):
+    """Executions of a file open the positions that the run planned; told twice they do nothing."""
+    sold = {line.ticker: line for line in decide(shorting, MONDAY) if line.side == "SELL_SHORT"}
+    assert "SELL_SHORT" in report(shorting, tmp_path, MONDAY, fee="0.35")
+    booked = {short.ticker: short for short in shorting.books().shorts}
+    assert {ticker: short.proceeds for ticker, short in booked.items()} == {
+        ticker: line.amount - Decimal("0.35") for ticker, line in sold.items()
+    }
+    books = shorting.books()
+    again = shorting.command("ingest", str(tmp_path / f"executions-{MONDAY}.csv"), "--kind", "executions")
+    assert again.exit_code == 0, again.output
+    assert shorting.books() == books
+    assert shorting.differences() == []
+
+
+def test_a_file_s_short_sales_are_booked_where_the_strategy_allows_them(fleet, tmp_path):
+    """Refused under a long-only strategy, whose next day would cover them; else booked, and covered with their gain."""
+    fleet.open_books(MONDAY, ACCOUNT)
+    path = tmp_path / "transactions.csv"
+    path.write_text(
+        "entry_id,date,account,ticker,action,quantity,amount\n"
+        "s1,2024-06-24,ACC-1,FFF,SHORT,5,400\nc1,2024-06-24,ACC-1,FFF,COVER,2,150\n"
+    )
+    refused = fleet.command("ingest", str(path), "--kind", "transactions")
+    assert refused.exit_code == 2
+    assert "SHORT_SALE" in refused.output
+    assert fleet.books().shorts == ()
+    allow(fleet, 1.2)
+    done = fleet.command("ingest", str(path), "--kind", "transactions")
+    assert done.exit_code == 0, done.output
+    (short,) = fleet.books().shorts
+    assert (short.ticker, short.quantity, short.proceeds) == ("FFF", 3, 240)
+    (cover,) = fleet.postings("COVER_SHORT")
+    assert cover.realized_gain == 10
+    assert fleet.differences() == []
+
+
 def price(day, ticker):
     """Return a price of a snapshot."""
     return next(name.price for name in day.universe if name.ticker == ticker)
