@@ -97,16 +97,19 @@ class EntryRules:
         return None
 
     def _short_sale(self, event: ShortSale) -> tuple[str, str, str] | None:
-        """Refuse a short sale of an account whose strategy allows none: its next day would cover it again."""
+        """Refuse a short sale of an account that may not be short: its next day would cover it, or be held."""
         (account,) = accounts_of(self._connection, account_ids=[event.account])
         strategy = latest_strategy(self._connection, account.strategy_id)
         if strategy is not None:
             stored = StrategyParams.from_dict(strategy.params)
             params, _ = merge_tag_overrides(stored, strategy.tag_overrides, account.tags)
-            if params.long_max > 1:
+            if params.long_max > 1 and account.tax_regime.settles_shorts:
                 return None
-        message = f"The strategy '{account.strategy_id}' of {event.account} allows no short positions (long_max 1)."
-        return "SHORT_SALE", message, "Set long_max above 1 for the account, or leave the row out."
+        message = (
+            f"{event.account} may not be short: its strategy '{account.strategy_id}' has long_max 1, or the rules of "
+            f"{account.tax_regime} settle no short positions."
+        )
+        return "SHORT_SALE", message, "Set long_max above 1 for an account of the US, or leave the row out."
 
     def _dividend(self, event: Dividend) -> tuple[str, str, str] | None:
         day = event.trade_date

@@ -19,7 +19,7 @@ from prometheus.domain.money import CENT, to_cents
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.events import Buy, CoverShort, Event, ShortSale
-from prometheus.ledger.fold import Folded, advance, books_shorts
+from prometheus.ledger.fold import Folded, advance
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.postings import DISALLOWANCES, Posting, PostingKind
 from prometheus.ledger.regimes.pool_costs import PoolCosts
@@ -76,8 +76,8 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
     """Book the target shares against the snapshot's lots and return the trade list.
 
     Purchases cover short positions first. Where the strategy allows short positions, what is sold beyond all lots of a
-    security is sold short. Both are lines of their own, after the others. Where the ledger books no short positions
-    (``books_shorts``) a short sale is a line without a lot: such a list is an answer, not a booking.
+    security is sold short. Both are lines of their own, after the others. Under rules that settle no
+    short positions a short sale is a line without a lot: such a list is an answer, not a booking.
 
     Raises:
         AccountingError: Trades would borrow (``refuse_borrowing``), or a loss would be washed although the policy
@@ -86,7 +86,7 @@ def settle(snapshot: Snapshot, params: StrategyParams, shares: Mapping[str, str]
     forbid = params.loss_sale_policy == "forbid"
     locked = {lock.subject for lock in snapshot.loss_sale_locks} if forbid else frozenset()
     sided = sided_shares(snapshot, shares, may_short=params.long_max > 1)
-    is_booked = books_shorts(snapshot.tax_regime)
+    is_booked = snapshot.tax_regime.settles_shorts
     rate = Decimal(str(params.cost_bps)) * _BPS
     price_of = {name.ticker: name.price for name in snapshot.universe}
     unbooked = {} if is_booked else sided.short

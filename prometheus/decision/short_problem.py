@@ -10,7 +10,6 @@ import numpy as np
 
 from prometheus.decision.snapshot import Snapshot
 from prometheus.decision.wash_locks import is_in_window
-from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import ShortPosition, Side, Term
 from prometheus.domain.strategy import StrategyParams
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
@@ -49,8 +48,7 @@ def short_columns(snapshot: Snapshot, nav: float) -> ShortColumns:
     for short, value in zip(shorts, values, strict=True):
         realised = short.proceeds / value - 1
         washed = realised < 0 and _is_washed(snapshot, short)
-        term = Term.LONG if realised < 0 and short.was_held_long else Term.SHORT
-        rate = snapshot.rates.of(Term.NONE if snapshot.tax_regime is TaxRegime.CA else term)
+        rate = snapshot.rates.of(Term.LONG if realised < 0 and short.was_held_long else Term.SHORT)
         tax.append(0.0 if washed else float(rate * realised))
         gain.append(0.0 if washed else float(realised))
     return ShortColumns(

@@ -313,11 +313,6 @@ def _renamed(event: Any, told: Mapping[tuple[str, str], str]) -> Event:
     return replace(event, ticker=ticker) if seen else event  # type: ignore[no-any-return]
 
 
-def books_shorts(regime: TaxRegime) -> bool:
-    """Return whether short sales and covers are booked under a country's rules; else they are refused (SHORT_SALE)."""
-    return regime in _SHORTS
-
-
 def _refuse_short(book: Book, regime: Regime, event: ShortSale | CoverShort) -> None:  # noqa: ARG001 - one signature for the table
     raise RefusedError(
         "SHORT_SALE",

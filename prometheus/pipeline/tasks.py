@@ -26,7 +26,6 @@ from prometheus.domain.securities import BenchmarkDay
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import CanonicalText, JsonObject, canonical_document
 from prometheus.foundation.errors import EngineFrozenError, PhaseHeldError
-from prometheus.ledger.fold import books_shorts
 from prometheus.pipeline.account_inputs import AccountDay, AccountReader
 from prometheus.pipeline.data_ages import actions_age, benchmark_age, borrow_age, price_age, risk_age
 from prometheus.pipeline.day_holds import USUAL, require_settled, require_usable
@@ -103,7 +102,7 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
     if account.params.unfilled_orders == "hold":
         require_settled(account.open_orders)
     inputs = account.inputs
-    if account.params.long_max > 1:
+    if account.params.long_max > 1 or inputs.books.shorts:
         _require_shorts(account, as_of, market, context.config)
     benchmark = _usable_benchmark(context, inputs.account.benchmark_id, as_of)
     inputs = replace(inputs, old_data=_old_data(benchmark, market, as_of))
@@ -257,19 +256,21 @@ def _usable_market(context: TaskContext, as_of: date) -> DataDates:
 
 
 def _require_shorts(account: AccountDay, as_of: date, market: DataDates, config: EngineConfig) -> None:
-    """Refuse a day that may sell short where short positions are not booked, or borrow rates are old or absent.
+    """Refuse a day that may sell short or cover where that is not settled, or borrow rates are old or absent.
 
     Raises:
         PhaseHeldError: SHORTS_IN_REGIME, STALE_BORROW.
     """
     regime = account.inputs.account.tax_regime
-    if not books_shorts(regime):
+    if not regime.settles_shorts:
         raise PhaseHeldError(
-            f"{account.inputs.account.account_id} has long_max {account.params.long_max:g}, and short positions are "
-            f"not booked under the rules of {regime}. Set it to 1, or solve the day apart with 'prometheus optimize'.",
+            f"{account.inputs.account.account_id} has long_max {account.params.long_max:g} and "
+            f"{len(account.inputs.books.shorts)} short positions, which are not settled under the rules of {regime}. "
+            "Set it to 1 and close them, or solve the day apart with 'prometheus optimize'.",
             code="SHORTS_IN_REGIME",
         )
-    require_usable(borrow_age(market.borrow, as_of, config.ages, needed=True))
+    if account.params.long_max > 1:
+        require_usable(borrow_age(market.borrow, as_of, config.ages, needed=True))
 
 
 def _usable_benchmark(context: TaskContext, benchmark_id: str, as_of: date) -> BenchmarkDay:

@@ -20,7 +20,6 @@ from prometheus.domain.accounts import LotMethod, TaxRegime
 from prometheus.domain.lots import Side
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import ConfigurationError
-from prometheus.ledger.fold import books_shorts
 from prometheus.optimizer.problem.specific_split import LEAST_EIGENVALUE
 
 #: Account of a file that names none.
@@ -276,8 +275,8 @@ def _taxes(document: Mapping[str, Any]) -> Iterator[Defect]:
             yield defect(
                 ("tax_rates", name), document["tax_rates"][name], "with niit exceeds the whole gain; correct the rates."
             )
-    if document.get("shorts") and not books_shorts(TaxRegime(document["tax_regime"])):
-        yield defect(("shorts",), document["shorts"], "are not booked under this tax_regime; leave them out.")
+    if document.get("shorts") and not TaxRegime(document["tax_regime"]).settles_shorts:
+        yield defect(("shorts",), document["shorts"], "are not settled under this tax_regime; leave them out.")
     canadian, pooled = document["tax_regime"] == TaxRegime.CA, document["lot_method"] == LotMethod.ACB
     if canadian != pooled:
         yield defect(

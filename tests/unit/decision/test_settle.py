@@ -13,7 +13,6 @@ from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.lots import RecentTrade, ShortPosition, Side, Term
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError, OversoldError
-from prometheus.ledger.fold import books_shorts
 from prometheus.ledger.regimes.denials import pool_lot_id
 from tests.unit.decision.snapshots import AS_OF, lot, name, snapshot
 
@@ -172,10 +171,8 @@ def test_a_purchase_covers_the_earliest_short_position_first():
     ]
 
 
-def test_where_shorts_are_not_booked_a_short_sale_is_a_line_without_a_lot():
-    """In a country whose rules the ledger has not, the list is an answer, and its cash is that of the sale."""
-    if books_shorts(TaxRegime.CA):
-        pytest.skip("Canadian short sales are booked.")
+def test_a_canadian_short_sale_is_a_line_without_a_lot():
+    """Where short sales are not settled the list is an answer, and its cash is that of the sale."""
     canadian = snapshot(tax_regime=TaxRegime.CA, lot_method=LotMethod.ACB, lots=())
     done = settle(canadian, StrategyParams(cost_bps=0.0, long_max=1.3), {"D": "-4"})
     (line,) = done.lines

@@ -11,10 +11,8 @@ from prometheus.decision.problem_file.answer import answer_problem, available_so
 from prometheus.decision.problem_file.reading import read_problem
 from prometheus.decision.problem_file.schema import RESULT_SCHEMA, schema_defects
 from prometheus.decision.solve import solve_day
-from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.phases import RunStatus
 from prometheus.foundation.errors import AccountingError, FileRefusedError, InvalidProblemError, RequestError
-from prometheus.ledger.fold import books_shorts
 from tests.unit.decision.problem_file.small_problem import EXAMPLE, changed, read, small_document
 
 
@@ -235,7 +233,7 @@ def test_a_file_may_state_short_positions():
         ([{"sold_on": "2030-01-01"}], {}, "lies after as_of"),
         ([{"quantity": "1.000000001"}], {}, "more than 8 decimals"),
         ([{"proceeds": "999999999999"}], {}, "is no proceeds of shares"),
-        ([{}], {"tax_regime": "CA", "lot_method": "ACB", "tax_rates": {"st": 0.2, "lt": 0.2}}, "not booked"),
+        ([{}], {"tax_regime": "CA", "lot_method": "ACB", "tax_rates": {"st": 0.2, "lt": 0.2}}, "not settled"),
     ],
 )
 def test_short_positions_that_make_no_sense_are_refused(shorts, changes, complaint):
@@ -245,8 +243,6 @@ def test_short_positions_that_make_no_sense_are_refused(shorts, changes, complai
     row = {"lot_id": "S", "ticker": "AAA", "sold_on": "2026-10-01", "quantity": "1", "proceeds": "10.00"}
     named = {"lot_id": document["lots"][0]["lot_id"]}
     document["shorts"] = [row | (named if short.get("lot_id") else short) for short in shorts]
-    if changes and books_shorts(TaxRegime.CA):
-        pytest.skip("Canadian short positions are booked.")
     with pytest.raises(FileRefusedError) as refused:
         read(document)
     assert complaint in str(refused.value)
