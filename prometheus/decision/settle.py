@@ -39,8 +39,9 @@ class TradeLine:
 
     Amounts are cents of the base currency. ``amount`` is shares times price; ``cost`` the estimated trading cost, which
     is no part of the gain; ``tax`` the rate times the gain that counts, negative for a usable loss. Basis, gain, term
-    and tax are None for a purchase and a short sale. Of a cover the basis is what the short sale brought for these
-    shares, the gain that less ``amount``, and the lot and its day are those of the short sale.
+    and tax are None for a purchase and a short sale. The amount of a cover of several positions is shared out over its
+    lines, to the cent; the basis of a line is what the short sale brought for its shares, the gain that less
+    ``amount``, and the lot and its day are those of the short sale.
     """
 
     ticker: str
