@@ -16,6 +16,7 @@ _SLOPES: Final[Mapping[str, str]] = {
     "tax": "tax",
     "trading_cost": "trading cost",
     "tilt": "tilt",
+    "borrow": "borrowing",
     "cash": "cash",
     "bound": "own bound",
 }

@@ -32,10 +32,10 @@ from prometheus.foundation.errors import PrometheusError
 
 SNAPSHOT_VERSION: Final = 4
 #: A snapshot with short positions has this version, which code that knows none of them refuses.
-_WITH_SHORTS: Final = 5
+NEWEST_VERSION: Final = 5
 #: Version 1 knew no correlations of specific returns; up to version 2 columns were lists; up to version 3 every day was
 #: a whole rebalancing.
-_READABLE: Final = (1, 2, 3, SNAPSHOT_VERSION, _WITH_SHORTS)
+_READABLE: Final = (1, 2, 3, SNAPSHOT_VERSION, NEWEST_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ class Snapshot:
         """Return the stored form: JSON types, decimals as text, lists by column."""
         stored: JsonObject = to_jsonable(
             {
-                "version": _WITH_SHORTS if self.shorts else SNAPSHOT_VERSION,
+                "version": NEWEST_VERSION if self.shorts else SNAPSHOT_VERSION,
                 "account_id": self.account_id,
                 "as_of": self.as_of,
                 "base_currency": self.base_currency,

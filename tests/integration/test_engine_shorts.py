@@ -140,9 +140,12 @@ def test_a_week_with_short_positions(shorting, tmp_path):
     told = [row for row in csv.DictReader(io.StringIO(year.stdout)) if "short sale" in str(row)]
     assert len(told) == len(covers) + len([line for line in flat if line.side == "BUY_TO_COVER"])
 
-    for command in (("replay", ACCOUNT), ("verify-audit",)):
+    for command in (("replay", ACCOUNT), ("verify-audit",), ("runs", "export", ACCOUNT, "2")):
         done = fleet.command(*command)
         assert done.exit_code == 0, done.output
+    told = fleet.command("explain", ACCOUNT, "2").stdout
+    assert "cover -" in told
+    assert "borrowing -50.00" in told
 
 
 def test_a_broker_s_short_sale_brings_its_proceeds_less_the_commission(shorting, tmp_path):
