@@ -14,6 +14,7 @@ from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.open_orders import filled_shares
 from prometheus.bookkeeping.planned_lots import STORED_STEP, LotsLeft, planned_picks
 from prometheus.db.database import Connection
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import EventSource, events_named
 from prometheus.db.repositories.ledger_inputs import households_of
@@ -185,6 +186,8 @@ class _Booking:
             with self._connection.begin_nested():
                 # The market's actions of the day come first: lots and shares are then those that the orders meet.
                 moved = book_events(self._connection, self._household, (), day, source=EventSource.EXECUTION)
+                # A payment in lieu of a dividend may overdraw the account; that is not the executions' doing.
+                write_columns(self._connection, moved.state.cash, {})
         except AccountingError as error:
             for one in allowed:
                 self._leave_out(one, orders, error.code, error.message, _OTHERWISE)
