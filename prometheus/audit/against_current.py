@@ -143,14 +143,15 @@ def _rebuilt(
     params, unmatched = merge_tag_overrides(
         StrategyParams.from_dict(strategy.params), strategy.tag_overrides, account.tags
     )
-    held = sorted({lot.ticker for lot in recorded.lots})
+    books = Books(recorded.lots, recorded.cash, recorded.shorts)
+    held = sorted(books.tickers())
     with database.transaction() as connection:
         older = market_data.last_prices_of(connection, as_of, [name for name in held if name not in day.prices])
     weights = shared.weights(benchmark)
     built = build_snapshot(
         AccountInputs(
             account=account,
-            books=Books(recorded.lots, recorded.cash),
+            books=books,
             older_prices=older,
             strategy_version=strategy.version,
             max_missing_price_share=1.0,
@@ -256,7 +257,8 @@ def _risk_differences(recorded: Snapshot, today: Snapshot) -> Iterator[Differenc
 
 
 def _action_differences(recorded: Snapshot, actions: tuple[CorporateAction, ...]) -> Iterator[Difference]:
-    held = {lot.ticker for lot in recorded.lots} | {action.ticker for action in recorded.corporate_actions}
+    books = Books(recorded.lots, recorded.cash, recorded.shorts)
+    held = books.tickers() | {action.ticker for action in recorded.corporate_actions}
     before = {(one.ticker, one.ex_date, one.action_type): one.value for one in recorded.corporate_actions}
     after = {(one.ticker, one.ex_date, one.action_type): one.value for one in actions if one.ticker in held}
     for key in sorted({*before, *after}):

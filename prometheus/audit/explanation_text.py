@@ -7,6 +7,7 @@ from typing import Final
 from prometheus.audit.explanation import ExplainedTrade, RunExplanation, Slopes
 from prometheus.audit.risk_view import RiskView
 from prometheus.decision.snapshot import LockRecord
+from prometheus.domain.lots import Side
 from prometheus.domain.run_record import TradeRow
 
 #: Slopes in the order in which they are told, and what they are called.
@@ -15,6 +16,7 @@ _SLOPES: Final[Mapping[str, str]] = {
     "tax": "tax",
     "trading_cost": "trading cost",
     "tilt": "tilt",
+    "borrow": "borrowing",
     "cash": "cash",
     "bound": "own bound",
 }
@@ -63,10 +65,14 @@ def _deal(trade: ExplainedTrade) -> str:
     return f"{trade.side} {trade.shares.removeprefix('-')} {trade.ticker} ({trade.trade:+.3%} of NAV)"
 
 
+#: Sides of lines that open a lot, and what it is called.
+_OPENS: Final = {Side.BUY.value: "new lot", Side.SELL_SHORT.value: "new short position"}
+
+
 def _line(line: TradeRow, currency: str) -> str:
     amount = f"{line.quantity.normalize():f} at {line.price.normalize():f}, {line.amount} {currency}"
-    if line.side == "BUY":
-        return f"new lot {line.lot_id}: {amount}"
+    if line.side in _OPENS:
+        return f"{_OPENS[line.side]} {line.lot_id}: {amount}"
     term = "" if line.term in {None, "NONE"} else f" {str(line.term).lower()}-term"
     gain = line.realized_gain or Decimal(0)
     word = "loss" if gain < 0 else "gain"

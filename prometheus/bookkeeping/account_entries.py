@@ -31,6 +31,7 @@ from prometheus.ledger.events import (
     Cancellation,
     CashTransfer,
     Correction,
+    CoverShort,
     Event,
     Reinvestment,
     Sell,
@@ -48,8 +49,15 @@ _REMEDIES: Final[Mapping[str, str]] = {
     "ENTRY_DIFFERS": "Take it back with a REVERSE row, and give this one an entry_id of its own.",
     "LOTS_GONE": "Reverse first what was done with the shares later, newest first.",
 }
-#: Order of a day's rows that are booked one by one: what comes in, purchases, what goes, then all the rest.
-_RANKS: Final[Mapping[type[Event], int]] = {TransferIn: 0, Buy: 1, Reinvestment: 1, TransferOut: 2, Sell: 3}
+#: Order of a day's rows that are booked one by one: what comes in, purchases, what goes, all the rest, covers.
+_RANKS: Final[Mapping[type[Event], int]] = {
+    TransferIn: 0,
+    Buy: 1,
+    Reinvestment: 1,
+    TransferOut: 2,
+    Sell: 3,
+    CoverShort: 5,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ from datetime import date, timedelta
 from typing import Final
 
 from prometheus.db.database import Connection
+from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import events_after
 from prometheus.db.repositories.ledger_inputs import MarketAction, market_actions, security_groups
+from prometheus.db.repositories.strategies import latest_strategy
 from prometheus.domain.securities import ActionType
+from prometheus.domain.strategy import StrategyParams, merge_tag_overrides
 from prometheus.ledger.events import (
     Buy,
     Cancellation,
     Correction,
-    CoverShort,
     Delisting,
     Dividend,
     Event,
@@ -49,9 +51,6 @@ def place_refusal(event: Event) -> tuple[str, str, str] | None:
     if isinstance(told, _OF_THE_MARKET):
         where = "Load it with --kind actions, where it reaches every account that holds the security."
         return "NOT_OF_ONE_ACCOUNT", f"A {kind} does not come from one account's file.", where
-    if isinstance(told, ShortSale | CoverShort):
-        remedy = "Leave short positions out of the fleet; 'prometheus ledger tax-report --file' books them."
-        return "SHORT_SALE", f"The fleet's accounts hold no short positions; this is a {kind}.", remedy
     if isinstance(told, Buy | Sell) and not told.amount:
         remedy = "Correct the amount; shares that come or go without payment are a TRANSFER_IN or TRANSFER_OUT."
         return "NO_AMOUNT", f"A {kind} for nothing has no price.", remedy
@@ -86,6 +85,9 @@ class EntryRules:
     def _refusal(self, event: Event) -> tuple[str, str, str] | None:
         if isinstance(event, Dividend):
             return self._dividend(event)
+        told = event.replacement if isinstance(event, Correction) else event
+        if isinstance(told, ShortSale):
+            return self._short_sale(told)
         if self._through is None or event.trade_date > self._through:
             return None
         if isinstance(event, _TRANSFERS):
@@ -93,6 +95,21 @@ class EntryRules:
         if isinstance(event, _TRADES):
             return self._late_trade(event)
         return None
+
+    def _short_sale(self, event: ShortSale) -> tuple[str, str, str] | None:
+        """Refuse a short sale of an account that may not be short: its next day would cover it, or be held."""
+        (account,) = accounts_of(self._connection, account_ids=[event.account])
+        strategy = latest_strategy(self._connection, account.strategy_id)
+        if strategy is not None:
+            stored = StrategyParams.from_dict(strategy.params)
+            params, _ = merge_tag_overrides(stored, strategy.tag_overrides, account.tags)
+            if params.long_max > 1 and account.tax_regime.settles_shorts:
+                return None
+        message = (
+            f"{event.account} may not be short: its strategy '{account.strategy_id}' has long_max 1, or the rules of "
+            f"{account.tax_regime} settle no short positions."
+        )
+        return "SHORT_SALE", message, "Set long_max above 1 for an account of the US, or leave the row out."
 
     def _dividend(self, event: Dividend) -> tuple[str, str, str] | None:
         day = event.trade_date

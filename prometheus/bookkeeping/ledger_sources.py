@@ -7,7 +7,17 @@ from typing import Final
 from prometheus.domain.books import Books, Fill
 from prometheus.domain.lots import Side
 from prometheus.domain.money import to_cents
-from prometheus.ledger.events import Buy, Cancellation, Event, OpeningCash, OpeningLot, Reinvestment, Sell
+from prometheus.ledger.events import (
+    Buy,
+    Cancellation,
+    CoverShort,
+    Event,
+    OpeningCash,
+    OpeningLot,
+    Reinvestment,
+    Sell,
+    ShortSale,
+)
 
 #: Names of opening events; a broker's execution id does not begin so.
 OPENING: Final = "opening:"
@@ -57,6 +67,27 @@ def execution_event(account: str, fill: Fill) -> Event:
             amount=gross - fill.fee,
             fee=fill.fee,
             picks=fill.lot_picks,
+        )
+    if fill.side is Side.SELL_SHORT:
+        return ShortSale(
+            account=account,
+            event_id=fill.execution_id,
+            trade_date=fill.trade_date,
+            ticker=fill.ticker,
+            quantity=fill.quantity,
+            amount=gross - fill.fee,
+            fee=fill.fee,
+            lot_id=fill.new_lot_id,
+        )
+    if fill.side is Side.BUY_TO_COVER:
+        return CoverShort(
+            account=account,
+            event_id=fill.execution_id,
+            trade_date=fill.trade_date,
+            ticker=fill.ticker,
+            quantity=fill.quantity,
+            amount=gross + fill.fee,
+            fee=fill.fee,
         )
     kind = Reinvestment if fill.reinvested else Buy
     return kind(

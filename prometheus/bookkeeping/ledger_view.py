@@ -12,7 +12,7 @@ from prometheus.db.repositories.ledger_inputs import household_accounts
 from prometheus.db.repositories.ledger_postings import newest_posting
 from prometheus.db.repositories.ledger_states import newest_state
 from prometheus.domain.books import Books
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, TaxLot
 from prometheus.domain.money import to_cents
 from prometheus.ledger.keys import LotKey
 from prometheus.ledger.state import EMPTY, Loss, Lot, Purchase, State
@@ -59,7 +59,7 @@ def read_books(connection: Connection, household: str, *, lock: bool = False) ->
 
 
 def books_of(state: State, account: str) -> Books:
-    """Return lots and cash of one account of a household; lots by ticker, date and name, money with two decimals."""
+    """Return lots, short positions and cash of one account of a household, money with two decimals."""
     lots = sorted(
         (lot for lot in state.lots.values() if lot.key.account == account),
         key=lambda lot: (lot.ticker, lot.acquired_on, lot.key.lot_id),
@@ -78,6 +78,19 @@ def books_of(state: State, account: str) -> Books:
             for lot in lots
         ),
         to_cents(state.cash.get(account, _ZERO)),
+        tuple(
+            ShortPosition(
+                short.key.lot_id,
+                short.ticker,
+                short.sold_on,
+                short.quantity,
+                to_cents(short.proceeds),
+                short.was_held,
+                short.was_held_long,
+            )
+            for short in state.shorts.values()
+            if short.key.account == account
+        ),
     )
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Final
 
 from prometheus.db.database import Connection
-from prometheus.db.repositories.ledger_trades import trades_since
+from prometheus.db.repositories.ledger_trades import Trade, trades_since
 from prometheus.db.repositories.open_orders import (
     RunWithOrders,
     given_runs,
@@ -22,11 +22,17 @@ from prometheus.db.repositories.open_orders import (
 from prometheus.domain.lots import Side
 from prometheus.domain.money import nearest_step
 from prometheus.domain.orders import OpenOrder
-from prometheus.ledger.events import Buy, Sell
+from prometheus.ledger.events import Buy, CoverShort, Sell, ShortSale
 from prometheus.ledger.shares import split_ratio
 
 __all__ = ["OpenOrder", "filled_shares", "open_orders"]
 
+_SIDES: Final[Mapping[type[Trade], Side]] = {
+    Buy: Side.BUY,
+    Sell: Side.SELL,
+    ShortSale: Side.SELL_SHORT,
+    CoverShort: Side.BUY_TO_COVER,
+}
 #: Last decimal of a stored number of shares.
 _STORED_STEP: Final = Decimal("0.00000001")
 
@@ -93,12 +99,12 @@ def _filled(
             order = named.get((run.account_id, trade.event_id))
             if order.run_id == run.run_id if order is not None else _takes(run, trade):
                 ticker = trade.ticker if order is None or order.ticker is None else order.ticker
-                side = Side.SELL if isinstance(trade, Sell) else Side.BUY
+                side = _SIDES[type(trade)]
                 filled[run.run_id, ticker, side] += _shares_then(trade, run.as_of, splits.get(trade.ticker, ()))
     return filled
 
 
-def _takes(run: RunWithOrders, trade: Buy | Sell) -> bool:
+def _takes(run: RunWithOrders, trade: Trade) -> bool:
     """Return whether an execution that names no order is one of a run's, by its day."""
     if trade.trade_date < run.as_of or (run.later is not None and trade.trade_date > run.later):
         return False
@@ -106,7 +112,7 @@ def _takes(run: RunWithOrders, trade: Buy | Sell) -> bool:
     return trade.trade_date != run.later or not trade.event_id.startswith(f"{run.account_id}:{run.later}:")
 
 
-def _shares_then(trade: Buy | Sell, ordered: date, splits: Sequence[tuple[date, Decimal]]) -> Decimal:
+def _shares_then(trade: Trade, ordered: date, splits: Sequence[tuple[date, Decimal]]) -> Decimal:
     """Return the shares of a trade in shares of the day of its order."""
     shares = trade.quantity
     for ex_date, factor in splits:

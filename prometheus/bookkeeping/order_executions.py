@@ -13,6 +13,7 @@ from prometheus.bookkeeping.ledger_work import Booking
 from prometheus.bookkeeping.open_orders import filled_shares
 from prometheus.bookkeeping.planned_lots import STORED_STEP, LotsLeft, planned_picks
 from prometheus.db.database import Connection
+from prometheus.db.repositories.account_books import write_columns
 from prometheus.db.repositories.accounts import accounts_of
 from prometheus.db.repositories.ledger_events import EventSource, events_named
 from prometheus.db.repositories.ledger_inputs import households_of
@@ -32,6 +33,9 @@ from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.shares import split_ratio
 from prometheus.ledger.state import EMPTY
 
+#: Sides that cash pays for, and sides that open a lot.
+_PAYING: Final = frozenset({Side.BUY, Side.BUY_TO_COVER})
+_OPENING: Final = frozenset({Side.BUY, Side.SELL_SHORT})
 _OVERDRAWN: Final = "Load the day's sales with it, or book cash that came in as a TRANSFER_IN without ticker."
 _OTHERWISE: Final = "Correct the row, or what was booked before it."
 
@@ -150,9 +154,9 @@ class _Booking:
             )
             return False
         picked = sum((pick.quantity for pick in one.lot_picks), Decimal(0))
-        if one.lot_picks and (one.side is Side.BUY or picked != one.quantity):
+        if one.lot_picks and (one.side is not Side.SELL or picked != one.quantity):
             message = f"lot_picks name {plain_text(picked)} shares for {one.side.value} {plain_text(one.quantity)}."
-            self._refuse(one, "BAD_LOT_PICKS", message, "A sale's lots add up to its quantity; a purchase names none.")
+            self._refuse(one, "BAD_LOT_PICKS", message, "A sale's lots add up to its quantity; other trades name none.")
             return False
         if one.trade_date < order.as_of_date:
             message = f"The order '{one.order}' was given on {order.as_of_date}, after {one.trade_date}."
@@ -181,6 +185,8 @@ class _Booking:
             with self._connection.begin_nested():
                 # The market's actions of the day come first: lots and shares are then those that the orders meet.
                 moved = book_events(self._connection, self._household, (), day, source=EventSource.EXECUTION)
+                # A payment in lieu of a dividend may overdraw the account; that is not the executions' doing.
+                write_columns(self._connection, moved.state.cash, {})
         except AccountingError as error:
             for one in allowed:
                 self._leave_out(one, orders, error.code, error.message, _OTHERWISE)
@@ -188,7 +194,7 @@ class _Booking:
         self._state = moved.state
         if not self._attempt(allowed, orders) and len(allowed) > 1:
             # One by one, to find out which cannot be; purchases may need what sales of the day bring in.
-            for one in sorted(allowed, key=lambda one: one.side is Side.BUY):
+            for one in sorted(allowed, key=lambda one: one.side in _PAYING):
                 self._attempt([one], orders)
 
     def _within(self, one: Execution, order: RunOrder) -> bool:
@@ -265,7 +271,7 @@ class _Booking:
                     price=one.price,
                     fee=one.fee,
                     lot_picks=picks,
-                    new_lot_id=_lot_of(one) if one.side is Side.BUY else None,
+                    new_lot_id=_lot_of(one) if one.side in _OPENING else None,
                 )
             )
         return fills
@@ -324,5 +330,5 @@ def _lots_taken(booking: Booking, account_id: str) -> dict[str, tuple[LotPick, .
 
 
 def _lot_of(one: Execution) -> str:
-    """Return what the lot of a purchase is called: the run's own way of naming it, and the execution."""
+    """Return what the lot of a purchase or short sale is called: the run's own way of naming it, and the execution."""
     return f"{one.account_id}-{one.trade_date:%Y%m%d}-{one.ticker}-{one.execution_id}"

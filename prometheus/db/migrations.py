@@ -15,7 +15,7 @@ from prometheus.db.privileges import grant_engine_role
 from prometheus.foundation.errors import SchemaError
 
 #: Newest migration, repeated here so that a command can check the schema without importing Alembic; a test compares.
-HEAD_REVISION: Final = "0003"
+HEAD_REVISION: Final = "0004"
 #: Key of the advisory lock of a migration; any fixed number.
 _ADVISORY_LOCK: Final = 7_023_116_401
 #: Oldest supported PostgreSQL: the oldest version that the PostgreSQL project maintains in 2026.

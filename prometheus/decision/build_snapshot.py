@@ -86,11 +86,13 @@ def build_snapshot(
     """Return the frozen inputs of one account's day.
 
     Raises:
-        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), a held security has no price at all (NO_PRICE),
+        PhaseHeldError: A lot was bought after the day (LOT_AFTER_DAY), the books have lots and a short position of one
+            security (LOTS_BESIDE_SHORT), a held security has no price at all (NO_PRICE),
             too many assets lack the day's price (MISSING_PRICES), or the account is worth nothing (NO_ASSETS).
     """
     account, as_of, books, trades = inputs.account, day.as_of, inputs.books, inputs.trades
     require_bought_by(books, as_of, account.account_id)
+    _require_one_side(books, account.account_id)
     lots = pool_lots(books.lots) if account.lot_method is LotMethod.ACB else books.lots
     flags: list[Flag] = [
         Flag("UNKNOWN_TAG", f"Tag '{tag}' selects no parameter override.") for tag in inputs.unmatched_tags
@@ -100,7 +102,7 @@ def build_snapshot(
         flags.append(Flag("UNFILLED_TRADES", f"{inputs.unfilled} Lots, cash and locks are those of the books."))
     if inputs.unbooked_actions is not None:
         flags.append(Flag("ACTIONS_NOT_BOOKED", inputs.unbooked_actions))
-    universe = _universe(inputs, day, benchmark, model, flags, sorted({lot.ticker for lot in lots}))
+    universe = _universe(inputs, day, benchmark, model, flags, sorted(books.tickers()))
     taxed = account.kind is AccountKind.TAXABLE
     locks = day_locks(
         universe,
@@ -148,6 +150,7 @@ def build_snapshot(
         realized_this_year=inputs.realized_this_year,
         rebalancing=kind_of_day(inputs.rebalance, inputs.last_whole, as_of),
         last_whole=inputs.last_whole,
+        shorts=books.shorts,
     )
     if snapshot.nav() <= 0:
         raise PhaseHeldError(
@@ -172,6 +175,17 @@ def require_bought_by(books: Books, as_of: date, account_id: str) -> None:
                 code="LOT_AFTER_DAY",
                 details={"lot_id": lot.lot_id, "acquired_on": lot.acquired_on.isoformat()},
             )
+
+
+def _require_one_side(books: Books, account_id: str) -> None:
+    """Refuse books that hold a security and owe it: what a purchase closes there only the account can say."""
+    both = sorted({lot.ticker for lot in books.lots} & {short.ticker for short in books.shorts})
+    if both:
+        raise PhaseHeldError(
+            f"{account_id} holds {both[0]} and is short of it. Enter the cover or the sale that closes one of the two.",
+            code="LOTS_BESIDE_SHORT",
+            details={"ticker": both[0]},
+        )
 
 
 def _universe(

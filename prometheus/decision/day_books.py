@@ -13,12 +13,12 @@ from typing import Final
 from prometheus.decision.snapshot import Snapshot
 from prometheus.decision.wash_locks import known_purchases, unreplaced_shares
 from prometheus.domain.accounts import AccountKind, TaxRegime
-from prometheus.domain.lots import RecentTrade, Side, TaxLot, Term
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, TaxLot, Term
 from prometheus.ledger.keys import EventKey, LotKey
 from prometheus.ledger.lots import purchased_lot_id, term_of
 from prometheus.ledger.regimes.canada import merged
 from prometheus.ledger.regimes.denials import pool_lot_id
-from prometheus.ledger.state import Loss, Lot, Purchase, State
+from prometheus.ledger.state import Loss, Lot, Purchase, ShortLot, State
 from prometheus.ledger.terms import AccountTerms, Terms
 
 _ZERO: Final = Decimal(0)
@@ -70,6 +70,7 @@ def state_of(snapshot: Snapshot, lots: Mapping[str, Sequence[Lot]]) -> State:
         cash={account: snapshot.cash},
         purchases=tuple(purchases),
         losses=tuple(_loss(trade, account, number, regime) for number, trade in enumerate(losses)),
+        shorts={short.key: short for short in shorts_of(account, snapshot.shorts) if short.ticker in lots},
     )
 
 
@@ -101,6 +102,20 @@ def lots_of(account: str, lots: Iterable[TaxLot]) -> Iterator[Lot]:
             lot.cost_basis,
             lot.adjusted_basis,
             lot.holding_period_start,
+        )
+
+
+def shorts_of(account: str, shorts: Iterable[ShortPosition]) -> Iterator[ShortLot]:
+    """Yield an account's short positions as the ledger's, in the order given."""
+    for short in shorts:
+        yield ShortLot(
+            LotKey(account, short.lot_id),
+            short.ticker,
+            short.sold_on,
+            short.quantity,
+            short.proceeds,
+            short.was_held,
+            short.was_held_long,
         )
 
 

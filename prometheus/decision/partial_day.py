@@ -107,7 +107,8 @@ class _Needs:
 
     Attributes:
         problem: The problem of a whole rebalancing.
-        restricted: (N,) True where the holding is above its greatest weight and must be sold down to it.
+        restricted: (N,) True where the holding is above its greatest weight and must be sold down to it, or short below
+            its least weight and must be covered up to it.
         harvest: (N,) weight of the lots that are worth selling for their losses; zero for none.
         limits: Limits that join the assets and are broken by trading nothing, by name.
     """
@@ -120,7 +121,7 @@ class _Needs:
     @classmethod
     def of(cls, problem: RebalanceProblem) -> "_Needs":
         held = problem.holdings()
-        restricted = held - problem.upper > WEIGHT_TOLERANCE
+        restricted = (held - problem.upper > WEIGHT_TOLERANCE) | _to_cover(problem)
         broken = [
             violation
             for violation in violations_of_weights(problem, np.zeros(problem.size))
@@ -155,7 +156,8 @@ class _Needs:
             # A limit that joins assets belongs to all of them: none of them can be told to repair it.
             return Scope.ALL, problem
         held = problem.holdings()
-        forced = np.where(self.restricted, held - problem.upper, 0.0)
+        covered = _to_cover(problem)
+        forced = np.where(self.restricted & ~covered, held - problem.upper, 0.0)
         short = self._is_low(cash + float((forced * (1 - problem.cost_rate)).sum()))
         spare = self._is_high(cash)
         moved = self.restricted | (self.harvest > 0)
@@ -173,8 +175,8 @@ class _Needs:
         return Scope.REASONS, replace(
             problem,
             can_sell=read_only(problem.can_sell & (short | moved), np.bool_),
-            # Where cash is short every sale goes to it.
-            can_buy=read_only(problem.can_buy & (not short), np.bool_),
+            # Where cash is short every sale goes to it, but for what must be covered.
+            can_buy=read_only(problem.can_buy & (covered | (not short)), np.bool_),
             lower=read_only(lower),
             cash_min=least if spare else self._kept_cash(least, most),
             cash_max=most,
@@ -201,6 +203,13 @@ class _Needs:
         problem = self.problem
         two_steps = 2 * float((problem.share_step * problem.prices).min()) / problem.nav
         return max(least, min(self._cash(), most - two_steps))
+
+
+def _to_cover(problem: RebalanceProblem) -> BoolArray:
+    """Return (N,) True where the account is short below the asset's least weight."""
+    held = problem.holdings()
+    to_cover: BoolArray = (held < 0) & (problem.lower - held > WEIGHT_TOLERANCE)
+    return to_cover
 
 
 def worth_harvesting(problem: RebalanceProblem, order: LotOrder) -> FloatArray:

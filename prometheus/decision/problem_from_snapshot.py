@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from prometheus.decision.day_books import lots_by_ticker, term_on
 from prometheus.decision.harvest_trigger import harvest_triggers, is_beyond, total_volatility
+from prometheus.decision.short_problem import borrow_rates, short_bounds, short_columns
 from prometheus.decision.snapshot import Snapshot
 from prometheus.domain.money import CENT, share_step
 from prometheus.domain.strategy import StrategyParams
@@ -77,11 +78,16 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         volatility = total_volatility(loadings, np.array(snapshot.factor_covariance), specific)
     lots = _lots(snapshot, params, nav, harvest_triggers(params, volatility))
     held = np.bincount(lots.asset, weights=lots.weight, minlength=n).astype(np.float64)
-    limits = _limits(snapshot, params, weights, held, lots)
+    shorts = short_columns(snapshot, nav)
+    owed = shorts.owed(n)
+    limits = _limits(snapshot, params, weights, held - owed, lots, owed)
+    may_be_short = limits.short_max > 0 or len(shorts.ids) > 0
     groups = {group: i for i, group in enumerate(dict.fromkeys(name.group for name in names))}
     cash = float(snapshot.cash) / nav
     steps = np.full(n, float(share_step(fractional=snapshot.fractional_shares)))
-    after = _cash_range(params, cash, lines=n + len(lots.ids), nav=nav, step_values=steps * prices / nav)
+    after = _cash_range(
+        params, cash, lines=n + len(lots.ids) + len(shorts.ids), nav=nav, step_values=steps * prices / nav
+    )
     rows = _rows(snapshot, params, weights, loadings)
     gain_max = min(
         params.limit("tax_budget"), params.limit("tax_budget_ytd") - float(snapshot.realized_this_year) / nav
@@ -129,18 +135,20 @@ def build_problem(snapshot: Snapshot, params: StrategyParams, matrices: Matrices
         turnover_max=params.limit("turnover_max"),
         gain_max=gain_max,
         lot_gain=read_only(lots.gain if np.isfinite(gain_max) else ()),
-        max_names=None if params.limit("max_names") == float("inf") else int(params.max_names),
-        short_max=params.long_max - 1 if params.long_max > 1 else 0.0,
+        # short positions that another strategy left behind cannot be counted; they are covered first
+        max_names=None if params.limit("max_names") == float("inf") or shorts.ids else int(params.max_names),
+        short_max=limits.short_max,
         long_max=params.long_max if params.long_max > 1 else float("inf"),
-        borrow_rate=read_only(_borrow_rates(snapshot) if params.long_max > 1 else ()),
+        borrow_rate=read_only(borrow_rates(snapshot) if may_be_short else ()),
         specific_blocks=tuple(_specific_blocks(snapshot, matrices, specific)),
         order_cost=max(params.order_cost / nav, params.order_cost_bps * _BPS),
+        short_asset=read_only(shorts.asset, np.int64),
+        short_id=shorts.ids,
+        short_shares=read_only(shorts.shares),
+        short_weight=read_only(shorts.weight),
+        cover_tax=read_only(shorts.tax),
+        cover_gain=read_only(shorts.gain if np.isfinite(gain_max) else ()),
     )
-
-
-def _borrow_rates(snapshot: Snapshot) -> FloatArray:
-    """Return (N,) annual borrow rates, infinite for assets that nobody lends."""
-    return np.array([float(snapshot.borrow_rates.get(name.ticker, "inf")) for name in snapshot.universe])
 
 
 def universe_correlation(snapshot: Snapshot, block: CorrelationBlock) -> CorrelationBlock | None:
@@ -216,6 +224,7 @@ class _Limits:
     upper: FloatArray
     can_buy: NDArray[np.bool_]
     can_sell: NDArray[np.bool_]
+    short_max: float
 
 
 def _risk(snapshot: Snapshot, matrices: Matrices) -> tuple[FloatArray, FloatArray]:
@@ -317,7 +326,14 @@ def _rows(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, loadi
     return _Rows(tuple(names), rows, centre - np.array(bound), centre + np.array(bound))
 
 
-def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, held: FloatArray, lots: _Lots) -> _Limits:
+def _limits(
+    snapshot: Snapshot,
+    params: StrategyParams,
+    weights: FloatArray,
+    held: FloatArray,
+    lots: _Lots,
+    owed: FloatArray,
+) -> _Limits:
     names = snapshot.universe
     buy_locked = {lock.subject for lock in snapshot.buy_locks}
     never = _never_held(snapshot, params)
@@ -338,7 +354,7 @@ def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, hel
     upper = np.maximum(cap, held)
     floor = np.zeros(len(names))
     if params.long_max > 1:
-        floor[np.isfinite(_borrow_rates(snapshot))] = -(params.long_max - 1)
+        floor[np.isfinite(borrow_rates(snapshot))] = -(params.long_max - 1)
     lower = np.minimum(np.maximum(weights - params.max_active_weight, floor), held)
     unsellable = np.bincount(lots.asset, weights=np.where(lots.locked, lots.weight, 0.0), minlength=len(names))
     for i, name in enumerate(names):
@@ -346,7 +362,8 @@ def _limits(snapshot: Snapshot, params: StrategyParams, weights: FloatArray, hel
             # Sell what may be sold; locked lots stay until their lock ends.
             upper[i] = held[i] if not can_sell[i] else unsellable[i]
             lower[i] = min(max(lower[i], 0.0), upper[i])
-    return _Limits(lower, upper, can_buy, can_sell)
+    shorts = short_bounds(snapshot, params, owed, never, (lower, upper), can_buy)
+    return _Limits(shorts.lower, shorts.upper, shorts.can_buy, can_sell, shorts.short_max)
 
 
 def _never_held(snapshot: Snapshot, params: StrategyParams) -> set[str]:

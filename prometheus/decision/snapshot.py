@@ -15,6 +15,7 @@ from prometheus.decision.columns import (
     unpacked_names,
     unpacked_positions,
 )
+from prometheus.decision.snapshot_rows import action_row, short_row, stored_action, stored_short
 from prometheus.decision.trade_columns import (
     FOLLOWS,
     engine_lot_id,
@@ -23,16 +24,18 @@ from prometheus.decision.trade_columns import (
     trade_columns,
 )
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.domain.lots import RecentTrade, TaxLot
+from prometheus.domain.lots import RecentTrade, ShortPosition, TaxLot
 from prometheus.domain.rebalancing import Rebalancing
-from prometheus.domain.securities import ActionType, CorporateAction
+from prometheus.domain.securities import CorporateAction
 from prometheus.foundation.canonical import JsonObject, JsonValue, to_jsonable
 from prometheus.foundation.errors import PrometheusError
 
 SNAPSHOT_VERSION: Final = 4
+#: A snapshot with short positions has this version, which code that knows none of them refuses.
+NEWEST_VERSION: Final = 5
 #: Version 1 knew no correlations of specific returns; up to version 2 columns were lists; up to version 3 every day was
 #: a whole rebalancing.
-_READABLE: Final = (1, 2, 3, SNAPSHOT_VERSION)
+_READABLE: Final = (1, 2, 3, SNAPSHOT_VERSION, NEWEST_VERSION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +91,8 @@ class Snapshot:
     ``specific_correlation_sha256`` names the blocks of correlated specific returns, None where there are none. All
     matrices of the risk model are shared by the accounts of a day. ``realized_this_year`` is the net gain that counts
     of the calendar year before the run, base currency. ``rebalancing`` is the kind of the day, ``last_whole`` the day
-    of the account's last whole rebalancing before it, None where there was none.
+    of the account's last whole rebalancing before it, None where there was none. ``shorts`` are those of the books, of
+    each security in the order in which they are covered.
     """
 
     account_id: str
@@ -123,11 +127,13 @@ class Snapshot:
     realized_this_year: Decimal = Decimal(0)
     rebalancing: Rebalancing = Rebalancing.WHOLE
     last_whole: date | None = None
+    shorts: tuple[ShortPosition, ...] = ()
 
     def nav(self) -> Decimal:
-        """Return net asset value: cash plus every lot at the snapshot's price."""
+        """Return net asset value: cash plus every lot, less what is short, at the snapshot's price."""
         price = {name.ticker: name.price for name in self.universe}
-        return self.cash + sum((lot.quantity * price[lot.ticker] for lot in self.lots), Decimal(0))
+        held = self.cash + sum((lot.quantity * price[lot.ticker] for lot in self.lots), Decimal(0))
+        return held - sum((one.quantity * price[one.ticker] for one in self.shorts), Decimal(0))
 
     def missing_prices(self) -> tuple[str, ...]:
         """Return the names valued at an earlier day's close."""
@@ -137,7 +143,7 @@ class Snapshot:
         """Return the stored form: JSON types, decimals as text, lists by column."""
         stored: JsonObject = to_jsonable(
             {
-                "version": SNAPSHOT_VERSION,
+                "version": NEWEST_VERSION if self.shorts else SNAPSHOT_VERSION,
                 "account_id": self.account_id,
                 "as_of": self.as_of,
                 "base_currency": self.base_currency,
@@ -167,9 +173,10 @@ class Snapshot:
                 "buy_locks": [[lock.subject, lock.until, lock.cause] for lock in self.buy_locks],
                 "loss_sale_locks": _lock_columns(self.loss_sale_locks, self.lots),
                 "borrow_rates": self.borrow_rates,
-                "corporate_actions": [_action_row(action) for action in self.corporate_actions],
+                "corporate_actions": [action_row(action) for action in self.corporate_actions],
                 "flags": [[flag.code, flag.message] for flag in self.flags],
                 **({"sheltered": True} if self.sheltered else {}),
+                **({"shorts": [short_row(one) for one in self.shorts]} if self.shorts else {}),
                 "realized_this_year": self.realized_this_year,
                 "rebalancing": {"kind": self.rebalancing, "last_whole": self.last_whole},
             }
@@ -221,13 +228,14 @@ class Snapshot:
             buy_locks=_locks(stored["buy_locks"]),
             loss_sale_locks=_locks(_lock_rows(stored["loss_sale_locks"], [lot.lot_id for lot in lots])),
             borrow_rates={ticker: Decimal(rate) for ticker, rate in stored["borrow_rates"].items()},
-            corporate_actions=tuple(_action(row) for row in stored["corporate_actions"]),
+            corporate_actions=tuple(stored_action(row) for row in stored["corporate_actions"]),
             flags=tuple(Flag(code, message) for code, message in stored["flags"]),
             sheltered=stored.get("sheltered", False),
             specific_correlation_sha256=model.get("specific_correlation_sha256"),
             realized_this_year=Decimal(stored.get("realized_this_year", 0)),
             rebalancing=Rebalancing(rebalancing["kind"]),
             last_whole=None if last_whole is None else date.fromisoformat(last_whole),
+            shorts=tuple(stored_short(row) for row in stored.get("shorts", ())),
         )
 
 
@@ -257,27 +265,6 @@ def opened(stored: Mapping[str, Any]) -> dict[str, Any]:
         ],
         "loss_sale_locks": _lock_rows(stored["loss_sale_locks"], lot_ids),
     }
-
-
-def _action_row(action: CorporateAction) -> list[Any]:
-    """Return an action as it is stored; the other security and the basis fraction only where there is one."""
-    row: list[Any] = [action.ticker, action.ex_date, action.action_type, action.value]
-    if action.other_ticker or action.basis_fraction is not None:
-        row += [action.other_ticker, action.basis_fraction]
-    return row
-
-
-def _action(row: Sequence[str | None]) -> CorporateAction:
-    ticker, day, kind, value, *named = row
-    other, fraction = named or ("", None)
-    return CorporateAction(
-        str(ticker),
-        date.fromisoformat(str(day)),
-        ActionType(str(kind)),
-        Decimal(str(value)),
-        other or "",
-        None if fraction is None else Decimal(fraction),
-    )
 
 
 def _universe_columns(universe: Sequence[UniverseName], as_of: date) -> JsonObject:

@@ -47,7 +47,7 @@ def packed_unless_usual(texts: Sequence[str], usual: Sequence[str | None]) -> st
 
 
 def engine_lot_id(account_id: str, acquired_on: str, ticker: str) -> str:
-    """Return what the engine calls the lot that a purchase of a day (ISO) opens: see ``settle.planned_fill``."""
+    """Return what the engine calls the lot that a purchase of a day (ISO) opens: see ``planned_fill``."""
     return f"{account_id}-{acquired_on.replace('-', '')}-{ticker}"
 
 
@@ -92,7 +92,7 @@ def _following(trade: RecentTrade, account_id: str) -> dict[str, str]:
 
 
 def _followed(name: str, row: Mapping[str, str], account_id: str) -> str:
-    """Return a column of a trade that follows from its others; names are those of ``settle.planned_fill``."""
+    """Return a column of a trade that follows from its others; names are those of ``planned_fill``."""
     if name == "lot_id":
         acquired_on = row["trade_date"] if row["side"] == Side.BUY else row.get("acquired_on", "")
         return engine_lot_id(account_id, acquired_on, row["ticker"])

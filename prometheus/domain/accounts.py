@@ -14,6 +14,15 @@ class TaxRegime(StrEnum):
     US = "US"
     CA = "CA"
 
+    @property
+    def settles_shorts(self) -> bool:
+        """Say whether a day of the engine may sell short and cover.
+
+        In Canada what a short sale brings is income in full (IT-479R par. 18), and an account has the rate on capital
+        gains alone.
+        """
+        return self is TaxRegime.US
+
 
 class LotMethod(StrEnum):
     """Order in which an account's lots are sold."""

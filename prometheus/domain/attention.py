@@ -47,16 +47,18 @@ def _of(code: str, *tells: Tells, command: str = "", passing: bool = False) -> A
 
 _INGEST: Final = "prometheus ingest DIR"
 _HOLDS: Final = (
+    _of("ACTION_ON_SHORT", Tells.HOLD, command="prometheus ingest FILE --kind transactions"),
     _of("ACTIONS_NOT_BOOKED", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ledger refold"),
     _of("BOOKS_MOVED", Tells.HOLD, passing=True),
     _of("LOT_AFTER_DAY", Tells.HOLD, command="run_engine_state --as-of {as_of} --account {account} --cancel"),
+    _of("LOTS_BESIDE_SHORT", Tells.HOLD, command="prometheus ingest FILE --kind transactions"),
     _of("MISSING_PRICES", Tells.HOLD, command=_INGEST),
     _of("NO_DATA", Tells.HOLD, command=_INGEST),
     _of("NO_ASSETS", Tells.HOLD, command=_INGEST),
     _of("NO_BENCHMARK", Tells.HOLD, Tells.FINDING, command=_INGEST),
     _of("NO_PRICE", Tells.HOLD, command=_INGEST),
     _of("ORDER", Tells.HOLD, passing=True),
-    _of("SHORTS_NOT_BOOKED", Tells.HOLD, command="prometheus strategy load FILE"),
+    _of("SHORTS_IN_REGIME", Tells.HOLD, command="prometheus strategy load FILE"),
     _of("STALE_ACTIONS", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind actions"),
     _of("STALE_BENCHMARK", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind benchmark"),
     _of("STALE_BORROW", Tells.HOLD, Tells.FLAG, Tells.FINDING, command="prometheus ingest FILE --kind borrow"),

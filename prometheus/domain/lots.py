@@ -7,10 +7,12 @@ from enum import StrEnum
 
 
 class Side(StrEnum):
-    """Direction of a trade."""
+    """Direction of a trade; the last two open and close a short position."""
 
     BUY = "BUY"
     SELL = "SELL"
+    SELL_SHORT = "SELL_SHORT"
+    BUY_TO_COVER = "BUY_TO_COVER"
 
 
 class Term(StrEnum):
@@ -47,6 +49,33 @@ class TaxLot:
     def __post_init__(self) -> None:
         if self.quantity <= 0:
             raise ValueError(f"lot {self.lot_id}: quantity {self.quantity} is not positive")
+
+
+@dataclass(frozen=True, slots=True)
+class ShortPosition:
+    """Shares sold short together and not covered yet.
+
+    Attributes:
+        lot_id: Unique within the account, among its lots too.
+        ticker: The security.
+        sold_on: Trade date of the short sale.
+        quantity: Shares still owed, positive.
+        proceeds: What they were sold for after commission, base currency.
+        was_held: Whether substantially identical shares were held for no more than a year on that day.
+        was_held_long: Whether such shares were held for more than a year: a loss on the cover is long-term then.
+    """
+
+    lot_id: str
+    ticker: str
+    sold_on: date
+    quantity: Decimal
+    proceeds: Decimal
+    was_held: bool = False
+    was_held_long: bool = False
+
+    def __post_init__(self) -> None:
+        if self.quantity <= 0:
+            raise ValueError(f"short position {self.lot_id}: quantity {self.quantity} is not positive")
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,7 @@ from prometheus.ledger.events import (
 from prometheus.ledger.exchanges import book_merger, book_new_symbols, check_merger
 from prometheus.ledger.findings import Finding, RefusedError
 from prometheus.ledger.keys import EVERY_ACCOUNT
-from prometheus.ledger.payments import book_dividend, book_notional, book_return_of_capital
+from prometheus.ledger.payments import book_dividend, book_notional, book_payments_in_lieu, book_return_of_capital
 from prometheus.ledger.regimes import Regime
 from prometheus.ledger.share_actions import (
     book_cash_in_lieu,
@@ -325,6 +325,8 @@ def _book(
         for account in book.holders(event.ticker):
             if account not in action.listed:
                 _remark_unlisted(book, event, account, booked=False)
+    if isinstance(event, Dividend) and action.reaches_all and book.shorts:
+        book_payments_in_lieu(book, event)
     accounts = book.holders(event.ticker) if action.reaches_all else sorted(action.listed)
     for account in accounts:
         own = action.listed.get(account, event)

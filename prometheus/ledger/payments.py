@@ -1,5 +1,6 @@
 """What is paid on shares: dividends, returns of capital, distributions that are reinvested without units."""
 
+from collections import defaultdict
 from dataclasses import replace
 from decimal import Decimal
 from typing import Final
@@ -22,6 +23,22 @@ def book_dividend(book: Book, event: Dividend, account: str) -> None:
     """Credit cash for the whole position in one line; lots do not change."""
     amount = _amount(book, event, account)
     book.move_cash(_POSTED_AS[event.kind], event, account, amount, event.ticker)
+
+
+def book_payments_in_lieu(book: Book, event: Dividend) -> None:
+    """Charge every account that is short of a security with the dividend of what it owes, one line for each account.
+
+    Only cash changes. Whether the payment is deducted or raises the cost of the shares that close the position depends
+    on when that is done (26 U.S.C. 263(h)); no report says it.
+    """
+    owed: dict[str, Decimal] = defaultdict(Decimal)
+    for key, short in sorted(book.shorts.items()):
+        if short.ticker == event.ticker:
+            owed[key.account] += short.quantity
+    assert event.per_share is not None  # the market says no total
+    for account, quantity in owed.items():
+        amount = to_cents(quantity * event.per_share * event.rate)
+        book.move_cash(PostingKind.PAYMENT_IN_LIEU, event, account, -amount, event.ticker)
 
 
 def book_return_of_capital(book: Book, regime: Regime, event: ReturnOfCapital, account: str) -> None:

@@ -21,7 +21,8 @@ class PostingKind(StrEnum):
     WASH_SALE and SUPERFICIAL_LOSS disallow a realised loss, in the account of the loss. CARRIED_LOSS raises the basis
     of the lot or pool that replaces the shares, in the account that holds it. LOT_SPLIT moves shares between two lots
     of one purchase. HOLDING_PERIOD changes when the holding period of a lot begins. POOL moves cost between the
-    accounts of one Canadian taxpayer. LOSS_FINAL says that the window of a Canadian loss has closed.
+    accounts of one Canadian taxpayer. PAYMENT_IN_LIEU is what a short position owes of a dividend. LOSS_FINAL says that
+    the window of a Canadian loss has closed.
     """
 
     OPENING = "OPENING"
@@ -34,6 +35,7 @@ class PostingKind(StrEnum):
     COVER_SHORT = "COVER_SHORT"
     DIVIDEND = "DIVIDEND"
     SPECIAL_DIVIDEND = "SPECIAL_DIVIDEND"
+    PAYMENT_IN_LIEU = "PAYMENT_IN_LIEU"
     CAPITAL_GAINS_DIVIDEND = "CAPITAL_GAINS_DIVIDEND"
     NOTIONAL_DISTRIBUTION = "NOTIONAL_DISTRIBUTION"
     RETURN_OF_CAPITAL = "RETURN_OF_CAPITAL"

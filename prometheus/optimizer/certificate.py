@@ -18,9 +18,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from prometheus.optimizer.problem.active_risk import FactorRisk
-from prometheus.optimizer.problem.asset_functions import Pieces, SeparableCost, true_pieces
+from prometheus.optimizer.problem.asset_functions import SeparableCost, true_pieces
 from prometheus.optimizer.problem.coupling import RowLimits, row_limits, with_coupling_rows
 from prometheus.optimizer.problem.least_costs import least_costs
+from prometheus.optimizer.problem.pieces import Pieces
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.problem.share_grid import SHARE_TOLERANCE, ShareGrid
 from prometheus.optimizer.problem.trade_range import CASH_TOLERANCE, WEIGHT_TOLERANCE, CashRange, TradeRange

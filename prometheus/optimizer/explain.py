@@ -63,6 +63,13 @@ def explain(
     borrow[selling[short]] = -problem.borrow_rate[selling[short]] if short.any() else 0.0
     tax[selling[~short]] = -problem.tax_weight * problem.lot_tax[order.lot[last[~short]]]
     uses[:, selling] = -cost.row_sell[:, last]
+    if cost.cover is not None:
+        for i in np.flatnonzero((side > 0) & (cost.cover.owed > 0)).tolist():
+            covered = cost.cover.last_touched(i, float(trades[i]))
+            if covered is not None:
+                tax[i] = problem.tax_weight * problem.cover_tax[covered]
+                borrow[i] = -problem.borrow_rate[i]
+                uses[:, i] = cost.row_buy[:, i] + cost.row_cover[:, covered]
     row_prices = dual.rows(cost.rows)
     priced = np.flatnonzero(row_prices)
     limits = [(lagrangian.rows.names[r], (_BPS * (row_prices[r] * uses[r])).tolist()) for r in priced]
@@ -152,7 +159,9 @@ class _Reasons:
         count = problem.size
         tax = np.bincount(problem.lot_asset, weights=problem.lot_tax * sold, minlength=count)
         gain = problem.lot_gain * sold if len(problem.lot_gain) else np.zeros(len(sold))
-        held_after = problem.holdings() + rounded if problem.short_max > 0 else np.zeros(count)
+        held_before = problem.holdings() if problem.may_be_short else np.zeros(count)
+        held_after = held_before + rounded if problem.may_be_short else held_before
+        self._held = _plain(held_before)
         # plain numbers: they are read and written down one by one
         self._trade, self._before, self._after = _plain(rounded), _plain(before), _plain(held_after)
         self._risk_cost, self._tax = _plain(risk_cost), _plain(tax.astype(np.float64))
@@ -168,6 +177,10 @@ class _Reasons:
             return f"lower to its greatest weight {problem.upper[i]:.2%}"
         risk = _BPS * self._risk_cost[i]
         at = f"active risk {'cost' if risk >= 0 else 'gain'} {abs(risk):.2f} bps"
+        if trade > 0 and self._held[i] < 0:
+            to = f"to {self._after[i]:.3%}" if self._after[i] < -_TOWARDS else "wholly"
+            saved = _BPS * float(problem.borrow_rate[i] * (min(self._after[i], 0.0) - self._held[i]))
+            return f"cover {self._held[i]:.3%} of NAV {to}, borrowing costs {saved:.2f} bps a year less, {at}"
         if self._after[i] < -_TOWARDS:
             paid = _BPS * float(problem.borrow_rate[i] * -self._after[i])
             return f"sell short to {self._after[i]:.3%} of NAV, borrowing costs {paid:.2f} bps a year, {at}"

@@ -10,6 +10,7 @@ from prometheus.optimizer.certificate import Lagrangian
 from prometheus.optimizer.explain import explain
 from prometheus.optimizer.problem.active_risk import FactorRisk, factor_risk
 from prometheus.optimizer.problem.asset_functions import separable_cost
+from prometheus.optimizer.problem.cover_order import cover_order
 from prometheus.optimizer.problem.lot_order import SHARE_DECIMALS, LotOrder, lot_order
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, RebalanceProblem
 from prometheus.optimizer.problem.share_grid import ShareGrid, share_grid
@@ -21,7 +22,7 @@ from prometheus.optimizer.search.asset_limit import bound_with_assets, limit_ass
 from prometheus.optimizer.search.branching import BestTrades, search
 from prometheus.optimizer.search.infeasibility import conflicting_limits, no_sides
 from prometheus.optimizer.search.row_reach import out_of_reach
-from prometheus.optimizer.standstill import no_trades
+from prometheus.optimizer.standstill import borrow_cost, no_trades
 from prometheus.optimizer.verification import reject, violations_of_shares, violations_of_weights
 
 #: How far the lots' weights may be from shares times price, and cash plus lots from one (fraction of NAV).
@@ -77,6 +78,8 @@ def rebalance(problem: RebalanceProblem, *, backend: str = "CLARABEL") -> Rebala
     weights = _weights_after(problem, shares, lot_shares_sold)
     terms = _objective_terms(problem, risk, weights, weights - held, lot_shares_sold)
     constant = -float((problem.tilt * held).sum())
+    if len(problem.short_id):
+        constant += borrow_cost(problem, held)
     objective = answer.objective + constant
     bound, rounded_bound = bound + constant, rounded_bound + constant
     allowance = rounding_allowance(lagrangian, grid, answer.trades, answer.dual)
@@ -194,9 +197,17 @@ def _check_consistency(problem: RebalanceProblem) -> None:
             f"lot {problem.lot_id[j]} has weight {problem.lot_weight[j]:.8f}, but {problem.lot_shares[j]:g} shares at "
             f"{problem.prices[problem.lot_asset[j]]:g} are {expected[j]:.8f} of NAV."
         )
-    total = problem.cash + float(problem.lot_weight.sum())
+    owed = problem.short_shares * problem.prices[problem.short_asset] / problem.nav
+    off = np.abs(problem.short_weight - owed)
+    if off.size and off.max() > _CONSISTENCY:
+        s = int(np.argmax(off))
+        raise InvalidProblemError(
+            f"short lot {problem.short_id[s]} has weight {problem.short_weight[s]:.8f}, but its "
+            f"{problem.short_shares[s]:g} shares are worth {owed[s]:.8f} of NAV."
+        )
+    total = problem.cash + float(problem.lot_weight.sum()) - float(problem.short_weight.sum())
     if abs(total - 1) > _CONSISTENCY:
-        raise InvalidProblemError(f"cash and lots add to {total:.8f} of NAV, not to one.")
+        raise InvalidProblemError(f"cash and lots, less what is short, add to {total:.8f} of NAV, not to one.")
 
 
 def _status(solution: QuadraticSolution) -> str:
@@ -221,8 +232,14 @@ def _weights_after(problem: RebalanceProblem, shares: FloatArray, lot_shares_sol
     held = problem.lot_shares > 0
     kept[held] = 1 - lot_shares_sold[held] / problem.lot_shares[held]
     left = np.bincount(problem.lot_asset, weights=problem.lot_weight * kept, minlength=problem.size)
-    weights: FloatArray = left + np.maximum(shares, 0.0) * problem.prices / problem.nav
-    if problem.short_max > 0:
+    bought = np.maximum(shares, 0.0)
+    if len(problem.short_id):
+        owed, weight = np.bincount(problem.short_asset, problem.short_shares, problem.size), problem.owed()
+        covered = np.minimum(bought, owed)
+        left = left - weight * (1 - np.divide(covered, owed, out=np.zeros(problem.size), where=owed > 0))
+        bought = bought - covered
+    weights: FloatArray = left + bought * problem.prices / problem.nav
+    if problem.may_be_short:
         sold = np.bincount(problem.lot_asset, weights=lot_shares_sold, minlength=problem.size)
         short = np.round(np.maximum(-shares - sold, 0.0), SHARE_DECIMALS)
         weights = weights - short * problem.prices / problem.nav
@@ -235,20 +252,18 @@ def _objective_terms(
     held = problem.lot_shares > 0
     part = np.zeros(len(problem.lot_id))
     part[held] = lot_shares_sold[held] / problem.lot_shares[held]
+    tax = float((problem.lot_tax * problem.lot_weight * part).sum())
+    cover = cover_order(problem)
+    if cover is not None:
+        tax += float((problem.cover_tax * cover.fill(np.maximum(trades, 0.0))).sum())
     return ObjectiveTerms(
         active_risk=problem.risk_aversion * risk.variance(problem.active(weights)),
         trading_cost=float((problem.cost_rate * np.abs(trades)).sum()),
-        tax=problem.tax_weight * float((problem.lot_tax * problem.lot_weight * part).sum()),
+        tax=problem.tax_weight * tax,
         tilt=-float((problem.tilt * weights).sum()),
-        borrow=_borrow(problem, weights),
+        borrow=borrow_cost(problem, weights),
         orders=problem.order_cost * int(np.count_nonzero(trades)),
     )
-
-
-def _borrow(problem: RebalanceProblem, weights: FloatArray) -> float:
-    """Return what borrowing the short positions costs in a year; long positions cost nothing."""
-    short = np.flatnonzero(weights < 0) if problem.short_max > 0 else np.zeros(0, dtype=np.int64)
-    return float((problem.borrow_rate[short] * -weights[short]).sum())
 
 
 def _frozen(values: FloatArray) -> FloatArray:

@@ -47,6 +47,7 @@ def stand_still(problem: RebalanceProblem) -> RebalanceResult:
         trading_cost=0.0,
         tax=0.0,
         tilt=-float((problem.tilt * held).sum()),
+        borrow=borrow_cost(problem, held),
     )
     return RebalanceResult(
         trades=_frozen(still),
@@ -79,6 +80,12 @@ def stand_still(problem: RebalanceProblem) -> RebalanceResult:
         ),
         explanations=(),
     )
+
+
+def borrow_cost(problem: RebalanceProblem, weights: FloatArray) -> float:
+    """Return what borrowing the short positions among (N,) weights costs in a year, fraction of NAV; longs are free."""
+    short = np.flatnonzero(weights < 0) if problem.may_be_short else np.zeros(0, dtype=np.int64)
+    return float((problem.borrow_rate[short] * -weights[short]).sum())
 
 
 def no_trades(problem: RebalanceProblem, lagrangian: Lagrangian) -> BestTrades | None:

@@ -4,6 +4,7 @@ Written without the arrays, the orders and the tolerances of the code that found
 that trade.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -87,6 +88,9 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         if lots.locked[j]:
             violations.append(Violation("locked lot sold", lot_id, abs(sold[j]) * lot_value))
         sold_weight[j] = lots.weight[j] * (sold[j] / holds) if holds > 0 else sold[j] * lot_value
+    owed: dict[int, float] = {}
+    for i, weight in zip(problem.short_asset.tolist(), problem.short_weight.tolist(), strict=True):
+        owed[i] = owed.get(i, 0.0) + weight
     moves = (shares != 0) | (np.bincount(problem.lot_asset, lot_shares_sold, problem.size) != 0)
     for i in np.flatnonzero(moves).tolist():
         mine, ticker, wished = lots.of_asset[i], problem.tickers[i], asked[i]
@@ -109,7 +113,7 @@ def violations_of_shares(problem: RebalanceProblem, shares: FloatArray, lot_shar
         off = abs(steps - round(steps)) * step[i]
         if off > nearly and not (liquidates and wished < 0):
             violations.append(Violation("not a whole step", ticker, off * value[i]))
-        held = sum(lots.weight[j] for j in mine)
+        held = sum(lots.weight[j] for j in mine) - owed.get(i, 0.0)
         forced = held > upper[i] + 1e-12 or held < lower[i] - 1e-12
         forced = forced or (problem.max_names is not None and liquidates)
         if abs(trade) < problem.min_trade - FEASIBILITY_TOLERANCE and not forced:
@@ -185,7 +189,7 @@ def _limit_violations(
         held = int((weights > _HELD).sum())
         if held > problem.max_names:
             violations.append(Violation("number of names", "", float(held - problem.max_names)))
-    if problem.short_max > 0:
+    if problem.may_be_short:
         longs, shorts = float(weights[weights > 0].sum()), -float(weights[weights < 0].sum())
         violations.append(Violation("sum of shorts", "", shorts - problem.short_max))
         if np.isfinite(problem.long_max):
@@ -195,6 +199,7 @@ def _limit_violations(
         violations.append(Violation("turnover", "", (bought + sales) / 2 - problem.turnover_max))
     if np.isfinite(problem.gain_max):
         gain = sum(float(problem.lot_gain[j]) * float(sold[j]) for j in np.flatnonzero(sold))
+        gain += sum(float(problem.cover_gain[s]) * weight for s, weight in _covered(problem, trades))
         violations.append(Violation("realised gain", "", gain - problem.gain_max))
     if np.isfinite(problem.te_max):
         away = weights - (1.0 + problem.cash_flow) * problem.benchmark_weights
@@ -207,6 +212,15 @@ def _limit_violations(
             variance += float(inside @ linked @ inside)
         violations.append(Violation("tracking error", "", max(variance, 0.0) ** 0.5 - problem.te_max))
     return violations
+
+
+def _covered(problem: RebalanceProblem, trades: FloatArray) -> Iterator[tuple[int, float]]:
+    """Yield what purchases cover of each short lot, in the order of the problem."""
+    left = {i: max(float(trades[i]), 0.0) for i in problem.short_asset.tolist()}
+    for s, i in enumerate(problem.short_asset.tolist()):
+        taken = min(left[i], float(problem.short_weight[s]))
+        left[i] -= taken
+        yield s, taken
 
 
 def _short_violations(problem: RebalanceProblem, i: int, weight: float, lots: list[int]) -> list[Violation]:

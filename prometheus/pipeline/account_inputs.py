@@ -273,6 +273,7 @@ def _account_day(database: Database, shared: SharedInputs, rows: _Rows, day: Day
     if rows.opening is not None:
         require_bought_by(rows.opening, as_of, account_id)
     unbooked = _unbooked(database, rows)
+    household.require_plain_actions(shared, account_id)
     is_taxed = account.kind is AccountKind.TAXABLE
     inputs = AccountInputs(
         account=account,
@@ -289,7 +290,7 @@ def _account_day(database: Database, shared: SharedInputs, rows: _Rows, day: Day
         rebalance=params.rebalance,
         last_whole=None if rows.previous is None else rows.previous.whole_on,
     )
-    unpriced = sorted({lot.ticker for lot in inputs.books.lots} - day.prices.keys())
+    unpriced = sorted(inputs.books.tickers() - day.prices.keys())
     if unpriced:
         with database.transaction() as connection:
             inputs = replace(inputs, older_prices=market_data.last_prices_of(connection, as_of, unpriced))

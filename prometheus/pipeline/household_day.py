@@ -20,10 +20,13 @@ from prometheus.db.repositories.market_data import read_one_state
 from prometheus.domain.books import Books
 from prometheus.domain.lots import RecentTrade
 from prometheus.foundation.errors import AccountingError, PhaseHeldError
+from prometheus.ledger.events import Dividend, Split, SymbolChange
 from prometheus.ledger.findings import Finding
 from prometheus.ledger.keys import EVERY_ACCOUNT
 from prometheus.pipeline.shared_inputs import SharedInputs
 
+#: Actions that the ledger books for short positions, too.
+_PLAIN: Final = (Split, SymbolChange, Dividend)
 #: Remarks that a market's action could not be booked for an account that holds the security.
 _NOT_BOOKED: Final = frozenset({"VANISHING_LOT", "TOO_LARGE", "BAD_BASIS_FRACTION"})
 
@@ -108,6 +111,25 @@ class HouseholdDay:
     def trades(self, shared: SharedInputs, account_id: str, as_of: date) -> tuple[RecentTrade, ...]:
         """Return the trades that may lock securities of an account."""
         return recent_trades_of(self.work(shared).view, account_id, as_of, self._loaded.books.household.terms)
+
+    def require_plain_actions(self, shared: SharedInputs, account_id: str) -> None:
+        """Refuse a day that brings an action which the ledger does not book for a short position of an account.
+
+        Splits, new symbols and dividends it books.
+
+        Raises:
+            PhaseHeldError: There is such an action (ACTION_ON_SHORT).
+        """
+        owed = {short.ticker for short in self.books(shared, account_id).shorts}
+        for event in (one.event for one in self.work(shared).new):
+            ticker = getattr(event, "ticker", "")
+            if event.account == EVERY_ACCOUNT and ticker in owed and not isinstance(event, _PLAIN):
+                raise PhaseHeldError(
+                    f"{account_id} is short of {ticker}, which has a {type(event).__name__} on {event.trade_date}: "
+                    "what the position owes then is not booked. Enter the cover that closed it before that day.",
+                    code="ACTION_ON_SHORT",
+                    details={"ticker": ticker, "ex_date": event.trade_date.isoformat()},
+                )
 
     def first_day_of_actions(self, books_as_of: date | None) -> date | None:
         """Return the day after which the day's actions of an account come; None where its books begin.

@@ -94,23 +94,16 @@ def snapshot_task(context: TaskContext, lease: Lease) -> PhaseWork:
             missing, or the books moved meanwhile; nothing is written.
         EngineError: The account's books are past the day (SUPERSEDED).
     """
-    as_of, account_id = lease.as_of_date, lease.account_id
+    as_of = lease.as_of_date
     day = context.shared.day(as_of)
     model = _usable_model(day.risk_model, as_of, context.config)
     market = _usable_market(context, as_of)
     account = read_account(context, lease, day)
     if account.params.unfilled_orders == "hold":
         require_settled(account.open_orders)
-    if account.params.long_max > 1:
-        # Rates that nobody ever loaded would not help here.
-        if market.borrow is not None:
-            require_usable(borrow_age(market.borrow, as_of, context.config.ages, needed=True))
-        raise PhaseHeldError(
-            f"{account_id} has long_max {account.params.long_max:g}, but the ledger books no short positions. Set it "
-            "to 1, or solve the day apart with 'prometheus optimize'.",
-            code="SHORTS_NOT_BOOKED",
-        )
     inputs = account.inputs
+    if account.params.long_max > 1 or inputs.books.shorts:
+        _require_shorts(account, as_of, market, context.config)
     benchmark = _usable_benchmark(context, inputs.account.benchmark_id, as_of)
     inputs = replace(inputs, old_data=_old_data(benchmark, market, as_of))
     weights = context.shared.weights(benchmark)
@@ -260,6 +253,24 @@ def _usable_market(context: TaskContext, as_of: date) -> DataDates:
         require_usable(prices)
     require_usable(actions_age(dates, as_of, limits))
     return dates
+
+
+def _require_shorts(account: AccountDay, as_of: date, market: DataDates, config: EngineConfig) -> None:
+    """Refuse a day that may sell short or cover where that is not settled, or borrow rates are old or absent.
+
+    Raises:
+        PhaseHeldError: SHORTS_IN_REGIME, STALE_BORROW.
+    """
+    regime = account.inputs.account.tax_regime
+    if not regime.settles_shorts:
+        raise PhaseHeldError(
+            f"{account.inputs.account.account_id} has long_max {account.params.long_max:g} and "
+            f"{len(account.inputs.books.shorts)} short positions, which are not settled under the rules of {regime}. "
+            "Set it to 1 and close them, or solve the day apart with 'prometheus optimize'.",
+            code="SHORTS_IN_REGIME",
+        )
+    if account.params.long_max > 1:
+        require_usable(borrow_age(market.borrow, as_of, config.ages, needed=True))
 
 
 def _usable_benchmark(context: TaskContext, benchmark_id: str, as_of: date) -> BenchmarkDay:

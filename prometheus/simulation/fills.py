@@ -8,7 +8,7 @@ from datetime import date
 from prometheus.bookkeeping.ledger import book_executed
 from prometheus.db.database import Database
 from prometheus.db.repositories.runs import trades_of_day
-from prometheus.decision.settle import planned_fill
+from prometheus.decision.planned_trades import planned_fill
 from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.domain.run_record import TradeRow
@@ -38,16 +38,23 @@ def fill_day(database: Database, as_of: date) -> int:
 
 
 def _fills(account_id: str, as_of: date, lines: Sequence[TradeRow]) -> tuple[Fill, ...]:
-    """Return an execution for each line, so that what is booked is what was planned to the cent."""
+    """Return an execution for each line, so that what is booked is what was planned to the cent.
+
+    What covers several short lots is one execution, which the ledger shares out over them as it did for the plan.
+    """
     number: Counter[str] = Counter()
-    fills = []
+    fills: list[Fill] = []
+    covers: dict[str, Fill] = {}
     for line in lines:
-        ticker, quantity, price = line.ticker, line.quantity, line.price
-        if line.side == Side.BUY:
-            fills.append(planned_fill(account_id, as_of, ticker, quantity, price, ()))
-            continue
-        number[ticker] += 1
-        picks = () if line.lot_id is None else (LotPick(line.lot_id, quantity),)
-        fill = planned_fill(account_id, as_of, ticker, -quantity, price, picks)
-        fills.append(replace(fill, execution_id=f"{fill.execution_id}:{number[ticker]}"))
-    return tuple(fills)
+        ticker, quantity, price, side = line.ticker, line.quantity, line.price, Side(line.side)
+        if side is Side.SELL:
+            number[ticker] += 1
+            picks = () if line.lot_id is None else (LotPick(line.lot_id, quantity),)
+            fill = planned_fill(account_id, as_of, ticker, side, quantity, price, picks)
+            fills.append(replace(fill, execution_id=f"{fill.execution_id}:{number[ticker]}"))
+        elif side is Side.BUY_TO_COVER:
+            before = covers[ticker].quantity if ticker in covers else 0
+            covers[ticker] = planned_fill(account_id, as_of, ticker, side, before + quantity, price)
+        else:
+            fills.append(planned_fill(account_id, as_of, ticker, side, quantity, price))
+    return (*fills, *covers.values())

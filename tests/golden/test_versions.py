@@ -19,7 +19,7 @@ from prometheus.db.run_digests import (
     altered_part,
     run_digests,
 )
-from prometheus.decision.snapshot import SNAPSHOT_VERSION, Snapshot
+from prometheus.decision.snapshot import NEWEST_VERSION, Snapshot
 from prometheus.decision.stored_result import read_result
 from prometheus.foundation.errors import DatabaseError, PrometheusError
 
@@ -59,7 +59,7 @@ def test_golden_snapshots_survive_the_newest_form(path):
 
 def test_every_version_has_golden_runs():
     """There are golden runs of each version of the snapshot up to the newest."""
-    assert {path.parent.name for path in FILES} == {f"v{number}" for number in range(1, SNAPSHOT_VERSION + 1)}
+    assert {path.parent.name for path in FILES} == {f"v{number}" for number in range(1, NEWEST_VERSION + 1)}
 
 
 def answers(**environment: str):

@@ -339,18 +339,6 @@ def test_missing_risk_model_holds_the_day(fleet):
     assert fleet.run(day=friday_before).attempt == 0
 
 
-def test_short_positions_hold_the_day(fleet):
-    """The ledger books no shorts: a strategy that allows them holds the day with an alert until it is changed."""
-    with fleet.database.transaction() as connection:
-        change_strategy(connection, long_max=1.3)
-    fleet.ready(account_id="ACC-1")
-    assert fleet.advance().outcomes == {Outcome.HELD: 1}
-    assert fleet.alerts() == [("ACC-1", "SHORTS_NOT_BOOKED")]
-    with fleet.database.transaction() as connection:
-        change_strategy(connection, long_max=1.0)
-    assert fleet.advance().outcomes == {Outcome.PERSISTED: 1}
-
-
 def _rebalance_with_a_gap(problem, *, backend):
     result = rebalance(problem, backend=backend)
     return replace(result, certificate=replace(result.certificate, gap_bps=1.0))

@@ -42,6 +42,12 @@ class Account:
         self.held: dict[str, Decimal] = defaultdict(Decimal)
         for lot in self.lots.values():
             self.held[lot["ticker"]] += lot["quantity"]
+        self.shorts = sorted(document.get("shorts", ()), key=lambda short: (short["sold_on"], short["lot_id"]))
+        self.owed: dict[str, Decimal] = defaultdict(Decimal)
+        for short in self.shorts:
+            self.owed[short["ticker"]] += Decimal(str(short["quantity"]))
+        for ticker, owed in self.owed.items():
+            self.held[ticker] -= owed
         self.nav = self.cash + sum(self.held[t] * self.price[t] for t in self.assets)
         total = sum(asset["benchmark_weight"] for asset in self.assets.values())
         self.benchmark = {ticker: asset["benchmark_weight"] / total for ticker, asset in self.assets.items()}
@@ -143,6 +149,25 @@ class Account:
             year_later = lot["start"].replace(year=lot["start"].year + 1, day=28)
         return rates["lt" if self.as_of > year_later else "st"] + rates.get("niit", Decimal(0))
 
+    def cover_tax(self, short: Mapping[str, Any], quantity: Decimal) -> tuple[Decimal, Decimal]:
+        """Return the gain that counts of covering shares of a short position, and its tax."""
+        gain = Decimal(str(short["proceeds"])) * quantity / Decimal(str(short["quantity"]))
+        gain -= quantity * self.price[short["ticker"]]
+        group = self.group[short["ticker"]]
+        others = [one for one in self.shorts if one is not short and self.group[one["ticker"]] == group]
+        sales = [one for one in self.document["recent_trades"] if one["side"] == "SELL" and one["ticker"] in self.group]
+        near = any(self._recent(one["sold_on"]) for one in others)
+        near = near or any(self.group[one["ticker"]] == group and self._recent(one["date"]) for one in sales)
+        if gain < 0 and near:
+            return Decimal(0), Decimal(0)
+        return gain, self.cover_rate(short, gain) * gain
+
+    def cover_rate(self, short: Mapping[str, Any], gain: Decimal) -> Decimal:
+        """Return the rate on what covering realises."""
+        rates = {name: Decimal(str(value)) for name, value in self.document["tax_rates"].items()}
+        term = "lt" if gain < 0 and short.get("was_held_long") else "st"
+        return rates[term] + rates.get("niit", Decimal(0))
+
     def cost_rate(self, ticker: str) -> Decimal:
         """Return the one-way cost of a name, fraction of the traded value."""
         return Decimal(str(self.assets[ticker].get("cost", Decimal(str(self.params["cost_bps"])) / 10_000)))
@@ -175,7 +200,7 @@ class Account:
     def cash_range(self, *, traded: bool = True) -> tuple[Decimal, Decimal]:
         """Return the least and the most cash after trading, base currency; without trades no cents add up."""
         least = Decimal(str(self.params["cash_min"])) * self.nav
-        reserve = CENT * (len(self.assets) + len(self.lots))
+        reserve = CENT * (len(self.assets) + len(self.lots) + len(self.shorts))
         cheapest = min(self.price.values()) * self.step
         most = Decimal(str(self.params["cash_max"])) * self.nav
         narrow = least + reserve + 2 * cheapest
@@ -198,10 +223,19 @@ class Account:
             )
             upper = held if not self.may_sell(ticker) else float(stuck * self.price[ticker] / self.nav)
             lower = min(max(lower, 0.0), upper)
+        if ticker in self.owed:
+            recalled = "borrow_rate" not in self.assets[ticker]
+            if ticker in self.never or self.group[ticker] in self.buy_locked:
+                upper = 0.0
+            lower = held if recalled else min(lower, held)
+            if self.may_buy(ticker) and (recalled or ticker in self.never):
+                lower = 0.0
         return lower, upper
 
     def may_buy(self, ticker: str) -> bool:
-        """Say whether a name may be bought."""
+        """Say whether a name may be bought; what is short may be covered in spite of a lock."""
+        if ticker in self.owed:
+            return ticker not in self.params["no_buy"] and ticker not in self.stale
         barred = ticker in self.params["no_buy"] or ticker in self.never or ticker in self.stale
         return not barred and self.group[ticker] not in self.buy_locked
 
@@ -233,13 +267,15 @@ class Account:
         year = self.limit("tax_budget_ytd", 1) - float(Decimal(self.document.get("realized_this_year", 0)) / self.nav)
         if float(gain / self.nav) > min(self.limit("tax_budget", 1), year) + TOLERANCE:
             yield "the gains exceed their budget"
-        if sum(weight > 1e-9 for weight in weights.values()) > self.limit("max_names", 100_000):
+        if not self.shorts and sum(weight > 1e-9 for weight in weights.values()) > self.limit("max_names", 100_000):
             yield "too many names are held"
-        if self.params["long_max"] > 1:
-            if -sum(w for w in weights.values() if w < 0) > self.params["long_max"] - 1 + TOLERANCE:
+        if self.params["long_max"] > 1 or self.shorts:
+            stuck = -sum(float(self.held[t] * self.price[t] / self.nav) for t in self.owed if not self.may_buy(t))
+            if -sum(w for w in weights.values() if w < 0) > max(self.params["long_max"] - 1, stuck) + TOLERANCE:
                 yield "the short positions exceed their sum"
-            if sum(w for w in weights.values() if w > 0) > self.params["long_max"] + TOLERANCE:
-                yield "the long positions exceed their sum"
+        longs = sum(w for w in weights.values() if w > 0)
+        if self.params["long_max"] > 1 and longs > self.params["long_max"] + TOLERANCE:
+            yield "the long positions exceed their sum"
 
     def nothing_is_legal(self) -> bool:
         """Say whether no trade at all keeps every rule."""
@@ -248,6 +284,8 @@ class Account:
             return False
         weights = self.weights(self.held)
         if any(weights[t] > self.bounds(t)[1] + 1e-12 for t in self.assets):
+            return False
+        if any(weights[t] < self.bounds(t)[0] - 1e-12 for t in self.owed):
             return False
         return not tuple(self.limits_broken(self.held, Decimal(0), Decimal(0)))
 
@@ -273,22 +311,25 @@ def _trades_broken(account: Account, result: Mapping[str, Any]) -> Iterator[str]
     after = {ticker: account.held[ticker] for ticker in account.assets}
     moved: dict[str, Decimal] = defaultdict(Decimal)
     sold: dict[str, Decimal] = defaultdict(Decimal)
+    covered: dict[str, Decimal] = defaultdict(Decimal)
     cash, gain, model_tax, line_tax, costs = account.cash, Decimal(0), Decimal(0), Decimal(0), Decimal(0)
     for line in result["trades"]:
         ticker, quantity, amount = line["ticker"], Decimal(line["quantity"]), Decimal(line["amount"])
         price, cost = account.price[ticker], Decimal(line["cost"])
-        if amount != (quantity * price).quantize(CENT, ROUND_HALF_EVEN) or quantity <= 0:
+        # what a cover of several positions costs is shared out over them, in cents
+        shared = CENT if line["side"] == "BUY_TO_COVER" else Decimal(0)
+        if abs(amount - (quantity * price).quantize(CENT, ROUND_HALF_EVEN)) > shared or quantity <= 0:
             yield f"{ticker}: {quantity} shares at {price} are not {amount}"
         if abs(cost - amount * account.cost_rate(ticker)) > CENT / 2:
             yield f"{ticker}: the cost {cost} is not the rate times {amount}"
-        sign = 1 if line["side"] == "BUY" else -1
+        sign = 1 if line["side"].startswith("BUY") else -1
         if moved[ticker] * sign < 0:
             yield f"{ticker} is bought and sold"
         moved[ticker] += sign * quantity
         after[ticker] += sign * quantity
         cash -= sign * amount + cost
         costs += cost
-        if sign < 0 and line["lot_id"] is not None:
+        if line["side"] == "SELL":
             yield from _sale_broken(account, line)
             lot = account.lots[line["lot_id"]]
             sold[line["lot_id"]] += quantity
@@ -298,6 +339,15 @@ def _trades_broken(account: Account, result: Mapping[str, Any]) -> Iterator[str]
             if per_share >= 0 or account.saves_tax(lot):
                 model_tax += account.rate(lot) * usable
             line_tax += Decimal(line["tax"])
+        if line["side"] == "BUY_TO_COVER":
+            short = next(one for one in account.shorts if one["lot_id"] == line["lot_id"])
+            yield from _cover_broken(account, line, short)
+            counts, tax = account.cover_tax(short, quantity)
+            covered[line["lot_id"]] += quantity
+            gain += counts
+            model_tax += tax
+            line_tax += Decimal(line["tax"])
+    yield from _covers_broken(account, after, covered)
     yield from _names_broken(account, moved, sold, after)
     least, most = account.cash_range()
     # sums of many decimals are kept to 28 digits, in whatever order
@@ -335,6 +385,31 @@ def _sale_broken(account: Account, line: Mapping[str, Any]) -> Iterator[str]:
         yield f"lot {name}: the tax {line['tax']} is not the rate times {counts}"
 
 
+def _cover_broken(account: Account, line: Mapping[str, Any], short: Mapping[str, Any]) -> Iterator[str]:
+    quantity, basis, name = Decimal(line["quantity"]), Decimal(line["basis"]), line["lot_id"]
+    if abs(basis - Decimal(str(short["proceeds"])) * quantity / Decimal(str(short["quantity"]))) > CENT:
+        yield f"short position {name}: the basis {basis} is not its part of {short['proceeds']}"
+    gain = Decimal(line["realized_gain"])
+    if gain != basis - Decimal(line["amount"]):
+        yield f"short position {name}: the gain is not basis less amount"
+    if abs(Decimal(line["tax"]) - account.cover_rate(short, gain) * gain) > CENT:
+        yield f"short position {name}: the tax {line['tax']} is not the rate times {gain}"
+
+
+def _covers_broken(account: Account, after: Mapping[str, Decimal], covered: Mapping[str, Decimal]) -> Iterator[str]:
+    open_before: set[str] = set()
+    for short in account.shorts:
+        quantity = Decimal(str(short["quantity"]))
+        if covered.get(short["lot_id"], Decimal(0)) > quantity:
+            yield f"short position {short['lot_id']} is covered twice"
+        if covered.get(short["lot_id"], Decimal(0)) and short["ticker"] in open_before:
+            yield f"short position {short['lot_id']} is covered before an earlier one"
+        if covered.get(short["lot_id"], Decimal(0)) < quantity:
+            open_before.add(short["ticker"])
+            if after[short["ticker"]] > 0:
+                yield f"{short['ticker']} is held beside a short position"
+
+
 def _names_broken(
     account: Account,
     moved: Mapping[str, Decimal],
@@ -357,7 +432,7 @@ def _names_broken(
             yield f"{ticker} may not be sold"
         if moved[ticker] > 0 and account.group[ticker] in losing and not account.document.get("sheltered"):
             yield f"{ticker} is bought while its group sells a loss"
-        if after[ticker] < 0 and not (may_short and "borrow_rate" in account.assets[ticker]):
+        if moved[ticker] < 0 and after[ticker] < 0 and not (may_short and "borrow_rate" in account.assets[ticker]):
             yield f"{ticker} is sold short"
         sells_all = after[ticker] == 0 and moved[ticker] < 0
         if moved[ticker] % account.step != 0 and not sells_all:

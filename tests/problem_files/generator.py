@@ -56,6 +56,8 @@ def problem(seed: int, kind: str | None = None) -> Document:
     if names > 3 and random.random() < 0.12:
         document["specific_correlation_blocks"] = [_block(random, assets)]
     _policy(Random(f"policy {seed}"), document["params"])
+    if not canadian and kind in {"long_short", "limits", "realistic"}:
+        _begin_short(Random(f"short {seed}"), document, nav, as_of)
     if document["params"].get("loss_sale_policy") == "allow" and not canadian:
         for trade in document["recent_trades"]:
             if trade["side"] == "BUY" and "account" not in trade and "lot_id" not in trade:
@@ -68,6 +70,36 @@ _US_RATES: tuple[dict[str, str], ...] = (
     {"st": "0.24", "lt": "0.15"},
     {"st": "0.0", "lt": "0.0"},
 )
+
+
+def _begin_short(random: Random, document: Document, nav: float, as_of: date) -> None:
+    """Give some problems short positions, of names without lots; what they were sold for is in cash."""
+    if random.random() < 0.5:
+        return
+    held = {lot["ticker"] for lot in document["lots"]}
+    free = [asset for asset in document["assets"] if asset["ticker"] not in held]
+    shorts: list[Document] = []
+    for asset in random.sample(free, min(len(free), random.randint(1, 3))):
+        for _ in range(random.choice((1, 1, 2))):
+            price = float(asset["price"])
+            quantity = float(int(random.choice((0.001, 0.01, 0.05)) * nav / price))
+            if document["fractional_shares"]:
+                quantity = round(quantity + random.random(), 4)
+            if quantity <= 0:
+                continue
+            short: Document = {
+                "lot_id": f"S{len(shorts)}",
+                "ticker": asset["ticker"],
+                "sold_on": (as_of - timedelta(days=random.choice((3, 30, 31, 200)))).isoformat(),
+                "quantity": f"{quantity:.4f}".rstrip("0").rstrip("."),
+                "proceeds": f"{quantity * price * random.lognormvariate(0.0, 0.3):.2f}",
+            }
+            if random.random() < 0.2:
+                short["was_held_long"] = True
+            shorts.append(short)
+            document["cash"] = f"{float(document['cash']) + quantity * price:.2f}"
+    if shorts:
+        document["shorts"] = shorts
 
 
 def _asset(random: Random, number: int, factors: int, kind: str, nav: float, as_of: date) -> Document:

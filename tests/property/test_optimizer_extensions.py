@@ -1,4 +1,4 @@
-"""Linked specific returns and short positions, together and beside limits: legal, certified, or refused."""
+"""Linked specific returns and short positions, begun or opened, beside limits: legal, certified, or refused."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from tests.unit.optimizer.limits import KINDS, binding
 from tests.unit.optimizer.linked_blocks import linked
 from tests.unit.optimizer.problems import random_problem
 from tests.unit.optimizer.round_off import negligible_gap
-from tests.unit.optimizer.short_accounts import extended
+from tests.unit.optimizer.short_accounts import begun_short, extended
 
 
 @st.composite
@@ -39,6 +39,9 @@ def extended_problems(draw):
         problem = linked(problem, blocks, seed, twins=draw(st.sampled_from([0.0, 0.99])))
     if not blocks or draw(st.booleans()):
         problem = extended(problem, draw(st.sampled_from([1.001, 1.05, 1.3])), seed)
+        count = draw(st.integers(0, min(3, names)))
+        if count:
+            problem = begun_short(problem, seed, count=count, depth=draw(st.sampled_from([0.005, 0.03])))
     kinds = tuple(draw(st.lists(st.sampled_from(KINDS), max_size=2, unique=True)))
     try:
         return binding(problem, kinds, draw(st.sampled_from([0.005, 0.05])), seed) if kinds else problem
@@ -66,5 +69,5 @@ def test_every_answer_is_legal_and_certified_or_refused_by_name(backend, problem
     assert certificate.rounded_gap_bps >= -noise
     assert result.tracking_error_after == pytest.approx(tracking_error(problem, weights), rel=1e-12)
     short = np.flatnonzero(weights < 0)
-    borrow = problem.borrow_rate[short] @ -weights[short] if problem.short_max > 0 else 0.0
+    borrow = problem.borrow_rate[short] @ -weights[short] if problem.may_be_short else 0.0
     assert result.terms.borrow == pytest.approx(borrow, abs=1e-15)

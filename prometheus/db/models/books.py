@@ -15,7 +15,6 @@ class AccountRow(Base):
     __table_args__ = (
         CheckConstraint("tax_regime IN ('US', 'CA')", name="tax_regime"),
         CheckConstraint("lot_method IN ('HIFO', 'LEAST_TAX_FIRST', 'FIFO', 'ACB')", name="lot_method"),
-        CheckConstraint("cash >= 0", name="cash_not_negative"),
         CheckConstraint("account_type IN ('TAXABLE', 'IRA', 'ROTH', '401K', 'RRSP', 'TFSA')", name="account_type"),
     )
 

@@ -213,11 +213,11 @@ class RunRow(Base):
 
 
 class RunTradeRow(Base):
-    """One trade of a run; a sale has one row for each lot. Amounts in cents of the base currency."""
+    """One trade of a run, amounts in cents of the base currency; a sale and a cover have one row for each lot."""
 
     __tablename__ = "run_trades"
     __table_args__ = (
-        CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
+        CheckConstraint("side IN ('BUY', 'SELL', 'SELL_SHORT', 'BUY_TO_COVER')", name="side"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
     )
 

@@ -16,7 +16,7 @@ class OrderExecutionRow(Base):
 
     __tablename__ = "order_executions"
     __table_args__ = (
-        CheckConstraint("side IN ('BUY', 'SELL')", name="side"),
+        CheckConstraint("side IN ('BUY', 'SELL', 'SELL_SHORT', 'BUY_TO_COVER')", name="side"),
         CheckConstraint("quantity > 0", name="quantity_positive"),
     )
 

@@ -1,4 +1,4 @@
-"""Purchases and sales among the events of the ledger, as corrections and cancellations leave them."""
+"""Trades among the events of the ledger, as corrections and cancellations leave them."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from prometheus.db.database import driver_connection
 from prometheus.ledger.event_json import event_of
-from prometheus.ledger.events import Buy, Event, Reinvestment, Sell
+from prometheus.ledger.events import Buy, CoverShort, Event, Reinvestment, Sell, ShortSale
 from prometheus.ledger.facts import effective_events
 
 # Corrections come with what they name, whatever the day: only together do they say what counts.
@@ -18,7 +18,7 @@ _TRADES: Final = """
     SELECT account_id, content FROM ledger_events WHERE event_no IN (
         SELECT event_no FROM wanted JOIN ledger_events AS event
             ON event.account_id = wanted.account_id AND event.trade_date >= wanted.since
-        WHERE kind IN ('Buy', 'Sell')
+        WHERE kind IN ('Buy', 'Sell', 'ShortSale', 'CoverShort')
         UNION
         SELECT event_no FROM ledger_events WHERE target_id IS NOT NULL AND account_id = ANY(%(accounts)s)
         UNION
@@ -29,8 +29,12 @@ _TRADES: Final = """
 """
 
 
-def trades_since(connection: Connection, since: Mapping[str, date]) -> dict[str, list[Buy | Sell]]:
-    """Return the purchases and sales of accounts that count, by account; reinvested dividends are none of them.
+#: What orders are filled by.
+Trade = Buy | Sell | ShortSale | CoverShort
+
+
+def trades_since(connection: Connection, since: Mapping[str, date]) -> dict[str, list[Trade]]:
+    """Return the trades of accounts that count, by account; reinvested dividends are none of them.
 
     Args:
         connection: A transaction.
@@ -44,10 +48,10 @@ def trades_since(connection: Connection, since: Mapping[str, date]) -> dict[str,
     return {account: _trades(told[account], since[account]) for account in accounts}
 
 
-def _trades(events: list[Event], since: date) -> list[Buy | Sell]:
+def _trades(events: list[Event], since: date) -> list[Trade]:
     counting, _ = effective_events(events)
     return [
         event
         for event in counting
-        if isinstance(event, Buy | Sell) and not isinstance(event, Reinvestment) and event.trade_date >= since
+        if isinstance(event, Trade) and not isinstance(event, Reinvestment) and event.trade_date >= since
     ]

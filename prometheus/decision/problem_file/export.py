@@ -15,7 +15,7 @@ from prometheus.decision.problem_file.reading import read_problem
 from prometheus.decision.problem_from_snapshot import Matrices, build_problem, universe_correlation
 from prometheus.decision.snapshot import Snapshot, UniverseName
 from prometheus.decision.wash_locks import buy_locks
-from prometheus.domain.lots import RecentTrade, Side
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side
 from prometheus.domain.money import plain_text
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.canonical import JsonObject
@@ -79,6 +79,7 @@ def export_problem(
             }
             for lot in snapshot.lots
         ],
+        **({"shorts": [_short(short) for short in snapshot.shorts]} if snapshot.shorts else {}),
         "recent_trades": [_trade(trade, group) for trade, group in _with_groups(snapshot)],
     }
     text = _written(document)
@@ -133,6 +134,18 @@ def _asset(snapshot: Snapshot, matrices: Matrices, problem: RebalanceProblem, po
 
 def _stored_weight(name: UniverseName, matrices: Matrices) -> float:
     return float(matrices.benchmark_weights[name.benchmark_index]) if name.benchmark_index >= 0 else 0.0
+
+
+def _short(short: ShortPosition) -> JsonObject:
+    return {
+        "lot_id": short.lot_id,
+        "ticker": short.ticker,
+        "sold_on": short.sold_on.isoformat(),
+        "quantity": plain_text(short.quantity),
+        "proceeds": _money(short.proceeds),
+        **({"was_held": True} if short.was_held else {}),
+        **({"was_held_long": True} if short.was_held_long else {}),
+    }
 
 
 def _trade(trade: RecentTrade, group: str | None) -> JsonObject:

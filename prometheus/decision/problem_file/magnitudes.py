@@ -34,10 +34,11 @@ _FACTOR_VARIANCE: Final = 1e4
 
 
 def net_asset_value(document: Mapping[str, Any]) -> Decimal:
-    """Return cash plus every lot at its price; lots of unknown tickers count as nothing."""
+    """Return cash plus every lot, less what is short, at its price; unknown tickers count as nothing."""
     price = {asset["ticker"]: exact(asset["price"]) for asset in document["assets"]}
     lots = (exact(lot["quantity"]) * price.get(lot["ticker"], Decimal(0)) for lot in document["lots"])
-    return exact(document["cash"]) + sum(lots, Decimal(0))
+    shorts = (exact(one["quantity"]) * price.get(one["ticker"], Decimal(0)) for one in document.get("shorts", ()))
+    return exact(document["cash"]) + sum(lots, Decimal(0)) - sum(shorts, Decimal(0))
 
 
 def magnitude_defects(document: Mapping[str, Any]) -> Iterator[Defect]:
@@ -116,6 +117,11 @@ def _factor_variances(document: Mapping[str, Any]) -> Iterator[Defect]:
 
 def _bases(document: Mapping[str, Any], nav: Decimal) -> Iterator[Defect]:
     price = {asset["ticker"]: exact(asset["price"]) for asset in document["assets"]}
+    for i, short in enumerate(document.get("shorts", ())):
+        worth = exact(short["quantity"]) * price[short["ticker"]]
+        if worth > _MOST_HELD * nav or exact(short["proceeds"]) > min(_LARGEST_BASIS * nav, _DEEPEST_LOSS * worth):
+            reason = f"is no proceeds of shares worth {worth:.6g} in an account of {nav:.6g}; correct it."
+            yield defect(("shorts", i, "proceeds"), short["proceeds"], reason)
     for i, lot in enumerate(document["lots"]):
         value = exact(lot["quantity"]) * price[lot["ticker"]]
         for name in ("adjusted_basis", "cost_basis"):

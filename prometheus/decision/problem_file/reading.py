@@ -21,7 +21,7 @@ from prometheus.decision.snapshot import Flag, Snapshot, UniverseName
 from prometheus.decision.wash_locks import is_in_window
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
 from prometheus.domain.books import Books
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, TaxLot
 from prometheus.domain.rebalancing import kind_of_day
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import InvalidProblemError
@@ -155,6 +155,7 @@ def _snapshot(document: Mapping[str, Any], assets: list[Mapping[str, Any]], para
         realized_this_year=exact(document.get("realized_this_year", 0)),
         rebalancing=kind_of_day(params.rebalance, last_whole, as_of),
         last_whole=last_whole,
+        shorts=Books(shorts=tuple(_shorts(document.get("shorts", ())))).shorts,
     )
 
 
@@ -182,6 +183,19 @@ def _lot(row: Mapping[str, Any]) -> TaxLot:
         adjusted_basis=exact(row["adjusted_basis"]),
         holding_period_start=_day(row, "holding_period_start") or acquired_on,
     )
+
+
+def _shorts(rows: Iterable[Any]) -> Iterator[ShortPosition]:
+    for row in rows:
+        yield ShortPosition(
+            lot_id=row["lot_id"],
+            ticker=row["ticker"],
+            sold_on=date.fromisoformat(row["sold_on"]),
+            quantity=exact(row["quantity"]),
+            proceeds=exact(row["proceeds"]),
+            was_held=row.get("was_held", False),
+            was_held_long=row.get("was_held_long", False),
+        )
 
 
 def _trade(row: Mapping[str, Any]) -> RecentTrade:

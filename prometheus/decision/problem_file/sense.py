@@ -4,6 +4,7 @@ Every check takes a document that fits the schema and returns its defects.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields
 from decimal import Decimal
 from typing import Any, Final
@@ -41,6 +42,12 @@ def sense_defects(document: Mapping[str, Any]) -> tuple[Defect, ...]:
         *_factor_covariance(document),
         *_correlation_blocks(document),
         *_lots(document),
+        *_shorts(
+            document.get("shorts", ()),
+            document["lots"],
+            {asset["ticker"] for asset in document["assets"]},
+            document["as_of"],
+        ),
         *_net_asset_value(document),
         *_recent_trades(document),
         *_last_whole(document),
@@ -163,6 +170,22 @@ def _lots(document: Mapping[str, Any]) -> Iterator[Defect]:
         yield from _too_many_decimals(where, lot)
 
 
+def _shorts(shorts: Sequence[Any], lots: Sequence[Any], known: AbstractSet[str], as_of: str) -> Iterator[Defect]:
+    held, lot_ids = {lot["ticker"] for lot in lots}, {lot["lot_id"] for lot in lots}
+    yield from _repeated(shorts, "shorts", "lot_id", "a short position")
+    for i, short in enumerate(shorts):
+        where: Location = ("shorts", i)
+        if short["ticker"] not in known:
+            yield _unknown_ticker((*where, "ticker"), short["ticker"])
+        if short["lot_id"] in lot_ids:
+            yield defect((*where, "lot_id"), short["lot_id"], "is a lot too; a short position has a name of its own.")
+        if short["ticker"] in held:
+            yield defect((*where, "ticker"), short["ticker"], "has lots too; close one of the two against the other.")
+        if short["sold_on"] > as_of:
+            yield defect((*where, "sold_on"), short["sold_on"], f"lies after as_of {as_of}; correct one of the two.")
+        yield from _too_many_decimals(where, short)
+
+
 def _too_many_decimals(where: Location, row: Mapping[str, Any]) -> Iterator[Defect]:
     exponent = exact(row["quantity"]).normalize().as_tuple().exponent
     if isinstance(exponent, int) and -exponent > _SHARE_DECIMALS:
@@ -252,6 +275,8 @@ def _taxes(document: Mapping[str, Any]) -> Iterator[Defect]:
             yield defect(
                 ("tax_rates", name), document["tax_rates"][name], "with niit exceeds the whole gain; correct the rates."
             )
+    if document.get("shorts") and not TaxRegime(document["tax_regime"]).settles_shorts:
+        yield defect(("shorts",), document["shorts"], "are not settled under this tax_regime; leave them out.")
     canadian, pooled = document["tax_regime"] == TaxRegime.CA, document["lot_method"] == LotMethod.ACB
     if canadian != pooled:
         yield defect(

@@ -118,6 +118,9 @@ class SidedModel:
         for column, (i, _, _, _) in enumerate(stretches):
             owner[i, column] = 1.0
 
+        self._covers = {i: self._stretches_of_cover(i) for i in sorted(set(problem.short_asset.tolist()))}
+        self._covering = {i: cp.Variable(len(cover.stretches)) for i, cover in self._covers.items() if cover.stretches}
+
         self._bought = cp.Variable(problem.size)
         self._sold = cp.Variable(len(stretches)) if stretches else cp.Constant(np.zeros(0))
         sales = np.array([sale.forced for sale in self._sales])
@@ -159,8 +162,15 @@ class SidedModel:
         return self._problem.cost_rate @ self.volume
 
     def tax(self) -> Any:
-        """Return theta times the tax on what is sold, and the cost of borrowing what is sold short."""
+        """Return theta times the tax on what is sold and covered, and the cost of borrowing what stays short."""
         forced = sum(sale.forced_tax for sale in self._sales)
+        problem = self._problem
+        for weight, i in zip(problem.short_weight.tolist(), problem.short_asset.tolist(), strict=True):
+            forced += weight * float(problem.borrow_rate[i])
+        for i, cover in self._covers.items():
+            forced += cover.forced_tax
+            if cover.stretches:
+                forced = forced + np.array([rate for _, rate, _ in cover.stretches]) @ self._covering[i]
         return forced + self._rate @ self._sold if len(self._rate) else forced
 
     def tilt(self) -> Any:
@@ -184,6 +194,11 @@ class SidedModel:
         rules.append(self._bought[limited] <= np.maximum(self._most[limited], 0.0))
         if len(self._length):
             rules += [self._sold >= 0.0, self._sold <= self._length]
+        for i, cover in self._covers.items():
+            if cover.stretches:
+                length = np.array([length for length, _, _ in cover.stretches])
+                covering = self._covering[i]
+                rules += [covering >= 0.0, covering <= length, self._bought[i] == cover.forced + cp.sum(covering)]
         return rules
 
     def factor_exposures(self) -> list[Any]:
@@ -228,6 +243,10 @@ class SidedModel:
         gain = sum(sale.forced_gain for sale in self._sales)
         if len(self._length):
             gain = gain + self._gain @ self._sold
+        for i, cover in self._covers.items():
+            gain = gain + cover.forced_gain
+            if cover.stretches:
+                gain = gain + np.array([rate for _, _, rate in cover.stretches]) @ self._covering[i]
         return [gain <= self._problem.gain_max]
 
     def tracking_error(self) -> list[Any]:
@@ -246,7 +265,7 @@ class SidedModel:
     def long_short(self) -> list[Any]:
         """Keep the sums of long and of short positions within their limits."""
         problem = self._problem
-        if problem.short_max <= 0:
+        if not problem.may_be_short:
             return []
         rules = [cp.sum(cp.neg(self.weights)) <= problem.short_max]
         if np.isfinite(problem.long_max):
@@ -278,9 +297,26 @@ class SidedModel:
             locked = any(problem.lot_asset[j] == asset and problem.lot_locked[j] for j in range(len(problem.lot_id)))
             if problem.short_max > 0 and np.isfinite(problem.borrow_rate[asset]) and not locked:
                 amount, tax, gain = points[-1]
-                weight = max(-float(problem.lower[asset]), 0.0)
+                weight = max(min(_weights_before(problem)[asset], 0.0) - float(problem.lower[asset]), 0.0)
                 points.append((amount + weight, tax + weight * float(problem.borrow_rate[asset]), gain))
         return _sale_between(points, max(-float(self._most[asset]), 0.0), max(-float(self._least[asset]), 0.0))
+
+    def _stretches_of_cover(self, asset: int) -> "_Sale":
+        """Return what buying an asset that is short costs beside other purchases: tax, less the borrowing it saves."""
+        if self._side[asset] <= 0:
+            return _Sale(0.0, 0.0, 0.0, [])
+        problem = self._problem
+        points = [(0.0, 0.0, 0.0)]
+        for s in np.flatnonzero(problem.short_asset == asset).tolist():
+            amount, paid, gain = points[-1]
+            weight = float(problem.short_weight[s])
+            rate = problem.tax_weight * float(problem.cover_tax[s]) - float(problem.borrow_rate[asset])
+            realized = float(problem.cover_gain[s]) if len(problem.cover_gain) else 0.0
+            points.append((amount + weight, paid + weight * rate, gain + weight * realized))
+        owed, paid, gain = points[-1]
+        most = float(problem.upper[asset]) + owed
+        points.append((max(most, owed), paid, gain))
+        return _sale_between(points, max(float(self._least[asset]), 0.0), min(max(float(self._most[asset]), 0.0), most))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +367,8 @@ def _weights_before(problem: RebalanceProblem) -> FloatArray:
     weights = np.zeros(problem.size)
     for j, i in enumerate(problem.lot_asset.tolist()):
         weights[i] += problem.lot_weight[j]
+    for s, i in enumerate(problem.short_asset.tolist()):
+        weights[i] -= problem.short_weight[s]
     return weights
 
 

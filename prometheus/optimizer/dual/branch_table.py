@@ -16,7 +16,7 @@ from prometheus.optimizer.dual.kernels import (
     SLOPE,
     VARIANCE,
 )
-from prometheus.optimizer.problem.asset_functions import Pieces
+from prometheus.optimizer.problem.pieces import Pieces
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
 

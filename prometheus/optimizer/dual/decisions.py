@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from prometheus.optimizer.problem.asset_functions import Pieces
 from prometheus.optimizer.problem.envelope import ConvexPieces
+from prometheus.optimizer.problem.pieces import Pieces
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray
 
 #: Strictly between these parts of its tangent an asset counts as undecided.

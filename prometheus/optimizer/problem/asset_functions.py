@@ -1,4 +1,4 @@
-"""Each asset's own cost f_i(u): specific risk, trading cost, tax of the lots and tilt, as ordered quadratic pieces.
+"""Each asset's own cost f_i(u): specific risk, trading cost, tax, borrowing and tilt, as ordered quadratic pieces.
 
 On every piece f_i(u) = q (d + u)^2 + slope u + offset with the same q = g D_i; f_i is continuous but at u = 0 where an
 order has a cost: there it is less than on either side by that cost, and the point is a piece without width. f_i need
@@ -7,18 +7,16 @@ round trip, and wherever the account's lot order sells a dear lot before a cheap
 BRANCH; so is the point at no trade.
 """
 
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from prometheus.optimizer.compiled import compiled
+from prometheus.optimizer.problem.cover_order import CoverOrder, cover_order
 from prometheus.optimizer.problem.lot_order import LotOrder
+from prometheus.optimizer.problem.pieces import Pieces, branches, with_covers, with_orders
 from prometheus.optimizer.problem.rebalance_problem import BoolArray, FloatArray, IntArray, RebalanceProblem
 from prometheus.optimizer.problem.trade_range import TradeRange
-
-#: A slope that falls by less is rounding noise of equal marginal costs, not a second branch.
-_SLOPE_TOLERANCE = 1e-14
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +32,10 @@ class SeparableCost:
         row_sell: (R, M) what a unit sold of each sellable lot adds to each coupling row (coupling.py); R may be zero.
         row_buy: (R, N) what a unit bought of each asset adds to each coupling row.
         order_cost: c, what any trade costs whatever its size.
+        cover: The short lots that purchases cover first; None where the account begins with none.
+        cover_slope: (S,) what a unit bought costs beside ``buy_slope`` while it covers a short lot: theta times the tax
+            of covering it, less the borrow rate that it saves.
+        row_cover: (R, S) what such a unit adds to each coupling row beside ``row_buy``.
     """
 
     curvature: FloatArray
@@ -44,6 +46,9 @@ class SeparableCost:
     row_sell: FloatArray
     row_buy: FloatArray
     order_cost: float = 0.0
+    cover: CoverOrder | None = None
+    cover_slope: FloatArray = field(default_factory=lambda: np.zeros(0))
+    row_cover: FloatArray = field(default_factory=lambda: np.zeros((0, 0)))
 
     def __call__(self, trades: FloatArray) -> FloatArray:
         """Return (N,) f_i(u_i)."""
@@ -52,16 +57,21 @@ class SeparableCost:
             np.ascontiguousarray(trades), self.curvature, self.active, self.buy_slope,
             order.bounds, order.start, order.size, self.sell_slope, self.order_cost,
         )  # fmt: skip
-        return costs
+        return costs if self.cover is None else costs + self.of_covers(self.cover, np.maximum(trades, 0.0))
+
+    def of_covers(self, cover: CoverOrder, bought: FloatArray) -> FloatArray:
+        """Return (N,) what purchases cost beside ``buy_slope`` because they cover short lots first."""
+        costs = self.cover_slope * cover.fill(bought)
+        return np.bincount(cover.asset, weights=costs, minlength=len(bought)).astype(np.float64)
 
     @property
     def rows(self) -> int:
         """Return R, the number of coupling rows besides cash."""
         return len(self.row_buy)
 
-    def with_rows(self, row_sell: FloatArray, row_buy: FloatArray) -> "SeparableCost":
+    def with_rows(self, row_sell: FloatArray, row_buy: FloatArray, row_cover: FloatArray) -> "SeparableCost":
         """Return the same cost with coupling rows."""
-        return replace(self, row_sell=row_sell, row_buy=row_buy)
+        return replace(self, row_sell=row_sell, row_buy=row_buy, row_cover=row_cover)
 
     def repriced(self, row_prices: FloatArray, stretch: float) -> "SeparableCost":
         """Return the cost with the coupling rows' use charged at (R,) prices and the curvature times ``stretch``."""
@@ -70,6 +80,11 @@ class SeparableCost:
             curvature=self.curvature * stretch,
             sell_slope=self.sell_slope + np.einsum("r,rm->m", row_prices, self.row_sell),
             buy_slope=self.buy_slope + np.einsum("r,rn->n", row_prices, self.row_buy),
+            cover_slope=(
+                self.cover_slope
+                if self.cover is None
+                else self.cover_slope + np.einsum("r,rs->s", row_prices, self.row_cover)
+            ),
         )
 
     def row_use(self, trades: FloatArray) -> FloatArray:
@@ -78,6 +93,10 @@ class SeparableCost:
         used = self.row_buy * np.maximum(trades, 0.0)
         for r in range(self.rows):
             used[r] += np.bincount(self.order.asset, weights=sold[r], minlength=len(trades))
+        if self.cover is not None:
+            covered = self.row_cover * self.cover.fill(np.maximum(trades, 0.0))
+            for r in range(self.rows):
+                used[r] += np.bincount(self.cover.asset, weights=covered[r], minlength=len(trades))
         return used
 
     def row_use_of_asset(self, asset: int, trade: float) -> FloatArray:
@@ -85,6 +104,9 @@ class SeparableCost:
         lots = self.order.of_name(asset)
         taken = np.minimum(np.maximum(-trade - self.order.start[lots], 0.0), self.order.size[lots])
         used: FloatArray = np.einsum("rm,m->r", self.row_sell[:, lots], taken)
+        if self.cover is not None:
+            shorts, covered = self._covered(self.cover, asset, trade)
+            used = used + np.einsum("rs,s->r", self.row_cover[:, shorts], covered)
         return used + self.row_buy[:, asset] * max(trade, 0.0)
 
     def of_asset(self, asset: int, trade: float) -> float:
@@ -94,7 +116,16 @@ class SeparableCost:
         moved = self.active[asset] + trade
         tax = float((self.sell_slope[lots] * taken).sum())
         own = float(self.curvature[asset] * moved * moved + self.buy_slope[asset] * max(trade, 0.0) + tax)
+        if self.cover is not None:
+            shorts, covered = self._covered(self.cover, asset, trade)
+            own += float((self.cover_slope[shorts] * covered).sum())
         return own + self.order_cost if trade != 0 else own
+
+    @staticmethod
+    def _covered(cover: CoverOrder, asset: int, trade: float) -> tuple[slice, FloatArray]:
+        """Return the short lots of an asset, and what its trade covers of each."""
+        shorts = cover.of_name(asset)
+        return shorts, np.minimum(np.maximum(trade - cover.start[shorts], 0.0), cover.size[shorts])
 
 
 @compiled("F <- F F F F I F F F f")
@@ -121,96 +152,12 @@ def _own_costs(
     return costs
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Pieces:
-    """P pieces, sorted by asset and from left to right; every asset has at least one, possibly a single point.
-
-    Attributes:
-        asset: (P,) asset.
-        left: (P,) least trade of the piece.
-        right: (P,) greatest trade of the piece.
-        slope: (P,) linear slope on the piece.
-        offset: (P,) constant that makes f continuous with f(0) = q d^2; what an order costs is added to it.
-        loses: (P,) True where a sale on the piece has touched a loss lot.
-        branch: (P,) number of the convex run the piece belongs to, ascending from 0 over all assets.
-        first: (N,) index of each asset's first piece.
-        row_slope: (R, P) what a unit of trade adds to each coupling row on the piece.
-        row_offset: (R, P) constant that makes each row's use continuous with no use at no trade.
-        rests: (P,) True for the points at no trade, which are there where an order has a cost.
-    """
-
-    asset: IntArray
-    left: FloatArray
-    right: FloatArray
-    slope: FloatArray
-    offset: FloatArray
-    loses: BoolArray
-    branch: IntArray
-    first: IntArray
-    row_slope: FloatArray
-    row_offset: FloatArray
-    rests: BoolArray
-
-    def on_branches(self, chosen: IntArray) -> "Pieces":
-        """Return the pieces of one branch for each asset.
-
-        Args:
-            chosen: (N,) branch number of each asset.
-        """
-        return self.take(np.flatnonzero(self.branch == chosen[self.asset]))
-
-    def take(self, at: IntArray) -> "Pieces":
-        """Return some of the pieces.
-
-        Args:
-            at: Their indices, ascending; at least one piece of every asset.
-        """
-        asset = self.asset[at]
-        counts = np.bincount(asset, minlength=len(self.first))
-        return Pieces(
-            asset=asset,
-            left=self.left[at],
-            right=self.right[at],
-            slope=self.slope[at],
-            offset=self.offset[at],
-            loses=self.loses[at],
-            branch=self.branch[at],
-            first=np.cumsum(counts) - counts,
-            row_slope=self.row_slope[:, at],
-            row_offset=self.row_offset[:, at],
-            rests=self.rests[at],
-        )
-
-    def cut(self, low: FloatArray, high: FloatArray) -> "Pieces":
-        """Return the pieces over a narrower range of the trades whose ends are ends of pieces.
-
-        Args:
-            low: (N,) least trade.
-            high: (N,) greatest trade.
-        """
-        keep = (self.right > low[self.asset]) & (self.left < high[self.asset])
-        keep |= self.rests & (low[self.asset] <= 0) & (high[self.asset] >= 0)
-        pieces = self
-        empty = np.flatnonzero(np.bincount(self.asset[keep], minlength=len(self.first)) == 0)
-        if len(empty):
-            # an asset that cannot be traded any more keeps the piece that touches its only trade
-            touches = (self.right >= low[self.asset]) & (self.left <= high[self.asset])
-            at = np.flatnonzero(touches & np.isin(self.asset, empty))
-            at = at[np.searchsorted(self.asset[at], empty)]
-            keep[at] = True
-            left, right = self.left.copy(), self.right.copy()
-            left[at], right[at] = low[empty], high[empty]
-            pieces = replace(self, left=left, right=right)
-        kept = pieces.take(np.flatnonzero(keep))
-        starts = np.ones(len(kept.asset), dtype=bool)
-        starts[1:] = kept.branch[1:] != kept.branch[:-1]
-        return replace(kept, branch=np.cumsum(starts) - 1)
-
-
 def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
     """Collect the parts of the objective that separate over assets."""
     # a short position costs what is paid for borrowing; nothing is realised
     tax = order.of_lots(problem.tax_weight * problem.lot_tax, problem.borrow_rate)
+    cover = cover_order(problem)
+    saved = np.zeros(0) if cover is None else problem.borrow_rate[cover.asset]
     return SeparableCost(
         curvature=problem.risk_aversion * problem.specific_variance,
         active=problem.active(problem.holdings()),
@@ -220,6 +167,9 @@ def separable_cost(problem: RebalanceProblem, order: LotOrder) -> SeparableCost:
         row_sell=np.zeros((0, len(order.lot))),
         row_buy=np.zeros((0, problem.size)),
         order_cost=problem.order_cost,
+        cover=cover,
+        cover_slope=problem.tax_weight * problem.cover_tax - saved,
+        row_cover=np.zeros((0, len(saved))),
     )
 
 
@@ -250,11 +200,6 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
     asset = asset[by]
     slopes = np.concatenate([slope[sell], np.where(stuck, 0.0, cost.buy_slope[buy])])[by]
     row_slope, row_offset = _row_pieces(cost, sell, buy, np.minimum(point, 0.0), by)
-    starts = np.ones(len(asset), dtype=bool)
-    starts[1:] = (np.diff(asset) > 0) | (np.diff(slopes) < -_SLOPE_TOLERANCE)
-    if len(row_slope):
-        # a row that is used up ever more slowly would make the problem with fixed sides non-convex as well
-        starts[1:] |= (np.diff(row_slope, axis=1) < -_SLOPE_TOLERANCE).any(axis=0)
     counts = np.bincount(asset, minlength=size)
     pieces = Pieces(
         asset=asset,
@@ -263,53 +208,15 @@ def true_pieces(cost: SeparableCost, limits: TradeRange) -> Pieces:
         slope=slopes,
         offset=np.concatenate([offset[sell], np.where(stuck, forced_tax[buy], 0.0)])[by],
         loses=np.concatenate([loses[sell], stuck & (-buy_left > order.loss_start[buy])])[by],
-        branch=np.cumsum(starts) - 1,
+        branch=branches(asset, slopes, row_slope),
         first=np.cumsum(counts) - counts,
         row_slope=row_slope,
         row_offset=row_offset,
         rests=np.zeros(len(asset), dtype=bool),
     )
-    return _with_orders(pieces, cost.order_cost, limits) if cost.order_cost > 0 else pieces
-
-
-def _with_orders(pieces: Pieces, order_cost: float, limits: TradeRange) -> Pieces:
-    """Return pieces of trades that cost an order, with the point at no trade, which costs none, between them."""
-    owner = pieces.asset
-    point = (pieces.left == 0) & (pieces.right == 0)
-    sale = pieces.left < 0
-    assets = np.flatnonzero(limits.rests() & (np.bincount(owner, weights=~point, minlength=len(pieces.first)) > 0))
-    # after the sales of the asset, before its purchases
-    at = pieces.first[assets] + np.bincount(owner, weights=sale, minlength=len(pieces.first)).astype(np.int64)[assets]
-    new = np.zeros(len(owner) + len(at), dtype=bool)
-    new[at + np.arange(len(at))] = True
-    old = ~new
-
-    def spread(values: Any, fill: Any = 0) -> Any:
-        wider = np.full((*values.shape[:-1], len(new)), fill, dtype=values.dtype)
-        wider[..., old] = values
-        return wider
-
-    asset = spread(owner)
-    asset[new] = assets
-    starts = np.ones(len(owner), dtype=bool)
-    starts[1:] = np.diff(pieces.branch) > 0
-    begins = spread(starts, fill=True)
-    # whatever follows the point is another branch
-    begins[1:] |= new[:-1]
-    counts = np.bincount(asset, minlength=len(pieces.first))
-    return Pieces(
-        asset=asset,
-        left=spread(pieces.left),
-        right=spread(pieces.right),
-        slope=spread(pieces.slope),
-        offset=spread(np.where(point, pieces.offset, pieces.offset + order_cost)),
-        loses=spread(pieces.loses),
-        branch=np.cumsum(begins) - 1,
-        first=np.cumsum(counts) - counts,
-        row_slope=spread(pieces.row_slope),
-        row_offset=spread(pieces.row_offset),
-        rests=new,
-    )
+    if cost.cover is not None:
+        pieces = with_covers(pieces, cost.cover, cost.cover_slope, cost.row_cover)
+    return with_orders(pieces, cost.order_cost, limits.rests()) if cost.order_cost > 0 else pieces
 
 
 def _row_pieces(

@@ -2,9 +2,9 @@
 
 Every such limit but the last is a ROW: least <= sum_i c_i(u_i) <= most, with c_i piecewise linear in the trade, zero
 without a trade and linear on every piece of the asset's cost. A limit on the weights has c_i = G_i u_i, turnover
-|u_i| / 2, realised gain the gain of the lots sold, the sum of shorts what is sold beyond all lots; the price of that
-sum acts like a dearer borrow rate. The tracking-error limit is a cone over the exposures and the specific risks; its
-price lambda adds to the risk aversion.
+|u_i| / 2, realised gain the gain of the lots sold and of the short lots covered, the sum of shorts what is sold beyond
+all lots less what is covered; the price of that sum acts like a dearer borrow rate. The tracking-error limit is a cone
+over the exposures and the specific risks; its price lambda adds to the risk aversion.
 """
 
 from collections.abc import Mapping
@@ -85,8 +85,10 @@ def row_limits(problem: RebalanceProblem) -> RowLimits:
     base = [np.einsum("rn,n->r", problem.row_matrix, held)] if names else []
     least, most = [problem.row_lower], [problem.row_upper]
     bent = [(TURNOVER, problem.turnover_max, 0.0), (GAIN, problem.gain_max, 0.0)]
-    if problem.short_max > 0:
-        bent += [(LONGS, problem.long_max, float(held.sum())), (SHORTS, problem.short_max, 0.0)]
+    if problem.may_be_short:
+        owed = problem.owed()
+        longs, shorts = float((held + owed).sum()), float(owed.sum())
+        bent += [(LONGS, problem.long_max, longs), (SHORTS, problem.short_max, shorts)]
     for name, limit, at_rest in bent:
         if np.isfinite(limit):
             names.append(name)
@@ -110,16 +112,21 @@ def with_coupling_rows(problem: RebalanceProblem, limits: RowLimits, cost: Separ
     """Return the cost with what every unit sold and bought adds to each row."""
     if not limits.names:
         return cost
-    order, n = cost.order, problem.size
+    order, n, shorts = cost.order, problem.size, len(problem.short_id)
     sell, buy = [], []
+    cover = np.zeros((len(limits.names), shorts))
     if limits.linear:
         sell.append(-problem.row_matrix[:, order.asset])
         buy.append(problem.row_matrix)
-    for name in limits.names[limits.linear :]:
+    for r, name in enumerate(limits.names[limits.linear :], start=limits.linear):
         by_sale, by_purchase = _uses(problem, order, name, n)
         sell.append(by_sale[None, :])
         buy.append(by_purchase[None, :])
-    return cost.with_rows(np.concatenate(sell), np.concatenate(buy))
+        if name in {LONGS, SHORTS}:
+            cover[r] = -1.0
+        elif name == GAIN and shorts:
+            cover[r] = problem.cover_gain
+    return cost.with_rows(np.concatenate(sell), np.concatenate(buy), cover)
 
 
 def _uses(problem: RebalanceProblem, order: LotOrder, name: str, asset_count: int) -> tuple[FloatArray, FloatArray]:

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prometheus.optimizer.problem.asset_functions import Pieces, SeparableCost
+from prometheus.optimizer.problem.asset_functions import SeparableCost
+from prometheus.optimizer.problem.pieces import Pieces
 from prometheus.optimizer.problem.rebalance_problem import FloatArray, IntArray
 
 #: Shorter pieces are left out: 1e-12 of NAV is less than any share.

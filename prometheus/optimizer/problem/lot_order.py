@@ -130,7 +130,8 @@ def _short_parts(problem: RebalanceProblem) -> tuple[IntArray, FloatArray]:
     may = (problem.lower < 0) & problem.can_sell & np.isfinite(problem.borrow_rate) & ~blocked & ~uneven
     # whole steps only, so that what the lots hold and what is borrowed are one order
     step = problem.share_step * problem.prices / problem.nav
-    weight = np.floor(-problem.lower / step + _RESIDUE) * step
+    depth = -problem.lower - problem.owed() if len(problem.short_id) else -problem.lower
+    weight = np.floor(depth / step + _RESIDUE) * step
     assets = np.flatnonzero(may & (weight > 0))
     return assets, weight[assets]
 

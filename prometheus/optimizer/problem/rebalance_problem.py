@@ -93,17 +93,25 @@ class RebalanceProblem:
         max_names: Largest number of assets with a position after trading; None for no limit. Met on the rounded list.
         short_max: Largest sum of short positions after trading, fraction of NAV; zero for a long-only account. Where it
             is positive an asset may be sold down to a negative ``lower`` once all of its lots are sold; assets with
-            locked lots, or with lots that are not whole steps, may not. An account that is short already cannot be
-            stated.
+            locked lots, or with lots that are not whole steps, may not.
         long_max: Largest sum of long positions after trading, fraction of NAV; infinite for no limit.
         borrow_rate: (N,) cost of borrowing, per year and unit of short weight, non-negative; infinite where nothing can
             be borrowed. Charged on the short side only, for a year, as the risk is. Needed where ``short_max`` is
-            positive, else empty.
+            positive or something is short already, else empty; finite for what is short.
         specific_blocks: Links between specific returns: disjoint blocks of assets, one of all assets for a dense
             specific covariance. Sigma is X F X' + S, S having the blocks and elsewhere the specific variances on its
             diagonal.
         order_cost: c, what placing an order costs whatever its size, fraction of NAV, non-negative. Part of the
             objective for every asset that is traded, no part of cash. Zero for none.
+        short_asset: (S,) index of the asset of each short lot that the account begins with, ascending. An asset has
+            lots or short lots, never both. Purchases cover an asset's short lots in this order, before they open a long
+            position.
+        short_id: S identifiers, for messages.
+        short_shares: (S,) shares owed, positive.
+        short_weight: (S,) market value of those shares, positive: with cash and lots LESS these weights add to one.
+        cover_tax: (S,) tax per unit of weight covered; negative for a usable loss.
+        cover_gain: (S,) realised gain for each unit of weight covered, proceeds / value - 1. Needed where ``gain_max``
+            is finite, else empty.
     """
 
     as_of: date
@@ -155,6 +163,12 @@ class RebalanceProblem:
     rounded_cash_min: float | None = None
     rounded_cash_max: float | None = None
     order_cost: float = 0.0
+    short_asset: IntArray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    short_id: tuple[str, ...] = ()
+    short_shares: FloatArray = field(default_factory=lambda: np.zeros(0))
+    short_weight: FloatArray = field(default_factory=lambda: np.zeros(0))
+    cover_tax: FloatArray = field(default_factory=lambda: np.zeros(0))
+    cover_gain: FloatArray = field(default_factory=lambda: np.zeros(0))
 
     def __post_init__(self) -> None:
         for member in fields(self):
@@ -168,9 +182,19 @@ class RebalanceProblem:
         """Return N, the number of assets."""
         return len(self.tickers)
 
+    @property
+    def may_be_short(self) -> bool:
+        """Say whether a weight below zero can occur: short positions are allowed, or there are some already."""
+        return self.short_max > 0 or len(self.short_id) > 0
+
     def holdings(self) -> FloatArray:
-        """Return h, (N,) current weights: the sum of each asset's lots."""
-        return np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size).astype(np.float64)
+        """Return h, (N,) current weights: the sum of each asset's lots, less what is owed of it."""
+        held = np.bincount(self.lot_asset, weights=self.lot_weight, minlength=self.size).astype(np.float64)
+        return held - self.owed() if len(self.short_id) else held
+
+    def owed(self) -> FloatArray:
+        """Return (N,) the weight of each asset's short lots, not negative."""
+        return np.bincount(self.short_asset, weights=self.short_weight, minlength=self.size).astype(np.float64)
 
     def active(self, weights: FloatArray) -> FloatArray:
         """Return (N,) active weights: ``weights`` less the benchmark, scaled to the NAV after the cash flow."""
@@ -231,7 +255,9 @@ class RebalanceProblem:
             "row_lower": ((rows,),),
             "row_upper": ((rows,),),
             "lot_gain": ((lots,),) if np.isfinite(self.gain_max) else ((0,), (lots,)),
-            "borrow_rate": ((n,),) if self.short_max > 0 else ((0,), (n,)),
+            "borrow_rate": ((n,),) if self.may_be_short else ((0,), (n,)),
+            **dict.fromkeys(_PER_SHORT, ((len(self.short_id),),)),
+            "cover_gain": ((len(self.short_id),),) if np.isfinite(self.gain_max) else ((0,), (len(self.short_id),)),
         }
         for name, allowed in shapes.items():
             array = getattr(self, name)
@@ -262,10 +288,27 @@ class RebalanceProblem:
             )
         if not 0 <= self.order_cost < float("inf"):
             raise InvalidProblemError(f"order_cost {self.order_cost} must be finite and non-negative.")
-        if self.max_names is not None and self.short_max > 0:
+        self._check_shorts()
+        if self.max_names is not None and self.may_be_short:
             raise InvalidProblemError("max_names cannot be combined with short positions; drop one of the two.")
         if self.max_names is not None and self.max_names < 1:
             raise InvalidProblemError(f"max_names {self.max_names} must be at least 1 (None for no limit).")
+
+    def _check_shorts(self) -> None:
+        """Check the short lots that the account begins with."""
+        if not len(self.short_id):
+            return
+        asset = self.short_asset
+        if (np.diff(asset) < 0).any() or asset[0] < 0 or asset[-1] >= self.size:
+            raise InvalidProblemError(f"short_asset must be ascending indices of the {self.size} assets.")
+        for name in ("short_shares", "short_weight"):
+            if not (getattr(self, name) > 0).all() or not np.isfinite(getattr(self, name)).all():
+                raise InvalidProblemError(f"{name} must be positive and finite.")
+        both = np.isin(asset, self.lot_asset[self.lot_shares > 0])
+        unlent = ~np.isfinite(self.borrow_rate[asset])
+        for bad, what in ((both, "has lots and short lots"), (unlent, "is short and has no finite borrow_rate")):
+            if bad.any():
+                raise InvalidProblemError(f"{self.tickers[int(asset[np.argmax(bad)])]} {what}.")
 
     def _check_blocks(self) -> None:
         taken = np.zeros(self.size, dtype=bool)
@@ -325,6 +368,7 @@ _PER_LOT: tuple[str, ...] = (
     "lot_locked",
     "lot_rank",
 )
+_PER_SHORT: tuple[str, ...] = ("short_asset", "short_shares", "short_weight", "cover_tax")
 
 
 def read_only(values: Any, dtype: type = np.float64) -> NDArray[Any]:

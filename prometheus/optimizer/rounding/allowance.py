@@ -74,4 +74,7 @@ def _rate(lagrangian: Lagrangian, row: int) -> FloatArray:
     rate: FloatArray = np.abs(cost.row_buy[row])
     sold = rate.copy()
     np.maximum.at(sold, cost.order.asset, np.abs(cost.row_sell[row]))
+    if cost.cover is not None:
+        covered = cost.cover.asset
+        np.maximum.at(sold, covered, np.abs(cost.row_buy[row][covered] + cost.row_cover[row]))
     return sold

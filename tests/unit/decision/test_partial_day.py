@@ -10,6 +10,7 @@ import pytest
 from prometheus.decision.day_result import RebalancingNote
 from prometheus.decision.partial_day import Reason, day_problem, worth_harvesting
 from prometheus.decision.solve import solve_day
+from prometheus.domain.lots import ShortPosition
 from prometheus.domain.phases import RunStatus
 from prometheus.domain.rebalancing import ReasonCode, Rebalancing, Scope
 from prometheus.optimizer.problem.lot_order import lot_order
@@ -87,6 +88,24 @@ def test_a_name_gives_up_the_lots_of_its_losses_only():
     assert day.problem.lower[CCC] == pytest.approx(day.whole.holdings()[CCC] - 0.1)
     result = solve_day(day, HARVEST_C, None).result
     assert -1000 <= int(result.shares["CCC"]) < 0
+
+
+def test_a_short_position_that_is_called_back_is_covered_on_any_day():
+    """Nobody lends EEE any more: that is a reason by itself, and it is bought even where cash is short."""
+    short = ShortPosition("s1", "EEE", date(2024, 3, 1), Decimal(100), Decimal("2600.00"))
+    params = replace(QUIET, long_max=1.2, max_active_weight=0.5)
+    lent = {"shorts": (short,), "borrow_rates": {"EEE": Decimal("0.01")}}
+    quiet = day_of(params, **lent)
+    assert (quiet.scope, quiet.reasons) == (Scope.NOTHING, ())
+    still = solve_day(quiet, params, None)
+    assert still.result.terms["borrow"] == pytest.approx(0.01 * 2500 / 97_500)
+    day = day_of(params, **{**lent, "borrow_rates": {}})
+    assert day.reasons == (Reason(ReasonCode.RESTRICTED, ("EEE",)),)
+    solution = solve_day(day, params, None)
+    assert solution.status is RunStatus.OPTIMAL
+    assert int(solution.result.shares["EEE"]) >= 100
+    poor = day_of(replace(params, cash_min=0.3, cash_max=0.4), **{**lent, "borrow_rates": {}})
+    assert np.flatnonzero(poor.problem.can_buy).tolist() == [EEE]
 
 
 @pytest.mark.parametrize(

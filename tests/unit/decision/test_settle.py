@@ -10,7 +10,7 @@ from prometheus.decision.day_books import pool_lots
 from prometheus.decision.settle import settle
 from prometheus.decision.snapshot import LockRecord
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.domain.lots import RecentTrade, Side, Term
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, Term
 from prometheus.domain.strategy import StrategyParams
 from prometheus.foundation.errors import AccountingError, OversoldError
 from prometheus.ledger.regimes.denials import pool_lot_id
@@ -130,18 +130,54 @@ def test_more_than_is_held_cannot_be_sold():
         settle(snapshot(), FREE, {"D": "-1"})
 
 
-def test_what_is_sold_beyond_all_lots_is_a_short_line_where_shorts_are_allowed():
-    """Lots go first with their gains; the rest is one line without lot, basis and tax, whose proceeds are cash."""
+def test_what_is_sold_beyond_all_lots_is_sold_short_where_that_is_allowed():
+    """Lots go first with their gains; the rest opens a short position without basis and tax, and brings cash."""
     allowed = StrategyParams(cost_bps=10.0, long_max=1.3)
     done = settle(snapshot(), allowed, {"A": "-210", "D": "-4"})
     lots, (first, second) = done.lines[:-2], done.lines[-2:]
     assert sum(line.quantity for line in lots) == 200
-    assert (first.ticker, first.side, first.lot_id, first.quantity, first.amount) == ("A", Side.SELL, None, 10, 500)
-    assert (second.ticker, second.lot_id, second.quantity, second.amount) == ("D", None, 4, 82)
+    name = f"{snapshot().account_id}-{AS_OF:%Y%m%d}-A-SHORT"
+    assert (first.ticker, first.side, first.lot_id, first.acquired_on) == ("A", Side.SELL_SHORT, name, AS_OF)
+    assert (first.quantity, first.amount) == (10, 500)
+    assert (second.ticker, second.side, second.quantity, second.amount) == ("D", Side.SELL_SHORT, 4, 82)
     assert (second.basis, second.realized_gain, second.term, second.disallowed_loss, second.tax) == (None,) * 5
     assert second.cost == Decimal("0.08")
     assert done.tax == settle(snapshot(), FREE, {"A": "-200"}).tax
     assert done.cash_after == 1000 + 210 * 50 + 82 - done.cost
+
+
+def test_a_purchase_covers_the_earliest_short_position_first():
+    """Each short lot has a line with its proceeds, gain, term and tax; what is bought beyond them is a new lot."""
+    early = ShortPosition("s1", "A", date(2024, 1, 5), Decimal(3), Decimal("180.00"))
+    late = ShortPosition("s2", "A", date(2024, 2, 5), Decimal(4), Decimal("190.01"), was_held_long=True)
+    day = snapshot(lots=(), shorts=(early, late))
+    part = settle(day, FREE, {"A": "5"})
+    first, second = part.lines
+    assert (first.side, first.lot_id, first.acquired_on) == (Side.BUY_TO_COVER, "s1", date(2024, 1, 5))
+    assert (first.quantity, first.amount, first.basis, first.realized_gain, first.term) == (3, 150, 180, 30, Term.SHORT)
+    # half of 190.01 rounds to the even cent
+    assert (second.lot_id, second.quantity, second.basis) == ("s2", 2, Decimal("95.00"))
+    assert (second.amount, second.realized_gain, second.term) == (100, Decimal("-5.00"), Term.LONG)
+    rates = day.rates
+    assert first.tax == 30 * (rates.st + rates.niit)
+    assert second.tax == (-5 * (rates.lt + rates.niit)).quantize(Decimal("0.01"))
+    assert part.cash_after == day.cash - 250
+    assert (part.realized_gain_short, part.realized_gain_long) == (30, -5)
+    beyond = settle(day, FREE, {"A": "9"})
+    assert [(line.side, line.quantity) for line in beyond.lines] == [
+        (Side.BUY, 2),
+        (Side.BUY_TO_COVER, 3),
+        (Side.BUY_TO_COVER, 4),
+    ]
+
+
+def test_a_canadian_short_sale_is_a_line_without_a_lot():
+    """Where short sales are not settled the list is an answer, and its cash is that of the sale."""
+    canadian = snapshot(tax_regime=TaxRegime.CA, lot_method=LotMethod.ACB, lots=())
+    done = settle(canadian, StrategyParams(cost_bps=0.0, long_max=1.3), {"D": "-4"})
+    (line,) = done.lines
+    assert (line.side, line.lot_id, line.amount) == (Side.SELL_SHORT, None, 82)
+    assert done.cash_after == canadian.cash + 82
 
 
 def test_cash_never_becomes_negative():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from prometheus.decision.snapshot import Flag, LockRecord, Snapshot, UniverseName, opened
 from prometheus.domain.accounts import LotMethod, TaxRates, TaxRegime
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, TaxLot
 from prometheus.domain.rebalancing import Rebalancing
 from prometheus.domain.securities import ActionType, CorporateAction
 from prometheus.foundation.canonical import canonical_json
@@ -110,6 +110,23 @@ def snapshots(draw):
         specific_correlation_sha256=draw(st.sampled_from([None, "12" * 32])),
         rebalancing=draw(st.sampled_from(Rebalancing)),
         last_whole=draw(st.one_of(st.none(), DATES)),
+        shorts=tuple(
+            draw(
+                st.lists(
+                    st.builds(
+                        ShortPosition,
+                        WORDS,
+                        st.sampled_from(tickers),
+                        DATES,
+                        POSITIVE,
+                        MONEY,
+                        st.booleans(),
+                        st.booleans(),
+                    ),
+                    max_size=3,
+                )
+            )
+        ),
     )
 
 
@@ -158,7 +175,18 @@ def test_what_follows_from_other_columns_is_not_spelled_out():
 def test_snapshot_of_an_unknown_version_is_refused():
     """A snapshot written by a later version says so instead of being misread."""
     with pytest.raises(PrometheusError, match="newer version"):
-        Snapshot.from_json({**snapshot().to_json(), "version": 5})
+        Snapshot.from_json({**snapshot().to_json(), "version": 6})
+
+
+def test_only_short_positions_make_a_snapshot_of_the_newest_version():
+    """A program that knows no short positions refuses a day that has some, and reads every other one."""
+    short = ShortPosition("s1", "A", AS_OF, Decimal(3), Decimal("60.00"), was_held=True)
+    stored = snapshot(shorts=(short,)).to_json()
+    assert (stored["version"], stored["shorts"]) == (5, [["s1", "A", AS_OF.isoformat(), "3", "60.00", True, False]])
+    assert Snapshot.from_json(stored).shorts == (short,)
+    plain = snapshot().to_json()
+    assert plain["version"] == 4
+    assert "shorts" not in plain
 
 
 @pytest.mark.parametrize("version", [1, 2, 3])

@@ -31,6 +31,17 @@ def test_a_dividend_is_cash_for_the_position(kind, posted):
     assert (row.kind, row.cash, row.lot) == (PostingKind(posted), Decimal("14.80"), None)
 
 
+def test_a_dividend_is_charged_to_whoever_is_short():
+    """0.37 a share on seven shares owed is 2.59, in one line for both positions; they stay as they are."""
+    sold = "2018-01-02,A,X,SHORT,3,100,S\n2018-02-01,A,X,SHORT,4,120,T"
+    paid = Dividend(account="", event_id="d", trade_date=date(2019, 6, 3), ticker="X", per_share=Decimal("0.37"))
+    told = Told([*events_of(sold), paid])
+    row = told.postings[-1]
+    assert (row.kind, row.cash, row.lot, row.ticker) == (PostingKind.PAYMENT_IN_LIEU, Decimal("-2.59"), None, "X")
+    assert sorted(short.quantity for short in told.state.shorts.values()) == [3, 4]
+    assert told.state.cash == {"A": Decimal("217.41")}
+
+
 def test_a_dividend_in_a_foreign_currency_comes_in_at_the_rate_of_the_day():
     """14.80 US dollars at 1.3502 are 19.98 in the base currency."""
     paid = Dividend(

@@ -45,7 +45,8 @@ def best_objective(problem: RebalanceProblem) -> float:
         if losing & buying:
             continue
         best = min(best, _solve(problem, sigma, combination))
-    return best - float(problem.tilt @ problem.holdings())
+    rates = problem.borrow_rate[problem.short_asset]
+    return best - float(problem.tilt @ problem.holdings()) + float(rates @ problem.short_weight)
 
 
 def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
@@ -55,9 +56,21 @@ def _boxes(problem: RebalanceProblem, i: int) -> list[Box]:
     low, high = problem.lower[i] - held, problem.upper[i] - held
     boxes = []
     if low <= 1e-12 and high >= -1e-12:
-        boxes.append(Box(0.0, 0.0, 0.0, 0.0, 1.0, buys=False, sells_loss=False))
-    if problem.can_buy[i] and high > 0:
-        boxes.append(Box(max(low, 0.0), high, k - tilt, 0.0, 1 + k, buys=True, sells_loss=False))
+        boxes.append(Box(0.0, 0.0, 0.0, 0.0, 1.0, buys=False, sells_loss=False, short=held < 0))
+    bought, extra, covered = 0.0, 0.0, 0.0
+    for s in np.flatnonzero(problem.short_asset == i):
+        size, realised = problem.short_weight[s], problem.cover_gain[s] if len(problem.cover_gain) else 0.0
+        more = problem.tax_weight * problem.cover_tax[s] - problem.borrow_rate[i]
+        left, right = max(bought, low), min(bought + size, high)
+        if problem.can_buy[i] and left <= right and right > 0:
+            box = Box(
+                left, right, k - tilt + more, extra - more * bought, 1 + k, buys=True, sells_loss=False, short=True
+            )
+            boxes.append(replace(box, gain_slope=realised, gain_constant=covered - realised * bought))
+        bought, extra, covered = bought + size, extra + more * size, covered + realised * size
+    if problem.can_buy[i] and high > bought:
+        box = Box(max(low, bought), high, k - tilt, extra, 1 + k, buys=True, sells_loss=False)
+        boxes.append(replace(box, gain_constant=covered))
     mine = [j for j in np.flatnonzero(problem.lot_asset == i) if not problem.lot_locked[j]]
     sold, paid, loss, realised = 0.0, 0.0, False, 0.0
     for j in sorted(mine, key=lambda j: problem.lot_rank[j]):
@@ -110,7 +123,7 @@ def _limits(problem: RebalanceProblem, boxes: tuple[Box, ...]) -> tuple[np.ndarr
     if np.isfinite(problem.gain_max):
         A.append(np.array([[box.gain_slope for box in boxes]]))
         b.append(np.array([problem.gain_max - sum(box.gain_constant for box in boxes)]))
-    if problem.short_max > 0:
+    if problem.may_be_short:
         short = np.array([box.short for box in boxes])
         A += [-1.0 * short[None, :], 1.0 * ~short[None, :]]
         b += [np.array([problem.short_max + held[short].sum()]), np.array([problem.long_max - held[~short].sum()])]
@@ -131,8 +144,8 @@ def _solve(problem: RebalanceProblem, sigma: np.ndarray, boxes: tuple[Box, ...])
     A = np.vstack([np.eye(n), -np.eye(n), cash, -cash])
     b = np.concatenate([high, -low, [most, -least]])
     cones = [clarabel.NonnegativeConeT(len(b))]
-    limits = (problem.row_names, problem.turnover_max, problem.gain_max, problem.te_max, problem.short_max)
-    if limits != ((), np.inf, np.inf, np.inf, 0.0):
+    limits = (problem.row_names, problem.turnover_max, problem.gain_max, problem.te_max, problem.may_be_short)
+    if limits != ((), np.inf, np.inf, np.inf, False):
         extra, limit = _limits(problem, boxes)
         A, b = np.vstack([A, extra]), np.concatenate([b, limit])
         cones = [clarabel.NonnegativeConeT(len(b))]

@@ -24,8 +24,12 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     held = problem.holdings()
     part_left = 1 - np.divide(sold, problem.lot_shares, out=np.zeros(len(sold)), where=problem.lot_shares > 0)
     left = np.bincount(asset, weights=problem.lot_weight * part_left, minlength=problem.size)
-    weights = left + np.maximum(shares, 0.0) * value - short * value
+    weights = left + np.maximum(shares, 0.0) * value - short * value - problem.owed()
     trades = weights - held
+    covered, paid = np.zeros(len(problem.short_id)), np.maximum(trades, 0.0)
+    for s, i in enumerate(problem.short_asset):
+        covered[s] = min(problem.short_weight[s], paid[i])
+        paid[i] -= covered[s]
     losing = np.unique(problem.group[asset[(sold > 0) & problem.lot_is_loss]])
     liquidated = (after == 0) & (shares < 0)
     steps = shares / problem.share_step
@@ -47,6 +51,7 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
     missed = (use > problem.row_upper + TOLERANCE) | (use < problem.row_lower - TOLERANCE)
     most_names = problem.size if problem.max_names is None else problem.max_names
     gain = problem.lot_gain @ (problem.lot_weight * (1 - part_left)) if len(problem.lot_gain) else 0.0
+    gain += problem.cover_gain @ covered if len(problem.cover_gain) else 0.0
     rules = {
         "an asset is bought and sold": ((by_name > 0) & (shares > 0)).any(),
         "lots do not add to the sale": (np.abs(by_name + short - np.maximum(-shares, 0.0)) > 1e-8).any(),
@@ -54,7 +59,7 @@ def broken_rules(problem: RebalanceProblem, result: RebalanceResult) -> list[str
         "a locked lot is sold": sold[problem.lot_locked].any(),
         "a loss is washed by a purchase of its group": np.isin(problem.group[shares > 0], losing).any(),
         "a lot is sold before an earlier one": _out_of_order(problem, sold),
-        "an asset is short": (weights < -TOLERANCE).any() and problem.short_max == 0,
+        "an asset is short": (weights < -TOLERANCE).any() and not problem.may_be_short,
         "an asset is short before its lots are sold": ((short > 0) & (after > 1e-8)).any(),
         "an asset is short that nobody lends": (short[unlent] > 0).any(),
         "shorts exceed their sum": -weights[weights < 0].sum() > problem.short_max + TOLERANCE,

@@ -12,7 +12,7 @@ from prometheus.decision.problem_file.reading import read_problem
 from prometheus.decision.problem_file.schema import RESULT_SCHEMA, schema_defects
 from prometheus.decision.solve import solve_day
 from prometheus.domain.phases import RunStatus
-from prometheus.foundation.errors import AccountingError, InvalidProblemError, RequestError
+from prometheus.foundation.errors import AccountingError, FileRefusedError, InvalidProblemError, RequestError
 from tests.unit.decision.problem_file.small_problem import EXAMPLE, changed, read, small_document
 
 
@@ -178,7 +178,7 @@ def test_data_refused_while_solving_are_a_bad_request(monkeypatch):
 
 
 def test_a_long_short_extension_is_answered_with_short_lines():
-    """A file with borrow rates and long_max above one opens short positions, priced and listed without a lot."""
+    """A file with borrow rates and long_max above one opens short positions, one line for each."""
     document = small_document()
     document["params"] |= {
         "long_max": 1.2,
@@ -195,11 +195,58 @@ def test_a_long_short_extension_is_answered_with_short_lines():
     short = {ticker: weight for ticker, weight in found.document["rounded_weights"].items() if weight < 0}
     assert short
     assert found.document["objective"]["borrow"] == pytest.approx(0.005 * -sum(short.values()))
-    lines = [trade for trade in found.document["trades"] if trade["lot_id"] is None]
+    lines = [trade for trade in found.document["trades"] if trade["side"] == "SELL_SHORT"]
     assert {line["ticker"] for line in lines} == set(short)
-    assert {line["side"] for line in lines} == {"SELL"}
+    assert {line["basis"] for line in lines} == {None}
     long_only = answer_problem(read(changed(document, ("params", "long_max"), 1.0))).document
     assert min(long_only["rounded_weights"].values()) >= 0
+
+
+def test_a_file_may_state_short_positions():
+    """Under a strategy that allows none they are covered: a line for each, its gain proceeds less cost."""
+    document = small_document()
+    document["lots"] = [lot for lot in document["lots"] if lot["ticker"] != "AAA"]
+    document["shorts"] = [
+        {"lot_id": "S1", "ticker": "AAA", "sold_on": "2026-10-01", "quantity": "10", "proceeds": "2000.00"},
+        {"lot_id": "S2", "ticker": "AAA", "sold_on": "2026-10-02", "quantity": "5", "proceeds": "1.00"},
+    ]
+    document["params"] |= {"max_active_weight": 1.0, "max_weight": 1.0, "cash_max": 0.2}
+    problem = read(document)
+    found = answer_problem(problem).document
+    assert schema_defects(found, RESULT_SCHEMA) == ()
+    assert found["status"] == "OPTIMAL"
+    covers = [trade for trade in found["trades"] if trade["side"] == "BUY_TO_COVER"]
+    assert [(line["lot_id"], Decimal(line["quantity"])) for line in covers] == [("S1", 10), ("S2", 5)]
+    for line in covers:
+        assert Decimal(line["realized_gain"]) == Decimal(line["basis"]) - Decimal(line["amount"])
+        assert line["term"] == "SHORT"
+    assert found["rounded_weights"].get("AAA", 0.0) >= 0
+
+
+@pytest.mark.parametrize(
+    ("shorts", "changes", "complaint"),
+    [
+        ([{"ticker": "NO"}], {}, "is not among the assets"),
+        ([{"ticker": "BBB"}], {}, "has lots too"),
+        ([{"lot_id": "L"}], {}, "is a lot too"),
+        ([{}, {}], {}, "a short position stands here once"),
+        ([{"sold_on": "2030-01-01"}], {}, "lies after as_of"),
+        ([{"quantity": "1.000000001"}], {}, "more than 8 decimals"),
+        ([{"proceeds": "999999999999"}], {}, "is no proceeds of shares"),
+        ([{}], {"tax_regime": "CA", "lot_method": "ACB", "tax_rates": {"st": 0.2, "lt": 0.2}}, "not settled"),
+    ],
+)
+def test_short_positions_that_make_no_sense_are_refused(shorts, changes, complaint):
+    """Each defect of a short position has its path."""
+    document = small_document() | changes
+    document["lots"] = [lot for lot in document["lots"] if lot["ticker"] != "AAA"]
+    row = {"lot_id": "S", "ticker": "AAA", "sold_on": "2026-10-01", "quantity": "1", "proceeds": "10.00"}
+    named = {"lot_id": document["lots"][0]["lot_id"]}
+    document["shorts"] = [row | (named if short.get("lot_id") else short) for short in shorts]
+    with pytest.raises(FileRefusedError) as refused:
+        read(document)
+    assert complaint in str(refused.value)
+    assert "$.shorts" in str(refused.value)
 
 
 def test_a_file_may_say_what_an_order_costs():

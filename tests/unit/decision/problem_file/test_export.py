@@ -14,7 +14,7 @@ from prometheus.decision.problem_file.reading import read_problem
 from prometheus.decision.problem_from_snapshot import CorrelationBlock, Matrices, build_problem
 from prometheus.decision.snapshot import LockRecord, Snapshot, UniverseName
 from prometheus.domain.accounts import TaxRates
-from prometheus.domain.lots import RecentTrade, Side, TaxLot
+from prometheus.domain.lots import RecentTrade, ShortPosition, Side, TaxLot
 from prometheus.domain.rebalancing import Rebalancing, Scope
 from prometheus.foundation.errors import PrometheusError
 from prometheus.optimizer.problem.rebalance_problem import SpecificBlock
@@ -175,6 +175,18 @@ def test_record_that_the_file_cannot_state_is_refused():
     assert refused.value.code == "EXPORT_DIFFERS"
 
 
+def test_short_positions_are_exported():
+    """A day with short positions comes back from its file as the same problem."""
+    document = small_document()
+    document["lots"] = [lot for lot in document["lots"] if lot["ticker"] != "AAA"]
+    row = {"lot_id": "S1", "ticker": "AAA", "sold_on": "2026-10-01", "quantity": "10", "proceeds": "2000.00"}
+    document["shorts"] = [row, row | {"lot_id": "S2", "was_held": True, "was_held_long": True}]
+    one = read(document)
+    again = read(json.loads(exported(one)))
+    assert again.snapshot.shorts == one.snapshot.shorts
+    assert [short.was_held_long for short in again.snapshot.shorts] == [False, True]
+
+
 @pytest.mark.parametrize(
     ("kind", "known"),
     [
@@ -186,9 +198,10 @@ def test_record_that_the_file_cannot_state_is_refused():
                 "risk_model_id risk_model_as_of loadings_sha256 specific_variance_sha256 factor_covariance "
                 "universe lots recent_trades buy_locks "
                 "loss_sale_locks borrow_rates corporate_actions flags realized_this_year "
-                "specific_correlation_sha256 sheltered rebalancing last_whole"
+                "specific_correlation_sha256 sheltered rebalancing last_whole shorts"
             ),
         ),
+        (ShortPosition, "lot_id ticker sold_on quantity proceeds was_held was_held_long"),
         (UniverseName, "ticker price price_date sector sub_industry group benchmark_index risk_index"),
         (TaxLot, "lot_id ticker acquired_on quantity cost_basis adjusted_basis holding_period_start"),
         (
