@@ -185,9 +185,10 @@ def replay(
             bases[pool] = bases.get(pool, _ZERO) - taken
             result.taken[i] = taken
             if taken > sale.proceeds:
-                parts = denied_parts(sale.loss, of_window.around(sale.loss), held)
+                acquired = of_window.around(sale.loss)
+                parts = denied_parts(sale.loss, acquired, held)
                 if parts:
-                    denials.append(_Denial(i, sale.loss, taken - sale.proceeds, parts))
+                    denials.append(_Denial(i, sale.loss, taken - sale.proceeds, parts, acquired))
                     waiting.append(denials[-1])
         elif entry.shifts:
             result.shifted[i] = _shift(bases, entry.shifts)
@@ -290,11 +291,19 @@ class _Denial:
         loss: The loss.
         amount: Of the loss, as it comes out.
         parts: Shares that are denied, by pool or plan.
+        acquired: Shares acquired in the whole window, by pool or plan.
     """
 
     __slots__ = ("_amount", "_carried", "_shares", "in_full", "loss", "number", "parts")
 
-    def __init__(self, number: int, loss: Loss, amount: Decimal, parts: dict[PoolKey, Fraction]) -> None:
+    def __init__(
+        self,
+        number: int,
+        loss: Loss,
+        amount: Decimal,
+        parts: dict[PoolKey, Fraction],
+        acquired: Mapping[PoolKey, Decimal],
+    ) -> None:
         self.number, self.loss, self.parts, self._amount = number, loss, parts, amount
         if len(parts) == 1:
             self.in_full = {pool: _cents(amount, part, loss.quantity) for pool, part in parts.items()}
@@ -307,6 +316,10 @@ class _Denial:
         self._shares: dict[Holder, Fraction] = defaultdict(Fraction)
         for pool, part in parts.items():
             self._shares[holder_of(pool)] += part
+        # Acquired shares can be fewer than what is denied for them: a share then stands for more than one of the loss.
+        for holder, bought in _by_holder(acquired).items():
+            if holder in self._shares:
+                self._shares[holder] = min(self._shares[holder], Fraction(bought))
 
     @property
     def is_complete(self) -> bool:
@@ -315,12 +328,10 @@ class _Denial:
 
     def due(self, acquired: Mapping[PoolKey, Decimal]) -> list[tuple[PoolKey, Decimal]]:
         """Return what pools and plans get now that so many shares are acquired, and count it as theirs."""
-        by_holder: dict[Holder, Decimal] = defaultdict(Decimal)
-        for pool, shares in acquired.items():
-            by_holder[holder_of(pool)] += shares
+        by_holder = _by_holder(acquired)
         steps: list[tuple[PoolKey, Decimal]] = []
         for pool, part in self.parts.items():
-            so_far, whole = by_holder[holder_of(pool)], self._shares[holder_of(pool)]
+            so_far, whole = by_holder.get(holder_of(pool), _ZERO), self._shares[holder_of(pool)]
             cents = self.in_full[pool]
             if so_far < whole:
                 cents = min(_cents(self._amount, part * Fraction(so_far) / whole, self.loss.quantity), cents)
@@ -328,6 +339,13 @@ class _Denial:
                 steps.append((pool, cents - self._carried[pool]))
                 self._carried[pool] = cents
         return steps
+
+
+def _by_holder(shares: Mapping[PoolKey, Decimal]) -> dict[Holder, Decimal]:
+    of_holder: dict[Holder, Decimal] = defaultdict(Decimal)
+    for pool, count in shares.items():
+        of_holder[holder_of(pool)] += count
+    return of_holder
 
 
 def _shift(bases: dict[PoolKey, Decimal], shifts: tuple[PoolShift, ...]) -> tuple[Decimal, ...]:

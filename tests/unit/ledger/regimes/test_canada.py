@@ -462,6 +462,23 @@ def test_the_example_of_the_cra_with_spouse_and_plan():
     assert told.cost(taxpayer="me") == 7500 + Decimal("1428.57")
 
 
+def test_a_share_that_stands_for_more_than_one_of_a_loss_carries_all_of_it():
+    """Three shares are denied and two substituted ones are left, one with each spouse: each carries half the loss."""
+    told = Told(
+        """
+        2019-01-04,S,X,BUY,1,50
+        2019-10-08,S,X,BUY,1,50
+        2019-11-05,ME,X,BUY,4,200
+        2019-11-06,ME,X,SELL,3,3
+        """,
+        taxpayers={"ME": "me", "S": "spouse"},
+    )
+    assert told.sold == [(-147, 147)]
+    assert told.cost(taxpayer="me") == 50 + Decimal("73.50")
+    assert told.cost(taxpayer="spouse") == 100 + Decimal("73.50")
+    assert not [row for row in told.postings if row.kind is PostingKind.POOL]
+
+
 def test_shares_held_by_owner_and_plan_share_a_denied_loss():
     """Held on day 30: 4 by the owner, 6 by the plan; of 20 denied 8 go to the owner's cost, 12 are lost."""
     told = Told(
