@@ -90,9 +90,13 @@ class Window:
             self.drop_purchase(purchase.lot)
         self.purchases[purchase.lot] = purchase
         if purchase.unreplaced > 0:
-            order = self._open_purchases.setdefault(self._group_of(purchase.lot.account, purchase.ticker), [])
-            place = (self._purchase_order(purchase), purchase.lot)
-            self._places_of_purchases[purchase.lot] = (order, place)
+            lot = purchase.lot
+            group = self._group_of(lot.account, purchase.ticker)
+            order = self._open_purchases.get(group)
+            if order is None:
+                order = self._open_purchases[group] = []
+            place = (self._purchase_order(purchase), lot)
+            self._places_of_purchases[lot] = (order, place)
             if not order or order[-1] < place:
                 order.append(place)
             else:
@@ -127,13 +131,15 @@ class Window:
 
     def close_purchase(self, lot: LotKey) -> None:
         """Let a purchase meet nothing more; it is remembered as a trade."""
-        if lot in self._places_of_purchases:
-            order, place = self._places_of_purchases.pop(lot)
+        entry = self._places_of_purchases.pop(lot, None)
+        if entry is not None:
+            order, place = entry
             del order[bisect_left(order, place)]
 
     def _close_loss(self, key: LossKey) -> None:
-        if key in self._places_of_losses:
-            order, place = self._places_of_losses.pop(key)
+        entry = self._places_of_losses.pop(key, None)
+        if entry is not None:
+            order, place = entry
             del order[bisect_left(order, place)]
 
     def drop_purchase(self, lot: LotKey) -> None:

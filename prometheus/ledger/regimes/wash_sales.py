@@ -259,11 +259,11 @@ class WashSales:
         book.change(PostingKind.LOT_SPLIT, cause, lot, left)
         if like is None:
             part = under_key(part, key)
-            book.change(PostingKind.LOT_SPLIT, cause, None, part, former=lot.key)
+            book.change(PostingKind.LOT_SPLIT, cause, None, part, former=lot.key, is_passing=True)
             book.change(PostingKind.CARRIED_LOSS, cause, part, under_key(after, key), loss=row.loss)
         else:
             with_part = added(like, part)
-            book.change(PostingKind.LOT_SPLIT, cause, like, with_part, former=lot.key)
+            book.change(PostingKind.LOT_SPLIT, cause, like, with_part, former=lot.key, is_passing=True)
             book.change(PostingKind.CARRIED_LOSS, cause, with_part, added(like, after), loss=row.loss)
 
     # ------------------------------------------------------------ remarks
@@ -349,8 +349,13 @@ def _wash_sale(
         loss.lot.account,
         cause,
         loss.ticker,
-        realized_gain=disallowed,
-        term=loss.term,
+        None,
+        _ZERO,
+        _ZERO,
+        _ZERO,
+        _ZERO,
+        disallowed,
+        loss.term,
         settle_date=loss.settle_date,
         tax_date=loss.day,
         loss=link,
