@@ -15,6 +15,7 @@ from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Purchase
 #: Calendar days on either side of the sale; the last of them is inside. Source: Treas. Reg. 1.1091-1(a); ITA s. 54.
 WINDOW_DAYS: Final = 30
 WINDOW: Final = timedelta(days=WINDOW_DAYS)
+_ZERO: Final = Decimal(0)
 _LATE: Final = timedelta(days=WINDOW_DAYS + LATE_LOT_DAYS)
 
 
@@ -89,7 +90,7 @@ class Window:
         if purchase.lot in self.purchases:
             self.drop_purchase(purchase.lot)
         self.purchases[purchase.lot] = purchase
-        if purchase.unreplaced > 0:
+        if purchase.unreplaced > _ZERO:
             lot = purchase.lot
             group = self._group_of(lot.account, purchase.ticker)
             order = self._open_purchases.get(group)
@@ -108,7 +109,7 @@ class Window:
         if key in self.losses:
             self.drop_loss(key)
         self.losses[key] = loss
-        if loss.open_quantity > 0:
+        if loss.open_quantity > _ZERO:
             order = self._open_losses.setdefault(self._group_of(loss.lot.account, loss.ticker), [])
             place = (self._loss_order(loss), key)
             self._places_of_losses[key] = (order, place)
@@ -116,7 +117,7 @@ class Window:
 
     def set_purchase(self, purchase: Purchase) -> None:
         """Replace a purchase whose ticker, day and lot stay; one without unreplaced shares meets nothing more."""
-        if purchase.unreplaced > 0:
+        if purchase.unreplaced > _ZERO:
             self.purchases[purchase.lot] = purchase
             return
         self.close_purchase(purchase.lot)
@@ -125,7 +126,7 @@ class Window:
     def set_loss(self, loss: Loss) -> None:
         """Replace a loss whose ticker, day and lot stay; one without open shares meets nothing more."""
         key = loss_key(loss)
-        if loss.open_quantity <= 0:
+        if loss.open_quantity <= _ZERO:
             self._close_loss(key)
         self.losses[key] = loss
 

@@ -161,7 +161,7 @@ class USRegime:
             )
             if self._is_literal and is_taxed:
                 self._washes.note_sold(book, SoldShares(cause, lot.key, day, term, quantity))
-            if gain < 0 and is_taxed and self._is_covered(lot.ticker):
+            if gain < _ZERO and is_taxed and self._is_covered(lot.ticker):
                 self._washes.add(
                     Loss(
                         cause,
