@@ -12,7 +12,7 @@ ONE_SHARE: Final = Decimal(1)
 
 def to_cents(amount: Decimal) -> Decimal:
     """Round an amount of money to cents, halves to even; each line of the ledger is rounded, sums are not."""
-    return amount.quantize(CENT, rounding=ROUND_HALF_EVEN)
+    return amount.quantize(CENT, ROUND_HALF_EVEN)
 
 
 def floor_to_step(quantity: Decimal, step: Decimal) -> Decimal:

@@ -1,6 +1,7 @@
 """The books while a fold changes them: lots by position, cash, the window, and the postings written so far."""
 
 from bisect import bisect_left, insort
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
@@ -21,9 +22,11 @@ _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 _LotOrder = list[tuple[date, LotKey]]
 _Rank = tuple[Decimal, date, LotKey]
+#: Account and name of the lot that a purchase opened; a plain pair, which is made faster than a key.
+_Root = tuple[str, str]
 #: What parts that can be one lot have in common: account and name of their purchase's lot, start of the holding period
 #: and whole units of currency in the basis of a share.
-_Likeness = tuple[LotKey, date, Decimal]
+_Likeness = tuple[_Root, date, Decimal]
 
 
 def rank_by_basis(lot: Lot) -> _Rank:
@@ -32,7 +35,7 @@ def rank_by_basis(lot: Lot) -> _Rank:
 
 
 def _likeness(lot: Lot) -> _Likeness:
-    return (LotKey(lot.key.account, lot.root_id), lot.holding_period_start, lot.adjusted_basis // lot.quantity)
+    return ((lot.key.account, lot.root_id), lot.holding_period_start, lot.adjusted_basis // lot.quantity)
 
 
 class Book:
@@ -90,9 +93,9 @@ class Book:
         #: Lots of a position by basis, for positions that were asked for it.
         self._ranked: dict[Position, list[_Rank]] = {}
         #: Lots by the account that holds them and the purchase they come from, where their name is another.
-        self._parts: dict[LotKey, set[LotKey]] = {}
+        self._parts: dict[_Root, set[LotKey]] = defaultdict(set)
         #: The same parts by what those have in common that can be one lot.
-        self._like: dict[_Likeness, set[LotKey]] = {}
+        self._like: dict[_Likeness, set[LotKey]] = defaultdict(set)
         for lot in self.lots.values():
             if lot.root_id != lot.key.lot_id:
                 self._add_part(lot)
@@ -142,16 +145,15 @@ class Book:
 
         It has replaced shares already, and costs the same a share to the cent. Of several the first by name.
         """
-        root, start, units = _likeness(lot)
-        if root not in self._parts:
+        if (lot.key.account, lot.root_id) not in self._parts:
             return None
-        keys = {
-            key
-            for near in (units - 1, units, units + 1)
-            for key in self._like.get((root, start, near), ())
-            if key != lot.key
-        }
+        root, start, units = _likeness(lot)
+        keys: list[LotKey] = []
+        for near in (units - 1, units, units + 1):
+            keys += self._like.get((root, start, near), ())
         for key in sorted(keys):
+            if key == lot.key:
+                continue
             other, purchase = self.lots[key], self.window.purchases.get(key)
             if (
                 other.origin == lot.origin
@@ -199,24 +201,31 @@ class Book:
 
     def put(self, lot: Lot) -> None:
         """Add a lot, or put it in the place of the one with its key."""
-        before = self.lots.get(lot.key)
+        key, ticker = lot.key, lot.ticker
+        account, lot_id = key
+        before = self.lots.get(key)
         if before is not None:
-            if before.ticker == lot.ticker and before.acquired_on == lot.acquired_on:
-                self.lots[lot.key] = lot
-                if lot.root_id != lot.key.lot_id:
+            if before.acquired_on == lot.acquired_on and before.ticker == ticker:
+                self.lots[key] = lot
+                if lot.root_id != lot_id:
                     self._move_part(before, lot)
                 if self._ranked:
                     self._rank(before, lot)
                 return
             self.remove(before)
-        self.lots[lot.key] = lot
+        self.lots[key] = lot
         if self._ranked:
             self._rank(None, lot)
-        if lot.root_id != lot.key.lot_id:
+        if lot.root_id != lot_id:
             self._add_part(lot)
-        order = self._holdings.setdefault(lot.ticker, {}).setdefault(lot.key.account, [])
-        place = (lot.acquired_on, lot.key)
-        if not order or order[-1] < place:
+        accounts = self._holdings.get(ticker)
+        if accounts is None:
+            accounts = self._holdings[ticker] = {}
+        place = (lot.acquired_on, key)
+        order = accounts.get(account)
+        if order is None:
+            accounts[account] = [place]
+        elif order[-1] < place:
             order.append(place)
         else:
             insort(order, place)
@@ -238,8 +247,8 @@ class Book:
 
     def _add_part(self, lot: Lot) -> None:
         likeness = _likeness(lot)
-        self._parts.setdefault(likeness[0], set()).add(lot.key)
-        self._like.setdefault(likeness, set()).add(lot.key)
+        self._parts[likeness[0]].add(lot.key)
+        self._like[likeness].add(lot.key)
 
     def _drop_part(self, lot: Lot) -> None:
         likeness = _likeness(lot)
@@ -247,9 +256,14 @@ class Book:
         _discard(self._like, likeness, lot.key)
 
     def _move_part(self, before: Lot, after: Lot) -> None:
-        if _likeness(before) != _likeness(after):
-            self._drop_part(before)
-            self._add_part(after)
+        former, likeness = _likeness(before), _likeness(after)
+        if former == likeness:
+            return
+        if former[0] != likeness[0]:
+            _discard(self._parts, former[0], before.key)
+            self._parts[likeness[0]].add(after.key)
+        _discard(self._like, former, before.key)
+        self._like[likeness].add(after.key)
 
     def _rank(self, before: Lot | None, after: Lot | None) -> None:
         """Keep the order by basis of a position that was asked for it."""
@@ -278,6 +292,7 @@ class Book:
         tax_date: date | None = None,
         loss: LossLink | None = None,
         former: LotKey | None = None,
+        is_passing: bool = False,
     ) -> None:
         """Put a lot in the place of another and write the difference.
 
@@ -294,6 +309,7 @@ class Book:
             tax_date: As in ``Posting``.
             loss: As in ``Posting``.
             former: As in ``Posting``.
+            is_passing: Whether the next change begins with ``after``; it is written and not put in its place.
         """
         if after is None:
             assert before is not None
@@ -301,7 +317,8 @@ class Book:
             lot = before
             quantity, cost, adjusted = -before.quantity, -before.cost_basis, -before.adjusted_basis
         else:
-            self.put(after)
+            if not is_passing:
+                self.put(after)
             lot = after
             if before is None:
                 quantity, cost, adjusted = after.quantity, after.cost_basis, after.adjusted_basis

@@ -164,7 +164,7 @@ def _check_numbers(kind: type[Event], event: Event) -> Defect | None:
 
 
 def _check_shares(name: str, quantity: Decimal) -> Defect | None:
-    if quantity > 0:
+    if quantity > _ZERO:
         if quantity > MOST_SHARES:
             return "TOO_LARGE", f"The {name} {quantity} is larger than {MOST_SHARES:,}.", f"Correct the {name}."
         if quantity != quantity.quantize(SMALLEST_SHARE):
@@ -182,7 +182,7 @@ def _check_shares(name: str, quantity: Decimal) -> Defect | None:
 def _check_money(name: str, amount: Decimal | None, event: Event) -> Defect | None:
     if amount is None:
         return None
-    if amount < 0:
+    if amount < _ZERO:
         return (
             "NEGATIVE_AMOUNT",
             f"The {name} {amount} is negative.",

@@ -2,7 +2,6 @@
 
 import heapq
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -13,7 +12,7 @@ from prometheus.domain.lots import Term
 from prometheus.domain.money import plain_text
 from prometheus.ledger.book import Book, rank_by_basis
 from prometheus.ledger.findings import RefusedError
-from prometheus.ledger.keys import LotKey
+from prometheus.ledger.keys import LotKey, value
 from prometheus.ledger.lots import term_of
 from prometheus.ledger.state import Lot
 from prometheus.ledger.tie_rules import EqualLots
@@ -22,7 +21,7 @@ _ZERO: Final = Decimal(0)
 _SortKey = Callable[[Lot, "SaleTerms"], tuple[Any, ...]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Taking:
     """Shares that a sale, a transfer or the like wants.
 

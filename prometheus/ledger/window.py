@@ -15,6 +15,7 @@ from prometheus.ledger.state import LATE_LOT_DAYS, Loss, Purchase
 #: Calendar days on either side of the sale; the last of them is inside. Source: Treas. Reg. 1.1091-1(a); ITA s. 54.
 WINDOW_DAYS: Final = 30
 WINDOW: Final = timedelta(days=WINDOW_DAYS)
+_ZERO: Final = Decimal(0)
 _LATE: Final = timedelta(days=WINDOW_DAYS + LATE_LOT_DAYS)
 
 
@@ -89,10 +90,14 @@ class Window:
         if purchase.lot in self.purchases:
             self.drop_purchase(purchase.lot)
         self.purchases[purchase.lot] = purchase
-        if purchase.unreplaced > 0:
-            order = self._open_purchases.setdefault(self._group_of(purchase.lot.account, purchase.ticker), [])
-            place = (self._purchase_order(purchase), purchase.lot)
-            self._places_of_purchases[purchase.lot] = (order, place)
+        if purchase.unreplaced > _ZERO:
+            lot = purchase.lot
+            group = self._group_of(lot.account, purchase.ticker)
+            order = self._open_purchases.get(group)
+            if order is None:
+                order = self._open_purchases[group] = []
+            place = (self._purchase_order(purchase), lot)
+            self._places_of_purchases[lot] = (order, place)
             if not order or order[-1] < place:
                 order.append(place)
             else:
@@ -104,7 +109,7 @@ class Window:
         if key in self.losses:
             self.drop_loss(key)
         self.losses[key] = loss
-        if loss.open_quantity > 0:
+        if loss.open_quantity > _ZERO:
             order = self._open_losses.setdefault(self._group_of(loss.lot.account, loss.ticker), [])
             place = (self._loss_order(loss), key)
             self._places_of_losses[key] = (order, place)
@@ -112,7 +117,7 @@ class Window:
 
     def set_purchase(self, purchase: Purchase) -> None:
         """Replace a purchase whose ticker, day and lot stay; one without unreplaced shares meets nothing more."""
-        if purchase.unreplaced > 0:
+        if purchase.unreplaced > _ZERO:
             self.purchases[purchase.lot] = purchase
             return
         self.close_purchase(purchase.lot)
@@ -121,19 +126,21 @@ class Window:
     def set_loss(self, loss: Loss) -> None:
         """Replace a loss whose ticker, day and lot stay; one without open shares meets nothing more."""
         key = loss_key(loss)
-        if loss.open_quantity <= 0:
+        if loss.open_quantity <= _ZERO:
             self._close_loss(key)
         self.losses[key] = loss
 
     def close_purchase(self, lot: LotKey) -> None:
         """Let a purchase meet nothing more; it is remembered as a trade."""
-        if lot in self._places_of_purchases:
-            order, place = self._places_of_purchases.pop(lot)
+        entry = self._places_of_purchases.pop(lot, None)
+        if entry is not None:
+            order, place = entry
             del order[bisect_left(order, place)]
 
     def _close_loss(self, key: LossKey) -> None:
-        if key in self._places_of_losses:
-            order, place = self._places_of_losses.pop(key)
+        entry = self._places_of_losses.pop(key, None)
+        if entry is not None:
+            order, place = entry
             del order[bisect_left(order, place)]
 
     def drop_purchase(self, lot: LotKey) -> None:

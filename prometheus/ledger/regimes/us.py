@@ -39,16 +39,19 @@ class USRegime:
         self._is_literal = terms.ties.scope is WashScope.FORM_1099B
         self._sheltered = frozenset(name for name in terms.accounts if terms.is_sheltered(name))
         self._others_sheltered = terms.default.kind is AccountKind.SHELTERED
+        self._has_shelter = bool(self._sheltered) or self._others_sheltered
         self._sheltered_rank = int(terms.ties.same_day_shelter is not SameDayShelter.SHELTERED_FIRST)
+        self._is_latest_first = terms.ties.replacement_order is ReplacementOrder.LATEST_FIRST
         self._washes = WashSales(terms, self._is_sheltered)
 
     # ------------------------------------------------------------ orders and dates
 
     def window(self, book: Book) -> Window:
         """Return an empty window: groups over the household, or each account's security by itself."""
+        groups = book.terms.groups
 
         def of_household(account: str, ticker: str) -> GroupKey:  # noqa: ARG001 - one signature for both
-            return ("", book.group_of(ticker))
+            return ("", book.group_of(ticker) if groups or book.groups else ticker)
 
         def of_account(account: str, ticker: str) -> GroupKey:
             return (account, ticker)
@@ -58,16 +61,17 @@ class USRegime:
 
     def _purchase_order(self, purchase: Purchase) -> tuple[Any, ...]:
         """Return the sort key of replacement purchases. Source: Treas. Reg. 1.1091-1(c), (d)."""
-        day: Any = purchase.day
-        if self._ties.replacement_order is ReplacementOrder.LATEST_FIRST:
-            day = -purchase.day.toordinal()
-        return (day, self.purchase_rank(purchase.lot.account), purchase.event.account, purchase.lot.lot_id)
+        day: Any = -purchase.day.toordinal() if self._is_latest_first else purchase.day
+        account, lot_id = purchase.lot
+        return (day, self.purchase_rank(account), purchase.event.account, lot_id)
 
     def purchase_rank(self, account: str) -> int:
         """Return what comes first among the purchases of one day: 0 before 1, by the tie rule."""
         return self._sheltered_rank if self._is_sheltered(account) else 1 - self._sheltered_rank
 
     def _is_sheltered(self, account: str) -> bool:
+        if not self._has_shelter:
+            return False
         return account in self._sheltered or (self._others_sheltered and account not in self._terms.accounts)
 
     def tax_date(self, event: Event) -> date:
@@ -157,19 +161,19 @@ class USRegime:
             )
             if self._is_literal and is_taxed:
                 self._washes.note_sold(book, SoldShares(cause, lot.key, day, term, quantity))
-            if gain < 0 and is_taxed and self._is_covered(lot.ticker):
+            if gain < _ZERO and is_taxed and self._is_covered(lot.ticker):
                 self._washes.add(
                     Loss(
-                        event=cause,
-                        lot=lot.key,
-                        origin=lot.origin,
-                        ticker=lot.ticker,
-                        day=day,
-                        acquired_on=lot.acquired_on,
-                        holding_period_start=lot.holding_period_start,
-                        term=term,
-                        quantity=quantity,
-                        amount=-gain,
+                        cause,
+                        lot.key,
+                        lot.origin,
+                        lot.ticker,
+                        day,
+                        lot.acquired_on,
+                        lot.holding_period_start,
+                        term,
+                        quantity,
+                        -gain,
                         open_quantity=quantity,
                         disallowed=_ZERO,
                         denied_for_good=_ZERO,

@@ -90,7 +90,7 @@ class WashSales:
                     book.window.close_purchase(purchase.lot)
                 elif self._replaces(loss, purchase):
                     loss = self._match_all(book, loss, purchase)
-                    if loss.open_quantity <= 0:
+                    if loss.open_quantity <= _ZERO:
                         break
             book.window.add_loss(loss)
 
@@ -98,7 +98,7 @@ class WashSales:
         """Match a purchase with the losses of its window that are still open."""
         for loss in book.window.losses_to_meet(purchase.lot.account, purchase.ticker, purchase.day):
             current = book.window.purchases[purchase.lot]
-            if current.unreplaced <= 0:
+            if current.unreplaced <= _ZERO:
                 return
             if loss.day >= book.day - _LATE and self._replaces(loss, current):
                 book.window.set_loss(self._match(book, loss, current, cause))
@@ -149,9 +149,9 @@ class WashSales:
         available = purchase.unreplaced
         if not is_permanent:
             available = min(available, lot.quantity) if lot is not None else _ZERO
-        if available <= 0 and self._is_literal and purchase.sold:
+        if available <= _ZERO and self._is_literal and purchase.sold:
             return self._match_sold(book, loss, purchase, cause)
-        if available <= 0:
+        if available <= _ZERO:
             # No share is left that could carry the loss, and none will come back.
             book.window.close_purchase(purchase.lot)
             return loss
@@ -259,11 +259,11 @@ class WashSales:
         book.change(PostingKind.LOT_SPLIT, cause, lot, left)
         if like is None:
             part = under_key(part, key)
-            book.change(PostingKind.LOT_SPLIT, cause, None, part, former=lot.key)
+            book.change(PostingKind.LOT_SPLIT, cause, None, part, former=lot.key, is_passing=True)
             book.change(PostingKind.CARRIED_LOSS, cause, part, under_key(after, key), loss=row.loss)
         else:
             with_part = added(like, part)
-            book.change(PostingKind.LOT_SPLIT, cause, like, with_part, former=lot.key)
+            book.change(PostingKind.LOT_SPLIT, cause, like, with_part, former=lot.key, is_passing=True)
             book.change(PostingKind.CARRIED_LOSS, cause, with_part, added(like, after), loss=row.loss)
 
     # ------------------------------------------------------------ remarks
@@ -349,8 +349,13 @@ def _wash_sale(
         loss.lot.account,
         cause,
         loss.ticker,
-        realized_gain=disallowed,
-        term=loss.term,
+        None,
+        _ZERO,
+        _ZERO,
+        _ZERO,
+        _ZERO,
+        disallowed,
+        loss.term,
         settle_date=loss.settle_date,
         tax_date=loss.day,
         loss=link,
