@@ -162,9 +162,10 @@ def without_collector(events: int) -> Iterator[None]:
         yield
     finally:
         if pauses:
-            # into the oldest generation: else the first collection would walk over all of them
-            gc.freeze()
-            gc.unfreeze()
+            if not gc.get_freeze_count():  # what others have frozen stays frozen
+                # into the oldest generation: else the first collection would walk over all of them
+                gc.freeze()
+                gc.unfreeze()
             gc.enable()
 
 

@@ -1,5 +1,6 @@
 """The fold: days, the order within a day, refused events, purchases and sales with the cents of each line."""
 
+import gc
 from datetime import date
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ from prometheus.domain.accounts import TaxRegime
 from prometheus.domain.lots import Term
 from prometheus.foundation.errors import AccountingError
 from prometheus.ledger.events import Sell
-from prometheus.ledger.fold import advance, fold
+from prometheus.ledger.fold import advance, fold, without_collector
 from prometheus.ledger.postings import PostingKind
 from prometheus.ledger.state import EMPTY
 from prometheus.ledger.terms import Terms
@@ -188,3 +189,42 @@ def test_a_lot_of_another_security_is_not_sold(name, shares, code):
         sound=False,
     )
     assert (told.codes, told.sales) == ([code], [])
+
+
+@pytest.mark.parametrize(("count", "rests"), [(10, False), (1_000, True)])
+def test_the_collector_rests_while_many_values_are_made(count, rests):
+    """It is off inside for many values only, and on again afterwards, after an error too."""
+    assert gc.isenabled()
+    seen = []
+
+    def fail():
+        with without_collector(count):
+            seen.append(gc.isenabled())
+            raise ValueError("x")
+
+    with pytest.raises(ValueError, match="x"):
+        fail()
+    assert seen == [not rests]
+    assert gc.isenabled()
+
+
+def test_a_collector_that_is_off_stays_off():
+    """Who has turned it off turns it on again himself."""
+    gc.disable()
+    try:
+        with without_collector(1_000):
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_what_others_have_frozen_stays_frozen():
+    """Objects that the process keeps from the collector are not given back to it."""
+    gc.freeze()
+    try:
+        with without_collector(1_000):
+            pass
+        assert gc.get_freeze_count()
+    finally:
+        gc.unfreeze()
