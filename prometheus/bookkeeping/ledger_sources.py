@@ -5,19 +5,8 @@ from datetime import date
 from typing import Final
 
 from prometheus.domain.books import Books, Fill
-from prometheus.domain.lots import Side
-from prometheus.domain.money import to_cents
-from prometheus.ledger.events import (
-    Buy,
-    Cancellation,
-    CoverShort,
-    Event,
-    OpeningCash,
-    OpeningLot,
-    Reinvestment,
-    Sell,
-    ShortSale,
-)
+from prometheus.ledger.events import Cancellation, Event, OpeningCash, OpeningLot
+from prometheus.ledger.fills import event_of_fill
 
 #: Names of opening events; a broker's execution id does not begin so.
 OPENING: Final = "opening:"
@@ -49,59 +38,6 @@ def opening_events(account: str, books: Books, day: date) -> list[Event]:
     return [*events, OpeningCash(account=account, event_id=f"{OPENING}cash", trade_date=day, amount=books.cash)]
 
 
-def execution_event(account: str, fill: Fill) -> Event:
-    """Return an execution as an event: what it cost or brought in cents, commission included.
-
-    Args:
-        account: The account.
-        fill: The execution as the broker reports it.
-    """
-    gross = to_cents(fill.quantity * fill.price)
-    if fill.side is Side.SELL:
-        return Sell(
-            account=account,
-            event_id=fill.execution_id,
-            trade_date=fill.trade_date,
-            ticker=fill.ticker,
-            quantity=fill.quantity,
-            amount=gross - fill.fee,
-            fee=fill.fee,
-            picks=fill.lot_picks,
-        )
-    if fill.side is Side.SELL_SHORT:
-        return ShortSale(
-            account=account,
-            event_id=fill.execution_id,
-            trade_date=fill.trade_date,
-            ticker=fill.ticker,
-            quantity=fill.quantity,
-            amount=gross - fill.fee,
-            fee=fill.fee,
-            lot_id=fill.new_lot_id,
-        )
-    if fill.side is Side.BUY_TO_COVER:
-        return CoverShort(
-            account=account,
-            event_id=fill.execution_id,
-            trade_date=fill.trade_date,
-            ticker=fill.ticker,
-            quantity=fill.quantity,
-            amount=gross + fill.fee,
-            fee=fill.fee,
-        )
-    kind = Reinvestment if fill.reinvested else Buy
-    return kind(
-        account=account,
-        event_id=fill.execution_id,
-        trade_date=fill.trade_date,
-        ticker=fill.ticker,
-        quantity=fill.quantity,
-        amount=gross + fill.fee,
-        fee=fill.fee,
-        lot_id=fill.new_lot_id,
-    )
-
-
 def execution_events(
     account: str, fills: Iterable[Fill], cancelled: Collection[str] = (), *, told_on: date
 ) -> list[Event]:
@@ -114,7 +50,7 @@ def execution_events(
         told_on: Day of the cancellations.
     """
     return [
-        *(execution_event(account, fill) for fill in fills),
+        *(event_of_fill(account, fill) for fill in fills),
         *(
             Cancellation(account=account, event_id=cancellation_id(name), trade_date=told_on, target_id=name)
             for name in cancelled

@@ -13,7 +13,8 @@ from prometheus.domain.books import Fill, LotPick
 from prometheus.domain.lots import Side
 from prometheus.domain.money import floor_to_step, plain_text, share_step, to_cents
 from prometheus.foundation.errors import OversoldError
-from prometheus.ledger.events import Buy, CoverShort, Event, Sell, ShortSale
+from prometheus.ledger.events import Event, Sell
+from prometheus.ledger.fills import event_of_fill
 from prometheus.ledger.selection import SaleTerms, Selection, Taking, order_lots, walk_lots
 from prometheus.ledger.state import Lot
 
@@ -198,34 +199,7 @@ def trade_events(account: str, fills: Sequence[Fill]) -> Iterator[Event]:
                 amount=to_cents(pick.quantity * fill.price),
                 picks=(pick,),
             )
-    for fill in ordered:
-        if fill.side is Side.BUY:
-            yield Buy(
-                account=account,
-                event_id=fill.execution_id,
-                trade_date=fill.trade_date,
-                ticker=fill.ticker,
-                quantity=fill.quantity,
-                amount=to_cents(fill.quantity * fill.price),
-                lot_id=fill.new_lot_id,
-            )
-    for fill in ordered:
-        if fill.side is Side.SELL_SHORT:
-            yield ShortSale(
-                account=account,
-                event_id=fill.execution_id,
-                trade_date=fill.trade_date,
-                ticker=fill.ticker,
-                quantity=fill.quantity,
-                amount=to_cents(fill.quantity * fill.price),
-                lot_id=fill.new_lot_id,
-            )
-        elif fill.side is Side.BUY_TO_COVER:
-            yield CoverShort(
-                account=account,
-                event_id=fill.execution_id,
-                trade_date=fill.trade_date,
-                ticker=fill.ticker,
-                quantity=fill.quantity,
-                amount=to_cents(fill.quantity * fill.price),
-            )
+    for sides in ((Side.BUY,), (Side.SELL_SHORT, Side.BUY_TO_COVER)):
+        for fill in ordered:
+            if fill.side in sides:
+                yield event_of_fill(account, fill)

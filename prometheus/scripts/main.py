@@ -9,10 +9,10 @@ from prometheus import __version__
 from prometheus.scripts.boundary import Group
 
 #: Command to the module that defines it, imported when it is used, so that --help answers at once. It is called
-#: ``command`` there, ``<name>_command`` where a module has two.
+#: ``command`` there, or by the name behind the colon.
 _COMMANDS: Final = {
     "audit": "prometheus.scripts.audit",
-    "backup": "prometheus.scripts.backup",
+    "backup": "prometheus.scripts.backup:backup_command",
     "compare-solvers": "prometheus.scripts.compare_solvers",
     "db": "prometheus.scripts.database",
     "demo": "prometheus.scripts.demo",
@@ -23,7 +23,7 @@ _COMMANDS: Final = {
     "ledger": "prometheus.scripts.ledger",
     "optimize": "prometheus.scripts.optimize",
     "replay": "prometheus.scripts.replay",
-    "restore": "prometheus.scripts.backup",
+    "restore": "prometheus.scripts.backup:restore_command",
     "risk": "prometheus.scripts.risk",
     "run-daily": "prometheus.scripts.run_daily",
     "run-engine-state": "prometheus.scripts.run_engine_state",
@@ -41,11 +41,11 @@ class _LazyGroup(Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 -- click's signature
-        module = _COMMANDS.get(cmd_name)
-        if module is None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
             return None
-        defined = importlib.import_module(module)
-        command: click.Command = getattr(defined, f"{cmd_name}_command", None) or defined.command
+        module, _, name = place.partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name or "command")
         return command
 
 

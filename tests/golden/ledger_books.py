@@ -1,6 +1,6 @@
 """Recorded histories of households and the books they gave: written by this program, compared by a test.
 
-    python -m tests.golden.ledger_books   adds nothing; it writes tests/golden/ledger anew from random histories
+    python -m tests.golden.ledger_books   draws histories at random and writes all of tests/golden/ledger anew
 
 A recorded history is written anew only where somebody decided that its books change, with the reason in the commit.
 """

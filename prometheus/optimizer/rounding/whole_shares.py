@@ -109,7 +109,8 @@ def whole_shares(parts: WholeShares, bound: float) -> FloatArray:
     steps = _with_orders_settled(parts, steps)
     best = worth(both_sides, steps)
     if parts.wishes is not None:
-        # what branching left open between orders is no loss of rounding, and no share that is settled can win it back
+        # What branching left open between orders is no loss of rounding. Searching with settled shares would win a part
+        # of it, at several times the search's own work.
         bound = max(bound, answer.objective)
     if best - bound > _NARROW:
         for other in _settled_roundings(parts, both_sides, best - bound):
